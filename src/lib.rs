@@ -2,4 +2,5 @@
 //!
 //! `sources → samples → window → work → verdict → families → HTTP`. The middle is pure: no clock, no socket, no environment.
 
+pub mod exposition;
 pub mod units;

@@ -1,0 +1,192 @@
+//! A whole page, gathered into families.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use super::error::{ErrorKind, ParseError};
+use super::labels::Labels;
+use super::line::{Kind, Line, Sample};
+use super::{Limits, Lines};
+
+/// A page, family by family in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exposition<'a> {
+    /// Families, those without samples too: an idle server has many.
+    pub families: Vec<Family<'a>>,
+}
+
+/// Samples that share their metadata.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family<'a> {
+    /// The name of its `# TYPE`, or of its samples if it has none.
+    pub name: &'a str,
+    /// What `# TYPE` says, whatever the suffix of the name suggests.
+    pub kind: Kind,
+    /// What `# HELP` says.
+    pub help: Option<Cow<'a, str>>,
+    /// Its samples in their order.
+    pub samples: Vec<Sample<'a>>,
+}
+
+impl<'a> Exposition<'a> {
+    /// Reads `page` within the default [`Limits`]: all that could be read, and all that could not.
+    #[must_use]
+    pub fn parse(page: &'a str) -> (Self, Vec<ParseError>) {
+        Self::parse_within(page, Limits::default())
+    }
+
+    /// The same within other limits.
+    #[must_use]
+    pub fn parse_within(page: &'a str, limits: Limits) -> (Self, Vec<ParseError>) {
+        let mut builder = Builder::default();
+        let mut lines = Lines::new(page).within(limits);
+        while let Some(line) = lines.next() {
+            if let Err(error) = line.and_then(|line| {
+                builder.add(line).map_err(|kind| ParseError {
+                    line: lines.number,
+                    column: 1,
+                    kind,
+                })
+            }) {
+                builder.errors.push(error);
+            }
+        }
+        (builder.page, builder.errors)
+    }
+
+    /// The family called `name`.
+    #[must_use]
+    pub fn family(&self, name: &str) -> Option<&Family<'a>> {
+        self.families.iter().find(|family| family.name == name)
+    }
+
+    /// All samples.
+    pub fn samples(&self) -> impl Iterator<Item = &Sample<'a>> {
+        self.families.iter().flat_map(|family| &family.samples)
+    }
+
+    /// The value of the first sample called `name` that has all of `labels`.
+    #[must_use]
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.samples()
+            .find(|sample| {
+                sample.name == name
+                    && labels
+                        .iter()
+                        .all(|(label, value)| sample.labels.get(label).as_deref() == Some(value))
+            })
+            .map(|sample| sample.value)
+    }
+}
+
+/// A series, whatever the order of its labels.
+type SeriesKey<'a> = (&'a str, Vec<(&'a str, Cow<'a, str>)>);
+
+#[derive(Default)]
+struct Builder<'a> {
+    page: Exposition<'a>,
+    errors: Vec<ParseError>,
+    by_name: HashMap<&'a str, usize>,
+    typed: HashSet<&'a str>,
+    series: HashSet<SeriesKey<'a>>,
+    current: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn add(&mut self, line: Line<'a>) -> Result<(), ErrorKind> {
+        match line {
+            Line::Help { family, text } => self.enter(family).help = Some(text),
+            Line::Type { family, kind } => {
+                if !self.typed.insert(family) {
+                    return Err(ErrorKind::SecondType(family.into()));
+                }
+                self.enter(family).kind = kind;
+            }
+            Line::Sample(sample) => {
+                let key = series_key(&sample)?;
+                if !self.series.insert(key) {
+                    return Err(ErrorKind::DuplicateSeries(series_name(&sample)));
+                }
+                self.home(sample.name).samples.push(sample);
+            }
+        }
+        Ok(())
+    }
+
+    /// The family called `name`, new if need be; the next samples probably belong to it.
+    fn enter(&mut self, name: &'a str) -> &mut Family<'a> {
+        let families = &mut self.page.families;
+        self.current = *self.by_name.entry(name).or_insert_with(|| {
+            families.push(Family {
+                name,
+                kind: Kind::default(),
+                help: None,
+                samples: Vec::new(),
+            });
+            families.len() - 1
+        });
+        &mut families[self.current]
+    }
+
+    /// The family of a sample: the one of its very name, else one whose type gives the suffix, else its own.
+    fn home(&mut self, sample: &'a str) -> &mut Family<'a> {
+        if self.by_name.contains_key(sample) {
+            return self.enter(sample);
+        }
+        if self.current_owns(sample) {
+            return &mut self.page.families[self.current];
+        }
+        self.enter(self.owner(sample).unwrap_or(sample))
+    }
+
+    fn current_owns(&self, sample: &str) -> bool {
+        self.page
+            .families
+            .get(self.current)
+            .is_some_and(|family| owns(family, sample))
+    }
+
+    fn owner(&self, sample: &'a str) -> Option<&'a str> {
+        let (stem, _) = sample.rsplit_once('_')?;
+        let family = &self.page.families[*self.by_name.get(stem)?];
+        owns(family, sample).then_some(family.name)
+    }
+}
+
+/// Whether `sample` is `family`'s name with a suffix of its type.
+///
+/// vLLM's OpenMetrics page writes `:` in metadata and `_` in samples, so the two count as one.
+fn owns(family: &Family<'_>, sample: &str) -> bool {
+    let same = |(ours, theirs): (u8, u8)| ours == theirs || (ours == b':' && theirs == b'_');
+    sample
+        .split_at_checked(family.name.len())
+        .is_some_and(|(stem, suffix)| {
+            family.name.bytes().zip(stem.bytes()).all(same)
+                && suffixes(family.kind).contains(&suffix)
+        })
+}
+
+const fn suffixes(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Counter => &["", "_total", "_created"],
+        Kind::Gauge | Kind::Untyped | Kind::StateSet => &[""],
+        Kind::Histogram => &["_bucket", "_sum", "_count", "_created"],
+        Kind::Summary => &["", "_sum", "_count", "_created"],
+        Kind::Info => &["_info"],
+        Kind::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
+    }
+}
+
+fn series_key<'a>(sample: &Sample<'a>) -> Result<SeriesKey<'a>, ErrorKind> {
+    let mut labels: Vec<_> = sample.labels.iter().collect();
+    labels.sort_unstable();
+    match labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(ErrorKind::DuplicateLabel(pair[0].0.into())),
+        None => Ok((sample.name, labels)),
+    }
+}
+
+fn series_name(sample: &Sample<'_>) -> Box<str> {
+    let labels: Labels<'_> = sample.labels;
+    format!("{}{labels}", sample.name).into()
+}
