@@ -1,6 +1,30 @@
 //! The pipeline, in the order data flows through it.
 //!
-//! `sources → samples → window → work → verdict → families → HTTP`. The middle is pure: no clock, no socket, no environment.
+//! `sources → samples → meter (intervals, steps, accounts, verdicts) → snapshot → families → HTTP`. The middle is pure: no clock, no
+//! socket, no environment. See ARCHITECTURE.md for the code map and the invariants.
 
-pub mod exposition;
+// Vocabulary.
+pub mod build_info;
+pub mod spec;
 pub mod units;
+
+// Pure core.
+pub mod exposition;
+pub mod meter;
+pub mod roofline;
+pub mod sample;
+
+// Edges.
+pub mod capture;
+pub mod config;
+pub mod export;
+pub mod landing;
+pub mod snapshot;
+pub mod source;
+
+// Driver and program.
+pub mod cli;
+pub mod command;
+pub mod sampler;
+pub mod server;
+pub mod telemetry;

@@ -1,0 +1,24 @@
+//! Puts the revision and the compiler into the program, for `--version` and `build_info`.
+
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-changed=.git/HEAD");
+    println!("cargo:rerun-if-changed=.git/refs/heads");
+    println!("cargo:rustc-env=BUILD_REVISION={}", told("git", &["rev-parse", "--short=12", "HEAD"]));
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    println!("cargo:rustc-env=BUILD_RUSTC={}", told(&rustc, &["--version"]));
+    let target = std::env::var("TARGET").unwrap_or_default();
+    println!("cargo:rustc-env=BUILD_TARGET={target}");
+}
+
+/// What `program` prints, or `unknown`: a source archive has no git.
+fn told(program: &str, arguments: &[&str]) -> String {
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
+}

@@ -1,0 +1,295 @@
+//! The lines of a capture, as they stand in its files. Units are NVML's; conversions to ours are here and nowhere else.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sample::gpu::{GpuFacts, Gpm, GpuReading};
+use crate::units::{Joules, Seconds};
+
+/// The format written here, and the only one read.
+pub const FORMAT: u32 = 1;
+
+/// `capture.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of the capture.
+    pub format: u32,
+    /// What it is called.
+    pub name: String,
+    /// vLLM's version, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vllm_version: Option<String>,
+    /// The `vllm serve` line, where known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vllm_args: Vec<String>,
+    /// What `/v1/models` answered.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub v1_models: serde_json::Value,
+    /// KV capacity that vLLM logged, in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_cache_tokens_logged: Option<f64>,
+    /// The GPUs, all alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuLineFacts>,
+    /// Loads, one after the other; empty in a live recording.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
+}
+
+/// A stretch of one kind of load.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Phase {
+    /// What it is called.
+    pub name: String,
+    /// Unix time at which the load started.
+    pub t_start: f64,
+    /// Unix time at which no new request was sent any more.
+    pub t_load_end: f64,
+    /// Everything else that was written of it: the client's truth.
+    #[serde(flatten)]
+    pub rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The `gpu` of `capture.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct GpuLineFacts {
+    /// NVML product name.
+    pub name: String,
+    /// GPUs recorded.
+    #[serde(default = "one")]
+    pub count: usize,
+    /// UUIDs in the order of the readings' `gpu`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uuids: Vec<String>,
+    /// Driver version.
+    #[serde(default)]
+    pub driver: Option<String>,
+    /// Highest SM clock.
+    #[serde(default)]
+    pub max_sm_clock_mhz: Option<f64>,
+    /// Highest memory clock.
+    #[serde(default)]
+    pub max_mem_clock_mhz: Option<f64>,
+    /// Width of the memory bus.
+    #[serde(default)]
+    pub memory_bus_bits: Option<f64>,
+    /// Streaming multiprocessors.
+    #[serde(default)]
+    pub sm_count: Option<f64>,
+    /// CUDA compute capability.
+    #[serde(default)]
+    pub compute_capability: Option<String>,
+    /// Memory the driver reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<f64>,
+    /// Power limit.
+    #[serde(default)]
+    pub power_limit_milliwatts: Option<f64>,
+    /// Whether GPM can be read.
+    #[serde(default)]
+    pub gpm_supported: bool,
+}
+
+const fn one() -> usize {
+    1
+}
+
+impl GpuLineFacts {
+    /// The UUID of the GPU with this index; the index itself where the capture has none.
+    #[must_use]
+    pub fn uuid(&self, index: usize) -> String {
+        self.uuids
+            .get(index)
+            .cloned()
+            .unwrap_or_else(|| index.to_string())
+    }
+
+    /// Facts of the GPU with this index.
+    #[must_use]
+    pub fn facts(&self, index: usize) -> GpuFacts {
+        GpuFacts {
+            uuid: self.uuid(index),
+            name: self.name.clone(),
+            driver: self.driver.clone(),
+            max_sm_clock_mhz: self.max_sm_clock_mhz,
+            max_mem_clock_mhz: self.max_mem_clock_mhz,
+            memory_bus_bits: self.memory_bus_bits,
+            sm_count: self.sm_count,
+            compute_capability: self.compute_capability.clone(),
+            memory_bytes: self.memory_bytes,
+            gpm_supported: self.gpm_supported,
+        }
+    }
+
+    /// The facts to write down of GPUs read live, which are all of one kind.
+    #[must_use]
+    pub fn of(gpus: &[GpuFacts]) -> Option<Self> {
+        let first = gpus.first()?;
+        Some(Self {
+            name: first.name.clone(),
+            count: gpus.len(),
+            uuids: gpus.iter().map(|gpu| gpu.uuid.clone()).collect(),
+            driver: first.driver.clone(),
+            max_sm_clock_mhz: first.max_sm_clock_mhz,
+            max_mem_clock_mhz: first.max_mem_clock_mhz,
+            memory_bus_bits: first.memory_bus_bits,
+            sm_count: first.sm_count,
+            compute_capability: first.compute_capability.clone(),
+            memory_bytes: first.memory_bytes,
+            power_limit_milliwatts: None,
+            gpm_supported: first.gpm_supported,
+        })
+    }
+}
+
+/// A line of `vllm.jsonl.gz`: a page, or why there is none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VllmLine {
+    /// Unix time at which the scrape started.
+    pub t_start: f64,
+    /// Unix time at which the page had arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_end: Option<f64>,
+    /// The page; the first one whole, later ones perhaps only vLLM's sample lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl VllmLine {
+    /// When the page was made, as well as can be told: when it had arrived.
+    #[must_use]
+    pub fn time(&self) -> Seconds {
+        Seconds(self.t_end.unwrap_or(self.t_start))
+    }
+}
+
+/// A line of `gpu.jsonl.gz`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct GpuLine {
+    /// Unix time.
+    pub t: f64,
+    /// Index of the GPU.
+    #[serde(default)]
+    pub gpu: usize,
+    /// NVML's power reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_milliwatts: Option<f64>,
+    /// NVML's energy counter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_millijoules: Option<f64>,
+    /// SM clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm_clock_mhz: Option<f64>,
+    /// Memory clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_clock_mhz: Option<f64>,
+    /// Memory in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_used_bytes: Option<f64>,
+    /// Temperature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_celsius: Option<f64>,
+    /// Clock event reasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clocks_event_reasons: Option<u64>,
+    /// GPM counters in percent over the interval since the reading before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpm: Option<GpmLine>,
+}
+
+/// The GPM counters that are used, in percent.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct GpmLine {
+    /// DRAM bandwidth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dram_bw_util: Option<f64>,
+    /// Any tensor pipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub any_tensor_util: Option<f64>,
+    /// SM activity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm_util: Option<f64>,
+    /// SM occupancy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm_occupancy: Option<f64>,
+    /// Graphics engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graphics_util: Option<f64>,
+}
+
+impl GpuLine {
+    /// The reading, of the GPU with this `uuid`.
+    #[must_use]
+    pub fn reading(&self, uuid: String) -> GpuReading {
+        let share = |percent: Option<f64>| percent.map(|percent| percent / 100.0);
+        GpuReading {
+            time: Seconds(self.t),
+            uuid,
+            sm_clock_mhz: self.sm_clock_mhz,
+            mem_clock_mhz: self.mem_clock_mhz,
+            energy: self.energy_millijoules.map(|energy| Joules(energy / 1e3)),
+            power_watts: self.power_milliwatts.map(|power| power / 1e3),
+            memory_used_bytes: self.memory_used_bytes,
+            temperature_celsius: self.temperature_celsius,
+            clock_event_reasons: self.clocks_event_reasons,
+            gpm: self.gpm.map(|gpm| Gpm {
+                dram_bandwidth: share(gpm.dram_bw_util),
+                any_tensor: share(gpm.any_tensor_util),
+                sm: share(gpm.sm_util),
+                sm_occupancy: share(gpm.sm_occupancy),
+                graphics: share(gpm.graphics_util),
+            }),
+        }
+    }
+
+    /// The line for `reading`, of the GPU with this index.
+    #[must_use]
+    pub fn of(reading: &GpuReading, index: usize) -> Self {
+        let percent = |share: Option<f64>| share.map(|share| share * 100.0);
+        Self {
+            t: reading.time.0,
+            gpu: index,
+            power_milliwatts: reading.power_watts.map(|power| power * 1e3),
+            energy_millijoules: reading.energy.map(|energy| energy.0 * 1e3),
+            sm_clock_mhz: reading.sm_clock_mhz,
+            mem_clock_mhz: reading.mem_clock_mhz,
+            memory_used_bytes: reading.memory_used_bytes,
+            temperature_celsius: reading.temperature_celsius,
+            clocks_event_reasons: reading.clock_event_reasons,
+            gpm: reading.gpm.map(|gpm| GpmLine {
+                dram_bw_util: percent(gpm.dram_bandwidth),
+                any_tensor_util: percent(gpm.any_tensor),
+                sm_util: percent(gpm.sm),
+                sm_occupancy: percent(gpm.sm_occupancy),
+                graphics_util: percent(gpm.graphics),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_survives_the_file() {
+        let reading = GpuReading {
+            time: Seconds(10.5),
+            uuid: "GPU-1".into(),
+            sm_clock_mhz: Some(1980.0),
+            energy: Some(Joules(12.5)),
+            power_watts: Some(700.0),
+            clock_event_reasons: Some(4),
+            gpm: Some(Gpm {
+                dram_bandwidth: Some(0.5),
+                ..Gpm::default()
+            }),
+            ..GpuReading::default()
+        };
+        let line = serde_json::to_string(&GpuLine::of(&reading, 0)).unwrap();
+        let read: GpuLine = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.reading("GPU-1".into()), reading);
+    }
+}

@@ -1,0 +1,161 @@
+//! Reads a capture, from a directory or from what is embedded in the binary.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use serde::de::DeserializeOwned;
+
+use super::format::{FORMAT, GpuLine, Manifest, VllmLine};
+
+/// A capture in memory.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    /// `capture.json`.
+    pub manifest: Manifest,
+    /// The model's `config.json`, where the capture has one.
+    pub model_config: Option<String>,
+    /// Scrapes, in order of time.
+    pub pages: Vec<VllmLine>,
+    /// GPU readings, in order of time.
+    pub readings: Vec<GpuLine>,
+}
+
+/// Why a capture cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// A file is missing or cannot be read.
+    #[error("cannot read {}: {error}; a capture is a directory with capture.json and vllm.jsonl.gz", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("cannot read {}{}: {error}", path.display(), place(*line))]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1; 0 for the whole file.
+        line: usize,
+        /// What is wrong.
+        error: serde_json::Error,
+    },
+    /// A format of the future.
+    #[error("{} has format {found}, and only format {FORMAT} can be read; record it anew, or use a newer version", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// No page in it.
+    #[error("{} has no page: nothing to replay", path.display())]
+    NoPage {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn place(line: usize) -> String {
+    if line == 0 { String::new() } else { format!(" line {line}") }
+}
+
+impl Capture {
+    /// Reads the capture in `directory`.
+    ///
+    /// # Errors
+    /// [`CaptureError`], which names the file.
+    pub fn open(directory: &Path) -> Result<Self, CaptureError> {
+        let manifest_path = directory.join("capture.json");
+        let manifest: Manifest = serde_json::from_str(&text(&manifest_path)?)
+            .map_err(|error| CaptureError::Json { path: manifest_path.clone(), line: 0, error })?;
+        if manifest.format != FORMAT {
+            return Err(CaptureError::Format {
+                path: manifest_path,
+                found: manifest.format,
+            });
+        }
+        let config_path = directory.join("config.json");
+        let gpu_path = directory.join("gpu.jsonl.gz");
+        let pages_path = directory.join("vllm.jsonl.gz");
+        let pages = lines(&pages_path, open(&pages_path)?)?;
+        Self {
+            manifest,
+            model_config: config_path.exists().then(|| text(&config_path)).transpose()?,
+            pages,
+            readings: if gpu_path.exists() {
+                lines(&gpu_path, open(&gpu_path)?)?
+            } else {
+                Vec::new()
+            },
+        }
+        .checked(pages_path)
+    }
+
+    /// Reads a capture from the bytes of its files.
+    ///
+    /// # Errors
+    /// [`CaptureError`], which names the file.
+    pub fn embedded(
+        manifest: &str,
+        model_config: &str,
+        pages: &[u8],
+        readings: &[u8],
+    ) -> Result<Self, CaptureError> {
+        let path = Path::new("embedded capture.json");
+        Self {
+            manifest: serde_json::from_str(manifest)
+                .map_err(|error| CaptureError::Json { path: path.into(), line: 0, error })?,
+            model_config: Some(model_config.to_owned()),
+            pages: lines(Path::new("embedded vllm.jsonl.gz"), pages)?,
+            readings: lines(Path::new("embedded gpu.jsonl.gz"), readings)?,
+        }
+        .checked(path.into())
+    }
+
+    fn checked(mut self, path: PathBuf) -> Result<Self, CaptureError> {
+        if self.pages.iter().all(|page| page.body.is_none()) {
+            return Err(CaptureError::NoPage { path });
+        }
+        self.pages.sort_by(|one, other| one.time().0.total_cmp(&other.time().0));
+        self.readings.sort_by(|one, other| one.t.total_cmp(&other.t));
+        Ok(self)
+    }
+}
+
+fn open(path: &Path) -> Result<std::fs::File, CaptureError> {
+    std::fs::File::open(path).map_err(|error| CaptureError::Io { path: path.into(), error })
+}
+
+fn text(path: &Path) -> Result<String, CaptureError> {
+    std::fs::read_to_string(path).map_err(|error| CaptureError::Io { path: path.into(), error })
+}
+
+/// The JSON lines of a gzip file. A recording that was cut off ends in the middle of a line or of the gzip stream: what stands
+/// before is good.
+fn lines<T: DeserializeOwned>(path: &Path, gzip: impl Read) -> Result<Vec<T>, CaptureError> {
+    let mut read = Vec::new();
+    let mut reader = BufReader::new(MultiGzDecoder::new(gzip));
+    let mut text = String::new();
+    for line in 1.. {
+        text.clear();
+        let length = match reader.read_line(&mut text) {
+            Ok(length) => length,
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(CaptureError::Io { path: path.into(), error }),
+        };
+        if length == 0 || !text.ends_with('\n') && serde_json::from_str::<T>(&text).is_err() {
+            break;
+        }
+        if text.trim().is_empty() {
+            continue;
+        }
+        read.push(
+            serde_json::from_str(&text)
+                .map_err(|error| CaptureError::Json { path: path.into(), line, error })?,
+        );
+    }
+    Ok(read)
+}

@@ -1,0 +1,244 @@
+//! Settings: flags over environment over file over the embedded defaults, checked once.
+
+pub mod duration;
+pub mod flags;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized};
+use serde::{Deserialize, Serialize};
+use serde_saphyr::figment::Yaml;
+
+use crate::meter::engine::MeterSettings;
+use crate::spec::deployment::DeploymentFlags;
+use crate::units::Seconds;
+
+use duration::Span;
+use flags::SettingsFlags;
+
+/// The commented defaults, which are also the documentation of every key.
+pub const DEFAULTS: &str = include_str!("../../config/default.yaml");
+
+/// Environment variables that are settings start with this. Not `VLLM_`: vLLM warns of variables it does not know, and Kubernetes
+/// injects `<SERVICE>_PORT` for every service.
+const ENV_PREFIX: &str = "ROOFLINE__";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Our own HTTP server.
+    pub web: Web,
+    /// Our own log.
+    pub log: Log,
+    /// Base URL of vLLM's API server.
+    pub vllm_url: String,
+    /// File with the API key for `/v1/models`.
+    pub vllm_api_key_file: Option<PathBuf>,
+    /// Where GPU readings come from.
+    pub gpu_source: GpuSource,
+    /// URL of a dcgm-exporter.
+    pub dcgm_url: Option<String>,
+    /// UUIDs or indices of the engine's GPUs; empty for all.
+    pub gpu_devices: Vec<String>,
+    /// How often the sources are read.
+    pub tick: Span,
+    /// Length of the trailing window.
+    pub window: Span,
+    /// How long nothing may move before the engine counts as stalled.
+    pub stall_after: Span,
+    /// Share of busy time under which the bound is overhead.
+    pub overhead_below: f64,
+    /// Dollars per GPU-hour.
+    pub gpu_hour_price: Option<f64>,
+    /// Target for time to first token.
+    pub slo_ttft: Span,
+    /// Target for time per output token.
+    pub slo_tpot: Span,
+    /// vLLM's own flags.
+    pub deployment: DeploymentFlags,
+    /// The GPU, where it cannot be read.
+    pub gpu: Option<String>,
+    /// Additions to the GPU table, in its format.
+    pub gpus: Vec<serde_json::Value>,
+}
+
+/// Our own HTTP server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Web {
+    /// Where it listens.
+    pub listen_address: SocketAddr,
+    /// Path of the metrics.
+    pub telemetry_path: String,
+    /// TLS and basic authentication.
+    pub config: WebConfig,
+    /// Leave out `process_*`.
+    pub disable_exporter_metrics: bool,
+}
+
+/// The exporter toolkit's web configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WebConfig {
+    /// Its file.
+    pub file: Option<PathBuf>,
+}
+
+/// Our own log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Log {
+    /// A level or a filter.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Logfmt,
+    /// For machines.
+    Json,
+}
+
+/// Where GPU readings come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum GpuSource {
+    /// NVML, else dcgm if its URL is set, else none.
+    Auto,
+    /// The driver's library.
+    Nvml,
+    /// A dcgm-exporter.
+    Dcgm,
+    /// No GPU readings.
+    None,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there.
+    #[error("cannot read --config.file {}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A key is unknown, or its value has the wrong type.
+    #[error("{0}")]
+    Layers(String),
+    /// A value makes no sense.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
+impl Settings {
+    /// The embedded defaults.
+    ///
+    /// # Errors
+    /// Never, as a test proves; the type keeps that proof out of the program.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        extract(&Figment::from(Yaml::string(DEFAULTS)))
+    }
+
+    /// Flags over environment over file over defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key, where it was set, and the remedy.
+    pub fn load(flags: &SettingsFlags) -> Result<Self, ConfigError> {
+        let mut layers = Figment::from(Yaml::string(DEFAULTS));
+        if let Some(path) = &flags.config_file {
+            layers = layers.merge(Yaml::string(&file(path)?)).select(figment::Profile::Default);
+        }
+        layers = layers.merge(environment()).merge(Serialized::from(
+            flags.layer(),
+            figment::Profile::Default,
+        ));
+        let settings = extract(&layers).map_err(|error| match &flags.config_file {
+            Some(path) => ConfigError::Layers(format!("{error} (in {} or above it)", path.display())),
+            None => error,
+        })?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// How the meter measures.
+    #[must_use]
+    pub fn meter(&self) -> MeterSettings {
+        MeterSettings {
+            window: self.window.seconds(),
+            stall_after: self.stall_after.seconds(),
+            longest_interval: Seconds(300.0).max(self.window.seconds()),
+            overhead_below: self.overhead_below,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let tick = self.tick.seconds();
+        check("tick", (0.2..=60.0).contains(&tick.0), || {
+            format!("{} is outside 200ms..1m: GPM needs 200 ms between readings", self.tick)
+        })?;
+        check("window", self.window.seconds() >= tick, || {
+            format!("{} is shorter than one tick ({})", self.window, self.tick)
+        })?;
+        check("stall-after", self.stall_after.seconds() >= tick, || {
+            format!("{} is shorter than one tick ({})", self.stall_after, self.tick)
+        })?;
+        check("overhead-below", (0.0..=1.0).contains(&self.overhead_below), || {
+            format!("{} is not a share between 0 and 1", self.overhead_below)
+        })?;
+        let price = self.gpu_hour_price.unwrap_or(0.0);
+        check("gpu-hour-price", price.is_finite() && price >= 0.0, || {
+            format!("{price} is not a price; give dollars per GPU and hour, such as 2.5")
+        })?;
+        check("web.telemetry-path", self.web.telemetry_path.starts_with('/'), || {
+            format!("`{}` does not start with /", self.web.telemetry_path)
+        })?;
+        check("dcgm-url", self.gpu_source != GpuSource::Dcgm || self.dcgm_url.is_some(), || {
+            "gpu-source is dcgm, so the URL of a dcgm-exporter is needed, such as http://NODE:9400/metrics"
+                .to_owned()
+        })
+    }
+}
+
+fn check(key: &'static str, good: bool, problem: impl Fn() -> String) -> Result<(), ConfigError> {
+    if good { Ok(()) } else { Err(ConfigError::Value { key, problem: problem() }) }
+}
+
+fn file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::File { path: path.into(), error })
+}
+
+/// `ROOFLINE__WEB__LISTEN_ADDRESS` is `web.listen-address`.
+fn environment() -> Env {
+    Env::prefixed(ENV_PREFIX)
+        .map(|key| key.as_str().to_lowercase().replace("__", ".").replace('_', "-").into())
+}
+
+fn extract(layers: &Figment) -> Result<Settings, ConfigError> {
+    layers.extract().map_err(|error| {
+        let all: Vec<_> = error.into_iter().map(|error| told(&error)).collect();
+        ConfigError::Layers(all.join("; "))
+    })
+}
+
+/// `key: what is wrong (where it was set)`.
+fn told(error: &figment::Error) -> String {
+    let key = error.path.join(".");
+    let source = error.metadata.as_ref().map(|metadata| format!(" (from {})", metadata.name));
+    let place = if key.is_empty() { String::new() } else { format!("{key}: ") };
+    format!("{place}{}{}", error.kind, source.unwrap_or_default())
+}

@@ -1,0 +1,219 @@
+//! Every metric family there is: name, type, labels, help, provenance, stability. A metric exists if and only if it is here.
+//!
+//! README's table, the dashboards and the rules are checked against this file.
+
+use serde::Serialize;
+
+/// The type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Only goes up.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// Where a number comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provenance {
+    /// Read from vLLM's counters or the GPU's.
+    Measured,
+    /// Derived from measured counters by the roofline model.
+    Modelled,
+    /// From a table, a model's config.json or a setting.
+    Specified,
+    /// The exporter's own state.
+    Own,
+}
+
+/// What may change about a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stability {
+    /// Frozen, but for new labels; renamed only with one release of both.
+    Stable,
+    /// May change in any release.
+    Experimental,
+}
+
+/// A metric family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Family {
+    /// Full name.
+    pub name: &'static str,
+    /// Type.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Labels beside those of the engine.
+    pub labels: &'static [&'static str],
+    /// Whether the series carry the engine's labels, `model_name` and `engine`.
+    pub per_engine: bool,
+    /// What it says, in what unit, derived how.
+    pub help: &'static str,
+    /// Where the number comes from.
+    pub provenance: Provenance,
+    /// What may change.
+    pub stability: Stability,
+}
+
+macro_rules! families {
+    ($($constant:ident = $name:literal $kind:ident $provenance:ident $stability:ident $scope:ident [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = concat!("`vllm_roofline_", $name, "`")]
+            pub const $constant: Family = Family {
+                name: concat!("vllm_roofline_", $name),
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                per_engine: families!(@ $scope),
+                help: $help,
+                provenance: Provenance::$provenance,
+                stability: Stability::$stability,
+            };
+        )*
+
+        /// The whole catalogue, in the order of the documentation.
+        pub const ALL: &[Family] = &[$($constant),*];
+    };
+    (@ engine) => { true };
+    (@ global) => { false };
+}
+
+families! {
+    FLOPS_TOTAL = "flops_total" Counter Modelled Stable engine ["phase"]
+        "FLOPs of the model's matrix multiplications and attention, all GPUs of the engine. Modelled from vLLM's token counters and the model's config.json.";
+    HBM_BYTES_TOTAL = "hbm_bytes_total" Counter Modelled Stable engine ["phase", "kind"]
+        "Bytes read from and written to HBM, all GPUs of the engine. Modelled from vLLM's token counters and the model's config.json.";
+    MEASURED_HBM_BYTES_TOTAL = "measured_hbm_bytes_total" Counter Measured Stable engine ["gpu"]
+        "Bytes read from and written to HBM of one GPU. Measured: GPM DRAM utilization x bus width / 8 x memory clock x 2.";
+    FORWARD_TOKENS_TOTAL = "forward_tokens_total" Counter Measured Stable engine ["phase"]
+        "Tokens through the model: computed prompt tokens, and one per request and decode step with its draft tokens. Measured by vLLM's counters.";
+    STEPS_TOTAL = "steps_total" Counter Modelled Stable engine []
+        "Engine steps. Modelled from vLLM's iteration histogram, which misses steps that only compute a chunk of a prompt.";
+    ENERGY_JOULES_TOTAL = "energy_joules_total" Counter Measured Stable engine ["gpu"]
+        "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter.";
+    COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
+        "Price of the engine's GPUs for the time observed: gpu-hour-price x GPUs x hours. Only with a configured price.";
+    BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
+        "Seconds for which each bound held.";
+    TIME_SECONDS_TOTAL = "time_seconds_total" Counter Modelled Stable engine ["component"]
+        "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock, the rest of busy time is overhead.";
+    PHASE_SECONDS_TOTAL = "phase_seconds_total" Counter Modelled Experimental engine ["phase"]
+        "Busy wall seconds by the phase that took them. Divide flops_total by it for the height of a phase's point on the roofline.";
+    WINDOW_DISCARDS_TOTAL = "window_discards_total" Counter Own Stable global ["reason"]
+        "Spans of time thrown away because their two readings could not be compared.";
+
+    ARITHMETIC_INTENSITY = "arithmetic_intensity_flops_per_byte" Gauge Modelled Stable engine ["phase"]
+        "FLOPs per HBM byte over the window. Modelled.";
+    ACHIEVED_FLOPS = "achieved_flops_per_second" Gauge Modelled Stable engine ["phase"]
+        "FLOPs per second of wall time over the window, all GPUs of the engine. Modelled.";
+    ACHIEVED_HBM_BYTES = "achieved_hbm_bytes_per_second" Gauge Modelled Stable engine ["phase"]
+        "HBM bytes per second of wall time over the window, all GPUs of the engine. Modelled.";
+    MFU = "model_flops_utilization_ratio" Gauge Modelled Stable engine []
+        "Model FLOPs utilization (MFU): achieved FLOPs over the dense datasheet peak of all GPUs, over the window. Modelled.";
+    MBU = "model_bandwidth_utilization_ratio" Gauge Modelled Stable engine []
+        "Model bandwidth utilization (MBU): achieved HBM bytes over the peak bandwidth of all GPUs, over the window. Modelled.";
+    MEASURED_MBU = "measured_bandwidth_utilization_ratio" Gauge Measured Experimental engine []
+        "HBM bytes that GPM measured over the peak bandwidth of all GPUs, over the window. Measured.";
+    ROOFLINE_EFFICIENCY = "roofline_efficiency_ratio" Gauge Modelled Stable engine []
+        "Share of busy time that the roofline explains at the attainable ceilings, over the window. Modelled.";
+    TOKENS_PER_SECOND = "tokens_per_second" Gauge Measured Stable engine ["phase"]
+        "Tokens through the model per second of wall time, over the window. Measured by vLLM's counters.";
+    DECODE_BATCH_SIZE = "decode_batch_size" Gauge Modelled Stable engine []
+        "Mean requests per step that decodes, over the window. Modelled from vLLM's inter-token and iteration counts.";
+    CONTEXT_TOKENS = "context_tokens" Gauge Modelled Stable engine []
+        "Mean tokens that a decoding request attends to, over the window. Modelled from KV cache usage and running requests.";
+    BOUND = "bound" Gauge Modelled Stable engine ["bound"]
+        "1 for what bounds the engine over the window, 0 for the rest.";
+    ADMISSION = "admission" Gauge Modelled Stable engine ["state"]
+        "1 for what keeps waiting requests out over the window, 0 for the rest.";
+    ENGINE_STATE = "engine_state" Gauge Measured Stable engine ["state"]
+        "1 for what the engine is doing now, 0 for the rest.";
+    POWER_LIMITED = "power_limited_ratio" Gauge Measured Stable engine []
+        "Share of GPU readings in the window with the SM clock held down by a power limit. Measured by NVML's clock event reasons.";
+
+    PEAK_FLOPS = "peak_flops_per_second" Gauge Specified Stable engine ["precision"]
+        "Dense datasheet peak, all GPUs of the engine. From the GPU table, or derived from NVML.";
+    ATTAINABLE_FLOPS = "attainable_flops_per_second" Gauge Specified Stable engine ["precision"]
+        "Peak that large matrix multiplications reach, all GPUs of the engine. From the GPU table; see gpu_info for whether it was measured or is assumed.";
+    CURRENT_CLOCK_FLOPS = "current_clock_flops_per_second" Gauge Measured Experimental engine ["precision"]
+        "Dense peak at the SM clock of the window, all GPUs of the engine.";
+    PEAK_HBM = "peak_hbm_bytes_per_second" Gauge Specified Stable engine []
+        "Peak HBM bandwidth, all GPUs of the engine. From the GPU table, or derived from NVML.";
+    ATTAINABLE_HBM = "attainable_hbm_bytes_per_second" Gauge Specified Stable engine []
+        "HBM bandwidth that copies reach, all GPUs of the engine. From the GPU table.";
+    RIDGE = "ridge_flops_per_byte" Gauge Specified Stable engine []
+        "Arithmetic intensity at which the datasheet roof bends: peak FLOPs over peak bandwidth.";
+    ROOF_INTENSITY = "roof_intensity_flops_per_byte" Gauge Specified Experimental engine ["level", "point"]
+        "Corner points of the roof, x: arithmetic intensity. Join with roof_flops_per_second.";
+    ROOF_FLOPS = "roof_flops_per_second" Gauge Specified Experimental engine ["level", "point"]
+        "Corner points of the roof, y: FLOPs per second.";
+    BATCH_LIMIT = "batch_limit" Gauge Modelled Stable engine ["limit"]
+        "Decode batch at which a limit is reached at the context of the window: ridge (weights become compute-bound), knee (KV traffic equals weight traffic), kv_capacity (KV cache is full).";
+    WEIGHTS_BYTES = "weights_bytes" Gauge Specified Stable engine []
+        "Resident weights, all GPUs of the engine. From the model's config.json and quantization.";
+    KV_BYTES_PER_TOKEN = "kv_bytes_per_token" Gauge Specified Stable engine []
+        "KV cache of one token, all GPUs of the engine. From the model's config.json and the KV cache dtype.";
+    KV_CAPACITY_TOKENS = "kv_capacity_tokens" Gauge Measured Stable engine []
+        "Tokens that the KV cache holds, as vLLM's cache_config_info says.";
+    MODEL_INFO = "model_info" Gauge Specified Stable engine ["architecture", "dtype", "quantization", "kv_cache_dtype", "source"]
+        "What is known of the model; source says where from. Absent while the model is unknown.";
+    GPU_INFO = "gpu_info" Gauge Specified Stable engine ["gpu", "name", "spec", "provenance", "attainable"]
+        "A GPU of the engine, the entry of the GPU table it was matched with, and whether the attainable ceilings were measured or are assumed.";
+    DEPLOYMENT_INFO = "deployment_info" Gauge Specified Stable engine ["tensor_parallel_size", "pipeline_parallel_size", "gpus", "max_num_seqs", "max_num_batched_tokens"]
+        "How the engine is deployed; an empty label is not known.";
+    MISSING_FACT = "missing_fact" Gauge Own Experimental engine ["fact"]
+        "1 for each fact of the engine that could not be found; see the landing page or `check` for what it leaves out and the remedy.";
+    SLO = "slo_seconds" Gauge Specified Experimental global ["slo"]
+        "The configured targets for time to first token and time per output token.";
+
+    UP = "up" Gauge Own Stable global []
+        "Whether the last read of vLLM's metrics succeeded.";
+    SOURCE_SUCCESS = "source_success" Gauge Own Stable global ["source"]
+        "Whether the last read of a source succeeded.";
+    SOURCE_LAST_SUCCESS = "source_last_success_timestamp_seconds" Gauge Own Stable global ["source"]
+        "Unix time of the last successful read of a source.";
+    SOURCE_READ_SECONDS = "source_read_seconds" Gauge Own Stable global ["source"]
+        "How long the last read of a source took.";
+    SOURCE_ERRORS_TOTAL = "source_errors_total" Counter Own Stable global ["source", "reason"]
+        "Failed reads of a source.";
+    WINDOW_SECONDS = "window_seconds" Gauge Own Stable engine []
+        "Measured length of the window that the gauges refer to.";
+    BUILD_INFO = "build_info" Gauge Own Stable global ["version", "revision", "rustc"]
+        "The exporter's version.";
+}
+
+/// Label values of `phase`.
+pub const PHASES: [&str; 2] = ["prefill", "decode"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules_of_prometheus() {
+        for family in ALL {
+            let name = family.name;
+            assert!(name.starts_with("vllm_roofline_"), "{name}");
+            assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+            assert!(
+                !["_count", "_sum", "_bucket"].iter().any(|suffix| name.ends_with(suffix)),
+                "{name}"
+            );
+            assert!(family.help.ends_with('.'), "{name}: {}", family.help);
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            for label in family.labels {
+                assert!(!["le", "quantile", "job", "instance", "pod"].contains(label), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        let mut names: Vec<_> = ALL.iter().map(|family| family.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

@@ -1,0 +1,7 @@
+//! The way out: a snapshot becomes metric families, and families become text.
+
+pub mod catalogue;
+pub mod families;
+pub mod negotiate;
+pub mod openmetrics;
+pub mod page;

@@ -1,0 +1,264 @@
+//! The roofline as SVG: log-log, one line per roof, one point per phase with the trail it came along.
+//!
+//! Pure text, coloured by CSS classes, so that the page decides on light and dark.
+
+use std::fmt::Write;
+
+use crate::units::{FlopsPerSecond, Intensity};
+
+/// Size of the drawing, in its own units; it scales to the width of the page.
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 420.0;
+/// Room for the axes.
+const LEFT: f64 = 66.0;
+const RIGHT: f64 = 18.0;
+const TOP: f64 = 16.0;
+const BOTTOM: f64 = 46.0;
+
+/// A roof: memory-bound slope, ridge, compute-bound ceiling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoofLine {
+    /// `datasheet`, `attainable` or `current_clock`; also the CSS class.
+    pub level: &'static str,
+    /// What a person calls it.
+    pub label: &'static str,
+    /// Intensity at which it bends.
+    pub ridge: Intensity,
+    /// Its ceiling.
+    pub peak: FlopsPerSecond,
+}
+
+/// A point under the roof.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// `prefill` or `decode`; also the CSS class.
+    pub phase: &'static str,
+    /// FLOPs per byte.
+    pub intensity: f64,
+    /// FLOPs per second.
+    pub flops_per_second: f64,
+    /// 1 for now, towards 0 for the past.
+    pub freshness: f64,
+}
+
+/// Draws `roofs` and `points`, or nothing where there is no roof to fix the scale.
+#[must_use]
+pub fn roofline(roofs: &[RoofLine], points: &[Point]) -> Option<String> {
+    let highest = roofs.iter().max_by(|one, other| one.peak.0.total_cmp(&other.peak.0))?;
+    let axes = Axes::around(highest);
+    let mut svg = String::with_capacity(8 << 10);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        svg,
+        r#"<svg class="roofline" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{}">"#,
+        description(points)
+    );
+    axes.draw(&mut svg);
+    for roof in roofs {
+        axes.draw_roof(&mut svg, roof);
+    }
+    for point in points {
+        axes.draw_point(&mut svg, point);
+    }
+    svg.push_str("</svg>");
+    Some(svg)
+}
+
+fn description(points: &[Point]) -> String {
+    let now = points.iter().filter(|point| point.freshness >= 1.0).map(|point| {
+        format!(
+            "{} at {:.3} FLOP/byte and {}",
+            point.phase,
+            point.intensity,
+            rate(point.flops_per_second)
+        )
+    });
+    let told: Vec<_> = now.collect();
+    format!("Roofline chart. {}", told.join(", "))
+}
+
+/// Where values are drawn.
+struct Axes {
+    x: (f64, f64),
+    y: (f64, f64),
+    bandwidth: f64,
+}
+
+impl Axes {
+    /// Axes of whole decades that show the ridge of `roof` with room on both sides.
+    fn around(roof: &RoofLine) -> Self {
+        let top = (roof.peak.0 * 1.5).log10();
+        Self {
+            x: (-0.5, (roof.ridge.0 * 100.0).log10().ceil()),
+            y: (top.floor() - 3.5, top.ceil().min(top + 0.5)),
+            bandwidth: roof.peak.0 / roof.ridge.0,
+        }
+    }
+
+    fn place_x(&self, value: f64) -> f64 {
+        let share = (value.log10() - self.x.0) / (self.x.1 - self.x.0);
+        LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn place_y(&self, value: f64) -> f64 {
+        let share = (value.log10() - self.y.0) / (self.y.1 - self.y.0);
+        HEIGHT - BOTTOM - share.clamp(0.0, 1.0) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    fn draw(&self, svg: &mut String) {
+        let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
+        for value in decades(self.x) {
+            let x = self.place_x(value);
+            let _ = write!(
+                svg,
+                r#"<line class="grid" x1="{x:.1}" y1="{TOP}" x2="{x:.1}" y2="{bottom}"/><text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                bottom + 16.0,
+                short(value)
+            );
+        }
+        for value in decades(self.y) {
+            let y = self.place_y(value);
+            let _ = write!(
+                svg,
+                r#"<line class="grid" x1="{LEFT}" y1="{y:.1}" x2="{right}" y2="{y:.1}"/><text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+                LEFT - 6.0,
+                y + 4.0,
+                short(value)
+            );
+        }
+        let _ = write!(
+            svg,
+            r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">arithmetic intensity, FLOP per HBM byte</text><text class="axis" transform="translate(14 {:.1}) rotate(-90)" text-anchor="middle">FLOP/s</text>"#,
+            f64::midpoint(LEFT, right),
+            HEIGHT - 8.0,
+            f64::midpoint(TOP, bottom)
+        );
+    }
+
+    fn draw_roof(&self, svg: &mut String, roof: &RoofLine) {
+        let bandwidth = roof.peak.0 / roof.ridge.0;
+        // The slope starts where it enters the drawing: at the left edge, or at the bottom.
+        let start = 10_f64.powf(self.x.0).max(10_f64.powf(self.y.0) / bandwidth);
+        let _ = write!(
+            svg,
+            r#"<polyline class="roof {}" points="{:.1},{:.1} {:.1},{:.1} {:.1},{:.1}"><title>{}: ridge at {:.0} FLOP/byte, {}</title></polyline>"#,
+            roof.level,
+            self.place_x(start),
+            self.place_y(start * bandwidth),
+            self.place_x(roof.ridge.0),
+            self.place_y(roof.peak.0),
+            self.place_x(10_f64.powf(self.x.1)),
+            self.place_y(roof.peak.0),
+            roof.label,
+            roof.ridge.0,
+            rate(roof.peak.0)
+        );
+    }
+
+    fn draw_point(&self, svg: &mut String, point: &Point) {
+        let (x, y) = (self.place_x(point.intensity), self.place_y(point.flops_per_second));
+        let Point { phase, freshness, .. } = point;
+        if *freshness < 1.0 {
+            let _ = write!(
+                svg,
+                r#"<circle class="trail {phase}" cx="{x:.1}" cy="{y:.1}" r="3" opacity="{:.2}"/>"#,
+                0.1 + 0.5 * freshness
+            );
+            return;
+        }
+        let roof = (self.bandwidth * point.intensity).max(f64::MIN_POSITIVE);
+        let _ = write!(
+            svg,
+            r#"<circle class="point {phase}" data-phase="{phase}" data-intensity="{:.4}" data-flops="{:.4e}" cx="{x:.1}" cy="{y:.1}" r="7"><title>{phase}: {:.1} FLOP/byte, {}, {:.0} % of the memory slope</title></circle><text class="label {phase}" x="{:.1}" y="{:.1}">{phase}</text>"#,
+            point.intensity,
+            point.flops_per_second,
+            point.intensity,
+            rate(point.flops_per_second),
+            100.0 * point.flops_per_second / roof,
+            x + 11.0,
+            y + 4.0
+        );
+    }
+}
+
+/// The powers of ten within `range` of exponents.
+fn decades(range: (f64, f64)) -> impl Iterator<Item = f64> {
+    let (mut exponent, last) = (range.0.ceil(), range.1.floor());
+    std::iter::from_fn(move || {
+        (exponent <= last).then(|| {
+            exponent += 1.0;
+            10_f64.powf(exponent - 1.0)
+        })
+    })
+}
+
+const PREFIXES: [(f64, &str); 5] = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+
+/// `1000` is `1k`, `2e12` is `2T`.
+fn short(value: f64) -> String {
+    PREFIXES
+        .iter()
+        .find(|(size, _)| value >= size * 0.999)
+        .map_or_else(|| format!("{value}"), |(size, prefix)| format!("{:.0}{prefix}", value / size))
+}
+
+/// `2.5e12` is `2.50 TFLOP/s`.
+#[must_use]
+pub fn rate(flops_per_second: f64) -> String {
+    let (size, prefix) = PREFIXES
+        .into_iter()
+        .find(|&(size, _)| flops_per_second >= size)
+        .unwrap_or((1.0, ""));
+    format!("{:.3} {prefix}FLOP/s", flops_per_second / size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn h100() -> RoofLine {
+        RoofLine {
+            level: "datasheet",
+            label: "datasheet",
+            ridge: Intensity(295.0),
+            peak: FlopsPerSecond(989e12),
+        }
+    }
+
+    #[test]
+    fn the_ridge_is_where_slope_and_ceiling_meet() {
+        let svg = roofline(&[h100()], &[]).unwrap();
+        let points = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
+        let corners: Vec<(f64, f64)> = points
+            .split(' ')
+            .map(|corner| corner.split_once(',').unwrap())
+            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
+            .collect();
+        let [start, ridge, end] = corners[..] else { panic!("{points}") };
+        assert!(start.0 < ridge.0 && ridge.0 < end.0);
+        assert!(start.1 > ridge.1 && (ridge.1 - end.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn points_on_the_slope_lie_on_the_roof() {
+        let axes = Axes::around(&h100());
+        let bandwidth = 989e12 / 295.0;
+        let slope = (axes.place_y(10.0 * bandwidth) - axes.place_y(100.0 * bandwidth))
+            / (axes.place_x(100.0) - axes.place_x(10.0));
+        let drawn = (axes.place_y(bandwidth * 29.5) - axes.place_y(989e12))
+            / (axes.place_x(295.0) - axes.place_x(29.5));
+        assert!((slope - drawn).abs() < 1e-9);
+    }
+
+    #[test]
+    fn without_a_roof_there_is_no_chart() {
+        assert_eq!(roofline(&[], &[]), None);
+    }
+
+    #[test]
+    fn values_beyond_the_axes_stay_on_the_drawing() {
+        let odd = Point { phase: "decode", intensity: 1e-9, flops_per_second: 1e30, freshness: 1.0 };
+        let svg = roofline(&[h100()], &[odd]).unwrap();
+        assert!(svg.contains(&format!("cx=\"{LEFT:.1}\" cy=\"{TOP:.1}\"")));
+    }
+}

@@ -1,0 +1,236 @@
+//! The meter of one engine: readings in, spans and running totals out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::sample::engine::{EngineTotals, Gauge};
+use crate::units::Seconds;
+
+use super::account::Account;
+use super::facts::EngineFacts;
+use super::gpu::HardwareUse;
+use super::interval::{Gap, Interval};
+use super::verdict::{self, Bound, EngineState, Steady};
+
+/// How a meter measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeterSettings {
+    /// Length of the trailing window of the gauges.
+    pub window: Seconds,
+    /// Requests in the engine and nothing moving for this long is a stall.
+    pub stall_after: Seconds,
+    /// Two readings further apart than this are not compared.
+    pub longest_interval: Seconds,
+    /// Under this share of busy time the roofline does not explain where the time goes.
+    pub overhead_below: f64,
+}
+
+impl Default for MeterSettings {
+    fn default() -> Self {
+        Self {
+            window: Seconds(10.0),
+            stall_after: Seconds(5.0),
+            longest_interval: Seconds(300.0),
+            overhead_below: verdict::OVERHEAD_BELOW,
+        }
+    }
+}
+
+/// An accounted stretch of time.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Unix time of its start.
+    pub start: Seconds,
+    /// Unix time of its end.
+    pub end: Seconds,
+    /// What happened in it.
+    pub account: Account,
+}
+
+/// The running account of one engine.
+#[derive(Debug)]
+pub struct EngineMeter {
+    /// What is known of the engine's model and GPUs.
+    pub facts: Arc<EngineFacts>,
+    /// Sums since the start of the program; they survive a restart of vLLM.
+    pub totals: Account,
+    /// Seconds each bound held.
+    pub bound_seconds: [Seconds; Bound::ALL.len()],
+    /// The newest reading.
+    pub latest: Option<EngineTotals>,
+    /// The newest spans, enough for one window.
+    spans: VecDeque<Span>,
+    /// The reading from which time is not accounted yet.
+    anchor: Option<EngineTotals>,
+    /// When anything last moved.
+    moved: Seconds,
+    steady: Steady,
+    bound: Bound,
+}
+
+impl EngineMeter {
+    /// The meter of an engine not read yet.
+    #[must_use]
+    pub fn new(facts: Arc<EngineFacts>) -> Self {
+        Self {
+            facts,
+            totals: Account::default(),
+            bound_seconds: [Seconds::ZERO; Bound::ALL.len()],
+            latest: None,
+            spans: VecDeque::new(),
+            anchor: None,
+            moved: Seconds::ZERO,
+            steady: Steady::default(),
+            bound: Bound::Unknown,
+        }
+    }
+
+    /// Takes one more reading; `hardware` tells what the engine's GPUs did over a span.
+    ///
+    /// Time is accounted as soon as the counters tell what happened in it. vLLM counts a prompt when its first token is out, so while
+    /// requests run and nothing is counted, the time is held and accounted together with the output that ends it, or as stalled.
+    ///
+    /// # Errors
+    /// The [`Gap`] for which the time since the reading before is thrown away.
+    pub fn observe(
+        &mut self,
+        totals: EngineTotals,
+        settings: &MeterSettings,
+        hardware: impl Fn(Seconds, Seconds) -> HardwareUse,
+    ) -> Result<Option<&Span>, Gap> {
+        if self.latest.as_ref().is_none_or(|latest| moved(latest, &totals)) {
+            self.moved = totals.time;
+        }
+        self.latest = Some(totals.clone());
+        let Some(anchor) = &self.anchor else {
+            self.anchor = Some(totals);
+            return Ok(None);
+        };
+        let interval = match Interval::between(anchor, &totals, settings.longest_interval) {
+            Ok(interval) => interval,
+            Err(gap) => {
+                self.restart(gap, totals);
+                return Err(gap);
+            }
+        };
+        let hardware = hardware(interval.start, interval.end);
+        let still = totals.time - self.moved;
+        let Some(account) = self.account(&interval, hardware, still >= settings.stall_after) else {
+            return Ok(None);
+        };
+        self.anchor = Some(totals);
+        Ok(Some(self.push(&interval, account, settings)))
+    }
+
+    /// The account of `interval`, or `None` while it cannot be told yet.
+    fn account(
+        &self,
+        interval: &Interval,
+        hardware: HardwareUse,
+        still_for_long: bool,
+    ) -> Option<Account> {
+        let seconds = interval.seconds();
+        if interval.produced() {
+            Some(Account::of(interval, &self.facts, hardware))
+        } else if !interval.occupied() || interval.after.asleep {
+            Some(Account::idle(seconds, hardware))
+        } else if still_for_long {
+            Some(Account::stalled(seconds, hardware))
+        } else {
+            None
+        }
+    }
+
+    fn push(&mut self, interval: &Interval, account: Account, settings: &MeterSettings) -> &Span {
+        self.totals.add(&account);
+        let seconds = account.seconds;
+        self.spans.push_back(Span {
+            start: interval.start,
+            end: interval.end,
+            account,
+        });
+        let window = self.window(interval.end, settings.window);
+        let seen = window.map_or(Bound::Unknown, |window| {
+            verdict::bound(&window.account, settings.overhead_below)
+        });
+        self.bound = self.steady.next(seen);
+        self.bound_seconds[self.bound as usize] += seconds;
+        &self.spans[self.spans.len() - 1]
+    }
+
+    fn restart(&mut self, gap: Gap, totals: EngineTotals) {
+        if gap != Gap::TooShort {
+            self.anchor = Some(totals);
+            self.spans.clear();
+            self.steady = Steady::default();
+            self.bound = Bound::Unknown;
+        }
+    }
+
+    /// Time not accounted yet, up to the newest reading: requests are running, and their output is awaited.
+    #[must_use]
+    pub fn pending(&self) -> Option<(Seconds, Seconds)> {
+        let (from, to) = (self.anchor.as_ref()?.time, self.latest.as_ref()?.time);
+        (to > from).then_some((from, to))
+    }
+
+    /// The spans of the `length` up to `now` as one, or `None` if there are none.
+    pub fn window(&mut self, now: Seconds, length: Seconds) -> Option<Span> {
+        // Half a tick of grace keeps the number of spans even when scrapes jitter.
+        while self.spans.front().is_some_and(|span| now - span.start > length + Seconds(0.5)) {
+            self.spans.pop_front();
+        }
+        sum(&self.spans)
+    }
+
+    /// The bound to show: steady over windows.
+    #[must_use]
+    pub const fn bound(&self) -> Bound {
+        self.bound
+    }
+
+    /// What the engine does now, by its newest span.
+    #[must_use]
+    pub fn state(&self) -> EngineState {
+        let asleep = self.asleep();
+        match self.spans.back() {
+            Some(span) if self.pending().is_none() => verdict::engine_state(&span.account, asleep),
+            _ if asleep => EngineState::Sleeping,
+            _ if self.occupied() => EngineState::Running,
+            _ => EngineState::Idle,
+        }
+    }
+
+    fn asleep(&self) -> bool {
+        self.gauge(Gauge::Awake).is_some_and(|awake| awake < 0.5)
+    }
+
+    fn occupied(&self) -> bool {
+        [Gauge::Running, Gauge::Waiting]
+            .into_iter()
+            .any(|gauge| self.gauge(gauge).is_some_and(|requests| requests > 0.0))
+    }
+
+    fn gauge(&self, gauge: Gauge) -> Option<f64> {
+        self.latest.as_ref()?.gauges.get(gauge)
+    }
+}
+
+/// Neighbouring spans as one.
+#[must_use]
+pub fn sum<'a>(spans: impl IntoIterator<Item = &'a Span>) -> Option<Span> {
+    let mut spans = spans.into_iter();
+    let mut whole = spans.next()?.clone();
+    for span in spans {
+        whole.end = span.end;
+        whole.account.add(&span.account);
+    }
+    Some(whole)
+}
+
+/// Whether anything about the engine changed from one reading to the next.
+fn moved(before: &EngineTotals, after: &EngineTotals) -> bool {
+    before.counters != after.counters
+        || before.gauges != after.gauges
+        || before.histograms != after.histograms
+}

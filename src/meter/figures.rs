@@ -1,0 +1,247 @@
+//! The figures of a span: what an account says per second, per byte and per peak. The `W` of the JSON contract.
+
+use serde::Serialize;
+
+use crate::units::{Bytes, Flops, Seconds, ratio};
+
+use super::account::{Account, ByKind, PerPhase};
+use super::engine::Span;
+use super::facts::EngineFacts;
+use super::verdict::{self, Admission, Bound, Dominant, EngineState};
+
+/// The figures of one span. Engine figures sum over the engine's GPUs; `null` is what cannot be known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// Name of the phase, in a capture that names its phases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Unix time of the first reading.
+    pub t_start: Seconds,
+    /// Unix time of the last reading.
+    pub t_end: Seconds,
+    /// Wall time between them.
+    pub seconds: Seconds,
+    /// What the engine was doing.
+    pub engine_state: EngineState,
+    /// What bound it.
+    pub bound: Bound,
+    /// Which kind of bytes was most of the traffic.
+    pub dominant: Option<Dominant>,
+    /// What kept requests waiting.
+    pub admission: Admission,
+    /// Share of GPU readings with the clock held down by a power limit.
+    pub power_limited_ratio: Option<f64>,
+    /// Engine steps.
+    pub steps: f64,
+    /// Prompt tokens computed.
+    pub prefill_tokens: f64,
+    /// Tokens decoded, draft tokens included.
+    pub decode_tokens: f64,
+    /// Mean requests per decode step.
+    pub decode_batch: Option<f64>,
+    /// Mean tokens a decoding request attends to.
+    pub context_tokens: Option<f64>,
+    /// Modelled FLOPs.
+    pub flops: Option<Flops>,
+    /// Modelled HBM bytes.
+    pub hbm_bytes: Option<Bytes>,
+    /// Modelled HBM bytes by what they carry.
+    pub hbm_bytes_by_kind: Option<ByKind>,
+    /// HBM bytes that GPM measured.
+    pub hbm_bytes_measured: Option<Bytes>,
+    /// Modelled FLOPs per modelled byte.
+    pub arithmetic_intensity: Option<f64>,
+    /// Model FLOPs utilisation: modelled FLOPs over the datasheet peak.
+    pub mfu: Option<f64>,
+    /// Model bandwidth utilisation: modelled bytes over the datasheet peak.
+    pub mbu: Option<f64>,
+    /// Measured bytes over the datasheet peak.
+    pub mbu_measured: Option<f64>,
+    /// Where the seconds went; adds up to `seconds`.
+    pub time_seconds: Option<TimeSeconds>,
+    /// Share of busy time that the roofline explains.
+    pub roofline_efficiency: Option<f64>,
+    /// Tokens sampled per second.
+    pub output_tokens_per_second: Option<f64>,
+    /// Median time to first token.
+    pub ttft_p50_seconds: Option<f64>,
+    /// Median time per output token (inter-token latency).
+    pub tpot_p50_seconds: Option<f64>,
+    /// The two phases apart.
+    pub by_phase: PerPhase<PhaseFigures>,
+    /// What makes these figures less than exact.
+    pub caveats: Vec<&'static str>,
+}
+
+/// Where the seconds of a span went.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TimeSeconds {
+    /// Steps bound by the tensor cores.
+    pub compute: Seconds,
+    /// Steps bound by HBM.
+    pub memory: Seconds,
+    /// Collectives.
+    pub communication: Seconds,
+    /// Busy time the roofline does not explain.
+    pub overhead: Seconds,
+    /// No request running.
+    pub idle: Seconds,
+    /// Requests running, nothing moving.
+    pub stalled: Seconds,
+}
+
+impl TimeSeconds {
+    /// The components with their label values.
+    #[must_use]
+    pub const fn components(&self) -> [(&'static str, Seconds); 6] {
+        [
+            ("compute", self.compute),
+            ("memory", self.memory),
+            ("communication", self.communication),
+            ("overhead", self.overhead),
+            ("idle", self.idle),
+            ("stalled", self.stalled),
+        ]
+    }
+
+    /// Where the seconds of `account` went, or `None` while the model or the GPU is unknown.
+    #[must_use]
+    pub fn of(account: &Account) -> Option<Self> {
+        let known = account.busy_time.or_else(|| {
+            // A span without busy time is explained without a roofline.
+            (account.busy <= Seconds::ZERO).then(Default::default)
+        })?;
+        Some(Self {
+            compute: known.compute,
+            memory: known.memory,
+            communication: known.communication,
+            overhead: known.overhead,
+            idle: account.idle_seconds(),
+            stalled: account.stalled,
+        })
+    }
+}
+
+/// The figures of one phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PhaseFigures {
+    /// Modelled FLOPs.
+    pub flops: Option<Flops>,
+    /// Modelled HBM bytes.
+    pub hbm_bytes: Option<Bytes>,
+    /// Modelled FLOPs per modelled byte.
+    pub arithmetic_intensity: Option<f64>,
+    /// Tokens through the model.
+    pub tokens: f64,
+    /// Busy seconds this phase took.
+    pub busy_seconds: Seconds,
+    /// Modelled FLOPs per busy second of this phase: the height of its point on the roofline.
+    pub flops_per_busy_second: Option<f64>,
+}
+
+impl Figures {
+    /// The figures of `span`; the bound is that of the span itself.
+    #[must_use]
+    pub fn of(span: &Span, facts: &EngineFacts, asleep: bool, overhead_below: f64) -> Self {
+        let account = &span.account;
+        let bytes = account.work.map(|work| work.bytes.prefill + work.bytes.decode);
+        let flops = account.work.map(|work| work.flops.total());
+        let hbm_bytes = bytes.map(|bytes| bytes.total());
+        let measured = account.hardware.measured_hbm_bytes(account.seconds, facts.gpus());
+        let seconds = account.seconds;
+        let of_bandwidth = |bytes: Option<Bytes>| {
+            ratio(bytes?.0, (facts.peak_hbm()? * seconds).0)
+        };
+        Self {
+            name: None,
+            t_start: span.start,
+            t_end: span.end,
+            seconds,
+            engine_state: verdict::engine_state(account, asleep),
+            bound: verdict::bound(account, overhead_below),
+            dominant: bytes.as_ref().and_then(verdict::dominant),
+            admission: verdict::admission(account, facts.max_num_seqs()),
+            power_limited_ratio: account.hardware.power_limited_ratio(),
+            steps: account.steps,
+            prefill_tokens: account.tokens.prefill,
+            decode_tokens: account.tokens.decode,
+            decode_batch: ratio(account.decode_request_steps, account.decode_steps),
+            context_tokens: ratio(account.context_weight, account.tokens.decode),
+            flops,
+            hbm_bytes,
+            hbm_bytes_by_kind: bytes,
+            hbm_bytes_measured: measured,
+            arithmetic_intensity: intensity(flops, hbm_bytes),
+            mfu: flops
+                .zip(facts.peak_flops())
+                .and_then(|(flops, peak)| ratio(flops.0, (peak * seconds).0)),
+            mbu: of_bandwidth(hbm_bytes),
+            mbu_measured: of_bandwidth(measured),
+            time_seconds: TimeSeconds::of(account),
+            roofline_efficiency: account
+                .busy_time
+                .and_then(|time| ratio(time.roofline().0, account.busy.0)),
+            output_tokens_per_second: ratio(account.output_tokens, seconds.0),
+            ttft_p50_seconds: account.time_to_first_token.quantile(0.5),
+            tpot_p50_seconds: account.inter_token_latency.quantile(0.5),
+            by_phase: phases(account),
+            caveats: caveats(account, facts),
+        }
+    }
+}
+
+fn intensity(flops: Option<Flops>, bytes: Option<Bytes>) -> Option<f64> {
+    ratio(flops?.0, bytes?.0)
+}
+
+fn phases(account: &Account) -> PerPhase<PhaseFigures> {
+    let phase = |flops: Option<Flops>, bytes: Option<Bytes>, tokens, busy_seconds: Seconds| {
+        PhaseFigures {
+            flops,
+            hbm_bytes: bytes,
+            arithmetic_intensity: intensity(flops, bytes),
+            tokens,
+            busy_seconds,
+            flops_per_busy_second: flops.and_then(|flops| ratio(flops.0, busy_seconds.0)),
+        }
+    };
+    let work = account.work;
+    PerPhase {
+        prefill: phase(
+            work.map(|work| work.flops.prefill),
+            work.map(|work| work.bytes.prefill.total()),
+            account.tokens.prefill,
+            account.phase_seconds.prefill,
+        ),
+        decode: phase(
+            work.map(|work| work.flops.decode),
+            work.map(|work| work.bytes.decode.total()),
+            account.tokens.decode,
+            account.phase_seconds.decode,
+        ),
+    }
+}
+
+/// What makes the figures of `account` less than exact, in words.
+fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
+    let between = account.busy_time.is_some_and(|time| {
+        let parts = [time.compute, time.memory, time.communication, time.overhead];
+        let mut shares = parts.map(|part| part / account.busy.max(Seconds(f64::MIN_POSITIVE)));
+        shares.sort_by(|one, other| other.total_cmp(one));
+        account.busy > Seconds::ZERO && shares[0] - shares[1] < 0.1
+    });
+    let possible = [
+        (facts.deployment.is_none(), "the model is not known: no FLOPs, no bytes, no bound"),
+        (facts.ceiling.is_none(), "the GPU is not known: no roof, no utilisation, no bound"),
+        (
+            account.preemptions > 0.0,
+            "preempted requests are computed again, which no counter shows: FLOPs and bytes are lower bounds",
+        ),
+        (
+            account.several_api_servers,
+            "several API servers share the page: step counts are estimated from the running batch",
+        ),
+        (between, "two components are within 10 % of busy time of each other: the bound is between them"),
+    ];
+    possible.into_iter().filter_map(|(applies, text)| applies.then_some(text)).collect()
+}

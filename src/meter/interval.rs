@@ -1,0 +1,295 @@
+//! Two readings of one engine become an interval, or the gap that explains why not.
+
+use crate::sample::engine::{
+    Counter, Counters, EngineTotals, Gauge, Histograms,
+};
+use crate::sample::histogram::Histogram;
+use crate::units::Seconds;
+
+/// Shorter intervals say nothing: scrape jitter would be a large part of them.
+const SHORTEST: Seconds = Seconds(0.05);
+
+/// What happened to one engine between two readings of its page.
+#[derive(Clone, Debug)]
+pub struct Interval {
+    /// Time of the first reading.
+    pub start: Seconds,
+    /// Time of the second reading.
+    pub end: Seconds,
+    /// How much each counter grew; absent where either page lacks it.
+    pub grown: Counters,
+    /// What each histogram observed.
+    pub observed: Histograms,
+    /// The gauges at the start.
+    pub before: Moment,
+    /// The gauges at the end.
+    pub after: Moment,
+    /// Tokens per KV block.
+    pub block_size: f64,
+    /// Whether step counts can be trusted.
+    pub single_api_server: bool,
+}
+
+/// The gauges of one reading that the core needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moment {
+    /// Requests in the running batch.
+    pub running: f64,
+    /// Requests waiting.
+    pub waiting: f64,
+    /// Tokens in the KV cache, rounded up to blocks.
+    pub resident_tokens: Option<f64>,
+    /// Used share of the KV cache.
+    pub kv_usage: Option<f64>,
+    /// Whether the engine sleeps.
+    pub asleep: bool,
+}
+
+impl Moment {
+    fn of(totals: &EngineTotals) -> Self {
+        let gauge = |which| totals.gauges.get(which);
+        Self {
+            running: gauge(Gauge::Running).unwrap_or(0.0),
+            waiting: gauge(Gauge::Waiting).unwrap_or(0.0),
+            resident_tokens: totals.resident_tokens(),
+            kv_usage: gauge(Gauge::KvCacheUsage),
+            asleep: gauge(Gauge::Awake).is_some_and(|awake| awake < 0.5),
+        }
+    }
+}
+
+/// Why two readings do not make an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Gap {
+    /// A counter went down: vLLM restarted, or re-created its metrics.
+    CounterReset,
+    /// The readings are too close together, or the clock was set back.
+    TooShort,
+    /// The readings are too far apart to speak of one window.
+    TooLong,
+    /// Engines appeared or vanished.
+    EnginesChanged,
+}
+
+impl Gap {
+    /// Every reason, as the label `reason` shows it.
+    pub const ALL: [Self; 4] = [
+        Self::CounterReset,
+        Self::TooShort,
+        Self::TooLong,
+        Self::EnginesChanged,
+    ];
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CounterReset => "counter_reset",
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::EnginesChanged => "engines_changed",
+        }
+    }
+}
+
+impl Interval {
+    /// What happened from `before` to `after`.
+    ///
+    /// # Errors
+    /// The [`Gap`] that makes the two readings incomparable: a restart, or a span outside 50 ms..=`longest`.
+    pub fn between(
+        before: &EngineTotals,
+        after: &EngineTotals,
+        longest: Seconds,
+    ) -> Result<Self, Gap> {
+        let span = after.time - before.time;
+        if span < SHORTEST {
+            return Err(Gap::TooShort);
+        }
+        let grown = grown(&before.counters, &after.counters)?;
+        let observed = observed(&before.histograms, &after.histograms)?;
+        if span > longest {
+            return Err(Gap::TooLong);
+        }
+        Ok(Self {
+            start: before.time,
+            end: after.time,
+            grown,
+            observed,
+            before: Moment::of(before),
+            after: Moment::of(after),
+            block_size: after.cache.block_size.unwrap_or(16.0),
+            single_api_server: after.single_api_server,
+        })
+    }
+
+    /// Length of the interval.
+    #[must_use]
+    pub fn seconds(&self) -> Seconds {
+        self.end - self.start
+    }
+
+    /// Growth of `counter`, 0 where the page lacks it.
+    #[must_use]
+    pub fn grew(&self, counter: Counter) -> f64 {
+        self.grown.get(counter).unwrap_or(0.0)
+    }
+
+    /// Prompt tokens this engine computed: `prompt_tokens_by_source{local_compute}` (vLLM ≥ 0.16), else prompt tokens less the
+    /// prefix cache hits. Those two move at different moments, so the difference is held at 0 and may lag.
+    #[must_use]
+    pub fn computed_prompt_tokens(&self) -> f64 {
+        self.grown
+            .get(Counter::PromptTokensComputed)
+            .unwrap_or_else(|| {
+                let found = self.grew(Counter::PrefixCacheHits)
+                    + self.grew(Counter::ExternalPrefixCacheHits);
+                (self.grew(Counter::PromptTokens) - found).max(0.0)
+            })
+    }
+
+    /// Requests that got their first token.
+    #[must_use]
+    pub fn first_tokens(&self) -> f64 {
+        observations(self.observed.time_to_first_token.as_ref())
+    }
+
+    /// Decode request-steps: inter-token observations (one per running request and step, vLLM ≥ 0.9), else output tokens that
+    /// were not a request's first.
+    #[must_use]
+    pub fn decode_request_steps(&self) -> f64 {
+        self.observed.inter_token_latency.as_ref().map_or_else(
+            || (self.grew(Counter::GenerationTokens) - self.first_tokens()).max(0.0),
+            |latency| latency.count,
+        )
+    }
+
+    /// Seconds that requests spent between tokens, summed over the requests.
+    #[must_use]
+    pub fn decode_request_seconds(&self) -> f64 {
+        self.observed
+            .inter_token_latency
+            .as_ref()
+            .map_or(0.0, |latency| latency.sum)
+    }
+
+    /// Engine steps that had an output, or `None` where several API servers would count them more than once.
+    #[must_use]
+    pub fn output_steps(&self) -> Option<f64> {
+        let iterations = self.observed.iteration_tokens.as_ref()?;
+        self.single_api_server.then_some(iterations.count)
+    }
+
+    /// Whether the engine shows any sign of work: a counter that grew, or KV blocks that came or went (a long prefill moves no
+    /// counter until its first token, but takes blocks chunk by chunk).
+    #[must_use]
+    pub fn progressed(&self) -> bool {
+        self.produced() || self.before.kv_usage != self.after.kv_usage
+    }
+
+    /// Whether any output came out, so that the counters account for the work up to now.
+    #[must_use]
+    pub fn produced(&self) -> bool {
+        self.grew(Counter::GenerationTokens) > 0.0
+            || self.grew(Counter::PromptTokens) > 0.0
+            || self.first_tokens() > 0.0
+            || self.decode_request_steps() > 0.0
+    }
+
+    /// Whether requests are in the engine at its end.
+    #[must_use]
+    pub fn occupied(&self) -> bool {
+        self.after.running > 0.0 || self.after.waiting > 0.0
+    }
+}
+
+fn observations(histogram: Option<&Histogram>) -> f64 {
+    histogram.map_or(0.0, |histogram| histogram.count)
+}
+
+fn grown(before: &Counters, after: &Counters) -> Result<Counters, Gap> {
+    let mut grown = Counters::default();
+    for &counter in Counter::ALL {
+        let (Some(from), Some(to)) = (before.get(counter), after.get(counter)) else {
+            continue;
+        };
+        // NaN fails this comparison too, and then nothing may be derived from it.
+        let growth = to - from;
+        if growth >= 0.0 {
+            grown.set(counter, growth);
+        } else {
+            return Err(Gap::CounterReset);
+        }
+    }
+    Ok(grown)
+}
+
+fn observed(before: &Histograms, after: &Histograms) -> Result<Histograms, Gap> {
+    let since = |before: &Option<Histogram>, after: &Option<Histogram>| match (before, after) {
+        (Some(before), Some(after)) => after.since(before).map(Some).ok_or(Gap::CounterReset),
+        _ => Ok(None),
+    };
+    Ok(Histograms {
+        iteration_tokens: since(&before.iteration_tokens, &after.iteration_tokens)?,
+        time_to_first_token: since(&before.time_to_first_token, &after.time_to_first_token)?,
+        inter_token_latency: since(&before.inter_token_latency, &after.inter_token_latency)?,
+        request_generation_tokens: since(
+            &before.request_generation_tokens,
+            &after.request_generation_tokens,
+        )?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::engine::{CacheConfig, EngineKey, Gauges};
+
+    fn totals(time: f64, generated: f64) -> EngineTotals {
+        let mut counters = Counters::default();
+        counters.set(Counter::GenerationTokens, generated);
+        EngineTotals {
+            key: EngineKey {
+                model_name: "m".into(),
+                engine: "0".into(),
+            },
+            time: Seconds(time),
+            counters,
+            gauges: Gauges::default(),
+            histograms: Histograms::default(),
+            cache: CacheConfig::default(),
+            engines_on_page: 1,
+            single_api_server: true,
+        }
+    }
+
+    fn gap(before: (f64, f64), after: (f64, f64)) -> Option<Gap> {
+        Interval::between(
+            &totals(before.0, before.1),
+            &totals(after.0, after.1),
+            Seconds(60.0),
+        )
+        .err()
+    }
+
+    #[test]
+    fn restarts_and_odd_spans_are_gaps() {
+        assert_eq!(gap((0.0, 5.0), (1.0, 7.0)), None);
+        assert_eq!(gap((0.0, 5.0), (1.0, 4.0)), Some(Gap::CounterReset));
+        assert_eq!(gap((0.0, 5.0), (0.01, 7.0)), Some(Gap::TooShort));
+        assert_eq!(gap((5.0, 5.0), (1.0, 7.0)), Some(Gap::TooShort));
+        assert_eq!(gap((0.0, 5.0), (61.0, 7.0)), Some(Gap::TooLong));
+        assert_eq!(gap((0.0, 5.0), (1.0, f64::NAN)), Some(Gap::CounterReset));
+    }
+
+    #[test]
+    fn intervals_add_up() {
+        let readings = [totals(0.0, 1.0), totals(1.0, 5.0), totals(3.0, 6.0)];
+        let grew = |from: usize, to: usize| {
+            Interval::between(&readings[from], &readings[to], Seconds(60.0))
+                .unwrap()
+                .grew(Counter::GenerationTokens)
+        };
+        assert!((grew(0, 2) - grew(0, 1) - grew(1, 2)).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,115 @@
+//! The meter: readings of engines and GPUs in, accounts and verdicts out.
+//!
+//! A state machine without a clock: every reading brings its time, so a recording gives the same figures as the live run did.
+
+pub mod account;
+pub mod engine;
+pub mod facts;
+pub mod figures;
+pub mod gpu;
+pub mod interval;
+pub mod steps;
+pub mod verdict;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::sample::engine::{EngineKey, EngineTotals};
+use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::units::Seconds;
+
+use engine::{EngineMeter, MeterSettings, Span};
+use facts::EngineFacts;
+use gpu::{GpuMeter, HardwareUse};
+use interval::Gap;
+
+/// All engines of one vLLM and their GPUs.
+#[derive(Debug)]
+pub struct Meter {
+    /// How it measures.
+    pub settings: MeterSettings,
+    /// Engines by their labels.
+    pub engines: BTreeMap<EngineKey, EngineMeter>,
+    /// GPUs by UUID.
+    pub gpus: BTreeMap<String, GpuMeter>,
+    /// Readings thrown away, by reason.
+    pub discards: BTreeMap<Gap, u64>,
+}
+
+/// A newly accounted span and its engine.
+pub type EngineSpan = (EngineKey, Span);
+
+impl Meter {
+    /// A meter that has seen nothing.
+    #[must_use]
+    pub fn new(settings: MeterSettings) -> Self {
+        Self {
+            settings,
+            engines: BTreeMap::new(),
+            gpus: BTreeMap::new(),
+            discards: Gap::ALL.map(|gap| (gap, 0)).into(),
+        }
+    }
+
+    /// Takes readings of GPUs; `facts` are those of a GPU met for the first time.
+    pub fn observe_gpus(
+        &mut self,
+        readings: Vec<GpuReading>,
+        facts: impl Fn(&GpuReading) -> GpuFacts,
+    ) {
+        for reading in readings {
+            self.gpus
+                .entry(reading.uuid.clone())
+                .or_insert_with(|| GpuMeter::new(facts(&reading)))
+                .observe(reading);
+        }
+    }
+
+    /// Takes the engines of one page; `facts` are those of an engine met for the first time. Returns the spans that could now be
+    /// accounted.
+    pub fn observe_engines(
+        &mut self,
+        page: Vec<EngineTotals>,
+        facts: impl Fn(&EngineTotals) -> Arc<EngineFacts>,
+    ) -> Vec<EngineSpan> {
+        self.forget_vanished(&page);
+        let mut accounted = Vec::with_capacity(page.len());
+        for totals in page {
+            let key = totals.key.clone();
+            let meter = self
+                .engines
+                .entry(key.clone())
+                .or_insert_with(|| EngineMeter::new(facts(&totals)));
+            let known = Arc::clone(&meter.facts);
+            let gpus = &self.gpus;
+            let hardware = |start, end| hardware_use(gpus, &known.gpu_uuids, start, end);
+            match meter.observe(totals, &self.settings, hardware) {
+                Ok(span) => accounted.extend(span.map(|span| (key, span.clone()))),
+                Err(gap) => *self.discards.entry(gap).or_default() += 1,
+            }
+        }
+        accounted
+    }
+
+    /// Engines that left the page take their series along.
+    fn forget_vanished(&mut self, page: &[EngineTotals]) {
+        let before = self.engines.len();
+        self.engines.retain(|key, _| page.iter().any(|totals| totals.key == *key));
+        if self.engines.len() < before {
+            *self.discards.entry(Gap::EnginesChanged).or_default() += 1;
+        }
+    }
+}
+
+fn hardware_use(
+    gpus: &BTreeMap<String, GpuMeter>,
+    uuids: &[String],
+    start: Seconds,
+    end: Seconds,
+) -> HardwareUse {
+    let mut used = HardwareUse::default();
+    for gpu in uuids.iter().filter_map(|uuid| gpus.get(uuid)) {
+        used.merge(&gpu.over(start, end));
+    }
+    used
+}

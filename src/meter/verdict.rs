@@ -1,0 +1,267 @@
+//! What bounds the engine, why requests wait, and whether it runs at all.
+
+use serde::Serialize;
+
+use crate::units::{Bytes, Seconds};
+
+use super::account::{Account, BusyTime, ByKind};
+
+/// Declares an enumeration whose values are label values.
+macro_rules! states {
+    ($(#[$doc:meta])* $name:ident { $($(#[$state_doc:meta])* $state:ident = $label:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub enum $name {
+            $($(#[$state_doc])* #[serde(rename = $label)] $state,)*
+        }
+
+        impl $name {
+            /// Every value, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$state,)*];
+
+            /// The label value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$state => $label,)*
+                }
+            }
+        }
+    };
+}
+
+states!(
+    /// What bounds the engine.
+    Bound {
+        /// The tensor cores, at the ceiling of the current clock.
+        Compute = "compute",
+        /// HBM bandwidth.
+        MemoryBandwidth = "memory_bandwidth",
+        /// Links between GPUs.
+        Interconnect = "interconnect",
+        /// None of the roofline's components: launches, scheduling, sampling, bubbles.
+        Overhead = "overhead",
+        /// Nothing ran.
+        Idle = "idle",
+        /// A fact is missing: the model, the GPU, or the engine itself.
+        Unknown = "unknown",
+    }
+);
+
+states!(
+    /// What keeps waiting requests out.
+    Admission {
+        /// Nothing: no request waits.
+        Open = "open",
+        /// The KV cache is full.
+        KvCapacity = "kv_capacity",
+        /// As many requests run as `--max-num-seqs` allows.
+        MaxNumSeqs = "max_num_seqs",
+        /// The step's token budget, `--max-num-batched-tokens`.
+        TokenBudget = "token_budget",
+        /// Requests wait beside free KV, and `--max-num-seqs` is not known.
+        Unknown = "unknown",
+    }
+);
+
+states!(
+    /// What the engine is doing.
+    EngineState {
+        /// Requests run and something moves.
+        Running = "running",
+        /// No request.
+        Idle = "idle",
+        /// Requests run and nothing moves.
+        Stalled = "stalled",
+        /// Put to sleep: weights are off the GPU.
+        Sleeping = "sleeping",
+        /// Its page cannot be read.
+        Unreachable = "unreachable",
+    }
+);
+
+states!(
+    /// Which kind of bytes is most of the traffic.
+    Dominant {
+        /// Weights.
+        Weights = "weights",
+        /// The KV cache, or the recurrent state that stands in its place.
+        Kv = "kv",
+        /// Activations.
+        Activations = "activations",
+    }
+);
+
+/// Under this share of busy time, the roofline does not explain where the time goes.
+pub const OVERHEAD_BELOW: f64 = 0.5;
+
+/// The bound of a span: the largest component of its busy time, unless all roofline components together are less than
+/// `overhead_below` of it.
+#[must_use]
+pub fn bound(account: &Account, overhead_below: f64) -> Bound {
+    if account.busy <= account.seconds * 0.01 {
+        return if account.stalled > Seconds::ZERO { Bound::Unknown } else { Bound::Idle };
+    }
+    account
+        .busy_time
+        .as_ref()
+        .map_or(Bound::Unknown, |time| largest(time, account.busy, overhead_below))
+}
+
+fn largest(time: &BusyTime, busy: Seconds, overhead_below: f64) -> Bound {
+    if time.roofline() < busy * overhead_below {
+        return Bound::Overhead;
+    }
+    let components = [
+        (time.memory, Bound::MemoryBandwidth),
+        (time.compute, Bound::Compute),
+        (time.communication, Bound::Interconnect),
+    ];
+    components
+        .into_iter()
+        .max_by(|one, other| one.0.0.total_cmp(&other.0.0))
+        .map_or(Bound::Unknown, |(_, bound)| bound)
+}
+
+/// The state of the engine over a span.
+#[must_use]
+pub fn engine_state(account: &Account, asleep: bool) -> EngineState {
+    if asleep {
+        EngineState::Sleeping
+    } else if account.stalled > account.seconds * 0.5 {
+        EngineState::Stalled
+    } else if account.busy > Seconds::ZERO {
+        EngineState::Running
+    } else {
+        EngineState::Idle
+    }
+}
+
+/// What kept requests waiting for most of the time they waited; open where they waited for less than half of the span.
+#[must_use]
+pub fn admission(account: &Account, max_num_seqs: Option<f64>) -> Admission {
+    let queue = &account.queue;
+    if queue.queued < account.seconds * 0.5 {
+        Admission::Open
+    } else if account.preemptions > 0.0 || queue.kv_full >= queue.queued * 0.5 {
+        Admission::KvCapacity
+    } else if queue.seqs_full >= queue.queued * 0.5 {
+        Admission::MaxNumSeqs
+    } else if max_num_seqs.is_some() {
+        Admission::TokenBudget
+    } else {
+        Admission::Unknown
+    }
+}
+
+/// The largest kind of bytes.
+#[must_use]
+pub fn dominant(bytes: &ByKind) -> Option<Dominant> {
+    let kinds = [
+        (bytes.weights, Dominant::Weights),
+        (bytes.kv + bytes.state, Dominant::Kv),
+        (bytes.activations, Dominant::Activations),
+    ];
+    let (most, kind) = kinds
+        .into_iter()
+        .max_by(|one, other| one.0.0.total_cmp(&other.0.0))?;
+    (most > Bytes::ZERO).then_some(kind)
+}
+
+/// Keeps a bound steady: another one takes over when it has been seen in two spans running, at once where nothing is to be kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Steady {
+    held: Option<Bound>,
+    challenger: Option<Bound>,
+}
+
+impl Steady {
+    /// Takes the bound of one more span and returns the one to show.
+    pub fn next(&mut self, seen: Bound) -> Bound {
+        let certain = matches!(seen, Bound::Idle | Bound::Unknown);
+        let unsettled = matches!(self.held, None | Some(Bound::Idle | Bound::Unknown));
+        if certain || unsettled || self.challenger == Some(seen) {
+            self.held = Some(seen);
+            self.challenger = None;
+        } else if self.held == Some(seen) {
+            self.challenger = None;
+        } else {
+            self.challenger = Some(seen);
+        }
+        self.held.unwrap_or(seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy(compute: f64, memory: f64, overhead: f64) -> Account {
+        let total = compute + memory + overhead;
+        Account {
+            seconds: Seconds(total),
+            busy: Seconds(total),
+            busy_time: Some(BusyTime {
+                compute: Seconds(compute),
+                memory: Seconds(memory),
+                communication: Seconds::ZERO,
+                overhead: Seconds(overhead),
+            }),
+            ..Account::default()
+        }
+    }
+
+    #[test]
+    fn the_largest_component_bounds_unless_the_roofline_explains_too_little() {
+        assert_eq!(bound(&busy(1.0, 8.0, 1.0), OVERHEAD_BELOW), Bound::MemoryBandwidth);
+        assert_eq!(bound(&busy(8.0, 1.0, 1.0), OVERHEAD_BELOW), Bound::Compute);
+        assert_eq!(bound(&busy(2.0, 2.0, 6.0), OVERHEAD_BELOW), Bound::Overhead);
+        assert_eq!(bound(&busy(2.0, 2.0, 6.0), 0.3), Bound::MemoryBandwidth);
+    }
+
+    #[test]
+    fn without_facts_or_work_the_bound_says_so() {
+        let idle = Account::idle(Seconds(1.0), Default::default());
+        assert_eq!(bound(&idle, OVERHEAD_BELOW), Bound::Idle);
+        let unmodelled = Account { busy_time: None, ..busy(1.0, 1.0, 0.0) };
+        assert_eq!(bound(&unmodelled, OVERHEAD_BELOW), Bound::Unknown);
+        let stalled = Account::stalled(Seconds(1.0), Default::default());
+        assert_eq!(bound(&stalled, OVERHEAD_BELOW), Bound::Unknown);
+        assert_eq!(engine_state(&stalled, false), EngineState::Stalled);
+        assert_eq!(engine_state(&idle, true), EngineState::Sleeping);
+    }
+
+    #[test]
+    fn one_odd_span_does_not_flip_the_bound() {
+        let mut steady = Steady::default();
+        let seen = [Bound::Compute, Bound::MemoryBandwidth, Bound::Compute, Bound::Overhead, Bound::Overhead];
+        let shown: Vec<_> = seen.into_iter().map(|bound| steady.next(bound)).collect();
+        assert_eq!(
+            shown,
+            [Bound::Compute, Bound::Compute, Bound::Compute, Bound::Compute, Bound::Overhead]
+        );
+        assert_eq!(steady.next(Bound::Idle), Bound::Idle);
+        assert_eq!(steady.next(Bound::Compute), Bound::Compute);
+    }
+
+    #[test]
+    fn admission_names_what_holds_the_queue() {
+        let queued = |kv_full, seqs_full, preemptions| Account {
+            seconds: Seconds(10.0),
+            preemptions,
+            queue: super::super::account::Queue {
+                queued: Seconds(9.0),
+                kv_full: Seconds(kv_full),
+                seqs_full: Seconds(seqs_full),
+                ..Default::default()
+            },
+            ..Account::default()
+        };
+        assert_eq!(admission(&Account { seconds: Seconds(1.0), ..Account::default() }, None), Admission::Open);
+        assert_eq!(admission(&queued(8.0, 0.0, 0.0), None), Admission::KvCapacity);
+        assert_eq!(admission(&queued(0.0, 0.0, 3.0), None), Admission::KvCapacity);
+        assert_eq!(admission(&queued(0.0, 9.0, 0.0), Some(8.0)), Admission::MaxNumSeqs);
+        assert_eq!(admission(&queued(0.0, 0.0, 0.0), Some(256.0)), Admission::TokenBudget);
+        assert_eq!(admission(&queued(0.0, 0.0, 0.0), None), Admission::Unknown);
+    }
+}

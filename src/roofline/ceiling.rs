@@ -1,0 +1,155 @@
+//! `Ceiling`: what one GPU gives, in theory and in practice, and how fast it reaches its peers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::gpu::{GpuSpec, Origin};
+use crate::spec::precision::{ByPrecision, Precision};
+use crate::units::{BytesPerSecond, FlopsPerSecond, Intensity, Seconds};
+
+/// Roof of one GPU.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ceiling {
+    peaks: ByPrecision<FlopsPerSecond>,
+    /// Memory bandwidth.
+    pub hbm: BytesPerSecond,
+    /// Link to another GPU of the host.
+    pub link: Link,
+}
+
+/// Connection to a peer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// One way.
+    pub bandwidth: BytesPerSecond,
+    /// Time of a collective that carries next to nothing.
+    pub latency: Seconds,
+}
+
+/// Shares of the peaks and fixed costs that turn a bound into an expectation. A file of the same form replaces them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coefficients {
+    /// Attainable share of memory bandwidth; absent: the GPU's own.
+    #[serde(default)]
+    pub hbm_fraction: Option<f64>,
+    /// Attainable share of compute peaks; absent: the GPU's own.
+    #[serde(default)]
+    pub flops_fraction: Option<f64>,
+    /// Seconds per step whatever it holds: scheduling, sampling, launch.
+    pub seconds_per_step: f64,
+    /// Seconds per layer and step with CUDA graphs.
+    pub seconds_per_layer: f64,
+    /// The same without.
+    pub seconds_per_layer_eager: f64,
+    /// Seconds per all-reduce on NVLink and on PCI Express.
+    pub seconds_per_all_reduce_nvlink: f64,
+    /// The same over PCI Express.
+    pub seconds_per_all_reduce_pcie: f64,
+    /// Measured or assumed.
+    pub origin: Origin,
+}
+
+impl Default for Coefficients {
+    /// Measured on an H100 SXM with vLLM 0.25 where one GPU shows them; latencies of all-reduces are the usual ones.
+    fn default() -> Self {
+        Self {
+            hbm_fraction: None,
+            flops_fraction: None,
+            seconds_per_step: 1.0e-3,
+            seconds_per_layer: 1.0e-5,
+            seconds_per_layer_eager: 3.0e-4,
+            seconds_per_all_reduce_nvlink: 8e-6,
+            seconds_per_all_reduce_pcie: 30e-6,
+            origin: Origin::Assumed,
+        }
+    }
+}
+
+impl Ceiling {
+    /// The data sheet's roof.
+    #[must_use]
+    pub fn theoretical(gpu: &GpuSpec) -> Self {
+        Self {
+            peaks: gpu.peaks,
+            hbm: gpu.hbm_bandwidth,
+            link: Link {
+                bandwidth: gpu.link_bandwidth(),
+                latency: Seconds::ZERO,
+            },
+        }
+    }
+
+    /// The roof that good kernels reach.
+    #[must_use]
+    pub fn attainable(gpu: &GpuSpec, coefficients: &Coefficients) -> Self {
+        Self::theoretical(gpu).lowered(gpu, coefficients)
+    }
+
+    /// The attainable roof with the SMs at `sm_clock_mhz`.
+    ///
+    /// The measured shares of the peak were taken under the power cap; here the clock says so itself, and kernels that keep the
+    /// tensor cores busy come to nine tenths of the peak at that clock.
+    #[must_use]
+    pub fn at_clock(gpu: &GpuSpec, coefficients: &Coefficients, sm_clock_mhz: f64) -> Self {
+        let attainable = Self::attainable(gpu, coefficients);
+        let peaks = attainable.peaks.iter().map(|(precision, peak)| {
+            let at_clock = gpu.peak_at_clock(precision, sm_clock_mhz);
+            (
+                precision,
+                at_clock.map_or(peak, |clocked| clocked * KERNEL_EFFICIENCY),
+            )
+        });
+        Self {
+            peaks: peaks.collect(),
+            ..attainable
+        }
+    }
+
+    fn lowered(self, gpu: &GpuSpec, coefficients: &Coefficients) -> Self {
+        let peaks = self.peaks.iter().map(|(precision, peak)| {
+            let fraction = coefficients
+                .flops_fraction
+                .unwrap_or_else(|| gpu.attainable_flops(precision).fraction);
+            (precision, peak * fraction)
+        });
+        let latency = match gpu.nvlink_per_direction {
+            Some(_) => coefficients.seconds_per_all_reduce_nvlink,
+            None => coefficients.seconds_per_all_reduce_pcie,
+        };
+        Self {
+            peaks: peaks.collect(),
+            hbm: self.hbm
+                * coefficients
+                    .hbm_fraction
+                    .unwrap_or(gpu.attainable_hbm.fraction),
+            link: Link {
+                latency: Seconds(latency),
+                ..self.link
+            },
+        }
+    }
+
+    /// Peak at `precision`; where the GPU has no such arithmetic, that of the widest format it has.
+    #[must_use]
+    pub fn peak(&self, precision: Precision) -> FlopsPerSecond {
+        let stated = self.peaks.get(precision);
+        stated
+            .or_else(|| self.peaks.iter().next().map(|(_, peak)| peak))
+            .unwrap_or_default()
+    }
+
+    /// Intensity above which compute limits, at `precision`.
+    #[must_use]
+    pub fn ridge(&self, precision: Precision) -> Intensity {
+        self.peak(precision) / self.hbm
+    }
+
+    /// The roof over `intensity`: `min(peak, bandwidth × intensity)`.
+    #[must_use]
+    pub fn roof(&self, precision: Precision, intensity: Intensity) -> FlopsPerSecond {
+        self.peak(precision).min(self.hbm * intensity)
+    }
+}
+
+/// Share of the tensor cores' peak at the running clock that large multiplications reach (0.88 of 754 TFLOP/s on an H100).
+const KERNEL_EFFICIENCY: f64 = 0.9;

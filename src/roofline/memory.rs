@@ -1,0 +1,1 @@
+//! `MemoryPlan`: what fits beside the weights.

@@ -1,0 +1,124 @@
+//! The newest state of everything, immutable: the only thing the sampler shares with the server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::meter::account::Account;
+use crate::meter::facts::EngineFacts;
+use crate::meter::figures::Figures;
+use crate::meter::verdict::{Bound, EngineState};
+use crate::sample::engine::EngineKey;
+use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::units::{Bytes, Joules, Seconds};
+
+/// The newest state of everything.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// When it was made.
+    pub time: Seconds,
+    /// Where vLLM is.
+    pub vllm_url: String,
+    /// Every source and how it fares.
+    pub sources: Vec<SourceStatus>,
+    /// Engines that were read in the life of this vLLM.
+    pub engines: Vec<EngineSnapshot>,
+    /// GPUs read.
+    pub gpus: Vec<GpuSnapshot>,
+    /// Spans thrown away, by reason.
+    pub discards: BTreeMap<&'static str, u64>,
+    /// Targets, by name.
+    pub slo: [(&'static str, Seconds); 2],
+    /// Dollars per GPU-hour.
+    pub gpu_hour_price: Option<f64>,
+}
+
+/// How a source fares.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SourceStatus {
+    /// `vllm`, or the GPU source.
+    pub source: &'static str,
+    /// Whether the last read succeeded; `None` before the first.
+    pub success: Option<bool>,
+    /// When it last succeeded.
+    pub last_success: Option<Seconds>,
+    /// How long the last read took.
+    pub read_seconds: Option<Seconds>,
+    /// What went wrong in the last read.
+    pub error: Option<String>,
+    /// Failed reads by reason; every reason there is, from the start.
+    pub errors: BTreeMap<&'static str, u64>,
+}
+
+/// One engine.
+#[derive(Clone, Debug)]
+pub struct EngineSnapshot {
+    /// Its labels.
+    pub key: EngineKey,
+    /// What is known of its model and GPUs.
+    pub facts: Arc<EngineFacts>,
+    /// What it is doing now.
+    pub state: EngineState,
+    /// What bounds it.
+    pub bound: Bound,
+    /// Sums since the exporter started.
+    pub totals: Account,
+    /// Seconds each bound held.
+    pub bound_seconds: [Seconds; Bound::ALL.len()],
+    /// The trailing window; absent while nothing is measured, or vLLM cannot be read.
+    pub window: Option<Figures>,
+    /// SM clock over the window.
+    pub sm_clock_mhz: Option<f64>,
+    /// The gauges of the newest reading.
+    pub now: Now,
+    /// Where the phases were on the roofline, oldest first.
+    pub trail: Vec<TrailPoint>,
+}
+
+/// What vLLM's gauges say now.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Now {
+    /// Requests running.
+    pub running: Option<f64>,
+    /// Requests waiting.
+    pub waiting: Option<f64>,
+    /// Used share of the KV cache.
+    pub kv_cache_usage: Option<f64>,
+    /// Tokens the KV cache holds.
+    pub kv_capacity_tokens: Option<f64>,
+}
+
+/// Where one phase was on the roofline, at one moment.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TrailPoint {
+    /// Unix time.
+    pub time: Seconds,
+    /// `prefill` or `decode`.
+    pub phase: &'static str,
+    /// FLOPs per byte.
+    pub intensity: f64,
+    /// FLOPs per busy second.
+    pub flops_per_second: f64,
+}
+
+/// One GPU.
+#[derive(Clone, Debug)]
+pub struct GpuSnapshot {
+    /// What does not change.
+    pub facts: GpuFacts,
+    /// The newest reading.
+    pub latest: Option<GpuReading>,
+    /// HBM bytes measured since the exporter started.
+    pub hbm_bytes_total: Option<Bytes>,
+    /// Joules since the exporter started.
+    pub energy_total: Option<Joules>,
+}
+
+impl Snapshot {
+    /// Whether vLLM's page was read in the last tick.
+    #[must_use]
+    pub fn vllm_up(&self) -> bool {
+        self.sources.iter().any(|source| source.source == "vllm" && source.success == Some(true))
+    }
+}

@@ -1,0 +1,119 @@
+//! The GPU source: whatever can give readings of GPUs.
+
+use std::sync::Arc;
+
+use crate::capture::format::{GpuLine, GpuLineFacts};
+use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::units::Seconds;
+
+/// Why GPUs could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
+    /// The source asked for is not in this build.
+    #[error("GPU source {0} is not built in")]
+    NotBuilt(&'static str),
+}
+
+/// A source of GPU readings.
+#[derive(Debug)]
+pub enum GpuSource {
+    /// None: a normal way to run.
+    None,
+    /// A recording, played in a loop.
+    Playback(Playback),
+}
+
+impl GpuSource {
+    /// The label `source`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Playback(_) => "capture",
+        }
+    }
+
+    /// What there is to read, as far as it is known without reading.
+    #[must_use]
+    pub fn facts(&self) -> Vec<GpuFacts> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Playback(playback) => playback.facts(),
+        }
+    }
+
+    /// The readings since the last call, up to `now`.
+    ///
+    /// # Errors
+    /// [`GpuError`].
+    pub fn read(&mut self, now: Seconds) -> Result<Vec<GpuReading>, GpuError> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Playback(playback) => Ok(playback.read(now)),
+        }
+    }
+}
+
+/// GPU readings of a recording, played in a loop with an energy counter that keeps growing.
+#[derive(Debug)]
+pub struct Playback {
+    facts: GpuLineFacts,
+    lines: Arc<[GpuLine]>,
+    /// Recorded time at which the loop starts.
+    origin: f64,
+    /// Length of the loop, seconds.
+    length: f64,
+    /// When playing started.
+    started: Seconds,
+    /// Readings already given.
+    given: usize,
+}
+
+impl Playback {
+    /// Plays `lines`, which are in order of time, from `started` on: recorded time `origin` first, over again after `length` seconds.
+    #[must_use]
+    pub fn new(
+        facts: GpuLineFacts,
+        lines: Vec<GpuLine>,
+        origin: f64,
+        length: f64,
+        started: Seconds,
+    ) -> Self {
+        let lines = lines
+            .into_iter()
+            .filter(|line| (origin..origin + length).contains(&line.t))
+            .collect();
+        Self { facts, lines, origin, length, started, given: 0 }
+    }
+
+    fn facts(&self) -> Vec<GpuFacts> {
+        (0..self.facts.count).map(|index| self.facts.facts(index)).collect()
+    }
+
+    /// The reading number `place` since the start of playing, at the time it falls due.
+    fn due(&self, place: usize) -> Option<GpuReading> {
+        let round = place.checked_div(self.lines.len())?;
+        let line = &self.lines[place % self.lines.len()];
+        let used_per_round = self.energy_of_round();
+        let mut reading = line.reading(self.facts.uuid(line.gpu));
+        reading.time =
+            Seconds(self.started.0 + line.t - self.origin + round as f64 * self.length);
+        reading.energy = reading.energy.map(|energy| energy + used_per_round * round as f64);
+        Some(reading)
+    }
+
+    fn energy_of_round(&self) -> crate::units::Joules {
+        let energies = self.lines.iter().filter_map(|line| line.energy_millijoules);
+        let (first, last) = (energies.clone().next(), energies.last());
+        crate::units::Joules((last.unwrap_or(0.0) - first.unwrap_or(0.0)) / 1e3)
+    }
+
+    fn read(&mut self, now: Seconds) -> Vec<GpuReading> {
+        let mut readings = Vec::new();
+        while let Some(reading) = self.due(self.given).filter(|reading| reading.time <= now) {
+            readings.push(reading);
+            self.given += 1;
+        }
+        readings
+    }
+}

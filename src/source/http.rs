@@ -1,0 +1,201 @@
+//! Reading another server's page: bounded in time and size, never led to another host.
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
+
+/// Larger pages are not vLLM's: 1,000 adapters on 64 engines are 3 MB.
+const LARGEST_PAGE: usize = 16 << 20;
+/// Redirects followed, all to the same host and port.
+const MOST_REDIRECTS: usize = 3;
+
+/// Why a page could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Nobody listens there, or the name does not resolve.
+    #[error("cannot connect to {url}: {cause}; is the server up, and the URL right?")]
+    Connect {
+        /// What was asked for.
+        url: Url,
+        /// The innermost cause.
+        cause: String,
+    },
+    /// No answer in time.
+    #[error("no answer from {url} within {limit:?}; the server is busy or hangs")]
+    Timeout {
+        /// What was asked for.
+        url: Url,
+        /// The limit.
+        limit: Duration,
+    },
+    /// An answer that is not 200.
+    #[error("{url} answered {status}{}", hint(*status))]
+    Status {
+        /// What was asked for.
+        url: Url,
+        /// The answer.
+        status: StatusCode,
+    },
+    /// An answer that sends us to another host.
+    #[error("{url} redirects to another host, which is not followed; give the final URL")]
+    Redirect {
+        /// What was asked for.
+        url: Url,
+    },
+    /// A page beyond all reason.
+    #[error("the page at {url} is larger than {LARGEST_PAGE} bytes; does the URL point at metrics?")]
+    TooLarge {
+        /// What was asked for.
+        url: Url,
+    },
+    /// A page that ends early, or whose compression is broken.
+    #[error("the page at {url} is cut off or damaged: {cause}")]
+    Damaged {
+        /// What was asked for.
+        url: Url,
+        /// The innermost cause.
+        cause: String,
+    },
+    /// The client could not be set up.
+    #[error("cannot set up an HTTP client: {0}")]
+    Client(String),
+}
+
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; set vllm-api-key-file",
+        StatusCode::NOT_FOUND => "; does the URL point at vLLM's API server?",
+        _ => "",
+    }
+}
+
+impl FetchError {
+    /// The value of the label `reason` in `source_errors_total`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Timeout { .. } => "timeout",
+            Self::Status { .. } => "status",
+            Self::Redirect { .. } => "redirect",
+            Self::TooLarge { .. } => "too_large",
+            Self::Damaged { .. } => "damaged",
+            Self::Client(_) => "client",
+        }
+    }
+
+    fn of(error: &reqwest::Error, url: &Url, limit: Duration) -> Self {
+        let url = url.clone();
+        let cause = innermost(error);
+        if error.is_timeout() {
+            Self::Timeout { url, limit }
+        } else if error.is_redirect() {
+            Self::Redirect { url }
+        } else if error.is_connect() {
+            Self::Connect { url, cause }
+        } else {
+            Self::Damaged { url, cause }
+        }
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// A client for one server.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    client: Client,
+    limit: Duration,
+}
+
+impl Fetcher {
+    /// A client for `url` that waits at most `limit` for a whole page.
+    ///
+    /// # Errors
+    /// [`FetchError::Client`] where TLS cannot be set up, such as in an image without CA certificates.
+    pub fn new(url: &Url, limit: Duration) -> Result<Self, FetchError> {
+        let builder = Client::builder()
+            .timeout(limit)
+            .redirect(redirect::Policy::custom(same_host))
+            .user_agent(concat!("vllm-roofline-exporter/", env!("CARGO_PKG_VERSION")));
+        let client = without_unused_tls(builder, url).build();
+        Ok(Self {
+            client: client.map_err(|error| FetchError::Client(innermost(&error)))?,
+            limit,
+        })
+    }
+
+    /// The page at `url`.
+    ///
+    /// # Errors
+    /// [`FetchError`], which names the URL.
+    pub async fn get(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        bearer: Option<&HeaderValue>,
+    ) -> Result<Vec<u8>, FetchError> {
+        let mut request = self
+            .client
+            .get(url.clone())
+            .header(ACCEPT, accept)
+            // Compressing costs the server more than the loopback saves; a body that comes compressed all the same is read.
+            .header(ACCEPT_ENCODING, "identity");
+        if let Some(bearer) = bearer {
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| FetchError::of(&error, url, self.limit))?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status { url: url.clone(), status: response.status() });
+        }
+        self.body(response, url).await
+    }
+
+    async fn body(&self, mut response: Response, url: &Url) -> Result<Vec<u8>, FetchError> {
+        let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+        if announced.is_some_and(|length| length > LARGEST_PAGE) {
+            return Err(FetchError::TooLarge { url: url.clone() });
+        }
+        let mut body = Vec::with_capacity(announced.unwrap_or(64 << 10));
+        loop {
+            let chunk = response.chunk().await;
+            match chunk.map_err(|error| FetchError::of(&error, url, self.limit))? {
+                None => return Ok(body),
+                Some(chunk) if body.len() + chunk.len() > LARGEST_PAGE => {
+                    return Err(FetchError::TooLarge { url: url.clone() });
+                }
+                Some(chunk) => body.extend_from_slice(&chunk),
+            }
+        }
+    }
+}
+
+fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let origin = attempt.previous().first().map(Url::origin);
+    if origin == Some(attempt.url().origin()) && attempt.previous().len() <= MOST_REDIRECTS {
+        attempt.follow()
+    } else {
+        attempt.error("redirect to another host")
+    }
+}
+
+/// Loads no certificates for a URL that needs none: an image without any must still read `http://`.
+#[cfg(feature = "tls")]
+fn without_unused_tls(builder: reqwest::ClientBuilder, url: &Url) -> reqwest::ClientBuilder {
+    if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) }
+}
+
+#[cfg(not(feature = "tls"))]
+fn without_unused_tls(builder: reqwest::ClientBuilder, _url: &Url) -> reqwest::ClientBuilder {
+    builder
+}

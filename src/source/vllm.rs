@@ -1,0 +1,245 @@
+//! vLLM's metrics page over HTTP.
+//!
+//! Every sample on the page costs vLLM's event loop about 13 µs, so only the samples that are needed are asked for, in the form
+//! `/metrics/?name[]=…` that its Prometheus client offers. Whether a server honours it is tried once per life of the server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+
+use crate::exposition::{self, ParseError};
+use crate::sample::engine::{Counter, EngineTotals, Gauge};
+use crate::sample::page::{self, PageError};
+use crate::units::Seconds;
+
+use super::http::{FetchError, Fetcher};
+
+/// Text format 0.0.4, always: vLLM's OpenMetrics page names families and samples differently.
+const ACCEPT: &str = "text/plain;version=0.0.4";
+
+/// Why vLLM's page told nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum VllmError {
+    /// No page.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A page that is not text.
+    #[error("cannot read the page: {0}")]
+    Text(ParseError),
+    /// A page that tells of no engine.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The URL given is none.
+    #[error("vllm-url `{url}` is not a URL ({cause}); give one such as http://127.0.0.1:8000")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The API key cannot be read.
+    #[error("cannot read vllm-api-key-file {}: {cause}", path.display())]
+    ApiKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+impl VllmError {
+    /// The value of the label `reason` in `source_errors_total`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Fetch(error) => error.reason(),
+            Self::Text(_) => "not_utf8",
+            Self::Page(error) => error.reason(),
+            Self::Url { .. } | Self::ApiKey { .. } => "configuration",
+        }
+    }
+
+    /// Every reason there is, for series that exist from the start.
+    pub const REASONS: [&'static str; 14] = [
+        "client",
+        "configuration",
+        "connect",
+        "damaged",
+        "duplicate_series",
+        "empty_page",
+        "no_engine",
+        "not_metrics",
+        "not_utf8",
+        "parse",
+        "redirect",
+        "stats_disabled",
+        "status",
+        "timeout",
+    ];
+}
+
+/// How the page is asked for.
+#[derive(Clone, Debug)]
+enum Form {
+    /// The whole page, to compare the filtered one with.
+    Probe,
+    /// The whole page.
+    Whole,
+    /// Only what is needed.
+    Filtered,
+}
+
+/// One vLLM server.
+#[derive(Debug)]
+pub struct VllmSource {
+    base: Url,
+    whole: Url,
+    filtered: Url,
+    fetcher: Fetcher,
+    key_file: Option<PathBuf>,
+    form: Form,
+}
+
+impl VllmSource {
+    /// The server at `url`, which is given at most `limit` to answer.
+    ///
+    /// # Errors
+    /// [`VllmError::Url`] or a client that cannot be set up.
+    pub fn new(url: &str, key_file: Option<PathBuf>, limit: Duration) -> Result<Self, VllmError> {
+        let base = base_url(url)?;
+        let at = |path: &str| {
+            base.join(path).map_err(|error| VllmError::Url {
+                url: url.to_owned(),
+                cause: error.to_string(),
+            })
+        };
+        let mut filtered = at("metrics/")?;
+        filtered
+            .query_pairs_mut()
+            .extend_pairs(page::needed_names().iter().map(|name| ("name[]", name)));
+        Ok(Self {
+            whole: at("metrics")?,
+            filtered,
+            fetcher: Fetcher::new(&base, limit)?,
+            base,
+            key_file,
+            form: Form::Probe,
+        })
+    }
+
+    /// The server's address, for people.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.base
+    }
+
+    /// The engines on the page now; `clock` tells when it had arrived.
+    ///
+    /// # Errors
+    /// [`VllmError`].
+    pub async fn read(&mut self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+        let read = self.read_in_form(clock).await;
+        if read.is_err() {
+            // Whatever answers next may be another server.
+            self.form = Form::Probe;
+        }
+        read
+    }
+
+    async fn read_in_form(&mut self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+        match self.form {
+            Form::Filtered => self.page(&self.filtered, &clock).await,
+            Form::Whole => self.page(&self.whole, &clock).await,
+            Form::Probe => {
+                let whole = self.page(&self.whole, &clock).await?;
+                let filtered = self.page(&self.filtered, &clock).await;
+                self.form = match filtered {
+                    Ok(filtered) if says_the_same(&filtered.engines, &whole.engines) => {
+                        Form::Filtered
+                    }
+                    _ => Form::Whole,
+                };
+                Ok(whole)
+            }
+        }
+    }
+
+    async fn page(&self, url: &Url, clock: &impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+        let body = self.fetcher.get(url, ACCEPT, None).await?;
+        let time = clock();
+        let text = exposition::utf8(&body).map_err(VllmError::Text)?;
+        let engines = page::read(text, time)?;
+        Ok(Reading { engines, body })
+    }
+
+    /// What `/v1/models` answers.
+    ///
+    /// # Errors
+    /// [`VllmError`]; 401 where a key is needed and none is set.
+    pub async fn models(&self) -> Result<serde_json::Value, VllmError> {
+        let url = self.base.join("v1/models").map_err(|error| VllmError::Url {
+            url: self.base.to_string(),
+            cause: error.to_string(),
+        })?;
+        let bearer = self.key_file.as_deref().map(bearer).transpose()?;
+        let body = self.fetcher.get(&url, "application/json", bearer.as_ref()).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            VllmError::Fetch(FetchError::Damaged { url, cause: error.to_string() })
+        })
+    }
+}
+
+/// A page that was read.
+#[derive(Debug)]
+pub struct Reading {
+    /// Its engines.
+    pub engines: Vec<EngineTotals>,
+    /// Its text, as it came.
+    pub body: Vec<u8>,
+}
+
+/// `http://host:8000`, `http://host:8000/` and `http://host:8000/metrics` all name one server.
+fn base_url(url: &str) -> Result<Url, VllmError> {
+    let trimmed = url.trim_end_matches('/').trim_end_matches("/metrics");
+    let failed = |cause: String| VllmError::Url { url: url.to_owned(), cause };
+    let parsed =
+        Url::parse(&format!("{trimmed}/")).map_err(|error| failed(error.to_string()))?;
+    match parsed.scheme() {
+        "http" => Ok(parsed),
+        "https" if cfg!(feature = "tls") => Ok(parsed),
+        "https" => Err(failed("this build has no TLS".to_owned())),
+        other => Err(failed(format!("scheme {other} instead of http or https"))),
+    }
+}
+
+/// The key is read from its file for each use, so that a rotated one works.
+fn bearer(path: &std::path::Path) -> Result<HeaderValue, VllmError> {
+    let failed = |cause: String| VllmError::ApiKey { path: path.to_owned(), cause };
+    let key = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
+        .map_err(|error| failed(error.to_string()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Whether a filtered page has everything that the whole one had.
+fn says_the_same(filtered: &[EngineTotals], whole: &[EngineTotals]) -> bool {
+    filtered.len() == whole.len()
+        && filtered.iter().zip(whole).all(|(filtered, whole)| {
+            let counters = Counter::ALL.iter().all(|&counter| {
+                filtered.counters.get(counter).is_some() == whole.counters.get(counter).is_some()
+            });
+            let gauges = Gauge::ALL.iter().all(|&gauge| {
+                filtered.gauges.get(gauge).is_some() == whole.gauges.get(gauge).is_some()
+            });
+            counters
+                && gauges
+                && filtered.key == whole.key
+                && filtered.cache == whole.cache
+                && filtered.single_api_server == whole.single_api_server
+                && filtered.histograms.iteration_tokens.is_some()
+                    == whole.histograms.iteration_tokens.is_some()
+        })
+}

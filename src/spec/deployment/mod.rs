@@ -1,0 +1,383 @@
+//! `Deployment`: a model, its number formats, its parallelism and vLLM's limits, checked together with the GPU.
+
+mod flags;
+mod formats;
+
+pub use flags::{CommandLineError, DeploymentFlags};
+pub use formats::KvCacheFormat;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::gpu::{ComputeCapability, GpuSpec};
+use super::model::{LatentAttention, Mixer, ModelSpec, Recurrent};
+use super::precision::Precision;
+use super::quantization::{Arithmetic, Quantization, QuantizationError, Scheme};
+use crate::units::Bytes;
+
+/// Why a deployment cannot run.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum DeploymentError {
+    /// The weights' storage is not understood.
+    #[error(transparent)]
+    Quantization(#[from] QuantizationError),
+    /// A number format that the GPU has no arithmetic for.
+    #[error("{gpu} cannot run {what}; use {remedy}")]
+    Unsupported {
+        /// The GPU.
+        gpu: String,
+        /// What was asked for.
+        what: String,
+        /// What would work.
+        remedy: String,
+    },
+    /// A degree of parallelism that does not divide what it splits.
+    #[error("{flag} {size} does not divide the {count} {what} of this model; use {}", divisors(*count))]
+    Indivisible {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        size: u64,
+        /// How many things there are to divide.
+        count: u64,
+        /// What they are.
+        what: &'static str,
+    },
+    /// A value outside what the flag accepts.
+    #[error("{flag} {value}: {problem}")]
+    BadFlag {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        problem: String,
+    },
+}
+
+/// The divisors that are powers of two, as a remedy.
+fn divisors(count: u64) -> String {
+    let powers = (0..8)
+        .map(|power| 1_u64 << power)
+        .filter(|size| count % size == 0);
+    powers
+        .map(|size| size.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Degrees of parallelism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parallelism {
+    /// GPUs that share each layer.
+    pub tensor: u64,
+    /// Stages of layers.
+    pub pipeline: u64,
+    /// Replicas; experts are spread over them.
+    pub data: u64,
+    /// Whole experts are distributed.
+    pub expert: bool,
+}
+
+impl Parallelism {
+    /// GPUs of one engine (one data-parallel replica).
+    #[must_use]
+    pub const fn gpus_per_engine(self) -> u64 {
+        self.tensor * self.pipeline
+    }
+
+    /// GPUs that the experts of a layer are spread over.
+    #[must_use]
+    pub const fn expert_ranks(self) -> u64 {
+        self.tensor * self.data
+    }
+}
+
+/// vLLM's limits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Longest sequence.
+    pub max_model_len: Option<u64>,
+    /// Most sequences in one step.
+    pub max_num_seqs: u64,
+    /// Most tokens in one step.
+    pub max_num_batched_tokens: u64,
+    /// Share of GPU memory that vLLM may take.
+    pub gpu_memory_utilization: f64,
+    /// CUDA graphs are off.
+    pub enforce_eager: bool,
+}
+
+/// vLLM's default since 0.19; the recordings of 0.25 confirm it.
+const DEFAULT_GPU_MEMORY_UTILIZATION: f64 = 0.92;
+
+/// A model as it is served.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The model.
+    pub model: ModelSpec,
+    /// The GPU; `None` leaves out everything that needs its ceilings.
+    pub gpu: Option<GpuSpec>,
+    /// dtype of activations and of weights that are not quantised.
+    pub dtype: Precision,
+    /// Storage of the weights.
+    pub quantization: Quantization,
+    /// Storage of the KV cache.
+    pub kv_cache: KvCacheFormat,
+    /// Degrees of parallelism.
+    pub parallelism: Parallelism,
+    /// vLLM's limits.
+    pub limits: Limits,
+    /// Tokens proposed per step by speculative decoding, 0 without.
+    pub speculative_tokens: u64,
+    /// What a prediction for this deployment leaves out.
+    pub not_modelled: Vec<String>,
+}
+
+impl Deployment {
+    /// Combines model, GPU and flags, and checks that they go together.
+    ///
+    /// # Errors
+    /// When the GPU lacks a number format, a degree of parallelism does not divide the model, or a flag holds nonsense.
+    pub fn new(
+        model: ModelSpec,
+        gpu: Option<GpuSpec>,
+        flags: &DeploymentFlags,
+    ) -> Result<Self, DeploymentError> {
+        let mut not_modelled = model.not_modelled.clone();
+        let quantization = Quantization::read(
+            model.quantization_config.as_ref(),
+            flags.quantization.as_deref(),
+        )?;
+        let dtype = formats::activation_dtype(
+            &model,
+            gpu.as_ref(),
+            flags.dtype.as_deref(),
+            &mut not_modelled,
+        )?;
+        let kv_cache = KvCacheFormat::read(flags.kv_cache_dtype.as_deref(), &quantization, dtype)?;
+        let parallelism = parallelism(&model, flags)?;
+        let speculative_tokens = speculative_tokens(flags.speculative_config.as_deref())?;
+        if speculative_tokens > 0 {
+            not_modelled.push(
+                "the draft of speculative decoding: only the target's verification is counted"
+                    .to_owned(),
+            );
+        }
+        let deployment = Self {
+            limits: limits(&model, gpu.as_ref(), flags)?,
+            model,
+            gpu,
+            dtype,
+            quantization,
+            kv_cache,
+            parallelism,
+            speculative_tokens,
+            not_modelled,
+        };
+        deployment.check_formats()?;
+        Ok(deployment)
+    }
+
+    /// What matrix multiplications with weights of `scheme` compute in on this GPU.
+    ///
+    /// Where the GPU lacks the scheme's own arithmetic, Marlin kernels widen the weights to the activations' dtype.
+    #[must_use]
+    pub fn compute_precision(&self, scheme: Option<Scheme>) -> Precision {
+        let native = match scheme.map_or(Arithmetic::Activations, Scheme::arithmetic) {
+            Arithmetic::Activations => self.dtype,
+            Arithmetic::Fp8 => Precision::Fp8,
+            Arithmetic::Int8 => Precision::Int8,
+            Arithmetic::Fp4 => Precision::Fp4,
+        };
+        let runs = self
+            .gpu
+            .as_ref()
+            .is_none_or(|gpu| gpu.peak(native).is_some());
+        if runs { native } else { self.dtype }
+    }
+
+    /// Bytes per weight of a matrix stored by `scheme` with `inputs` input channels.
+    #[must_use]
+    pub fn bytes_per_weight(&self, scheme: Option<Scheme>, inputs: u64) -> f64 {
+        scheme.map_or(self.dtype.bytes(), |scheme| {
+            scheme.bytes_per_weight(to_f64(inputs))
+        })
+    }
+
+    /// Bytes per element of recurrent states.
+    #[must_use]
+    pub fn state_bytes_per_element(&self) -> f64 {
+        self.model.state_dtype.unwrap_or(self.dtype).bytes()
+    }
+
+    /// Narrow formats need Ampere at least, whatever kernel runs them.
+    fn check_formats(&self) -> Result<(), DeploymentError> {
+        let Some((gpu, capability)) = self
+            .gpu
+            .as_ref()
+            .and_then(|gpu| Some((gpu, gpu.compute_capability?)))
+        else {
+            return Ok(());
+        };
+        let unsupported = |what: &str, remedy: &str| DeploymentError::Unsupported {
+            gpu: format!("{} (compute capability {capability})", gpu.name),
+            what: what.to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        let old = capability < ComputeCapability::AMPERE;
+        let schemes = (0..self.model.layers.len()).flat_map(|layer| {
+            let modules = ["mlp.up_proj", super::model::Moe::EXPERT_MODULE];
+            modules
+                .into_iter()
+                .filter_map(move |module| self.quantization.scheme_of(layer, module))
+        });
+        let narrow = schemes
+            .into_iter()
+            .find(|scheme| matches!(scheme, Scheme::Fp8 { .. } | Scheme::Nvfp4 | Scheme::Mxfp4));
+        match narrow {
+            Some(Scheme::Fp8 { .. }) if old => {
+                Err(unsupported("fp8 weights", "an AWQ or GPTQ checkpoint"))
+            }
+            Some(_) if old => Err(unsupported(
+                "4-bit floating-point weights",
+                "an AWQ or GPTQ checkpoint",
+            )),
+            _ if old && self.kv_cache.is_fp8() => {
+                Err(unsupported("an fp8 KV cache", "--kv-cache-dtype auto"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads the degrees of parallelism and checks that they divide the model.
+fn parallelism(model: &ModelSpec, flags: &DeploymentFlags) -> Result<Parallelism, DeploymentError> {
+    let parallelism = Parallelism {
+        tensor: flags.tensor_parallel_size.unwrap_or(1),
+        pipeline: flags.pipeline_parallel_size.unwrap_or(1),
+        data: flags.data_parallel_size.unwrap_or(1),
+        expert: flags.enable_expert_parallel,
+    };
+    for layer in &model.layers {
+        for (count, what) in divided(&layer.mixer) {
+            let divides = count % parallelism.tensor == 0
+                || (what == KV_HEADS && parallelism.tensor % count == 0);
+            if !divides {
+                return Err(DeploymentError::Indivisible {
+                    flag: "--tensor-parallel-size",
+                    size: parallelism.tensor,
+                    count,
+                    what,
+                });
+            }
+        }
+    }
+    let layers = to_u64(model.layers.len());
+    if parallelism.pipeline > layers {
+        return Err(DeploymentError::BadFlag {
+            flag: "--pipeline-parallel-size",
+            value: parallelism.pipeline.to_string(),
+            problem: format!("the model has only {layers} layers"),
+        });
+    }
+    Ok(parallelism)
+}
+
+const KV_HEADS: &str = "key-value heads";
+
+/// What tensor parallelism divides in a mixer. KV heads may also be repeated.
+fn divided(mixer: &Mixer) -> Vec<(u64, &'static str)> {
+    match mixer {
+        Mixer::None => Vec::new(),
+        Mixer::Grouped(attention) => vec![
+            (attention.query_heads, "attention heads"),
+            (attention.kv_heads, KV_HEADS),
+        ],
+        Mixer::Latent(LatentAttention { heads, .. }) => vec![(*heads, "attention heads")],
+        Mixer::Recurrent(Recurrent::GatedDelta {
+            key_heads,
+            value_heads,
+            ..
+        }) => {
+            vec![
+                (*key_heads, "linear-attention key heads"),
+                (*value_heads, "linear-attention value heads"),
+            ]
+        }
+        Mixer::Recurrent(Recurrent::Mamba2 { heads, .. }) => vec![(*heads, "mamba heads")],
+        Mixer::Recurrent(Recurrent::Mamba1 { inner, .. }) => vec![(*inner, "mamba channels")],
+    }
+}
+
+/// Reads the limits; where a flag is silent, as vLLM's API server sets them.
+fn limits(
+    model: &ModelSpec,
+    gpu: Option<&GpuSpec>,
+    flags: &DeploymentFlags,
+) -> Result<Limits, DeploymentError> {
+    let utilization = flags
+        .gpu_memory_utilization
+        .unwrap_or(DEFAULT_GPU_MEMORY_UTILIZATION);
+    if !(utilization > 0.0 && utilization <= 1.0) {
+        return Err(DeploymentError::BadFlag {
+            flag: "--gpu-memory-utilization",
+            value: utilization.to_string(),
+            problem: "must be above 0 and at most 1".to_owned(),
+        });
+    }
+    let (default_seqs, default_tokens) = if gpu.is_some_and(is_large) {
+        (1024, 8192)
+    } else {
+        (256, 2048)
+    };
+    let max_num_seqs = flags.max_num_seqs.unwrap_or(default_seqs);
+    let max_model_len = flags.max_model_len.or(model.max_position_embeddings);
+    let most_tokens = max_model_len.map_or(u64::MAX, |length| max_num_seqs.saturating_mul(length));
+    Ok(Limits {
+        max_model_len,
+        max_num_seqs,
+        max_num_batched_tokens: flags
+            .max_num_batched_tokens
+            .unwrap_or_else(|| default_tokens.max(max_num_seqs).min(most_tokens)),
+        gpu_memory_utilization: utilization,
+        enforce_eager: flags.enforce_eager,
+    })
+}
+
+/// vLLM gives GPUs with 70 GiB and more, A100s excepted, larger default steps.
+fn is_large(gpu: &GpuSpec) -> bool {
+    gpu.memory >= Bytes(70.0 * 1024.0 * 1024.0 * 1024.0) && !gpu.id.contains("a100")
+}
+
+/// `num_speculative_tokens` of a speculative configuration.
+fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
+    let Some(config) = config else {
+        return Ok(0);
+    };
+    let bad = |problem: &str| DeploymentError::BadFlag {
+        flag: "--speculative-config",
+        value: config.to_owned(),
+        problem: problem.to_owned(),
+    };
+    let parsed: Value = serde_json::from_str(config).map_err(|_| bad("must be a JSON object"))?;
+    parsed
+        .get("num_speculative_tokens")
+        .and_then(Value::as_u64)
+        .ok_or_else(|| bad("must set num_speculative_tokens"))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "widths of layers stay far below 2^53"
+)]
+const fn to_f64(count: u64) -> f64 {
+    count as f64
+}
+
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Attention layers: grouped-query and latent (MLA), and how far back they look.
+
+use super::projection::{Projection, Split};
+
+/// Which earlier tokens a query attends to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Span {
+    /// All of them.
+    Full,
+    /// The last so many, itself included.
+    Window(f64),
+    /// Those since the last multiple of this length (Llama 4).
+    Chunk(f64),
+}
+
+impl Span {
+    /// Query-key pairs of `new` tokens after `cached` ones, causal mask counted exactly.
+    ///
+    /// Full: `n·c + n(n+1)/2`. Window W: `Σ min(c+j, W)`. Chunk C: `Σ ((c+j−1) mod C) + 1`.
+    #[must_use]
+    pub fn pairs(self, new: f64, cached: f64) -> f64 {
+        match self {
+            Self::Full => triangle(cached + new) - triangle(cached),
+            Self::Window(window) => {
+                let growing = (window - cached).clamp(0.0, new);
+                growing * cached + triangle(growing) + (new - growing) * window
+            }
+            Self::Chunk(chunk) => sawtooth(cached + new, chunk) - sawtooth(cached, chunk),
+        }
+    }
+
+    /// Cached tokens, the new ones included, that a step with `new` tokens after `cached` ones reads.
+    #[must_use]
+    pub fn tokens_read(self, new: f64, cached: f64) -> f64 {
+        match self {
+            Self::Full => cached + new,
+            Self::Window(window) => (cached + new).min(window + new - 1.0),
+            Self::Chunk(chunk) => cached + new - (cached / chunk).floor() * chunk,
+        }
+    }
+
+    /// Most tokens of one sequence that the layer ever needs, if there is a limit.
+    #[must_use]
+    pub const fn limit(self) -> Option<f64> {
+        match self {
+            Self::Full => None,
+            Self::Window(tokens) | Self::Chunk(tokens) => Some(tokens),
+        }
+    }
+}
+
+/// `1 + 2 + … + n`.
+fn triangle(n: f64) -> f64 {
+    n * (n + 1.0) / 2.0
+}
+
+/// `Σ_{i<n} (i mod C) + 1`.
+fn sawtooth(n: f64, chunk: f64) -> f64 {
+    let whole = (n / chunk).floor();
+    whole * triangle(chunk) + triangle(n - whole * chunk)
+}
+
+/// Grouped-query attention; multi-head and multi-query are its ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupedAttention {
+    /// Query heads.
+    pub query_heads: u64,
+    /// Key and value heads.
+    pub kv_heads: u64,
+    /// Width of a head.
+    pub head_dim: u64,
+    /// How far it looks back.
+    pub span: Span,
+    /// Biases on the query, key and value projections.
+    pub qkv_bias: bool,
+    /// Bias on the output projection.
+    pub output_bias: bool,
+    /// The query projection also makes a gate for the output (Qwen3-Next).
+    pub output_gate: bool,
+    /// Keys serve as values, so that there is no value projection (Gemma 4's global layers).
+    pub keys_as_values: bool,
+    /// Parameters of the norms on queries and keys, and of attention sinks.
+    pub extra_params: u64,
+}
+
+impl GroupedAttention {
+    pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
+        let query = self.query_heads * self.head_dim;
+        let kv = self.kv_heads * self.head_dim;
+        let gated_query = if self.output_gate { 2 * query } else { query };
+        let kv_split = Split::KvHeads(self.kv_heads);
+        let mut projections = vec![
+            Projection::new("self_attn.q_proj", hidden, gated_query, Split::Column)
+                .with_bias(self.qkv_bias),
+            Projection::new("self_attn.k_proj", hidden, kv, kv_split).with_bias(self.qkv_bias),
+        ];
+        if !self.keys_as_values {
+            projections.push(
+                Projection::new("self_attn.v_proj", hidden, kv, kv_split).with_bias(self.qkv_bias),
+            );
+        }
+        projections.push(
+            Projection::new("self_attn.o_proj", query, hidden, Split::Row)
+                .with_bias(self.output_bias),
+        );
+        projections
+    }
+}
+
+/// Multi-head latent attention: keys and values are rebuilt from one compressed vector per token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LatentAttention {
+    /// Heads.
+    pub heads: u64,
+    /// Rank of the query compression, if there is one.
+    pub query_rank: Option<u64>,
+    /// Rank of the compressed key-value vector: what the cache holds, beside the rotary part.
+    pub kv_rank: u64,
+    /// Width of a head's key that carries no position.
+    pub nope_dim: u64,
+    /// Width of the rotary key, shared by all heads.
+    pub rope_dim: u64,
+    /// Width of a head's value.
+    pub value_dim: u64,
+}
+
+impl LatentAttention {
+    /// Module that rebuilds keys and values; it is multiplied per cached token in prefill and absorbed in decode.
+    pub const UP_PROJECTION: &'static str = "self_attn.kv_b_proj";
+
+    pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
+        let query = self.heads * (self.nope_dim + self.rope_dim);
+        let mut projections = match self.query_rank {
+            Some(rank) => vec![
+                Projection::new("self_attn.q_a_proj", hidden, rank, Split::Replicated),
+                Projection::new("self_attn.q_b_proj", rank, query, Split::Column),
+            ],
+            None => vec![Projection::new(
+                "self_attn.q_proj",
+                hidden,
+                query,
+                Split::Column,
+            )],
+        };
+        projections.extend([
+            Projection::new(
+                "self_attn.kv_a_proj_with_mqa",
+                hidden,
+                self.latent_width(),
+                Split::Replicated,
+            ),
+            Projection::new(
+                Self::UP_PROJECTION,
+                self.kv_rank,
+                self.heads * (self.nope_dim + self.value_dim),
+                Split::Column,
+            ),
+            Projection::new(
+                "self_attn.o_proj",
+                self.heads * self.value_dim,
+                hidden,
+                Split::Row,
+            ),
+        ]);
+        projections
+    }
+
+    /// Elements that the cache holds per token: compressed vector and rotary key, once for all heads.
+    #[must_use]
+    pub const fn latent_width(&self) -> u64 {
+        self.kv_rank + self.rope_dim
+    }
+
+    /// Parameters of the norms on the compressed vectors.
+    pub(super) fn extra_params(&self) -> u64 {
+        self.query_rank.unwrap_or(0) + self.kv_rank
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[expect(clippy::cast_precision_loss, reason = "test sizes are small")]
+    fn counted(new: u64, cached: u64, attended: impl Fn(u64) -> u64) -> f64 {
+        (1..=new)
+            .map(|position| attended(cached + position))
+            .sum::<u64>() as f64
+    }
+
+    proptest! {
+        #[test]
+        #[expect(clippy::cast_precision_loss, reason = "test sizes are small")]
+        fn closed_forms_equal_the_sums(new in 0_u64..300, cached in 0_u64..300, limit in 1_u64..200) {
+            let (n, c, w) = (new as f64, cached as f64, limit as f64);
+            prop_assert!((Span::Full.pairs(n, c) - counted(new, cached, |seen| seen)).abs() < 1e-6);
+            prop_assert!((Span::Window(w).pairs(n, c) - counted(new, cached, |seen| seen.min(limit))).abs() < 1e-6);
+            prop_assert!((Span::Chunk(w).pairs(n, c) - counted(new, cached, |seen| (seen - 1) % limit + 1)).abs() < 1e-6);
+        }
+
+        #[test]
+        fn splitting_a_prefill_does_not_change_its_pairs(first in 0_f64..5000.0, second in 0_f64..5000.0, cached in 0_f64..5000.0) {
+            for span in [Span::Full, Span::Window(1024.0), Span::Chunk(2048.0)] {
+                let whole = span.pairs(first + second, cached);
+                let parts = span.pairs(first, cached) + span.pairs(second, cached + first);
+                prop_assert!((whole - parts).abs() <= 1e-6 * whole.max(1.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunked_layer_reads_from_the_start_of_its_chunk() {
+        let chunk = Span::Chunk(8192.0);
+        assert!((chunk.tokens_read(1.0, 10_000.0) - 1809.0).abs() < 1e-9);
+        assert!((chunk.tokens_read(100.0, 8150.0) - 8250.0).abs() < 1e-9);
+        assert!((Span::Window(128.0).tokens_read(1.0, 1023.0) - 128.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,246 @@
+//! `ModelSpec`: the matrices of a model and how its layers attend, read from its `config.json`.
+//!
+//! Parameter counts follow from the shapes and are exact for the text part. A name that is not known falls back to the generic
+//! decoder if its fields suffice, and `not_modelled` says so.
+
+mod attention;
+mod config;
+mod family;
+mod feed_forward;
+mod layers;
+mod projection;
+mod recurrent;
+
+pub use attention::{GroupedAttention, LatentAttention, Span};
+pub use config::ModelError;
+pub use feed_forward::{Mlp, Moe};
+pub use projection::{Projection, Split};
+pub use recurrent::Recurrent;
+
+use serde_json::Value;
+
+use self::config::Fields;
+use self::family::Family;
+use super::precision::Precision;
+
+/// A model as its weights and layers define it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// First of the `architectures`, such as `LlamaForCausalLM`.
+    pub architecture: String,
+    /// Width of the residual stream.
+    pub hidden_size: u64,
+    /// Rows of the embedding table.
+    pub vocab_size: u64,
+    /// Width of an embedding row; the hidden size but for a few (OPT-350m).
+    pub embedding_width: u64,
+    /// Whether the LM head shares the embedding's weights.
+    pub tied_head: bool,
+    /// Parameters outside the layers that are neither embedding nor head: final norm, position table, head bias.
+    pub outer_params: u64,
+    /// Layers in order.
+    pub layers: Vec<Layer>,
+    /// The checkpoint's dtype, if the file names it.
+    pub dtype: Option<Precision>,
+    /// dtype of recurrent states, where the model fixes it.
+    pub state_dtype: Option<Precision>,
+    /// Longest sequence that the model was made for.
+    pub max_position_embeddings: Option<u64>,
+    /// `quantization_config` as written.
+    pub quantization_config: Option<Value>,
+    /// What a prediction from this description leaves out.
+    pub not_modelled: Vec<String>,
+}
+
+/// One layer: a mixer of tokens, then a feed-forward block; either may be absent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Layer {
+    /// Attention or recurrence.
+    pub mixer: Mixer,
+    /// MLP or experts.
+    pub feed_forward: FeedForward,
+    /// Parameters of the norms.
+    pub norm_params: u64,
+}
+
+/// What lets tokens see each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mixer {
+    /// Nothing: the layer is a feed-forward block alone (Nemotron-H).
+    None,
+    /// Grouped-query attention.
+    Grouped(GroupedAttention),
+    /// Latent attention.
+    Latent(LatentAttention),
+    /// A recurrence.
+    Recurrent(Recurrent),
+}
+
+/// What each token goes through alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedForward {
+    /// Nothing: the layer is a mixer alone (Nemotron-H).
+    None,
+    /// A dense MLP.
+    Dense(Mlp),
+    /// A mixture of experts.
+    Experts(Moe),
+}
+
+impl Layer {
+    /// The matrices that every token passes. Routed experts and the router stand apart.
+    #[must_use]
+    pub fn projections(&self, hidden: u64) -> Vec<Projection> {
+        let mut projections = match &self.mixer {
+            Mixer::None => Vec::new(),
+            Mixer::Grouped(attention) => attention.projections(hidden),
+            Mixer::Latent(attention) => attention.projections(hidden),
+            Mixer::Recurrent(recurrent) => recurrent.projections(hidden),
+        };
+        projections.extend(match &self.feed_forward {
+            FeedForward::None => Vec::new(),
+            FeedForward::Dense(mlp) => mlp.projections(hidden),
+            FeedForward::Experts(moe) => moe.shared_projections(hidden),
+        });
+        projections
+    }
+
+    /// Parameters that are no matrix: norms, convolutions, sinks, router vectors.
+    #[must_use]
+    pub fn small_params(&self, hidden: u64) -> u64 {
+        let mixer = match &self.mixer {
+            Mixer::None => 0,
+            Mixer::Grouped(attention) => attention.extra_params,
+            Mixer::Latent(attention) => attention.extra_params(),
+            Mixer::Recurrent(recurrent) => recurrent.extra_params(),
+        };
+        self.norm_params + mixer + self.moe().map_or(0, |moe| moe.extra_params(hidden))
+    }
+
+    /// The mixture of experts, if the layer has one.
+    #[must_use]
+    pub const fn moe(&self) -> Option<&Moe> {
+        match &self.feed_forward {
+            FeedForward::Experts(moe) => Some(moe),
+            FeedForward::None | FeedForward::Dense(_) => None,
+        }
+    }
+
+    /// All-reduces under tensor parallelism: one after each block.
+    #[must_use]
+    pub fn blocks(&self) -> u32 {
+        u32::from(self.mixer != Mixer::None) + u32::from(self.feed_forward != FeedForward::None)
+    }
+
+    /// Parameters with only `experts` of the routed experts counted.
+    fn params_with(&self, hidden: u64, experts: impl Fn(&Moe) -> u64) -> u64 {
+        let matrices: u64 = self
+            .projections(hidden)
+            .iter()
+            .map(Projection::params)
+            .sum();
+        let routed = self.moe().map_or(0, |moe| {
+            moe.router_weights(hidden) + experts(moe) * moe.params_per_expert()
+        });
+        matrices + self.small_params(hidden) + routed
+    }
+}
+
+impl ModelSpec {
+    /// Reads the text of a `config.json`.
+    ///
+    /// # Errors
+    /// When it is not JSON, lacks a field, or describes a model that is not decoded token by token.
+    pub fn from_json(text: &str) -> Result<Self, ModelError> {
+        Self::from_config(&config::parse_lenient(text)?)
+    }
+
+    /// Reads a parsed `config.json`.
+    ///
+    /// # Errors
+    /// When it lacks a field, or describes a model that is not decoded token by token.
+    pub fn from_config(config: &Value) -> Result<Self, ModelError> {
+        let fields = Fields::of(config)?;
+        let (family, mut not_modelled) = Family::of(&fields)?;
+        let fields = fields.with_defaults(family.defaults);
+        let hidden_size = fields.need(&["hidden_size", "n_embd", "d_model", "n_embed"])?;
+        let vocab_size = fields.need(&["vocab_size"])?;
+        if fields.is_nested() {
+            not_modelled
+                .push("vision and audio encoders: only the text part is counted".to_owned());
+        }
+        Ok(Self {
+            architecture: fields.architecture(),
+            hidden_size,
+            vocab_size,
+            embedding_width: fields
+                .count(&["word_embed_proj_dim"])
+                .unwrap_or(hidden_size),
+            tied_head: fields
+                .flag("tie_word_embeddings")
+                .unwrap_or(family.tied_head),
+            outer_params: family.outer_params(&fields, hidden_size, vocab_size)?,
+            layers: layers::read(&fields, &family, hidden_size)?,
+            dtype: ["torch_dtype", "dtype"]
+                .iter()
+                .find_map(|name| Precision::from_torch_name(fields.string(name)?)),
+            state_dtype: ["mamba_ssm_cache_dtype", "mamba_ssm_dtype"]
+                .iter()
+                .find_map(|name| Precision::from_torch_name(fields.string(name)?))
+                .or(family.state_dtype),
+            max_position_embeddings: fields.count(&[
+                "max_position_embeddings",
+                "n_positions",
+                "max_seq_len",
+                "seq_length",
+            ]),
+            quantization_config: ["quantization_config", "compression_config"]
+                .iter()
+                .find_map(|name| fields.value(name))
+                .cloned(),
+            not_modelled,
+        })
+    }
+
+    /// Elements of the embedding table.
+    #[must_use]
+    pub const fn embedding_params(&self) -> u64 {
+        self.vocab_size * self.embedding_width
+    }
+
+    /// All parameters of the text part.
+    #[must_use]
+    pub fn total_params(&self) -> u64 {
+        self.params_with(|moe| moe.experts)
+    }
+
+    /// Parameters that one token meets, the input embedding included.
+    #[must_use]
+    pub fn active_params(&self) -> u64 {
+        self.params_with(|moe| moe.top_k)
+    }
+
+    /// The same without the input embedding, which is a gather; a tied table stays, as the head.
+    #[must_use]
+    pub fn active_params_excluding_input_embedding(&self) -> u64 {
+        let gathered = if self.tied_head {
+            0
+        } else {
+            self.embedding_params()
+        };
+        self.active_params() - gathered
+    }
+
+    fn params_with(&self, experts: impl Fn(&Moe) -> u64) -> u64 {
+        let tables = if self.tied_head { 1 } else { 2 };
+        let layers: u64 = self
+            .layers
+            .iter()
+            .map(|layer| layer.params_with(self.hidden_size, &experts))
+            .sum();
+        tables * self.embedding_params() + self.outer_params + layers
+    }
+}
+
+#[cfg(test)]
+mod tests;

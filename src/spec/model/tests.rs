@@ -1,0 +1,7 @@
+use serde_json::json;
+
+use super::*;
+
+fn model(config: &Value) -> ModelSpec {
+    ModelSpec::from_config(config).expect("complete")
+}
