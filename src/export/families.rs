@@ -6,6 +6,7 @@ use crate::build_info::BUILD;
 use crate::meter::account::ByKind;
 use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::verdict::{Admission, Bound, EngineState};
+use crate::spec::precision::Precision;
 use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot, SourceStatus};
 
 use super::catalogue::{self as c, Family};
@@ -122,7 +123,7 @@ impl EngineSeries<'_> {
     }
 
     fn work(&mut self) {
-        let Some(work) = self.engine.totals.work.or_else(|| self.engine.facts.deployment.as_ref().map(|_| Default::default())) else {
+        let Some(work) = self.engine.totals.work.or_else(|| self.engine.facts.served.as_ref().map(|_| Default::default())) else {
             return;
         };
         for (phase, flops, bytes) in [
@@ -200,8 +201,8 @@ impl EngineSeries<'_> {
     fn ceilings(&mut self) {
         let facts = std::sync::Arc::clone(&self.engine.facts);
         for (precision, peak, attainable) in facts.peaks() {
-            self.add(&c::PEAK_FLOPS, &[("precision", precision)], peak.0);
-            self.add(&c::ATTAINABLE_FLOPS, &[("precision", precision)], attainable.0);
+            self.add(&c::PEAK_FLOPS, &[("precision", precision.name())], peak.0);
+            self.add(&c::ATTAINABLE_FLOPS, &[("precision", precision.name())], attainable.0);
         }
         self.add(&c::PEAK_HBM, &[], facts.peak_hbm().map(|peak| peak.0));
         self.add(&c::ATTAINABLE_HBM, &[], facts.attainable_hbm().map(|attainable| attainable.0));
@@ -210,8 +211,8 @@ impl EngineSeries<'_> {
                 self.add(&c::RIDGE, &[], roof.ridge().0);
             }
             if roof.level == "current_clock" {
-                let precision = [("precision", facts.main_precision().unwrap_or_default())];
-                self.add(&c::CURRENT_CLOCK_FLOPS, &precision, roof.peak.0);
+                let precision = facts.main_precision().map_or("", Precision::name);
+                self.add(&c::CURRENT_CLOCK_FLOPS, &[("precision", precision)], roof.peak.0);
             }
             for (point, intensity, flops) in roof.corners() {
                 let labels = [("level", roof.level), ("point", point)];

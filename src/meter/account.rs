@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::roofline::ceiling::Ceiling;
-use crate::roofline::step::{StepWork, work_of_step};
+use crate::roofline::step::StepWork;
 use crate::sample::engine::Counter;
 use crate::sample::histogram::Histogram;
 use crate::units::{Bytes, Flops, Seconds};
@@ -60,9 +60,9 @@ impl ByKind {
 
     fn of(step: &StepWork) -> Self {
         Self {
-            weights: step.weight_bytes(),
-            kv: step.kv_bytes(),
-            state: step.state_bytes(),
+            weights: step.bytes.all_weights() + step.bytes.embedding,
+            kv: step.bytes.kv_read + step.bytes.kv_write,
+            state: step.bytes.state,
             activations: step.activation_bytes,
         }
     }
@@ -263,13 +263,13 @@ impl Account {
     }
 
     fn add_work(&mut self, interval: &Interval, steps: &Steps, facts: &EngineFacts) {
-        let Some(deployment) = &facts.deployment else {
+        let Some(served) = &facts.served else {
             self.busy = busy_seconds(interval, steps, Seconds::ZERO);
             return;
         };
         let kinds = [&steps.decoding, &steps.prefilling].map(|kind| {
-            let alone = work_of_step(deployment, &[kind.prefill]);
-            let whole = work_of_step(deployment, &[kind.prefill, kind.decode]);
+            let alone = served.shard.work_of_step(&[kind.prefill]);
+            let whole = served.shard.work_of_step(&[kind.prefill, kind.decode]);
             (kind, alone, whole)
         });
         let mut work = Work::default();
@@ -277,11 +277,10 @@ impl Account {
             work.add(kind, alone, whole, facts.gpus());
         }
         self.work = Some(work);
-        let Some(ceiling) = &facts.ceiling else {
+        let Some(ceiling) = facts.ceiling(self.hardware.sm_clock_mhz()) else {
             self.busy = busy_seconds(interval, steps, Seconds::ZERO);
             return;
         };
-        let ceiling = ceiling.at_clock(self.hardware.sm_clock_mhz());
         // The counters of the hardware outrank the model: where GPM measured the traffic, memory time follows it.
         let traffic = self
             .hardware
@@ -358,14 +357,14 @@ impl Work {
         let all = ByKind::of(whole).scaled(times);
         if kind.prefill.count > 0.0 {
             let prompts = ByKind::of(alone).scaled(times);
-            self.flops.prefill += alone.flops() * times;
-            self.flops.decode += (whole.flops() - alone.flops()) * times;
+            self.flops.prefill += alone.flops.total() * times;
+            self.flops.decode += (whole.flops.total() - alone.flops.total()) * times;
             self.bytes.add(PerPhase {
                 prefill: prompts,
                 decode: all.less(prompts),
             });
         } else {
-            self.flops.decode += whole.flops() * times;
+            self.flops.decode += whole.flops.total() * times;
             self.bytes.decode = self.bytes.decode + all;
         }
     }
@@ -409,10 +408,10 @@ fn roofline_time(
     ceiling: &Ceiling,
     traffic: f64,
 ) -> BusyTime {
-    let compute = ceiling.compute_seconds(whole);
-    let memory = ceiling.memory_seconds(whole) * traffic;
+    let compute = whole.compute_seconds(ceiling);
+    let memory = (whole.bytes.total() + whole.activation_bytes) / ceiling.hbm * traffic;
     let mut time = BusyTime {
-        communication: ceiling.communication_seconds(whole) * kind.count,
+        communication: whole.communication.seconds(&ceiling.link) * kind.count,
         ..BusyTime::default()
     };
     if compute > memory {

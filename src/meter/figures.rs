@@ -231,8 +231,8 @@ fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
         account.busy > Seconds::ZERO && shares[0] - shares[1] < 0.1
     });
     let possible = [
-        (facts.deployment.is_none(), "the model is not known: no FLOPs, no bytes, no bound"),
-        (facts.ceiling.is_none(), "the GPU is not known: no roof, no utilisation, no bound"),
+        (facts.served.is_none(), "the model is not known: no FLOPs, no bytes, no bound"),
+        (facts.gpu.is_none(), "the GPU is not known: no roof, no utilisation, no bound"),
         (
             account.preemptions > 0.0,
             "preempted requests are computed again, which no counter shows: FLOPs and bytes are lower bounds",

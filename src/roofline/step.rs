@@ -14,7 +14,7 @@ use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, Flops, Intensity, Seconds};
 
 /// Requests of a step that look alike. Counts may be averages of many steps.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestGroup {
     /// How many requests.

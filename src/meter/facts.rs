@@ -1,0 +1,276 @@
+//! What is known of one engine beside its counters: its model, how it is deployed, its GPUs, and what could not be found out.
+
+use crate::roofline::ceiling::{Ceiling, Coefficients};
+use crate::roofline::shard::Shard;
+use crate::spec::deployment::{Deployment, DeploymentFlags};
+use crate::spec::gpu::{GpuSpec, Provenance};
+use crate::spec::precision::Precision;
+use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond, Intensity};
+
+/// A fact that could not be found out.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Missing {
+    /// Which: `model`, `gpu`, `tensor_parallel_size`, …
+    pub fact: &'static str,
+    /// Why, what it leaves out, and the remedy.
+    pub why: String,
+}
+
+/// Everything known of one engine beside its counters.
+#[derive(Clone, Debug, Default)]
+pub struct EngineFacts {
+    /// The model as it is served, and the work of one of its GPUs.
+    pub served: Option<Served>,
+    /// The engine's kind of GPU.
+    pub gpu: Option<GpuSpec>,
+    /// UUIDs of its GPUs, as far as they are read.
+    pub gpu_uuids: Vec<String>,
+    /// vLLM's flags, as far as they are known.
+    pub flags: DeploymentFlags,
+    /// Where each fact came from, in words.
+    pub origins: Vec<(&'static str, String)>,
+    /// What could not be found out.
+    pub missing: Vec<Missing>,
+    /// Attainable shares and overheads.
+    pub coefficients: Coefficients,
+}
+
+/// A model as it is served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Model, number formats, parallelism, limits.
+    pub deployment: Deployment,
+    /// The work of one GPU.
+    pub shard: Shard,
+}
+
+impl Served {
+    /// Prepares `deployment` for metering.
+    #[must_use]
+    pub fn new(deployment: Deployment) -> Self {
+        Self {
+            shard: Shard::of(&deployment),
+            deployment,
+        }
+    }
+}
+
+/// A roof over all GPUs of an engine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Roof {
+    /// `datasheet`, `attainable` or `current_clock`.
+    pub level: &'static str,
+    /// Its ceiling.
+    pub peak: FlopsPerSecond,
+    /// Its slope.
+    pub bandwidth: BytesPerSecond,
+}
+
+impl Roof {
+    /// Where it bends.
+    #[must_use]
+    pub fn ridge(&self) -> Intensity {
+        self.peak / self.bandwidth
+    }
+
+    /// The points that draw it: two and a half decades left of the ridge, the ridge, two right of it.
+    #[must_use]
+    pub fn corners(&self) -> [(&'static str, Intensity, FlopsPerSecond); 3] {
+        let ridge = self.ridge();
+        let left = Intensity(0.1).min(ridge * 0.1);
+        [
+            ("left", left, self.bandwidth * left),
+            ("ridge", ridge, self.peak),
+            ("right", ridge * 100.0, self.peak),
+        ]
+    }
+}
+
+impl EngineFacts {
+    /// GPUs of the engine: what its parallelism needs, else the GPUs read, else one.
+    #[must_use]
+    pub fn gpus(&self) -> f64 {
+        let needed = self.served.as_ref().map_or(self.gpu_uuids.len() as u64, |served| {
+            served.deployment.parallelism.gpus_per_engine()
+        });
+        needed.max(1) as f64
+    }
+
+    /// `--max-num-seqs`, only where it was told: vLLM's default depends on what no metric shows.
+    #[must_use]
+    pub fn max_num_seqs(&self) -> Option<f64> {
+        self.flags.max_num_seqs.map(|limit| limit as f64)
+    }
+
+    /// Prompt tokens a step can carry: as told, else vLLM's default for this GPU.
+    #[must_use]
+    pub fn token_budget(&self) -> Option<f64> {
+        self.served
+            .as_ref()
+            .map(|served| served.deployment.limits.max_num_batched_tokens as f64)
+    }
+
+    /// The attainable ceiling of one GPU, at its current clock where that is known.
+    #[must_use]
+    pub fn ceiling(&self, sm_clock_mhz: Option<f64>) -> Option<Ceiling> {
+        let gpu = self.gpu.as_ref()?;
+        Some(sm_clock_mhz.map_or_else(
+            || Ceiling::attainable(gpu, &self.coefficients),
+            |clock| Ceiling::at_clock(gpu, &self.coefficients, clock),
+        ))
+    }
+
+    /// What the engine's large matrix multiplications compute in.
+    #[must_use]
+    pub fn main_precision(&self) -> Option<Precision> {
+        let served = self.served.as_ref()?;
+        Some(served.shard.main_precision())
+    }
+
+    fn scaled(&self, amount: FlopsPerSecond) -> FlopsPerSecond {
+        amount * self.gpus()
+    }
+
+    /// Datasheet peak of all GPUs in [`Self::main_precision`].
+    #[must_use]
+    pub fn peak_flops(&self) -> Option<FlopsPerSecond> {
+        let peak = self.gpu.as_ref()?.peak(self.main_precision()?)?;
+        Some(self.scaled(peak))
+    }
+
+    /// Peak bandwidth of all GPUs.
+    #[must_use]
+    pub fn peak_hbm(&self) -> Option<BytesPerSecond> {
+        Some(self.gpu.as_ref()?.hbm_bandwidth * self.gpus())
+    }
+
+    /// Attainable bandwidth of all GPUs.
+    #[must_use]
+    pub fn attainable_hbm(&self) -> Option<BytesPerSecond> {
+        Some(self.ceiling(None)?.hbm * self.gpus())
+    }
+
+    /// Datasheet and attainable peaks of all GPUs, by precision.
+    #[must_use]
+    pub fn peaks(&self) -> Vec<(Precision, FlopsPerSecond, FlopsPerSecond)> {
+        let Some((gpu, ceiling)) = self.gpu.as_ref().zip(self.ceiling(None)) else {
+            return Vec::new();
+        };
+        let peaks = gpu.peaks.iter().map(|(precision, peak)| {
+            (precision, self.scaled(peak), self.scaled(ceiling.peak(precision)))
+        });
+        peaks.collect()
+    }
+
+    /// The roofs over the engine; the last is there only where the SM clock is known.
+    #[must_use]
+    pub fn roofs(&self, sm_clock_mhz: Option<f64>) -> Vec<Roof> {
+        let Some((gpu, precision)) = self.gpu.as_ref().zip(self.main_precision()) else {
+            return Vec::new();
+        };
+        let roof = |level, peak: FlopsPerSecond, bandwidth: BytesPerSecond| Roof {
+            level,
+            peak: self.scaled(peak),
+            bandwidth: bandwidth * self.gpus(),
+        };
+        let attainable = Ceiling::attainable(gpu, &self.coefficients);
+        let clocked = sm_clock_mhz.and_then(|clock| gpu.peak_at_clock(precision, clock));
+        let sheet = gpu.peak(precision).map(|peak| roof("datasheet", peak, gpu.hbm_bandwidth));
+        let reached = Some(roof("attainable", attainable.peak(precision), attainable.hbm));
+        let now = clocked.map(|peak| roof("current_clock", peak, gpu.hbm_bandwidth));
+        [sheet, reached, now].into_iter().flatten().collect()
+    }
+
+    /// Resident weights on all GPUs.
+    #[must_use]
+    pub fn weights(&self) -> Option<Bytes> {
+        Some(self.served.as_ref()?.shard.resident_weights() * self.gpus())
+    }
+
+    /// KV cache of one token on all GPUs.
+    #[must_use]
+    pub fn kv_per_token(&self) -> Option<Bytes> {
+        Some(self.served.as_ref()?.shard.kv_per_token() * self.gpus())
+    }
+
+    /// Decode batches at which a limit is reached with `context` tokens a request; see `roofline-model` in the documentation.
+    ///
+    /// `ridge`: the weights' FLOPs take as long as their bytes. `knee`: KV traffic equals weight traffic, half of the best
+    /// throughput. `kv_capacity`: the cache is full.
+    #[must_use]
+    pub fn batch_limits(
+        &self,
+        context: Option<f64>,
+        kv_capacity_tokens: Option<f64>,
+    ) -> Vec<(&'static str, f64)> {
+        let (Some(served), Some(gpu)) = (&self.served, &self.gpu) else {
+            return Vec::new();
+        };
+        let one = served.shard.work_of_step(&[crate::roofline::step::RequestGroup::decode(1.0, 0.0)]);
+        let theory = Ceiling::theoretical(gpu);
+        let weights = one.bytes.all_weights();
+        let linear = one.flops.total() - one.flops.attention;
+        let seconds = one.compute_seconds(&theory) * (linear / one.flops.total());
+        let ridge = crate::units::ratio((weights / theory.hbm).0, seconds.0);
+        let kv = served.shard.kv_per_token();
+        let knee = context.and_then(|context| crate::units::ratio(weights.0, (kv * context).0));
+        let capacity = kv_capacity_tokens
+            .zip(context)
+            .and_then(|(tokens, context)| crate::units::ratio(tokens, context));
+        [("ridge", ridge), ("knee", knee), ("kv_capacity", capacity)]
+            .into_iter()
+            .filter_map(|(limit, batch)| Some((limit, batch?)))
+            .collect()
+    }
+
+    /// Labels of `model_info`, or `None` while the model is unknown.
+    #[must_use]
+    pub fn model_labels(&self) -> Option<[(&'static str, String); 5]> {
+        let deployment = &self.served.as_ref()?.deployment;
+        let origin = self.origins.iter().find(|(fact, _)| *fact == "model");
+        Some([
+            ("architecture", deployment.model.architecture.clone()),
+            ("dtype", deployment.dtype.name().to_owned()),
+            ("quantization", deployment.quantization.to_string()),
+            ("kv_cache_dtype", deployment.kv_cache.to_string()),
+            ("source", origin.map_or_else(String::new, |(_, origin)| origin.clone())),
+        ])
+    }
+
+    /// Labels of `gpu_info` about the spec: its id, where it is from, and whether its attainable ceilings were measured.
+    #[must_use]
+    pub fn gpu_spec_labels(&self) -> Option<[&str; 3]> {
+        let gpu = self.gpu.as_ref()?;
+        let provenance = match gpu.provenance {
+            Provenance::Table => "table",
+            Provenance::User => "user",
+            Provenance::Derived => "derived",
+        };
+        Some([&gpu.id, provenance, self.attainable_origin()])
+    }
+
+    /// `measured` or `assumed`.
+    #[must_use]
+    pub fn attainable_origin(&self) -> &'static str {
+        use crate::spec::gpu::Origin;
+        let measured = self.gpu.as_ref().zip(self.main_precision()).is_some_and(|(gpu, precision)| {
+            gpu.attainable_hbm.origin == Origin::Measured
+                && gpu.attainable_flops(precision).origin == Origin::Measured
+        });
+        if measured { "measured" } else { "assumed" }
+    }
+
+    /// Labels of `deployment_info`; empty where not known.
+    #[must_use]
+    pub fn deployment_labels(&self) -> [(&'static str, String); 5] {
+        let told = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
+        let parallelism = self.served.as_ref().map(|served| served.deployment.parallelism);
+        [
+            ("tensor_parallel_size", told(parallelism.map(|p| p.tensor))),
+            ("pipeline_parallel_size", told(parallelism.map(|p| p.pipeline))),
+            ("gpus", told(parallelism.map(crate::spec::deployment::Parallelism::gpus_per_engine))),
+            ("max_num_seqs", told(self.flags.max_num_seqs)),
+            ("max_num_batched_tokens", told(self.flags.max_num_batched_tokens)),
+        ]
+    }
+}
