@@ -191,7 +191,7 @@ fn what_is_missing_is_named() {
         .to_string();
     assert_eq!(
         error,
-        "config.json of TinyForCausalLM lacks num_attention_heads (or n_head (or n_heads)); add it, or point --model at the complete file"
+        "config.json of TinyForCausalLM lacks num_attention_heads (or n_head, n_heads); add it, or point --model at the complete file"
     );
     let uneven =
         ModelSpec::from_config(&tiny(&json!({"num_key_value_heads": 3}))).expect_err("uneven");
