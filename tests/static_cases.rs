@@ -1,5 +1,7 @@
 //! The numeric cases of the static roofline: parameters exact, FLOPs, bytes and bounds within the tolerances that the file states.
 
+#![expect(clippy::expect_used, reason = "a test may panic")]
+
 use serde_json::Value;
 use vllm_roofline_exporter::roofline::ceiling::Ceiling;
 use vllm_roofline_exporter::roofline::shard::Shard;

@@ -1,8 +1,7 @@
 //! `Ceiling`: what one GPU gives, in theory and in practice, and how fast it reaches its peers.
 
-use serde::{Deserialize, Serialize};
-
-use crate::spec::gpu::{GpuSpec, Origin};
+use super::timing::Coefficients;
+use crate::spec::gpu::GpuSpec;
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{BytesPerSecond, FlopsPerSecond, Intensity, Seconds};
 
@@ -23,46 +22,6 @@ pub struct Link {
     pub bandwidth: BytesPerSecond,
     /// Time of a collective that carries next to nothing.
     pub latency: Seconds,
-}
-
-/// Shares of the peaks and fixed costs that turn a bound into an expectation. A file of the same form replaces them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Coefficients {
-    /// Attainable share of memory bandwidth; absent: the GPU's own.
-    #[serde(default)]
-    pub hbm_fraction: Option<f64>,
-    /// Attainable share of compute peaks; absent: the GPU's own.
-    #[serde(default)]
-    pub flops_fraction: Option<f64>,
-    /// Seconds per step whatever it holds: scheduling, sampling, launch.
-    pub seconds_per_step: f64,
-    /// Seconds per layer and step with CUDA graphs.
-    pub seconds_per_layer: f64,
-    /// The same without.
-    pub seconds_per_layer_eager: f64,
-    /// Seconds per all-reduce on NVLink and on PCI Express.
-    pub seconds_per_all_reduce_nvlink: f64,
-    /// The same over PCI Express.
-    pub seconds_per_all_reduce_pcie: f64,
-    /// Measured or assumed.
-    pub origin: Origin,
-}
-
-impl Default for Coefficients {
-    /// Measured on an H100 SXM with vLLM 0.25 where one GPU shows them; latencies of all-reduces are the usual ones.
-    fn default() -> Self {
-        Self {
-            hbm_fraction: None,
-            flops_fraction: None,
-            seconds_per_step: 1.0e-3,
-            seconds_per_layer: 1.0e-5,
-            seconds_per_layer_eager: 3.0e-4,
-            seconds_per_all_reduce_nvlink: 8e-6,
-            seconds_per_all_reduce_pcie: 30e-6,
-            origin: Origin::Assumed,
-        }
-    }
 }
 
 impl Ceiling {
@@ -113,8 +72,8 @@ impl Ceiling {
             (precision, peak * fraction)
         });
         let latency = match gpu.nvlink_per_direction {
-            Some(_) => coefficients.seconds_per_all_reduce_nvlink,
-            None => coefficients.seconds_per_all_reduce_pcie,
+            Some(_) => coefficients.nvlink_latency_seconds,
+            None => coefficients.pcie_latency_seconds,
         };
         Self {
             peaks: peaks.collect(),

@@ -59,9 +59,8 @@ impl Shard {
             communication.all_reduces = self.all_reduces;
             communication.all_reduce_payload = Bytes(stream * self.all_reduces);
             communication.ring_factor = 2.0 * (tensor - 1.0) / tensor;
-            communication.point_to_point += Bytes(
-                self.vocabulary * self.activation_width * work.logits_rows / tensor / pipeline,
-            );
+            communication.point_to_point +=
+                Bytes(self.vocabulary * self.activation_width * work.logits_rows);
             communication.messages += 1.0 / pipeline;
         }
         if expert > 1.0 {

@@ -8,3 +8,4 @@ pub mod communication;
 pub mod memory;
 pub mod shard;
 pub mod step;
+pub mod timing;

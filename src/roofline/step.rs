@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::ceiling::Ceiling;
 use super::communication::Communication;
 use super::shard::Shard;
-use crate::spec::precision::{ByPrecision, Precision};
+use crate::spec::precision::ByPrecision;
 use crate::units::{Bytes, Flops, Intensity, Seconds};
 
 /// Requests of a step that look alike. Counts may be averages of many steps.
@@ -280,11 +280,5 @@ impl Shard {
             work.bytes.routed_experts +=
                 layers.bytes_per_expert * (layers.layers * layers.distinct(work.tokens));
         }
-    }
-
-    /// What attention, head and routers compute in.
-    #[must_use]
-    pub const fn base_precision(&self) -> Precision {
-        self.base_precision
     }
 }

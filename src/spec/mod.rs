@@ -5,3 +5,12 @@ pub mod gpu;
 pub mod model;
 pub mod precision;
 pub mod quantization;
+
+/// A count as a factor.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "parameter and token counts stay below 2^53"
+)]
+pub(crate) const fn to_f64(count: u64) -> f64 {
+    count as f64
+}

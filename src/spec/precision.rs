@@ -66,7 +66,7 @@ impl Precision {
         }
     }
 
-    /// Reads a dtype as PyTorch and vLLM spell it: `bfloat16`, `torch.float16`, `half`, `float`.
+    /// Reads a dtype as `PyTorch` and vLLM spell it: `bfloat16`, `torch.float16`, `half`, `float`.
     #[must_use]
     pub fn from_torch_name(name: &str) -> Option<Self> {
         match name.strip_prefix("torch.").unwrap_or(name) {

@@ -13,6 +13,7 @@ use super::gpu::{ComputeCapability, GpuSpec};
 use super::model::{LatentAttention, Mixer, ModelSpec, Recurrent};
 use super::precision::Precision;
 use super::quantization::{Arithmetic, Quantization, QuantizationError, Scheme};
+use super::to_f64;
 use crate::units::Bytes;
 
 /// Why a deployment cannot run.
@@ -59,7 +60,7 @@ pub enum DeploymentError {
 fn divisors(count: u64) -> String {
     let powers = (0..8)
         .map(|power| 1_u64 << power)
-        .filter(|size| count % size == 0);
+        .filter(|size| count.is_multiple_of(*size));
     powers
         .map(|size| size.to_string())
         .collect::<Vec<_>>()
@@ -261,8 +262,8 @@ fn parallelism(model: &ModelSpec, flags: &DeploymentFlags) -> Result<Parallelism
     };
     for layer in &model.layers {
         for (count, what) in divided(&layer.mixer) {
-            let divides = count % parallelism.tensor == 0
-                || (what == KV_HEADS && parallelism.tensor % count == 0);
+            let divides = count.is_multiple_of(parallelism.tensor)
+                || (what == KV_HEADS && parallelism.tensor.is_multiple_of(count));
             if !divides {
                 return Err(DeploymentError::Indivisible {
                     flag: "--tensor-parallel-size",
@@ -365,14 +366,6 @@ fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
         .get("num_speculative_tokens")
         .and_then(Value::as_u64)
         .ok_or_else(|| bad("must set num_speculative_tokens"))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "widths of layers stay far below 2^53"
-)]
-const fn to_f64(count: u64) -> f64 {
-    count as f64
 }
 
 fn to_u64(count: usize) -> u64 {

@@ -2,7 +2,7 @@
 //!
 //! Bandwidth = 2 × memory clock × bus width / 8. FLOP/s = SMs × FLOPs per clock of the compute capability × clock. FLOPs per clock
 //! and SM of dense 16-bit tensor cores: Volta and Ampere-consumer 1024, Turing 1024, GA100 2048, Ada 1024, Hopper 4096, Blackwell
-//! data centre 8192, Blackwell RTX 1024; 8 bits are twice that, 4 bits twice again. GeForce parts run FP32 accumulation at half
+//! data centre 8192, Blackwell RTX 1024; 8 bits are twice that, 4 bits twice again. `GeForce` parts run FP32 accumulation at half
 //! the rate; their name tells.
 
 use super::{

@@ -156,7 +156,7 @@ impl<'a> Fields<'a> {
             Some(value) => Ok(value),
             None => Err(ModelError::MissingField {
                 architecture: self.architecture(),
-                field: names.join(" (or ") + &")".repeat(names.len() - 1),
+                field: alternatives(names),
             }),
         }
     }
@@ -193,6 +193,15 @@ impl<'a> Fields<'a> {
             field: field.to_owned(),
             problem: problem.into(),
         }
+    }
+}
+
+/// The first name, with the others in brackets.
+fn alternatives(names: &[&str]) -> String {
+    match names {
+        [only] => (*only).to_owned(),
+        [first, others @ ..] => format!("{first} (or {})", others.join(", ")),
+        [] => String::new(),
     }
 }
 

@@ -266,7 +266,7 @@ fn scheme_of_method(settings: &Value, method: &str) -> Result<Scheme, Quantizati
     }
 }
 
-/// ModelOpt's `quant_algo`.
+/// `ModelOpt`'s `quant_algo`.
 fn scheme_of_algorithm(settings: &Value) -> Option<Scheme> {
     let algorithm = text(settings, "quant_algo")?.to_ascii_uppercase();
     let group = settings

@@ -1,0 +1,260 @@
+//! Sums the layers of a deployment up into the coefficients of a `Shard`.
+
+use super::{AlikeLayers, AttentionLayers, ExpertLayers, Shard};
+use crate::roofline::activation::{Cache, Elementwise, Gemm};
+use crate::roofline::communication::Peers;
+use crate::spec::deployment::Deployment;
+use crate::spec::model::{
+    FeedForward, GroupedAttention, LatentAttention, Layer, Mixer, Moe, Projection, Recurrent, Span,
+    Split,
+};
+use crate::spec::precision::ByPrecision;
+use crate::spec::to_f64;
+use crate::units::{Bytes, Flops};
+
+impl Shard {
+    /// The coefficients of one GPU of `deployment`.
+    #[must_use]
+    pub fn of(deployment: &Deployment) -> Self {
+        let tensor = to_f64(deployment.parallelism.tensor);
+        let stage = 1.0 / to_f64(deployment.parallelism.pipeline);
+        let mut shard = Self::empty(deployment, tensor, stage);
+        let builder = Builder {
+            deployment,
+            stage,
+            tensor,
+        };
+        for (index, layer) in deployment.model.layers.iter().enumerate() {
+            builder.add_layer(&mut shard, index, layer);
+        }
+        builder.add_outer(&mut shard);
+        shard
+    }
+
+    fn empty(deployment: &Deployment, tensor: f64, stage: f64) -> Self {
+        Self {
+            linear_flops: ByPrecision::default(),
+            up_projection_flops: ByPrecision::default(),
+            router_flops: Flops::ZERO,
+            recurrence_flops: Flops::ZERO,
+            head_flops: Flops::ZERO,
+            dense_weights: Bytes::ZERO,
+            head_weights: Bytes::ZERO,
+            embedding_row: Bytes::ZERO,
+            state_per_sequence: Bytes::ZERO,
+            resident_weights: Bytes::ZERO,
+            experts: Vec::new(),
+            attention: Vec::new(),
+            gemms: Vec::new(),
+            elementwise: Vec::new(),
+            cache: Cache::of(deployment.gpu.as_ref()),
+            all_reduces: 0.0,
+            peers: peers(deployment),
+            base_precision: deployment.dtype,
+            activation_width: deployment.dtype.bytes(),
+            hidden: to_f64(deployment.model.hidden_size),
+            vocabulary: to_f64(deployment.model.vocab_size) / tensor * stage,
+        }
+    }
+}
+
+fn peers(deployment: &Deployment) -> Peers {
+    let parallelism = deployment.parallelism;
+    let spread = parallelism.expert && parallelism.data > 1;
+    Peers {
+        tensor: to_f64(parallelism.tensor),
+        pipeline: to_f64(parallelism.pipeline),
+        expert: if spread {
+            to_f64(parallelism.expert_ranks())
+        } else {
+            1.0
+        },
+    }
+}
+
+struct Builder<'a> {
+    deployment: &'a Deployment,
+    /// Share of the layers that one GPU runs.
+    stage: f64,
+    tensor: f64,
+}
+
+impl Builder<'_> {
+    /// Final norm, head and embedding, and the all-reduce that the divided embedding needs.
+    fn add_outer(&self, shard: &mut Shard) {
+        let model = &self.deployment.model;
+        let width = self.deployment.dtype.bytes();
+        let table = to_f64(model.embedding_params()) / self.tensor * self.stage;
+        let head_scheme = self.deployment.quantization.head_scheme();
+        let head_width = self
+            .deployment
+            .bytes_per_weight(head_scheme, model.embedding_width);
+        shard.head_flops = Flops(2.0 * table);
+        shard.head_weights = Bytes(table * head_width);
+        shard.embedding_row = Bytes(to_f64(model.embedding_width) * width * self.stage);
+        shard.all_reduces += self.stage;
+        let outer = Bytes(to_f64(model.outer_params) * width * self.stage);
+        let embedding = if model.tied_head {
+            Bytes::ZERO
+        } else {
+            Bytes(table * width)
+        };
+        shard.resident_weights += shard.dense_weights + outer + shard.head_weights + embedding;
+        shard.dense_weights += Bytes(shard.hidden * width * self.stage);
+    }
+
+    fn add_layer(&self, shard: &mut Shard, index: usize, layer: &Layer) {
+        let hidden = self.deployment.model.hidden_size;
+        let width = self.deployment.dtype.bytes();
+        let projections = layer.projections(hidden);
+        for projection in &projections {
+            self.add_projection(shard, index, projection);
+        }
+        self.add_gemms(shard, index, &projections);
+        Elementwise::of(layer, to_f64(hidden), self.tensor, width, self.stage)
+            .join(&mut shard.elementwise);
+        shard.dense_weights += Bytes(to_f64(layer.small_params(hidden)) * width * self.stage);
+        shard.all_reduces += f64::from(layer.blocks()) * self.stage;
+        match &layer.mixer {
+            Mixer::None => {}
+            Mixer::Grouped(attention) => self.grouped(attention).join(&mut shard.attention),
+            Mixer::Latent(attention) => self.latent(attention).join(&mut shard.attention),
+            Mixer::Recurrent(recurrent) => self.add_recurrence(shard, recurrent),
+        }
+        if let FeedForward::Experts(moe) = &layer.feed_forward {
+            self.add_experts(shard, index, moe);
+        }
+    }
+
+    fn add_projection(&self, shard: &mut Shard, index: usize, projection: &Projection) {
+        let deployment = self.deployment;
+        let scheme = deployment.quantization.scheme_of(index, projection.module);
+        let share = self.stage / to_f64(projection.split.ways(deployment.parallelism.tensor));
+        let weights = to_f64(projection.weights()) * share;
+        let flops = match projection.module {
+            LatentAttention::UP_PROJECTION => &mut shard.up_projection_flops,
+            _ => &mut shard.linear_flops,
+        };
+        flops.add(deployment.compute_precision(scheme), Flops(2.0 * weights));
+        let biases = to_f64(projection.biases()) * share * deployment.dtype.bytes();
+        shard.dense_weights +=
+            Bytes(weights * deployment.bytes_per_weight(scheme, projection.inputs) + biases);
+    }
+
+    /// Projections that read the same input run as one multiplication, as vLLM fuses them (qkv, gate and up).
+    fn add_gemms(&self, shard: &mut Shard, index: usize, projections: &[Projection]) {
+        let fusible = |left: &Projection, right: &Projection| {
+            left.inputs == right.inputs && left.split != Split::Row && right.split != Split::Row
+        };
+        for fused in projections.chunk_by(fusible) {
+            self.gemm(index, fused).join(&mut shard.gemms);
+        }
+    }
+
+    fn gemm(&self, index: usize, fused: &[Projection]) -> Gemm {
+        let deployment = self.deployment;
+        let first = &fused[0];
+        let divided = |count: u64, split: Split| {
+            to_f64(count) / to_f64(split.ways(deployment.parallelism.tensor))
+        };
+        let (inputs, outputs) = match first.split {
+            Split::Row => (divided(first.inputs, first.split), to_f64(first.outputs)),
+            _ => (
+                to_f64(first.inputs),
+                fused
+                    .iter()
+                    .map(|projection| divided(projection.outputs, projection.split))
+                    .sum(),
+            ),
+        };
+        let scheme = deployment.quantization.scheme_of(index, first.module);
+        let activation_width = deployment.dtype.bytes();
+        let operand_width = deployment
+            .compute_precision(scheme)
+            .bytes()
+            .min(activation_width);
+        Gemm {
+            layers: self.stage,
+            inputs,
+            outputs,
+            weight_width: deployment.bytes_per_weight(scheme, first.inputs),
+            weight_only: scheme.is_some() && operand_width >= activation_width,
+            operand_width,
+            activation_width,
+        }
+    }
+
+    fn grouped(&self, attention: &GroupedAttention) -> AttentionLayers {
+        let deployment = self.deployment;
+        let heads = to_f64(attention.query_heads) / self.tensor;
+        let head_dim = to_f64(attention.head_dim);
+        let kv_ways = Split::KvHeads(attention.kv_heads).ways(deployment.parallelism.tensor);
+        let kv_heads = to_f64(attention.kv_heads) / to_f64(kv_ways);
+        let flops_per_pair = Flops(4.0 * heads * head_dim);
+        AttentionLayers {
+            layers: self.stage,
+            span: attention.span,
+            prefill_flops_per_pair: flops_per_pair,
+            decode_flops_per_pair: flops_per_pair,
+            kv_per_token: Bytes(2.0 * kv_heads * head_dim * deployment.kv_cache.bytes_per_element),
+        }
+    }
+
+    /// MLA: prefill multiplies full heads, decode the compressed vectors (the up-projection absorbed into queries and output).
+    fn latent(&self, attention: &LatentAttention) -> AttentionLayers {
+        let heads = to_f64(attention.heads) / self.tensor;
+        let full = to_f64(attention.nope_dim + attention.rope_dim + attention.value_dim);
+        let absorbed = to_f64(2 * attention.kv_rank + attention.rope_dim);
+        let cached = to_f64(attention.latent_width());
+        AttentionLayers {
+            layers: self.stage,
+            span: Span::Full,
+            prefill_flops_per_pair: Flops(2.0 * heads * full),
+            decode_flops_per_pair: Flops(2.0 * heads * absorbed),
+            kv_per_token: Bytes(cached * self.deployment.kv_cache.bytes_per_element),
+        }
+    }
+
+    fn add_recurrence(&self, shard: &mut Shard, recurrent: &Recurrent) {
+        let share = self.stage / self.tensor;
+        let state = to_f64(recurrent.state_elements()) * self.deployment.state_bytes_per_element();
+        let conv = to_f64(recurrent.conv_elements()) * self.deployment.dtype.bytes();
+        shard.recurrence_flops += Flops(to_f64(recurrent.flops_per_token()) * share);
+        shard.state_per_sequence += Bytes((state + conv) * share);
+    }
+
+    fn add_experts(&self, shard: &mut Shard, index: usize, moe: &Moe) {
+        let deployment = self.deployment;
+        let width = deployment.dtype.bytes();
+        let scheme = deployment.quantization.scheme_of(index, Moe::EXPERT_MODULE);
+        let router = to_f64(moe.router_weights(deployment.model.hidden_size)) * self.stage;
+        shard.router_flops += Flops(2.0 * router);
+        shard.dense_weights += Bytes(router * width);
+        let matrices = to_f64(moe.weights_per_expert())
+            * deployment.bytes_per_weight(scheme, moe.expert_inputs);
+        let biases = to_f64(moe.biases_per_expert()) * width;
+        let ranks = to_f64(deployment.parallelism.expert_ranks());
+        let whole = deployment.parallelism.expert;
+        let layers = ExpertLayers {
+            layers: self.stage,
+            experts: to_f64(moe.experts),
+            top_k: to_f64(moe.top_k),
+            replicas: to_f64(deployment.parallelism.data),
+            flops_per_token: Flops(
+                2.0 * to_f64(moe.top_k * moe.weights_per_expert()) / self.tensor,
+            ),
+            bytes_per_expert: Bytes((matrices + biases) / ranks),
+            precision: deployment.compute_precision(scheme),
+            inputs: to_f64(moe.expert_inputs),
+            width: to_f64(moe.expert_width) / if whole { 1.0 } else { ranks },
+            gated: moe.gated,
+            share: if whole {
+                1.0 / self.tensor
+            } else {
+                to_f64(deployment.parallelism.data)
+            },
+        };
+        shard.resident_weights += layers.bytes_per_expert * (layers.experts * self.stage);
+        layers.join(&mut shard.experts);
+    }
+}

@@ -1,0 +1,163 @@
+//! `Shard`: what one GPU of a deployment holds and does per token, as coefficients that a step multiplies.
+//!
+//! One tensor-parallel rank; with pipeline stages, the average of all stages, so that the sum over an engine's GPUs is the engine's.
+
+mod build;
+
+use super::activation::{Cache, Elementwise, Gemm};
+use super::communication::Peers;
+use crate::spec::model::Span;
+use crate::spec::precision::{ByPrecision, Precision};
+use crate::units::{Bytes, Flops};
+
+/// Per-GPU coefficients of a deployment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shard {
+    /// FLOPs per token of all matrices but routed experts and MLA's up-projection, by what they compute in.
+    pub(super) linear_flops: ByPrecision<Flops>,
+    /// FLOPs per up-projected token of MLA, all layers.
+    pub(super) up_projection_flops: ByPrecision<Flops>,
+    /// FLOPs per token of the routers.
+    pub(super) router_flops: Flops,
+    /// FLOPs per token of recurrences and convolutions.
+    pub(super) recurrence_flops: Flops,
+    /// FLOPs per row of logits.
+    pub(super) head_flops: Flops,
+    /// Bytes of all weights that every step reads, routed experts and head excluded.
+    pub(super) dense_weights: Bytes,
+    /// Bytes of the LM head.
+    pub(super) head_weights: Bytes,
+    /// Bytes of one embedding row.
+    pub(super) embedding_row: Bytes,
+    /// Recurrent state of one sequence, convolution included.
+    pub(super) state_per_sequence: Bytes,
+    /// Weights held, embedding included.
+    pub(super) resident_weights: Bytes,
+    /// Layers with routed experts, alike ones together.
+    pub(super) experts: Vec<ExpertLayers>,
+    /// Layers with attention, alike ones together.
+    pub(super) attention: Vec<AttentionLayers>,
+    /// Matrix multiplications, alike ones together.
+    pub(super) gemms: Vec<Gemm>,
+    /// The operations between them, alike layers together.
+    pub(super) elementwise: Vec<Elementwise>,
+    /// Where tiles are computed and kept.
+    pub(super) cache: Cache,
+    /// All-reduces per step.
+    pub(super) all_reduces: f64,
+    /// GPUs that this one exchanges data with.
+    pub(super) peers: Peers,
+    /// What attention, head and routers compute in.
+    pub(super) base_precision: Precision,
+    /// Bytes of an activation.
+    pub(super) activation_width: f64,
+    /// Width of the residual stream.
+    pub(super) hidden: f64,
+    /// Rows of the vocabulary that this GPU holds.
+    pub(super) vocabulary: f64,
+}
+
+/// Layers with the same routed experts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExpertLayers {
+    pub(super) layers: f64,
+    pub(super) experts: f64,
+    pub(super) top_k: f64,
+    /// Replicas whose tokens meet in the same experts.
+    pub(super) replicas: f64,
+    /// FLOPs per token and layer on this GPU.
+    pub(super) flops_per_token: Flops,
+    /// Bytes of one expert divided by the GPUs that experts are spread over.
+    pub(super) bytes_per_expert: Bytes,
+    pub(super) precision: Precision,
+    /// Input and output width of an expert.
+    pub(super) inputs: f64,
+    /// Intermediate width that this GPU computes of an expert.
+    pub(super) width: f64,
+    pub(super) gated: bool,
+    /// Share of a token's experts that this GPU runs.
+    pub(super) share: f64,
+}
+
+impl ExpertLayers {
+    /// Distinct experts that `tokens` tokens reach in one layer: `E·(1 − (1 − k/E)^T)`, uniform routing, an upper bound.
+    #[must_use]
+    pub fn distinct(&self, tokens: f64) -> f64 {
+        let missed = (1.0 - self.top_k / self.experts).powf(tokens * self.replicas);
+        self.experts * (1.0 - missed)
+    }
+}
+
+/// Layers with the same attention.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionLayers {
+    pub(super) layers: f64,
+    pub(super) span: Span,
+    /// FLOPs per query-key pair and layer in prefill.
+    pub(super) prefill_flops_per_pair: Flops,
+    /// The same in decode; it differs for MLA.
+    pub(super) decode_flops_per_pair: Flops,
+    /// Cache of one token in one layer.
+    pub(super) kv_per_token: Bytes,
+}
+
+impl Shard {
+    /// Cache of one token, all layers.
+    #[must_use]
+    pub fn kv_per_token(&self) -> Bytes {
+        self.attention
+            .iter()
+            .map(|layers| layers.kv_per_token * layers.layers)
+            .sum()
+    }
+
+    /// Recurrent state of one sequence, all layers.
+    #[must_use]
+    pub const fn state_per_sequence(&self) -> Bytes {
+        self.state_per_sequence
+    }
+
+    /// Weights that this GPU holds.
+    #[must_use]
+    pub const fn resident_weights(&self) -> Bytes {
+        self.resident_weights
+    }
+
+    /// What attention, head and routers compute in.
+    #[must_use]
+    pub const fn base_precision(&self) -> Precision {
+        self.base_precision
+    }
+}
+
+/// Layers that stand together because they differ in their number only.
+pub(super) trait AlikeLayers: Copy + PartialEq {
+    /// How many layers.
+    fn layers(&mut self) -> &mut f64;
+
+    /// Adds to the entry of `list` that is alike, or as one more.
+    fn join(mut self, list: &mut Vec<Self>) {
+        let count = *self.layers();
+        for known in list.iter_mut() {
+            let mut candidate = *known;
+            *candidate.layers() = count;
+            if candidate == self {
+                *known.layers() += count;
+                return;
+            }
+        }
+        list.push(self);
+    }
+}
+
+macro_rules! alike_layers {
+    ($($name:ident),+) => {
+        $(impl AlikeLayers for $name {
+            fn layers(&mut self) -> &mut f64 {
+                &mut self.layers
+            }
+        })+
+    };
+}
+
+alike_layers!(ExpertLayers, AttentionLayers, Gemm, Elementwise);
