@@ -3,6 +3,18 @@
 //! [`Lines`] is the hot path: it pulls one line at a time and allocates nothing for a good one. A bad line is an error with
 //! its place, and reading goes on behind it. [`Exposition`] gathers a whole page into families, for who wants to look around.
 //! What the samples mean is not known here.
+//!
+//! ```
+//! use vllm_roofline_exporter::exposition::{Line, Lines};
+//!
+//! let page = "# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{engine=\"0\"} 3.0\n";
+//! for line in Lines::new(page).only(&["vllm:"]) {
+//!     let Line::Sample(sample) = line? else { continue };
+//!     assert_eq!(sample.labels.get("engine").as_deref(), Some("0"));
+//!     assert_eq!(sample.value, 3.0);
+//! }
+//! # Ok::<(), vllm_roofline_exporter::exposition::ParseError>(())
+//! ```
 
 mod cursor;
 mod error;
