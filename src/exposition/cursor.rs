@@ -1,17 +1,13 @@
-//! A place in one line, and the few moves that the grammar is made of.
+//! A place on a page, and the few moves that the grammar is made of.
+//!
+//! No move crosses the end of a line, and one that fails leaves the cursor at the fault.
+
+use memchr::memchr;
 
 use super::error::ErrorKind;
+use super::scan;
 
-/// What is wrong at which byte of a line.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// Byte in the line, from 0.
-    pub(super) at: usize,
-    /// What is wrong there.
-    pub(super) kind: ErrorKind,
-}
-
-/// A place in one line.
+/// A place on a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
     text: &'a str,
@@ -23,121 +19,183 @@ impl<'a> Cursor<'a> {
         Self { text, at: 0 }
     }
 
-    /// The byte here, or `None` at the end.
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    /// Where this is, for [`since`](Self::since).
+    /// Where this is: bytes from the start.
+    #[inline]
     pub(super) const fn at(&self) -> usize {
         self.at
     }
 
+    /// The byte here, or `None` at the very end.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// All bytes from here on.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
     /// The text from `start` to here.
+    #[inline]
     pub(super) fn since(&self, start: usize) -> &'a str {
         &self.text[start..self.at]
     }
 
-    /// All text that is left.
-    pub(super) fn rest(&self) -> &'a str {
-        &self.text[self.at..]
+    /// Whether the line ends here.
+    #[inline]
+    pub(super) fn at_line_end(&self) -> bool {
+        match self.peek() {
+            None | Some(b'\n') => true,
+            Some(b'\r') => matches!(self.rest().get(1), None | Some(b'\n')),
+            Some(_) => false,
+        }
     }
 
-    /// Moves `bytes` on.
+    /// Whether the line, or a word of it, ends here.
+    #[inline]
+    pub(super) fn at_word_end(&self) -> bool {
+        self.at_line_end() || matches!(self.peek(), Some(b' ' | b'\t'))
+    }
+
+    /// Moves over `bytes` that were seen here.
+    #[inline]
     pub(super) const fn skip(&mut self, bytes: usize) {
         self.at += bytes;
     }
 
     /// Moves over `byte` if it is here.
+    #[inline]
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let here = self.peek() == Some(byte);
         self.at += usize::from(here);
         here
     }
 
+    /// Moves over `byte`, which must be here.
+    #[inline]
+    pub(super) fn expect(&mut self, byte: u8, otherwise: ErrorKind) -> Result<(), ErrorKind> {
+        if self.eat(byte) {
+            Ok(())
+        } else {
+            Err(otherwise)
+        }
+    }
+
     /// Moves over blanks and tabs.
+    #[inline]
     pub(super) fn blanks(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t')) {
             self.at += 1;
         }
     }
 
-    /// Moves over bytes that are `kept` and returns them.
-    pub(super) fn take_while(&mut self, kept: impl Fn(u8) -> bool) -> &'a str {
+    /// Moves to the end of the line.
+    #[inline]
+    pub(super) fn skip_line(&mut self) {
+        self.at += memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
+    }
+
+    /// Moves to the end of the line and returns the text up to there.
+    pub(super) fn line(&mut self) -> &'a str {
         let start = self.at;
-        while self.peek().is_some_and(&kept) {
-            self.at += 1;
-        }
-        self.since(start)
+        self.skip_line();
+        self.since(start).trim_end_matches('\r')
+    }
+
+    /// Moves from the end of a line to the start of the next.
+    #[inline]
+    pub(super) fn end_line(&mut self) {
+        self.eat(b'\r');
+        self.eat(b'\n');
     }
 
     /// Moves over the text up to the next blank and returns it.
     pub(super) fn word(&mut self) -> &'a str {
-        self.take_while(|byte| !matches!(byte, b' ' | b'\t'))
+        let start = self.at;
+        let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let rest = self.rest();
+        self.at += rest.iter().position(ends).unwrap_or(rest.len());
+        self.since(start)
     }
 
-    /// Moves over a metric name, which may have colons.
-    pub(super) fn metric_name(&mut self) -> Result<&'a str, Fault> {
-        let name = self.take_while(|byte| is_name(byte) || byte == b':');
-        if starts_well(name) {
-            Ok(name)
+    /// Moves over a word that `read` makes something of.
+    pub(super) fn parse_word<T>(
+        &mut self,
+        read: impl FnOnce(&'a str) -> Option<T>,
+        otherwise: ErrorKind,
+    ) -> Result<T, ErrorKind> {
+        let start = self.at;
+        read(self.word()).ok_or_else(|| {
+            self.at = start;
+            otherwise
+        })
+    }
+
+    /// How many bytes here are known to be a name's because they are those of `name`: all of them or none.
+    #[inline]
+    pub(super) fn known(&self, name: &str) -> usize {
+        if self.rest().starts_with(name.as_bytes()) {
+            name.len()
         } else {
-            Err(self.fault_at(self.at - name.len(), ErrorKind::MetricName))
+            0
         }
+    }
+
+    /// Moves over a metric name, which may have colons, and whose first bytes are `known` to be a name's.
+    #[inline]
+    pub(super) fn metric_name(&mut self, known: usize) -> Result<&'a str, ErrorKind> {
+        self.name::<true>(known).ok_or(ErrorKind::MetricName)
     }
 
     /// Moves over a label name.
-    pub(super) fn label_name(&mut self) -> Result<&'a str, Fault> {
-        let name = self.take_while(is_name);
-        if starts_well(name) {
-            Ok(name)
-        } else {
-            Err(self.fault_at(self.at - name.len(), ErrorKind::LabelName))
-        }
+    pub(super) fn label_name(&mut self) -> Result<&'a str, ErrorKind> {
+        self.name::<false>(0).ok_or(ErrorKind::LabelName)
     }
 
-    /// Moves behind the closing quote and returns what stands before it, escapes and all.
-    pub(super) fn quoted(&mut self) -> Result<&'a str, Fault> {
+    #[inline]
+    fn name<const COLON: bool>(&mut self, known: usize) -> Option<&'a str> {
+        if self.peek()?.is_ascii_digit() {
+            return None;
+        }
+        let start = self.at;
+        self.at += known;
+        // The brace behind a known name needs no search.
+        if self.peek() != Some(b'{') {
+            self.at = scan::name_end::<COLON>(self.text.as_bytes(), self.at);
+        }
+        (self.at > start).then(|| self.since(start))
+    }
+
+    /// Moves over a quoted text, and returns what the quotes hold with its escapes.
+    pub(super) fn quoted(&mut self) -> Result<&'a str, ErrorKind> {
+        let quote = self.at;
+        self.expect(b'"', ErrorKind::LabelValue)?;
         let start = self.at;
         loop {
-            self.take_while(|byte| !matches!(byte, b'"' | b'\\'));
+            self.at = scan::value_end(self.text.as_bytes(), self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(&self.text[start..self.at - 1]);
                 }
-                Some(_) => self.escape()?,
-                None => return Err(self.fault_at(start - 1, ErrorKind::OpenQuote)),
+                Some(b'\\') => self.escape()?,
+                _ => {
+                    self.at = quote;
+                    return Err(ErrorKind::ClosingQuote);
+                }
             }
         }
     }
 
-    fn escape(&mut self) -> Result<(), Fault> {
-        match self.text.as_bytes().get(self.at + 1) {
-            Some(b'\\' | b'"' | b'n') => self.at += 2,
-            _ => return Err(self.fault(ErrorKind::Escape)),
+    fn escape(&mut self) -> Result<(), ErrorKind> {
+        match self.rest().get(1) {
+            Some(b'\\' | b'"' | b'n') => {
+                self.at += 2;
+                Ok(())
+            }
+            _ => Err(ErrorKind::Escape),
         }
-        Ok(())
     }
-
-    /// A fault here.
-    pub(super) const fn fault(&self, kind: ErrorKind) -> Fault {
-        self.fault_at(self.at, kind)
-    }
-
-    /// A fault at byte `at`.
-    #[expect(clippy::unused_self, reason = "reads as the fault of this line")]
-    pub(super) const fn fault_at(&self, at: usize, kind: ErrorKind) -> Fault {
-        Fault { at, kind }
-    }
-}
-
-const fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-fn starts_well(name: &str) -> bool {
-    name.bytes()
-        .next()
-        .is_some_and(|first| !first.is_ascii_digit())
 }

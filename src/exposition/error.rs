@@ -1,8 +1,9 @@
 //! What can be wrong with a page, and where.
 
+use std::fmt;
+
 /// A fault of a page and its place.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {kind}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     /// Line on the page, from 1.
     pub line: usize,
@@ -10,32 +11,39 @@ pub struct ParseError {
     pub column: usize,
     /// What is wrong there.
     pub kind: ErrorKind,
+    /// What was found there, in words or in backticks.
+    pub found: Box<str>,
+}
+
+impl std::error::Error for ParseError {}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            line,
+            column,
+            kind,
+            found,
+        } = self;
+        write!(f, "line {line}, column {column}: {kind}, found {found}")
+    }
 }
 
 /// What is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Reading stopped: the page exceeds `Limits::page_bytes`.
-    #[error("the page is larger than {limit} bytes")]
-    PageTooLarge {
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// Reading stopped: a line exceeds `Limits::line_bytes`.
-    #[error("the line is longer than {limit} bytes")]
-    LineTooLong {
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// Reading stopped: the page exceeds `Limits::series`.
-    #[error("the page has more than {limit} series")]
-    TooManySeries {
-        /// The limit in series, metadata and bad lines.
-        limit: usize,
-    },
+    /// Reading stopped: the page exceeds [`Limits::page_bytes`](super::Limits::page_bytes).
+    #[error("page too large")]
+    PageTooLarge,
+    /// Reading stopped: a line exceeds [`Limits::line_bytes`](super::Limits::line_bytes).
+    #[error("line too long")]
+    LineTooLong,
+    /// Reading stopped: the page exceeds [`Limits::series`](super::Limits::series).
+    #[error("too many series")]
+    TooManySeries,
     /// The page is not text.
-    #[error("the page is not UTF-8 here")]
+    #[error("expected UTF-8")]
     NotUtf8,
     /// A metric name is missing or has a foreign character.
     #[error("expected a metric name")]
@@ -46,40 +54,50 @@ pub enum ErrorKind {
     /// A label name is not followed by `="`.
     #[error("expected `=` and a quoted label value")]
     LabelValue,
-    /// A label value has no closing quote.
-    #[error("the label value has no closing quote")]
-    OpenQuote,
+    /// A label value has no closing quote; the place is its opening one.
+    #[error("expected a closing quote")]
+    ClosingQuote,
     /// A label value has a backslash before a foreign character.
-    #[error("unknown escape in a label value, only `\\\\`, `\\\"` and `\\n` exist")]
+    #[error("expected one of the escapes `\\\\`, `\\\"` and `\\n`")]
     Escape,
     /// A label is followed by neither `,` nor `}`.
-    #[error("expected `,` or `}}` after the label")]
+    #[error("expected `,` or `}}`")]
     LabelEnd,
-    /// A name and its labels are not followed by a value.
-    #[error("expected a value")]
+    /// A value is missing or not a number.
+    #[error("expected a number")]
     Value,
-    /// A value is not a number.
-    #[error("`{0}` is not a number")]
-    NotANumber(Box<str>),
-    /// A timestamp is not a whole number of milliseconds.
-    #[error("timestamp `{0}` is not a whole number of milliseconds")]
-    Timestamp(Box<str>),
-    /// An exemplar, which is OpenMetrics.
-    #[error("an exemplar, which text format 0.0.4 does not have")]
-    Exemplar,
+    /// A timestamp is not a whole number.
+    #[error("expected a timestamp in whole milliseconds")]
+    Timestamp,
     /// More words than the line can have.
-    #[error("unexpected text at the end of the line")]
-    Trailing,
+    #[error("expected the end of the line")]
+    LineEnd,
     /// A `# TYPE` line names no type.
-    #[error("`{0}` is not a metric type")]
-    UnknownType(Box<str>),
+    #[error("expected a metric type")]
+    Type,
     /// A family has a second `# TYPE` line.
-    #[error("second type for family `{0}`")]
-    SecondType(Box<str>),
+    #[error("duplicate type")]
+    DuplicateType,
     /// A label name stands twice in one series.
-    #[error("duplicate label `{0}`")]
-    DuplicateLabel(Box<str>),
+    #[error("duplicate label")]
+    DuplicateLabel,
     /// A series stands twice on one page, its labels in whatever order.
-    #[error("duplicate series `{0}`")]
-    DuplicateSeries(Box<str>),
+    #[error("duplicate series")]
+    DuplicateSeries,
+}
+
+/// `text` quoted, cut where it grows long, and safe to print.
+pub(super) fn excerpt(text: &str) -> Box<str> {
+    const LONG: usize = 80;
+    if text.is_empty() {
+        return "the end of the line".into();
+    }
+    let printable = |char: char| if char.is_control() { '\u{fffd}' } else { char };
+    let start: String = text.chars().take(LONG).map(printable).collect();
+    let cut = if text.chars().nth(LONG).is_some() {
+        "…"
+    } else {
+        ""
+    };
+    format!("`{start}{cut}`").into()
 }

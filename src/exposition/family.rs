@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::error::{ErrorKind, ParseError};
+use super::error::{ErrorKind, ParseError, excerpt};
 use super::labels::Labels;
 use super::line::{Kind, Line, Sample};
 use super::{Limits, Lines};
@@ -42,10 +42,11 @@ impl<'a> Exposition<'a> {
         let mut lines = Lines::new(page).within(limits);
         while let Some(line) = lines.next() {
             if let Err(error) = line.and_then(|line| {
-                builder.add(line).map_err(|kind| ParseError {
-                    line: lines.number,
+                builder.add(line).map_err(|(kind, found)| ParseError {
+                    line: lines.line,
                     column: 1,
                     kind,
+                    found,
                 })
             }) {
                 builder.errors.push(error);
@@ -82,6 +83,9 @@ impl<'a> Exposition<'a> {
 /// A series, whatever the order of its labels.
 type SeriesKey<'a> = (&'a str, Vec<(&'a str, Cow<'a, str>)>);
 
+/// What is wrong with a line that was well formed, and what was found.
+type Rejected = (ErrorKind, Box<str>);
+
 #[derive(Default)]
 struct Builder<'a> {
     page: Exposition<'a>,
@@ -93,19 +97,19 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn add(&mut self, line: Line<'a>) -> Result<(), ErrorKind> {
+    fn add(&mut self, line: Line<'a>) -> Result<(), Rejected> {
         match line {
             Line::Help { family, text } => self.enter(family).help = Some(text),
             Line::Type { family, kind } => {
                 if !self.typed.insert(family) {
-                    return Err(ErrorKind::SecondType(family.into()));
+                    return Err((ErrorKind::DuplicateType, excerpt(family)));
                 }
                 self.enter(family).kind = kind;
             }
             Line::Sample(sample) => {
                 let key = series_key(&sample)?;
                 if !self.series.insert(key) {
-                    return Err(ErrorKind::DuplicateSeries(series_name(&sample)));
+                    return Err((ErrorKind::DuplicateSeries, excerpt(&series_name(&sample))));
                 }
                 self.home(sample.name).samples.push(sample);
             }
@@ -177,16 +181,109 @@ const fn suffixes(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-fn series_key<'a>(sample: &Sample<'a>) -> Result<SeriesKey<'a>, ErrorKind> {
+fn series_key<'a>(sample: &Sample<'a>) -> Result<SeriesKey<'a>, Rejected> {
     let mut labels: Vec<_> = sample.labels.iter().collect();
     labels.sort_unstable();
     match labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some(pair) => Err(ErrorKind::DuplicateLabel(pair[0].0.into())),
+        Some(pair) => Err((ErrorKind::DuplicateLabel, excerpt(pair[0].0))),
         None => Ok((sample.name, labels)),
     }
 }
 
-fn series_name(sample: &Sample<'_>) -> Box<str> {
+fn series_name(sample: &Sample<'_>) -> String {
     let labels: Labels<'_> = sample.labels;
-    format!("{}{labels}", sample.name).into()
+    format!("{}{labels}", sample.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `page` and compares its families (`name kind samples`), and what is wrong (`!`), with `expected`.
+    #[track_caller]
+    fn check(page: &str, expected: &[&str]) {
+        let (exposition, errors) = Exposition::parse(page);
+        let families = exposition.families.iter().map(|family| {
+            let samples = family.samples.iter().map(|sample| sample.name);
+            let names: Vec<_> = [family.name, family.kind.name()]
+                .into_iter()
+                .chain(samples)
+                .collect();
+            names.join(" ")
+        });
+        let errors = errors.iter().map(|error| format!("! {error}"));
+        assert_eq!(families.chain(errors).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_type_is_trusted_over_the_suffix() {
+        check(
+            "# TYPE a_total histogram\na_total_bucket{le=\"+Inf\"} 1\na_total_sum 2\na_total_count 1\n# TYPE a_created gauge\na_created 5\n",
+            &[
+                "a_total histogram a_total_bucket a_total_sum a_total_count",
+                "a_created gauge a_created",
+            ],
+        );
+        check(
+            "# TYPE a gauge\na_bucket 1\na 2\n",
+            &["a gauge a", "a_bucket untyped a_bucket"],
+        );
+    }
+
+    #[test]
+    fn families_without_samples_or_metadata_are_kept() {
+        check(
+            "# HELP a b\n# TYPE a counter\n# HELP c d\ne 1\n",
+            &["a counter", "c untyped", "e untyped e"],
+        );
+    }
+
+    #[test]
+    fn samples_come_home_from_anywhere() {
+        check(
+            "# TYPE a summary\n# TYPE b gauge\nb 1\na_sum 1\na_count 2\na{quantile=\"1\"} 3\nb{c=\"d\"} 4\n",
+            &["a summary a_sum a_count a", "b gauge b b"],
+        );
+    }
+
+    #[test]
+    fn openmetrics_names_are_understood() {
+        check(
+            "# TYPE vllm:a counter\nvllm_a_total 1\nvllm_a_created 2\n# TYPE b info\nb_info 1\n# TYPE c gaugehistogram\nc_gsum 1\n# EOF\n",
+            &[
+                "vllm:a counter vllm_a_total vllm_a_created",
+                "b info b_info",
+                "c gaugehistogram c_gsum",
+            ],
+        );
+    }
+
+    #[test]
+    fn nothing_stands_twice() {
+        check(
+            "a{b=\"c\",d=\"e\"} 1\na{d=\"e\",b=\"c\"} 2\na{d=\"e\", b=\"c\"} 3\na{b=\"c\"} 4\n",
+            &[
+                "a untyped a a",
+                "! line 2, column 1: duplicate series, found `a{d=\"e\",b=\"c\"}`",
+                "! line 3, column 1: duplicate series, found `a{d=\"e\",b=\"c\"}`",
+            ],
+        );
+        check(
+            "a{b=\"c\",b=\"d\"} 1\n",
+            &["! line 1, column 1: duplicate label, found `b`"],
+        );
+        check(
+            "# TYPE a gauge\n# TYPE a counter\n",
+            &["a gauge", "! line 2, column 1: duplicate type, found `a`"],
+        );
+    }
+
+    #[test]
+    fn a_value_is_found_by_name_and_labels() {
+        let (exposition, _) = Exposition::parse("a{b=\"c\",d=\"e\"} 1\na{b=\"f\"} 2\n");
+        assert_eq!(exposition.value("a", &[("b", "f")]), Some(2.0));
+        assert_eq!(exposition.value("a", &[("d", "e")]), Some(1.0));
+        assert_eq!(exposition.value("a", &[("d", "f")]), None);
+        assert_eq!(exposition.value("b", &[]), None);
+    }
 }

@@ -2,42 +2,62 @@
 
 use std::borrow::Cow;
 
-use super::cursor::{Cursor, Fault};
+use super::cursor::Cursor;
 use super::error::ErrorKind;
+use super::scan;
 
 /// The labels of one sample: the text between its braces, known to be well formed.
 ///
 /// Two `Labels` are equal if they are written alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Labels<'a>(&'a str);
+pub struct Labels<'a> {
+    text: &'a str,
+    /// Whether it is written as client libraries write it: `name="value",name="value"`, nothing escaped.
+    plain: bool,
+}
+
+/// The first plain labels of the line before, each with the comma or brace behind it. Most of them come again.
+pub(super) type PreviousLabels<'a> = [&'a [u8]; 4];
 
 impl<'a> Labels<'a> {
     /// Reads `{…}`, if there is one, and moves behind it.
-    pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self, Fault> {
+    #[inline]
+    pub(super) fn read(
+        cursor: &mut Cursor<'a>,
+        previous: &mut PreviousLabels<'a>,
+    ) -> Result<Self, ErrorKind> {
         if !cursor.eat(b'{') {
             return Ok(Self::default());
         }
         let start = cursor.at();
-        while next_label(cursor)?.is_some() {}
-        let labels = cursor.since(start);
-        if cursor.eat(b'}') {
-            Ok(Self(labels))
-        } else {
-            Err(cursor.fault(ErrorKind::LabelEnd))
+        let plain = plain_end(cursor.rest(), previous)
+            .map(|end| cursor.skip(end))
+            .is_some();
+        if !plain {
+            while next_label(cursor)?.is_some() {}
         }
+        let text = cursor.since(start);
+        cursor.expect(b'}', ErrorKind::LabelEnd)?;
+        Ok(Self { text, plain })
     }
 
     /// Names and values in the order of the page. A value is copied only if it has escapes.
+    #[inline]
     pub fn iter(self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
-        self.raw().map(|(name, value)| (name, unescape(value)))
+        self.raw()
+            .map(move |(name, value)| (name, self.value(value)))
     }
 
     /// The value of the first label called `name`.
     #[must_use]
+    #[inline]
     pub fn get(self, name: &str) -> Option<Cow<'a, str>> {
-        self.raw()
+        if self.plain {
+            return plain_value(self.text, name).map(Cow::Borrowed);
+        }
+        self.iter()
             .find(|(label, _)| *label == name)
-            .map(|(_, value)| unescape(value))
+            .map(|(_, value)| value)
     }
 
     /// Whether there are none.
@@ -47,33 +67,106 @@ impl<'a> Labels<'a> {
     }
 
     /// Names and values with their escapes.
+    #[inline]
     pub(super) fn raw(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let mut cursor = Cursor::new(self.0);
-        std::iter::from_fn(move || next_label(&mut cursor).ok().flatten())
+        let mut cursor = Cursor::new(self.text);
+        let mut rest = self.text;
+        std::iter::from_fn(move || {
+            if self.plain {
+                next_plain(&mut rest)
+            } else {
+                next_label(&mut cursor).ok().flatten()
+            }
+        })
+    }
+
+    #[inline]
+    fn value(self, raw: &'a str) -> Cow<'a, str> {
+        if self.plain {
+            Cow::Borrowed(raw)
+        } else {
+            unescape(raw)
+        }
     }
 }
 
 /// Moves over one label and the comma behind it; `None` where no label begins.
-fn next_label<'a>(cursor: &mut Cursor<'a>) -> Result<Option<(&'a str, &'a str)>, Fault> {
+fn next_label<'a>(cursor: &mut Cursor<'a>) -> Result<Option<(&'a str, &'a str)>, ErrorKind> {
     cursor.blanks();
-    if matches!(cursor.peek(), None | Some(b'}')) {
+    if at_end(cursor) {
         return Ok(None);
     }
     let name = cursor.label_name()?;
     cursor.blanks();
-    if !cursor.eat(b'=') {
-        return Err(cursor.fault(ErrorKind::LabelValue));
-    }
+    cursor.expect(b'=', ErrorKind::LabelValue)?;
     cursor.blanks();
-    if !cursor.eat(b'"') {
-        return Err(cursor.fault(ErrorKind::LabelValue));
-    }
     let value = cursor.quoted()?;
     cursor.blanks();
-    if !cursor.eat(b',') && !matches!(cursor.peek(), None | Some(b'}')) {
-        return Err(cursor.fault(ErrorKind::LabelEnd));
+    if cursor.eat(b',') || at_end(cursor) {
+        Ok(Some((name, value)))
+    } else {
+        Err(ErrorKind::LabelEnd)
     }
-    Ok(Some((name, value)))
+}
+
+/// Whether labels end here, by a brace or for want of one.
+fn at_end(cursor: &Cursor<'_>) -> bool {
+    cursor.peek() == Some(b'}') || cursor.at_line_end()
+}
+
+/// Where the closing brace is, if all labels up to it are plain.
+#[inline]
+fn plain_end<'a>(text: &'a [u8], previous: &mut PreviousLabels<'a>) -> Option<usize> {
+    let mut at = 0;
+    let mut previous = previous.iter_mut();
+    loop {
+        let rest = &text[at..];
+        at += match previous.next() {
+            Some(label) if !label.is_empty() && rest.starts_with(label) => label.len(),
+            Some(label) => {
+                *label = plain_label(rest)?;
+                label.len()
+            }
+            None => plain_label(rest)?.len(),
+        };
+        if text[at - 1] == b'}' {
+            return Some(at - 1);
+        }
+    }
+}
+
+/// The plain label that `text` begins with, and the comma or brace behind it.
+#[inline]
+fn plain_label(text: &[u8]) -> Option<&[u8]> {
+    let name = scan::name_end::<false>(text, 0);
+    if name == 0 || text[0].is_ascii_digit() || !text[name..].starts_with(b"=\"") {
+        return None;
+    }
+    let value = scan::value_end(text, name + 2);
+    matches!(text.get(value..value + 2), Some(b"\"," | b"\"}")).then(|| &text[..value + 2])
+}
+
+/// The value of the first of plain labels that is called `name`.
+#[inline]
+fn plain_value<'a>(mut labels: &'a str, name: &str) -> Option<&'a str> {
+    loop {
+        let named = labels.strip_prefix(name);
+        if let Some(value) = named.and_then(|rest| rest.strip_prefix("=\"")) {
+            return value.get(..scan::byte(b'"', value.as_bytes(), 0));
+        }
+        next_plain(&mut labels)?;
+    }
+}
+
+/// Cuts off the first of plain labels.
+#[inline]
+fn next_plain<'a>(labels: &mut &'a str) -> Option<(&'a str, &'a str)> {
+    let text = *labels;
+    let name = scan::byte(b'=', text.as_bytes(), 0);
+    let value = name + 2;
+    let end = scan::byte(b'"', text.as_bytes(), value);
+    *labels = text.get(end + 2..).unwrap_or_default();
+    Some((text.get(..name)?, text.get(value..end)?))
 }
 
 /// `text` with `\\`, `\"` and `\n` resolved.

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::cursor::{Cursor, Fault};
+use super::cursor::Cursor;
 use super::error::ErrorKind;
-use super::labels::{Labels, unescape};
+use super::labels::{Labels, PreviousLabels, unescape};
 use super::number;
 
 /// A line that says something.
@@ -26,6 +26,18 @@ pub enum Line<'a> {
     },
     /// `name{labels} value timestamp`
     Sample(Sample<'a>),
+}
+
+impl<'a> Line<'a> {
+    /// The name of its family or sample.
+    #[must_use]
+    #[inline]
+    pub const fn name(&self) -> &'a str {
+        match self {
+            Self::Help { family, .. } | Self::Type { family, .. } => family,
+            Self::Sample(sample) => sample.name,
+        }
+    }
 }
 
 /// One value of one series.
@@ -94,68 +106,72 @@ impl Kind {
     }
 }
 
-/// Reads one line without its end; `None` if it says nothing (blank, or another comment).
-pub(super) fn read(line: &str) -> Result<Option<Line<'_>>, Fault> {
-    let mut cursor = Cursor::new(line);
-    cursor.blanks();
-    match cursor.peek() {
-        None => Ok(None),
-        Some(b'#') => comment(&mut cursor),
-        Some(_) => sample(&mut cursor).map(|sample| Some(Line::Sample(sample))),
-    }
+/// What the lines before were made of. Pages repeat themselves, and comparing is faster than reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Previous<'a> {
+    /// The last name of a sample or family.
+    pub(super) name: &'a str,
+    labels: PreviousLabels<'a>,
 }
 
-fn comment<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Line<'a>>, Fault> {
-    cursor.skip(1);
+/// Reads the comment at `cursor` to its end; `None` if it is only a comment.
+pub(super) fn comment<'a>(
+    cursor: &mut Cursor<'a>,
+    previous: &mut Previous<'a>,
+) -> Result<Option<Line<'a>>, ErrorKind> {
+    cursor.eat(b'#');
     cursor.blanks();
     match cursor.word() {
-        "HELP" => help(cursor).map(Some),
-        "TYPE" => kind(cursor).map(Some),
-        _ => Ok(None),
+        "HELP" => {
+            let family = family(cursor, previous)?;
+            let text = unescape(cursor.line());
+            Ok(Some(Line::Help { family, text }))
+        }
+        "TYPE" => {
+            let family = family(cursor, previous)?;
+            let kind = cursor.parse_word(Kind::from_name, ErrorKind::Type)?;
+            end(cursor)?;
+            Ok(Some(Line::Type { family, kind }))
+        }
+        _ => {
+            cursor.skip_line();
+            Ok(None)
+        }
     }
 }
 
-fn help<'a>(cursor: &mut Cursor<'a>) -> Result<Line<'a>, Fault> {
-    let family = family(cursor)?;
-    Ok(Line::Help {
-        family,
-        text: unescape(cursor.rest()),
-    })
-}
-
-fn kind<'a>(cursor: &mut Cursor<'a>) -> Result<Line<'a>, Fault> {
-    let family = family(cursor)?;
-    let at = cursor.at();
-    let name = cursor.word();
-    let Some(kind) = Kind::from_name(name) else {
-        return Err(cursor.fault_at(at, ErrorKind::UnknownType(name.into())));
-    };
-    end(cursor)?;
-    Ok(Line::Type { family, kind })
-}
-
-fn family<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
+fn family<'a>(cursor: &mut Cursor<'a>, previous: &mut Previous<'a>) -> Result<&'a str, ErrorKind> {
     cursor.blanks();
-    let family = cursor.metric_name()?;
-    if !matches!(cursor.peek(), None | Some(b' ' | b'\t')) {
-        return Err(cursor.fault(ErrorKind::MetricName));
+    let family = cursor.metric_name(cursor.known(previous.name))?;
+    if !cursor.at_word_end() {
+        return Err(ErrorKind::MetricName);
     }
     cursor.blanks();
+    previous.name = family;
     Ok(family)
 }
 
-fn sample<'a>(cursor: &mut Cursor<'a>) -> Result<Sample<'a>, Fault> {
-    let name = cursor.metric_name()?;
-    if !matches!(cursor.peek(), None | Some(b'{' | b' ' | b'\t')) {
-        return Err(cursor.fault(ErrorKind::MetricName));
+/// Reads the sample at `cursor`, whose name is `known` up to there, to the end of its line.
+#[inline]
+pub(super) fn sample<'a>(
+    cursor: &mut Cursor<'a>,
+    previous: &mut Previous<'a>,
+    known: usize,
+) -> Result<Sample<'a>, ErrorKind> {
+    let name = cursor.metric_name(known)?;
+    previous.name = name;
+    if cursor.peek() != Some(b'{') && !cursor.at_word_end() {
+        return Err(ErrorKind::MetricName);
     }
     cursor.blanks();
-    let labels = Labels::read(cursor)?;
+    let labels = Labels::read(cursor, &mut previous.labels)?;
     cursor.blanks();
     let value = value(cursor)?;
-    cursor.blanks();
-    let timestamp = timestamp(cursor)?;
-    end(cursor)?;
+    // Most lines end here.
+    let timestamp = match cursor.peek() {
+        Some(b'\n') => None,
+        _ => timestamp(cursor)?,
+    };
     Ok(Sample {
         name,
         labels,
@@ -164,32 +180,39 @@ fn sample<'a>(cursor: &mut Cursor<'a>) -> Result<Sample<'a>, Fault> {
     })
 }
 
-fn value(cursor: &mut Cursor<'_>) -> Result<f64, Fault> {
-    let at = cursor.at();
-    match cursor.word() {
-        "" => Err(cursor.fault(ErrorKind::Value)),
-        word => number::float(word)
-            .ok_or_else(|| cursor.fault_at(at, ErrorKind::NotANumber(word.into()))),
+#[inline]
+fn value(cursor: &mut Cursor<'_>) -> Result<f64, ErrorKind> {
+    let start = *cursor;
+    if let Some((value, length)) = number::exact(cursor.rest()) {
+        cursor.skip(length);
+        if cursor.at_word_end() {
+            return Ok(value);
+        }
     }
+    *cursor = start;
+    cursor.parse_word(|word| word.parse().ok(), ErrorKind::Value)
 }
 
-fn timestamp(cursor: &mut Cursor<'_>) -> Result<Option<i64>, Fault> {
-    if matches!(cursor.peek(), None | Some(b'#')) {
-        return Ok(None);
-    }
-    let at = cursor.at();
-    let word = cursor.word();
-    word.parse()
-        .map(Some)
-        .map_err(|_| cursor.fault_at(at, ErrorKind::Timestamp(word.into())))
-}
-
-/// Nothing but blanks may be left.
-fn end(cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+/// What follows the value. vLLM ends its lines there.
+#[cold]
+fn timestamp(cursor: &mut Cursor<'_>) -> Result<Option<i64>, ErrorKind> {
     cursor.blanks();
-    match cursor.peek() {
-        None => Ok(()),
-        Some(b'#') => Err(cursor.fault(ErrorKind::Exemplar)),
-        Some(_) => Err(cursor.fault(ErrorKind::Trailing)),
+    if cursor.at_line_end() || cursor.peek() == Some(b'#') {
+        return end(cursor).map(|()| None);
+    }
+    let timestamp = cursor.parse_word(|word| word.parse().ok(), ErrorKind::Timestamp)?;
+    end(cursor).map(|()| Some(timestamp))
+}
+
+/// Moves to the end of the line, which nothing but blanks and the exemplar of OpenMetrics may hold up.
+fn end(cursor: &mut Cursor<'_>) -> Result<(), ErrorKind> {
+    cursor.blanks();
+    if cursor.rest().starts_with(b"# {") {
+        cursor.skip_line();
+    }
+    if cursor.at_line_end() {
+        Ok(())
+    } else {
+        Err(ErrorKind::LineEnd)
     }
 }
