@@ -1,3 +1,11 @@
 //! Parses the command line, dispatches, sets the exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use vllm_roofline_exporter::cli::Cli;
+use vllm_roofline_exporter::command;
+
+fn main() -> ExitCode {
+    command::exit_code(command::run(Cli::parse().command))
+}

@@ -186,6 +186,15 @@ impl Settings {
         }
     }
 
+    /// The settings as JSON, with a URL's password masked.
+    #[must_use]
+    pub fn masked(&self) -> serde_json::Value {
+        let mut shown = self.clone();
+        shown.vllm_url = without_password(&self.vllm_url);
+        shown.dcgm_url = self.dcgm_url.as_deref().map(without_password);
+        serde_json::json!(shown)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let tick = self.tick.seconds();
         check("tick", (0.2..=60.0).contains(&tick.0), || {
@@ -212,6 +221,16 @@ impl Settings {
                 .to_owned()
         })
     }
+}
+
+fn without_password(url: &str) -> String {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else {
+        return url.to_owned();
+    };
+    if parsed.password().is_some() && parsed.set_password(Some("<secret>")).is_err() {
+        return "<secret>".to_owned();
+    }
+    parsed.to_string()
 }
 
 fn check(key: &'static str, good: bool, problem: impl Fn() -> String) -> Result<(), ConfigError> {

@@ -5,3 +5,5 @@ pub mod families;
 pub mod negotiate;
 pub mod openmetrics;
 pub mod page;
+pub mod process;
+pub mod snapshot_json;

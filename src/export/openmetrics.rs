@@ -28,16 +28,13 @@ fn write_family(text: &mut String, family: &MetricFamily) {
     let _ = writeln!(text, "# TYPE {stem} {kind}");
     let _ = writeln!(text, "# HELP {stem} {}", escape_help(family.help()));
     for metric in family.get_metric() {
-        let suffix = if counter { "_total" } else { "" };
-        let _ = writeln!(text, "{stem}{suffix}{} {}", labels(metric), value(metric));
+        let (suffix, value) = if counter {
+            ("_total", metric.get_counter().get_value())
+        } else {
+            ("", metric.get_gauge().get_value())
+        };
+        let _ = writeln!(text, "{stem}{suffix}{} {value}", labels(metric));
     }
-}
-
-fn value(metric: &Metric) -> f64 {
-    metric
-        .counter
-        .as_ref()
-        .map_or_else(|| metric.get_gauge().value(), |counter| counter.value())
 }
 
 fn labels(metric: &Metric) -> String {

@@ -1,7 +1,9 @@
 //! What is known of one engine beside its counters: its model, how it is deployed, its GPUs, and what could not be found out.
 
-use crate::roofline::ceiling::{Ceiling, Coefficients};
+use crate::roofline::ceiling::Ceiling;
+use crate::roofline::timing::Coefficients;
 use crate::roofline::shard::Shard;
+use crate::roofline::step::RequestGroup;
 use crate::spec::deployment::{Deployment, DeploymentFlags};
 use crate::spec::gpu::{GpuSpec, Provenance};
 use crate::spec::precision::Precision;
@@ -42,14 +44,20 @@ pub struct Served {
     pub deployment: Deployment,
     /// The work of one GPU.
     pub shard: Shard,
+    /// What most of its FLOPs compute in.
+    pub precision: Precision,
 }
 
 impl Served {
     /// Prepares `deployment` for metering.
     #[must_use]
     pub fn new(deployment: Deployment) -> Self {
+        let shard = Shard::of(&deployment);
+        let one = shard.work_of_step(&[RequestGroup::decode(1.0, 0.0)]);
+        let most = one.flops_at.iter().max_by(|one, other| one.1.0.total_cmp(&other.1.0));
         Self {
-            shard: Shard::of(&deployment),
+            precision: most.map_or(deployment.dtype, |(precision, _)| precision),
+            shard,
             deployment,
         }
     }
@@ -123,8 +131,7 @@ impl EngineFacts {
     /// What the engine's large matrix multiplications compute in.
     #[must_use]
     pub fn main_precision(&self) -> Option<Precision> {
-        let served = self.served.as_ref()?;
-        Some(served.shard.main_precision())
+        self.served.as_ref().map(|served| served.precision)
     }
 
     fn scaled(&self, amount: FlopsPerSecond) -> FlopsPerSecond {
@@ -206,7 +213,7 @@ impl EngineFacts {
         let (Some(served), Some(gpu)) = (&self.served, &self.gpu) else {
             return Vec::new();
         };
-        let one = served.shard.work_of_step(&[crate::roofline::step::RequestGroup::decode(1.0, 0.0)]);
+        let one = served.shard.work_of_step(&[RequestGroup::decode(1.0, 0.0)]);
         let theory = Ceiling::theoretical(gpu);
         let weights = one.bytes.all_weights();
         let linear = one.flops.total() - one.flops.attention;
@@ -231,8 +238,8 @@ impl EngineFacts {
         Some([
             ("architecture", deployment.model.architecture.clone()),
             ("dtype", deployment.dtype.name().to_owned()),
-            ("quantization", deployment.quantization.to_string()),
-            ("kv_cache_dtype", deployment.kv_cache.to_string()),
+            ("quantization", deployment.quantization.method().unwrap_or("none").to_owned()),
+            ("kv_cache_dtype", deployment.kv_cache.name.clone()),
             ("source", origin.map_or_else(String::new, |(_, origin)| origin.clone())),
         ])
     }

@@ -1,0 +1,33 @@
+//! The command line: clap types, nothing else.
+
+use clap::{Parser, Subcommand};
+
+use crate::build_info::{BUILD, LONG_VERSION};
+use crate::command;
+use crate::config::flags::SettingsFlags;
+
+/// What a person types.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vllm-roofline-exporter",
+    version = BUILD.version,
+    long_version = LONG_VERSION,
+    about = "What your GPUs are really doing under vLLM: FLOPs, HBM bytes, MFU, MBU and the bound, against the roofline",
+    after_help = "Exit codes: 0 done, 1 ran and failed, 2 usage or configuration."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the sidecar beside vLLM
+    Serve(Box<SettingsFlags>),
+    /// Run the pipeline over a capture
+    Replay(Box<command::replay::ReplayArgs>),
+    /// List the metric catalogue
+    Metrics(command::metrics::MetricsArgs),
+}

@@ -1,0 +1,58 @@
+//! `metrics`: the catalogue.
+
+use std::io::Write;
+
+use comfy_table::{Table, presets};
+
+use crate::export::catalogue;
+
+use super::Format;
+
+/// Arguments of `metrics`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct MetricsArgs {
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Prints the catalogue.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn run(args: MetricsArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    match args.format {
+        Format::Json => {
+            let catalogue = serde_json::json!({"schema": 1, "metrics": catalogue::ALL});
+            serde_json::to_writer_pretty(&mut *out, &catalogue)?;
+            writeln!(out)?;
+        }
+        Format::Table => {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING);
+            table.set_header(["name", "type", "labels", "provenance", "stability"]);
+            for family in catalogue::ALL {
+                table.add_row([
+                    family.name.to_owned(),
+                    word(&family.kind),
+                    labels(family),
+                    word(&family.provenance),
+                    word(&family.stability),
+                ]);
+            }
+            writeln!(out, "{table}")?;
+        }
+    }
+    Ok(())
+}
+
+/// All labels of `family`.
+fn labels(family: &catalogue::Family) -> String {
+    let engine: &[&str] = if family.per_engine { &["model_name", "engine"] } else { &[] };
+    [engine, family.labels].concat().join(", ")
+}
+
+/// An enumeration as it stands in JSON.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
+}

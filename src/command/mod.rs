@@ -1,0 +1,71 @@
+//! The commands: each wires the core to the world, and nothing more.
+
+
+pub mod metrics;
+pub mod replay;
+pub mod serve;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::cli::Command;
+use crate::config::ConfigError;
+
+/// A mistake of the user's: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+impl UsageError {
+    /// Makes any error one of usage.
+    pub fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For machines.
+    Json,
+}
+
+/// Runs `command`.
+///
+/// # Errors
+/// What went wrong, with its context.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Serve(flags) => {
+            drop(out);
+            serve::run(&flags)
+        }
+        Command::Replay(args) => replay::run(&args, &mut out),
+        Command::Metrics(args) => metrics::run(args, &mut out),
+    }
+}
+
+/// 0 done, 1 ran and failed, 2 usage or configuration. A closed pipe (`| head`) is no failure.
+#[must_use]
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    let closed = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(closed) {
+        return ExitCode::SUCCESS;
+    }
+    // With stderr closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "error: {error:#}");
+    if error.is::<UsageError>() || error.is::<ConfigError>() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
+}

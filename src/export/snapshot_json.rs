@@ -1,0 +1,61 @@
+//! The snapshot as JSON, for `/api/v1/snapshot`.
+
+use serde_json::{Value, json};
+
+use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot};
+
+/// Version of this JSON.
+const SCHEMA: u32 = 1;
+
+/// `snapshot` as JSON; a window has the members of `replay`'s windows.
+#[must_use]
+pub fn of(snapshot: &Snapshot) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "time": snapshot.time,
+        "up": snapshot.vllm_up(),
+        "vllm_url": snapshot.vllm_url,
+        "sources": snapshot.sources,
+        "window_discards": snapshot.discards,
+        "engines": snapshot.engines.iter().map(engine).collect::<Vec<_>>(),
+        "gpus": snapshot.gpus.iter().map(gpu).collect::<Vec<_>>(),
+    })
+}
+
+fn engine(engine: &EngineSnapshot) -> Value {
+    let totals = &engine.totals;
+    json!({
+        "model_name": engine.key.model_name,
+        "engine": engine.key.engine,
+        "engine_state": engine.state,
+        "bound": engine.bound,
+        "now": engine.now,
+        "window": engine.window,
+        "totals": {
+            "seconds": totals.seconds,
+            "prefill_tokens": totals.tokens.prefill,
+            "decode_tokens": totals.tokens.decode,
+            "output_tokens": totals.output_tokens,
+            "steps": totals.steps,
+            "flops": totals.work.map(|work| work.flops.total()),
+            "hbm_bytes": totals.work.map(|work| (work.bytes.prefill + work.bytes.decode).total()),
+        },
+        "gpus": engine.facts.gpu_uuids,
+        "origins": engine.facts.origins.iter().map(|(fact, origin)| json!({"fact": fact, "origin": origin})).collect::<Vec<_>>(),
+        "missing": engine.facts.missing,
+        "trail": engine.trail,
+    })
+}
+
+fn gpu(gpu: &GpuSnapshot) -> Value {
+    let latest = gpu.latest.as_ref();
+    json!({
+        "uuid": gpu.facts.uuid,
+        "name": gpu.facts.name,
+        "sm_clock_mhz": latest.and_then(|reading| reading.sm_clock_mhz),
+        "power_watts": latest.and_then(|reading| reading.power_watts),
+        "temperature_celsius": latest.and_then(|reading| reading.temperature_celsius),
+        "measured_hbm_bytes": gpu.hbm_bytes_total,
+        "energy_joules": gpu.energy_total,
+    })
+}

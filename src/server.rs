@@ -1,0 +1,161 @@
+//! The HTTP server: landing page, metrics, health, and the snapshot as JSON. It renders what the sampler published, and does nothing else.
+
+use std::future::Future;
+use std::io;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::net::TcpListener;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::config::Settings;
+use crate::export::negotiate::{Format, takes_gzip};
+use crate::landing;
+use crate::sampler::{Published, Receiver};
+
+/// Requests answered at once; more wait.
+const MOST_REQUESTS: usize = 64;
+/// No answer takes longer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);
+/// Requests in flight at a shutdown get this long.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// What the routes need.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// What the sampler publishes.
+    pub published: Receiver,
+    /// The settings, for `/api/v1/config`.
+    pub settings: Arc<Settings>,
+}
+
+impl Site {
+    fn newest(&self) -> Option<Arc<Published>> {
+        self.published.borrow().clone()
+    }
+}
+
+/// The routes.
+#[must_use]
+pub fn app(site: Site) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route(&site.settings.web.telemetry_path, get(metrics))
+        .route("/-/healthy", get(|| async { "healthy\n" }))
+        .route("/-/ready", get(ready))
+        .route("/api/v1/snapshot", get(snapshot))
+        .route("/api/v1/config", get(config))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST_ANSWER))
+        .layer(GlobalConcurrencyLimitLayer::new(MOST_REQUESTS))
+        .with_state(site)
+}
+
+/// Serves until `shutdown`, then lets requests in flight finish within a limit.
+///
+/// # Errors
+/// What the system says of the listener.
+pub async fn run(
+    listener: TcpListener,
+    site: Site,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let (began, drain) = tokio::sync::oneshot::channel::<()>();
+    let ending = async move {
+        shutdown.await;
+        // The receiver is gone only once the server has ended by itself.
+        let _ = began.send(());
+    };
+    let serving = axum::serve(listener, app(site)).with_graceful_shutdown(ending);
+    tokio::select! {
+        served = async { serving.await } => served,
+        () = async { if drain.await.is_ok() { tokio::time::sleep(DRAIN).await } else { std::future::pending().await } } => {
+            tracing::warn!("requests were still in flight at the end of the drain");
+            Ok(())
+        }
+    }
+}
+
+const NOT_READY: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the first tick is not done yet\n");
+
+/// Ready once a first tick is done, whatever it found: a sidecar's readiness is the pod's, so it never depends on vLLM or the GPU.
+async fn ready(State(site): State<Site>) -> Response {
+    match site.newest() {
+        Some(_) => "ready\n".into_response(),
+        None => NOT_READY.into_response(),
+    }
+}
+
+async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let Some(published) = site.newest() else {
+        return NOT_READY.into_response();
+    };
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let format = Format::preferred(header(ACCEPT));
+    let page = match format {
+        Format::Text => published.text(),
+        Format::OpenMetrics => published.openmetrics(),
+    };
+    let kind = [(CONTENT_TYPE, format.content_type()), (VARY, "Accept, Accept-Encoding")];
+    if takes_gzip(header(ACCEPT_ENCODING))
+        && let Ok(packed) = gzip(&page)
+    {
+        return (kind, [(CONTENT_ENCODING, "gzip")], packed).into_response();
+    }
+    (kind, page).into_response()
+}
+
+fn gzip(page: &Bytes) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
+    encoder.write_all(page)?;
+    encoder.finish()
+}
+
+/// The page loads nothing from elsewhere, and this makes the browser hold it to that.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'",
+);
+
+async fn home(State(site): State<Site>) -> Response {
+    let newest = site.newest();
+    let snapshot = newest.as_ref().map(|published| &published.snapshot);
+    match landing::page(snapshot, &site.settings) {
+        Ok(html) => {
+            let mut response = Html(html).into_response();
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot write the landing page");
+            (StatusCode::INTERNAL_SERVER_ERROR, "cannot write the landing page\n").into_response()
+        }
+    }
+}
+
+async fn snapshot(State(site): State<Site>) -> Response {
+    match site.newest() {
+        Some(published) => {
+            axum::Json(crate::export::snapshot_json::of(&published.snapshot)).into_response()
+        }
+        None => NOT_READY.into_response(),
+    }
+}
+
+/// The settings in force. Secrets are never in them: keys are read from files, and a URL's password is masked.
+async fn config(State(site): State<Site>) -> Response {
+    axum::Json(site.settings.masked()).into_response()
+}
