@@ -26,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the sidecar beside vLLM
     Serve(Box<SettingsFlags>),
+    /// Run the whole pipeline on an embedded recording of a real H100; needs no GPU, no vLLM, no network
+    Demo(Box<command::demo::DemoArgs>),
     /// Run the pipeline over a capture
     Replay(Box<command::replay::ReplayArgs>),
     /// List the metric catalogue

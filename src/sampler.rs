@@ -221,6 +221,9 @@ impl Sampler {
     }
 
     async fn find_model(&self, engines: &[EngineTotals]) -> Result<Known<String>, String> {
+        if let Some(config) = &self.settings.model_config {
+            return Ok(Known { value: config.clone(), origin: "the recording".to_owned() });
+        }
         let (name, origin) = if let Some(model) = &self.clues.flags.model {
             (model.clone(), "--model")
         } else {

@@ -4,5 +4,6 @@
 //! (one scrape a line) and `gpu.jsonl.gz` (one reading a line).
 
 pub mod format;
+pub mod playback;
 pub mod read;
 pub mod write;

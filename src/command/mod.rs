@@ -1,6 +1,7 @@
 //! The commands: each wires the core to the world, and nothing more.
 
 
+pub mod demo;
 pub mod metrics;
 pub mod replay;
 pub mod serve;
@@ -44,6 +45,10 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             drop(out);
             serve::run(&flags)
         }
+        Command::Demo(args) => {
+            drop(out);
+            demo::run(&args)
+        }
         Command::Replay(args) => replay::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }
@@ -56,7 +61,9 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let closed = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(closed) {
         return ExitCode::SUCCESS;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::capture::format::VllmLine;
+use crate::capture::format::{GpuLine, VllmLine};
 use crate::capture::read::{Capture, CaptureError};
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
@@ -15,7 +15,7 @@ use crate::meter::Meter;
 use crate::meter::engine::{MeterSettings, Span, sum};
 use crate::meter::facts::EngineFacts;
 use crate::meter::figures::Figures;
-use crate::meter::verdict::{EngineState, Steady};
+use crate::meter::verdict::Steady;
 use crate::sample::engine::EngineTotals;
 use crate::sample::page;
 use crate::source::discovery::{Clues, Known};
@@ -27,6 +27,8 @@ use super::{Format, UsageError, serve};
 
 /// Warm-up at the start of a phase that its figures leave out.
 const WARM_UP: f64 = 2.0;
+/// GPU readings up to so many seconds after a page are taken before it.
+const LOOK_AHEAD: f64 = 1.0;
 
 /// Arguments of `replay`.
 #[derive(Clone, Debug, clap::Args)]
@@ -122,15 +124,17 @@ impl<'a> Player<'a> {
     /// The accounted spans of the pages within `from..=to`.
     fn play(&self, from: f64, to: f64) -> Vec<Span> {
         let mut meter = Meter::new(self.settings);
-        if let Some(gpu) = &self.capture.manifest.gpu {
-            for line in &self.capture.readings {
-                let reading = line.reading(gpu.uuid(line.gpu));
-                meter.observe_gpus(vec![reading], |_| gpu.facts(line.gpu));
-            }
-        }
+        let mut readings = self.capture.readings.iter().peekable();
         let inside = self.capture.pages.iter().filter(|line| (from..=to).contains(&line.time().0));
         let mut spans = Vec::new();
-        for engines in inside.filter_map(engines) {
+        for line in inside {
+            let Some(engines) = engines(line) else {
+                continue;
+            };
+            // Hindsight: the reading that covers the moment of the page comes a little after it.
+            while let Some(reading) = readings.next_if(|reading| reading.t <= line.time().0 + LOOK_AHEAD) {
+                self.observe_gpu(&mut meter, reading);
+            }
             let rank_of = |totals: &EngineTotals| {
                 engines.iter().position(|engine| engine.key == totals.key).unwrap_or(0)
             };
@@ -139,6 +143,12 @@ impl<'a> Player<'a> {
             spans.extend(accounted.into_iter().map(|(_, span)| span));
         }
         spans
+    }
+
+    fn observe_gpu(&self, meter: &mut Meter, line: &GpuLine) {
+        if let Some(gpu) = &self.capture.manifest.gpu {
+            meter.observe_gpus(vec![line.reading(gpu.uuid(line.gpu))], |_| gpu.facts(line.gpu));
+        }
     }
 
     /// Windows of the configured length over the whole capture; the bound is held steady from one to the next.
@@ -161,10 +171,7 @@ impl<'a> Player<'a> {
     }
 
     fn figures(&self, span: &Span) -> Figures {
-        let asleep = false;
-        let figures = Figures::of(span, &self.facts, asleep, self.settings.overhead_below);
-        debug_assert!(figures.engine_state != EngineState::Unreachable);
-        figures
+        Figures::of(span, &self.facts, false, self.settings.overhead_below)
     }
 }
 

@@ -114,12 +114,12 @@ impl SettingsFlags {
     }
 }
 
-/// The members that are not null; null if none is left.
+/// The members that were given: neither null nor a switch that is off; null if none is left.
 fn given(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let members: Map<_, _> =
-                members.into_iter().filter(|(_, value)| !value.is_null()).collect();
+                members.into_iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false))).collect();
             if members.is_empty() { Value::Null } else { Value::Object(members) }
         }
         other => other,

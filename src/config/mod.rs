@@ -63,6 +63,9 @@ pub struct Settings {
     pub gpu: Option<String>,
     /// Additions to the GPU table, in its format.
     pub gpus: Vec<serde_json::Value>,
+    /// Text of the model's config.json where it comes with a recording; not a setting of users.
+    #[serde(skip)]
+    pub model_config: Option<String>,
 }
 
 /// Our own HTTP server.

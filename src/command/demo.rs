@@ -1,0 +1,121 @@
+//! `demo`: the whole pipeline on an embedded recording, looped at real speed.
+//!
+//! A loopback server answers as the recorded vLLM did, and `serve` scrapes it like any other.
+
+use std::io::{Write, stderr};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+
+use crate::capture::playback::Pages;
+use crate::capture::read::Capture;
+use crate::config::Settings;
+use crate::config::flags::SettingsFlags;
+use crate::sampler;
+use crate::source::gpu::{GpuSource, Playback};
+use crate::spec::deployment::DeploymentFlags;
+use crate::telemetry;
+use crate::units::Seconds;
+
+use super::{UsageError, serve};
+
+/// Arguments of `demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Where the recorded vLLM answers, on loopback [default: any free port]
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    pub vllm_port: u16,
+    /// Settings of `serve`.
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+}
+
+/// The embedded recording.
+///
+/// # Errors
+/// Never with the files as they are, as a test proves.
+pub fn recording() -> anyhow::Result<Capture> {
+    Ok(Capture::embedded(
+        include_str!("../../config/demo/capture.json"),
+        include_str!("../../config/demo/config.json"),
+        include_bytes!("../../config/demo/vllm.jsonl.gz"),
+        include_bytes!("../../config/demo/gpu.jsonl.gz"),
+    )?)
+}
+
+/// Runs the demo until it is told to stop.
+///
+/// # Errors
+/// Wrong settings, or an address that cannot be listened on.
+pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
+    let mut flags = args.settings.clone();
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 10860));
+    flags.listen_address.get_or_insert(default);
+    let mut settings = Settings::load(&flags)?;
+    telemetry::start(&settings.log).map_err(UsageError)?;
+    let capture = recording()?;
+    let port = args.vllm_port;
+    serve::block_on(async move {
+        let started = sampler::now();
+        let pages = Pages::of(&capture);
+        let gpu = Playback::new(
+            capture.manifest.gpu.clone().unwrap_or_default(),
+            capture.readings.clone(),
+            pages.origin,
+            pages.length,
+            started,
+        );
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .with_context(|| format!("cannot listen on 127.0.0.1:{port}; choose another --vllm-port"))?;
+        settings.vllm_url = format!("http://{}", listener.local_addr()?);
+        describe(&mut settings, &capture)?;
+        writeln!(
+            stderr(),
+            "recorded vLLM at {}/metrics\nopen http://{}/",
+            settings.vllm_url,
+            settings.web.listen_address
+        )?;
+        let player = Arc::new(Player { pages, started, models: capture.manifest.v1_models.clone() });
+        tokio::spawn(async move { axum::serve(listener, vllm(player)).await });
+        serve::serve(settings, GpuSource::Playback(gpu), serve::terminated()).await
+    })
+}
+
+/// The deployment of the recording, under the user's own flags. Its model is written where discovery looks.
+fn describe(settings: &mut Settings, capture: &Capture) -> anyhow::Result<()> {
+    let recorded = DeploymentFlags::from_vllm_command_line(&capture.manifest.vllm_args)?;
+    let own = settings.deployment.clone();
+    settings.deployment = recorded.overridden_by(own.clone());
+    if own.model.is_none() {
+        settings.model_config.clone_from(&capture.model_config);
+    }
+    Ok(())
+}
+
+/// A vLLM that answers as the recorded one did.
+struct Player {
+    pages: Pages,
+    started: Seconds,
+    models: serde_json::Value,
+}
+
+fn vllm(player: Arc<Player>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/v1/models", get(|State(player): State<Arc<Player>>| async move { Json(player.models.clone()) }))
+        .route("/health", get(|| async {}))
+        .with_state(player)
+}
+
+async fn metrics(State(player): State<Arc<Player>>) -> impl IntoResponse {
+    let page = player.pages.at((sampler::now() - player.started).0);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
+}
