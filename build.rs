@@ -5,9 +5,15 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=.git/refs/heads");
-    println!("cargo:rustc-env=BUILD_REVISION={}", told("git", &["rev-parse", "--short=12", "HEAD"]));
+    println!(
+        "cargo:rustc-env=BUILD_REVISION={}",
+        told("git", &["rev-parse", "--short=12", "HEAD"])
+    );
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    println!("cargo:rustc-env=BUILD_RUSTC={}", told(&rustc, &["--version"]));
+    println!(
+        "cargo:rustc-env=BUILD_RUSTC={}",
+        told(&rustc, &["--version"])
+    );
     let target = std::env::var("TARGET").unwrap_or_default();
     println!("cargo:rustc-env=BUILD_TARGET={target}");
 }

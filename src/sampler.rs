@@ -77,7 +77,9 @@ impl Published {
     /// OpenMetrics 1.0, made when it is first asked for.
     #[must_use]
     pub fn openmetrics(&self) -> axum::body::Bytes {
-        self.openmetrics.get_or_init(|| openmetrics::text(&self.families).into()).clone()
+        self.openmetrics
+            .get_or_init(|| openmetrics::text(&self.families).into())
+            .clone()
     }
 }
 
@@ -106,9 +108,17 @@ impl Sampler {
     ///
     /// # Errors
     /// A source that cannot be set up, in words.
-    pub fn new(settings: Settings, table: GpuTable, gpu: GpuSource) -> Result<(Self, Receiver), VllmError> {
+    pub fn new(
+        settings: Settings,
+        table: GpuTable,
+        gpu: GpuSource,
+    ) -> Result<(Self, Receiver), VllmError> {
         let limit = settings.tick.0.mul_f64(0.9);
-        let vllm = VllmSource::new(&settings.vllm_url, settings.vllm_api_key_file.clone(), limit)?;
+        let vllm = VllmSource::new(
+            &settings.vllm_url,
+            settings.vllm_api_key_file.clone(),
+            limit,
+        )?;
         let (publish, receiver) = watch::channel(None);
         let status = |source, reasons: &[&'static str]| SourceStatus {
             source,
@@ -171,13 +181,23 @@ impl Sampler {
             Ok(readings) => {
                 let known = &self.clues.gpus;
                 self.meter.observe_gpus(readings, |reading| {
-                    known.iter().find(|gpu| gpu.uuid == reading.uuid).cloned().unwrap_or_else(|| {
-                        GpuFacts { uuid: reading.uuid.clone(), ..GpuFacts::default() }
-                    })
+                    known
+                        .iter()
+                        .find(|gpu| gpu.uuid == reading.uuid)
+                        .cloned()
+                        .unwrap_or_else(|| GpuFacts {
+                            uuid: reading.uuid.clone(),
+                            ..GpuFacts::default()
+                        })
                 });
                 succeed(&mut self.gpu_status, time, now() - time);
             }
-            Err(error) => fail(&mut self.gpu_status, "read", &error.to_string(), now() - time),
+            Err(error) => fail(
+                &mut self.gpu_status,
+                "read",
+                &error.to_string(),
+                now() - time,
+            ),
         }
     }
 
@@ -191,7 +211,12 @@ impl Sampler {
                 Ok(reading.engines)
             }
             Err(error) => {
-                fail(&mut self.vllm_status, error.reason(), &error.to_string(), took);
+                fail(
+                    &mut self.vllm_status,
+                    error.reason(),
+                    &error.to_string(),
+                    took,
+                );
                 Err(())
             }
         }
@@ -200,50 +225,66 @@ impl Sampler {
     /// Looks for the model, at the start, after vLLM was away, and from time to time while it is unknown.
     async fn discover(&mut self, engines: &[EngineTotals]) {
         let known = matches!(self.clues.model_config, Some(Ok(_)));
-        let recently =
-            self.looked_for_model.is_some_and(|looked| now() - looked < DISCOVERY_PAUSE);
+        let recently = self
+            .looked_for_model
+            .is_some_and(|looked| now() - looked < DISCOVERY_PAUSE);
         if known || recently {
             return;
         }
         self.looked_for_model = Some(now());
-        let line = discovery::command_line().and_then(|line| {
-            DeploymentFlags::from_vllm_command_line(&line).ok()
-        });
+        let line = discovery::command_line()
+            .and_then(|line| DeploymentFlags::from_vllm_command_line(&line).ok());
         self.clues.flags_origin = if line.is_some() {
             "vLLM's command line under our own flags".to_owned()
         } else {
             "flags, configuration and defaults".to_owned()
         };
-        self.clues.flags =
-            line.unwrap_or_default().overridden_by(self.settings.deployment.clone());
+        self.clues.flags = line
+            .unwrap_or_default()
+            .overridden_by(self.settings.deployment.clone());
         self.clues.model_config = Some(self.find_model(engines).await);
         self.refresh_facts(engines);
     }
 
     async fn find_model(&self, engines: &[EngineTotals]) -> Result<Known<String>, String> {
         if let Some(config) = &self.settings.model_config {
-            return Ok(Known { value: config.clone(), origin: "the recording".to_owned() });
+            return Ok(Known {
+                value: config.clone(),
+                origin: "the recording".to_owned(),
+            });
         }
         let (name, origin) = if let Some(model) = &self.clues.flags.model {
             (model.clone(), "--model")
         } else {
             let models = self.vllm.models().await.map_err(|error| {
-                format!("the model is not configured and /v1/models does not say: {error}; set --model")
+                format!(
+                    "the model is not configured and /v1/models does not say: {error}; set --model"
+                )
             })?;
-            let served = engines.first().map_or("", |engine| engine.key.model_name.as_str());
+            let served = engines
+                .first()
+                .map_or("", |engine| engine.key.model_name.as_str());
             let root = discovery::root_of(&models, served)
                 .ok_or("the model is not configured and /v1/models names no root; set --model")?;
             (root, "/v1/models")
         };
         let (path, text) = find_config(&name).map_err(|error| error.to_string())?;
-        Ok(Known { value: text, origin: format!("{origin}: {}", path.display()) })
+        Ok(Known {
+            value: text,
+            origin: format!("{origin}: {}", path.display()),
+        })
     }
 
     fn refresh_facts(&mut self, engines: &[EngineTotals]) {
         for (rank, totals) in engines.iter().enumerate() {
             let facts = self.clues.facts(&self.table, totals, rank);
             for missing in &facts.missing {
-                tracing::warn!(fact = missing.fact, engine = totals.key.engine, "{}", missing.why);
+                tracing::warn!(
+                    fact = missing.fact,
+                    engine = totals.key.engine,
+                    "{}",
+                    missing.why
+                );
             }
             if let Some(meter) = self.meter.engines.get_mut(&totals.key) {
                 meter.facts = facts;
@@ -275,7 +316,10 @@ impl Sampler {
             let figures = window.as_ref().map(|window| {
                 let asleep = meter.state() == EngineState::Sleeping;
                 let figures = Figures::of(window, &meter.facts, asleep, settings.overhead_below);
-                Figures { bound: meter.bound(), ..figures }
+                Figures {
+                    bound: meter.bound(),
+                    ..figures
+                }
             });
             let trail = self.trails.entry(key.clone()).or_default();
             if let Some(figures) = &figures {
@@ -284,8 +328,16 @@ impl Sampler {
             engines.push(EngineSnapshot {
                 key: key.clone(),
                 facts: Arc::clone(&meter.facts),
-                state: if reachable { meter.state() } else { EngineState::Unreachable },
-                bound: if reachable { meter.bound() } else { Bound::Unknown },
+                state: if reachable {
+                    meter.state()
+                } else {
+                    EngineState::Unreachable
+                },
+                bound: if reachable {
+                    meter.bound()
+                } else {
+                    Bound::Unknown
+                },
                 totals: meter.totals.clone(),
                 bound_seconds: meter.bound_seconds,
                 sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
@@ -300,7 +352,12 @@ impl Sampler {
             sources: self.sources(),
             engines,
             gpus: self.meter.gpus.values().map(gpu_snapshot).collect(),
-            discards: self.meter.discards.iter().map(|(gap, count)| (gap.as_str(), *count)).collect(),
+            discards: self
+                .meter
+                .discards
+                .iter()
+                .map(|(gap, count)| (gap.as_str(), *count))
+                .collect(),
             slo: [
                 ("ttft", self.settings.slo_ttft.seconds()),
                 ("tpot", self.settings.slo_tpot.seconds()),
@@ -340,13 +397,19 @@ fn gpu_snapshot(gpu: &crate::meter::gpu::GpuMeter) -> GpuSnapshot {
 
 /// Adds where the phases of `figures` are on the roofline.
 fn extend(trail: &mut VecDeque<TrailPoint>, figures: &Figures) {
-    for (phase, point) in
-        [("prefill", figures.by_phase.prefill), ("decode", figures.by_phase.decode)]
-    {
+    for (phase, point) in [
+        ("prefill", figures.by_phase.prefill),
+        ("decode", figures.by_phase.decode),
+    ] {
         if let Some((intensity, flops_per_second)) =
             point.arithmetic_intensity.zip(point.flops_per_busy_second)
         {
-            trail.push_back(TrailPoint { time: figures.t_end, phase, intensity, flops_per_second });
+            trail.push_back(TrailPoint {
+                time: figures.t_end,
+                phase,
+                intensity,
+                flops_per_second,
+            });
         }
     }
     while trail.len() > 2 * TRAIL {

@@ -59,7 +59,10 @@ pub fn app(site: Site) -> Router {
         .route("/-/ready", get(ready))
         .route("/api/v1/snapshot", get(snapshot))
         .route("/api/v1/config", get(config))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST_ANSWER))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            LONGEST_ANSWER,
+        ))
         .layer(GlobalConcurrencyLimitLayer::new(MOST_REQUESTS))
         .with_state(site)
 }
@@ -89,7 +92,10 @@ pub async fn run(
     }
 }
 
-const NOT_READY: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the first tick is not done yet\n");
+const NOT_READY: (StatusCode, &str) = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "the first tick is not done yet\n",
+);
 
 /// Ready once a first tick is done, whatever it found: a sidecar's readiness is the pod's, so it never depends on vLLM or the GPU.
 async fn ready(State(site): State<Site>) -> Response {
@@ -103,13 +109,21 @@ async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
     let Some(published) = site.newest() else {
         return NOT_READY.into_response();
     };
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let header = |name| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
+    };
     let format = Format::preferred(header(ACCEPT));
     let page = match format {
         Format::Text => published.text(),
         Format::OpenMetrics => published.openmetrics(),
     };
-    let kind = [(CONTENT_TYPE, format.content_type()), (VARY, "Accept, Accept-Encoding")];
+    let kind = [
+        (CONTENT_TYPE, format.content_type()),
+        (VARY, "Accept, Accept-Encoding"),
+    ];
     if takes_gzip(header(ACCEPT_ENCODING))
         && let Ok(packed) = gzip(&page)
     {
@@ -135,13 +149,21 @@ async fn home(State(site): State<Site>) -> Response {
     match landing::page(snapshot, &site.settings) {
         Ok(html) => {
             let mut response = Html(html).into_response();
-            response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+                .headers_mut()
+                .insert(CONTENT_SECURITY_POLICY, POLICY);
+            response
+                .headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
         Err(error) => {
             tracing::error!(%error, "cannot write the landing page");
-            (StatusCode::INTERNAL_SERVER_ERROR, "cannot write the landing page\n").into_response()
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "cannot write the landing page\n",
+            )
+                .into_response()
         }
     }
 }

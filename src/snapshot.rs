@@ -119,6 +119,8 @@ impl Snapshot {
     /// Whether vLLM's page was read in the last tick.
     #[must_use]
     pub fn vllm_up(&self) -> bool {
-        self.sources.iter().any(|source| source.source == "vllm" && source.success == Some(true))
+        self.sources
+            .iter()
+            .any(|source| source.source == "vllm" && source.success == Some(true))
     }
 }

@@ -12,7 +12,10 @@ use crate::config::{Log, LogFormat};
 /// Where the level is none, in words.
 pub fn start(log: &Log) -> Result<(), String> {
     let filter = EnvFilter::try_new(&log.level).map_err(|error| {
-        format!("log.level `{}`: {error}; use error, warn, info, debug, trace or a filter", log.level)
+        format!(
+            "log.level `{}`: {error}; use error, warn, info, debug, trace or a filter",
+            log.level
+        )
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

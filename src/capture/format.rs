@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sample::gpu::{GpuFacts, Gpm, GpuReading};
+use crate::sample::gpu::{Gpm, GpuFacts, GpuReading};
 use crate::units::{Joules, Seconds};
 
 /// The format written here, and the only one read.

@@ -9,22 +9,34 @@ use std::fmt::Write;
 use super::read::Capture;
 
 /// Families that are values of the moment; everything else that vLLM exports only grows.
-const GAUGES: [&str; 4] =
-    ["vllm:num_requests", "vllm:engine_sleep_state", "vllm:kv_cache_usage", "vllm:cache_config_info"];
+const GAUGES: [&str; 4] = [
+    "vllm:num_requests",
+    "vllm:engine_sleep_state",
+    "vllm:kv_cache_usage",
+    "vllm:cache_config_info",
+];
 
-/// A line of the page: metadata and foreign series as they are, vLLM's series by their key.
+/// A line of the page: metadata and foreign series as they are, vLLM's series by the name they share.
 #[derive(Debug)]
 enum Line {
     Fixed(String),
     Series(String),
 }
 
+/// The series of one recorded page, in its order, and by key.
+#[derive(Debug, Default)]
+struct Moment {
+    /// Seconds since the start of the recording.
+    time: f64,
+    keys: Vec<String>,
+    values: HashMap<String, f64>,
+}
+
 /// The pages of a capture, playable in a loop.
 #[derive(Debug)]
 pub struct Pages {
     layout: Vec<Line>,
-    /// Seconds since the start of the recording, and the value of each series.
-    moments: Vec<(f64, HashMap<String, f64>)>,
+    moments: Vec<Moment>,
     /// Recorded time at which the loop starts.
     pub origin: f64,
     /// Length of the loop, seconds.
@@ -43,9 +55,16 @@ impl Pages {
         let origin = recorded.first().map_or(0.0, |(time, _)| *time);
         let moments: Vec<_> = recorded
             .iter()
-            .map(|(time, body)| (time - origin, body.lines().filter_map(series).collect()))
+            .map(|(time, body)| {
+                let series: Vec<_> = body.lines().filter_map(series).collect();
+                Moment {
+                    time: time - origin,
+                    keys: series.iter().map(|(key, _)| key.clone()).collect(),
+                    values: series.into_iter().collect(),
+                }
+            })
             .collect();
-        let last = moments.last().map_or(0.0, |(time, _)| *time);
+        let last = moments.last().map_or(0.0, |moment| moment.time);
         // One tick leads from the last moment back to the first.
         let tick = last / (moments.len().max(2) - 1) as f64;
         Self {
@@ -61,60 +80,125 @@ impl Pages {
     pub fn at(&self, elapsed: f64) -> String {
         let round = (elapsed / self.length).floor().max(0.0);
         let within = elapsed - round * self.length;
-        let next = self.moments.iter().position(|(time, _)| *time > within);
-        let (before, after) = match next {
-            Some(next) => (&self.moments[next.saturating_sub(1)], &self.moments[next]),
-            None => (&self.moments[self.moments.len() - 1], &self.moments[self.moments.len() - 1]),
-        };
-        let span = (after.0 - before.0).max(f64::MIN_POSITIVE);
-        let share = ((within - before.0) / span).clamp(0.0, 1.0);
+        let last = self.moments.len() - 1;
+        let next = self
+            .moments
+            .iter()
+            .position(|moment| moment.time > within)
+            .unwrap_or(last);
+        let (before, after) = (&self.moments[next.saturating_sub(1)], &self.moments[next]);
+        let span = (after.time - before.time).max(f64::MIN_POSITIVE);
+        let share = ((within - before.time) / span).clamp(0.0, 1.0);
         let mut page = String::with_capacity(64 << 10);
         for line in &self.layout {
-            // Writing to a String cannot fail.
-            let _ = match line {
-                Line::Fixed(text) => writeln!(page, "{text}"),
-                Line::Series(key) => {
-                    writeln!(page, "{key} {:?}", self.value(key, &before.1, &after.1, share, round))
+            match line {
+                Line::Fixed(text) => page.extend([text, "\n"]),
+                Line::Series(shared) => {
+                    for key in before.keys.iter().filter(|key| name(key) == shared) {
+                        let value = self.value(key, before, after, share, round);
+                        // Writing to a String cannot fail.
+                        let _ = writeln!(page, "{key} {value:?}");
+                    }
                 }
-            };
+            }
         }
         page
     }
 
     /// A gauge as it was recorded; a counter between two recorded values, rounded down, on top of what the rounds before added.
-    fn value(
-        &self,
-        key: &str,
-        before: &HashMap<String, f64>,
-        after: &HashMap<String, f64>,
-        share: f64,
-        round: f64,
-    ) -> f64 {
-        let from = before.get(key).copied().unwrap_or(0.0);
+    fn value(&self, key: &str, before: &Moment, after: &Moment, share: f64, round: f64) -> f64 {
+        let from = before.values.get(key).copied().unwrap_or(0.0);
         if GAUGES.iter().any(|gauge| key.starts_with(gauge)) {
             return from;
         }
-        let to = after.get(key).copied().unwrap_or(from);
-        let end = |place: Option<&(f64, HashMap<String, f64>)>| {
-            place.and_then(|(_, values)| values.get(key)).copied().unwrap_or(0.0)
+        let to = after.values.get(key).copied().unwrap_or(from);
+        let end = |moment: Option<&Moment>| {
+            moment
+                .and_then(|moment| moment.values.get(key))
+                .copied()
+                .unwrap_or(0.0)
         };
         let per_round = end(self.moments.last()) - end(self.moments.first());
         let value = from + (to - from) * share + per_round * round;
         // Counts are whole; sums of seconds are not.
-        if key.contains("_seconds_sum") { value } else { value.floor() }
+        if key.contains("_seconds_sum") {
+            value
+        } else {
+            value.floor()
+        }
     }
 }
 
 fn series(line: &str) -> Option<(String, f64)> {
     let (key, value) = line.rsplit_once(' ')?;
-    Some((key.to_owned(), value.parse().ok().filter(|_| key.starts_with("vllm:"))?))
+    Some((
+        key.to_owned(),
+        value.parse().ok().filter(|_| key.starts_with("vllm:"))?,
+    ))
 }
 
+/// The name of the series `key`.
+fn name(key: &str) -> &str {
+    key.split('{').next().unwrap_or(key)
+}
+
+/// The lines of `page`; the series of one name are one line of the layout, whatever labels later moments have.
 fn layout(page: &str) -> Vec<Line> {
-    page.lines()
-        .map(|line| match series(line) {
-            Some((key, _)) => Line::Series(key),
-            None => Line::Fixed(line.to_owned()),
-        })
-        .collect()
+    let mut lines: Vec<Line> = Vec::new();
+    for line in page.lines() {
+        match series(line) {
+            None => lines.push(Line::Fixed(line.to_owned())),
+            Some((key, _)) => {
+                let shared = name(&key);
+                let known = lines
+                    .iter()
+                    .any(|line| matches!(line, Line::Series(name) if name == shared));
+                if !known {
+                    lines.push(Line::Series(shared.to_owned()));
+                }
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::exposition::Exposition;
+
+    use super::*;
+
+    fn pages() -> Pages {
+        Pages::of(&crate::command::demo::recording().unwrap())
+    }
+
+    #[test]
+    fn every_page_is_whole_and_well_formed() {
+        let pages = pages();
+        for second in [0.0, 5.3, 20.0, pages.length - 0.1, pages.length * 2.5] {
+            let text = pages.at(second);
+            let (page, errors) = Exposition::parse(&text);
+            assert_eq!(errors, []);
+            let steps = page.family("vllm:iteration_tokens_total").unwrap();
+            assert_eq!(steps.kind, crate::exposition::Kind::Histogram);
+            assert!(crate::sample::page::read(&text, crate::units::Seconds(second)).is_ok());
+        }
+    }
+
+    #[test]
+    fn counters_grow_from_round_to_round() {
+        let pages = pages();
+        let generated = |second: f64| {
+            let text = pages.at(second);
+            let (page, _) = Exposition::parse(&text);
+            page.value("vllm:generation_tokens_total", &[]).unwrap()
+        };
+        let mut before = 0.0;
+        for tick in 0..(pages.length * 2.2) as u32 {
+            let now = generated(f64::from(tick));
+            assert!(now >= before, "second {tick}: {now} after {before}");
+            before = now;
+        }
+        assert!(before > 1.5 * generated(pages.length * 0.99));
+    }
 }

@@ -59,7 +59,11 @@ pub enum CaptureError {
 }
 
 fn place(line: usize) -> String {
-    if line == 0 { String::new() } else { format!(" line {line}") }
+    if line == 0 {
+        String::new()
+    } else {
+        format!(" line {line}")
+    }
 }
 
 impl Capture {
@@ -69,8 +73,12 @@ impl Capture {
     /// [`CaptureError`], which names the file.
     pub fn open(directory: &Path) -> Result<Self, CaptureError> {
         let manifest_path = directory.join("capture.json");
-        let manifest: Manifest = serde_json::from_str(&text(&manifest_path)?)
-            .map_err(|error| CaptureError::Json { path: manifest_path.clone(), line: 0, error })?;
+        let manifest: Manifest =
+            serde_json::from_str(&text(&manifest_path)?).map_err(|error| CaptureError::Json {
+                path: manifest_path.clone(),
+                line: 0,
+                error,
+            })?;
         if manifest.format != FORMAT {
             return Err(CaptureError::Format {
                 path: manifest_path,
@@ -83,7 +91,10 @@ impl Capture {
         let pages = lines(&pages_path, open(&pages_path)?)?;
         Self {
             manifest,
-            model_config: config_path.exists().then(|| text(&config_path)).transpose()?,
+            model_config: config_path
+                .exists()
+                .then(|| text(&config_path))
+                .transpose()?,
             pages,
             readings: if gpu_path.exists() {
                 lines(&gpu_path, open(&gpu_path)?)?
@@ -106,8 +117,11 @@ impl Capture {
     ) -> Result<Self, CaptureError> {
         let path = Path::new("embedded capture.json");
         Self {
-            manifest: serde_json::from_str(manifest)
-                .map_err(|error| CaptureError::Json { path: path.into(), line: 0, error })?,
+            manifest: serde_json::from_str(manifest).map_err(|error| CaptureError::Json {
+                path: path.into(),
+                line: 0,
+                error,
+            })?,
             model_config: Some(model_config.to_owned()),
             pages: lines(Path::new("embedded vllm.jsonl.gz"), pages)?,
             readings: lines(Path::new("embedded gpu.jsonl.gz"), readings)?,
@@ -119,18 +133,26 @@ impl Capture {
         if self.pages.iter().all(|page| page.body.is_none()) {
             return Err(CaptureError::NoPage { path });
         }
-        self.pages.sort_by(|one, other| one.time().0.total_cmp(&other.time().0));
-        self.readings.sort_by(|one, other| one.t.total_cmp(&other.t));
+        self.pages
+            .sort_by(|one, other| one.time().0.total_cmp(&other.time().0));
+        self.readings
+            .sort_by(|one, other| one.t.total_cmp(&other.t));
         Ok(self)
     }
 }
 
 fn open(path: &Path) -> Result<std::fs::File, CaptureError> {
-    std::fs::File::open(path).map_err(|error| CaptureError::Io { path: path.into(), error })
+    std::fs::File::open(path).map_err(|error| CaptureError::Io {
+        path: path.into(),
+        error,
+    })
 }
 
 fn text(path: &Path) -> Result<String, CaptureError> {
-    std::fs::read_to_string(path).map_err(|error| CaptureError::Io { path: path.into(), error })
+    std::fs::read_to_string(path).map_err(|error| CaptureError::Io {
+        path: path.into(),
+        error,
+    })
 }
 
 /// The JSON lines of a gzip file. A recording that was cut off ends in the middle of a line or of the gzip stream: what stands
@@ -144,7 +166,12 @@ fn lines<T: DeserializeOwned>(path: &Path, gzip: impl Read) -> Result<Vec<T>, Ca
         let length = match reader.read_line(&mut text) {
             Ok(length) => length,
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-            Err(error) => return Err(CaptureError::Io { path: path.into(), error }),
+            Err(error) => {
+                return Err(CaptureError::Io {
+                    path: path.into(),
+                    error,
+                });
+            }
         };
         if length == 0 || !text.ends_with('\n') && serde_json::from_str::<T>(&text).is_err() {
             break;
@@ -153,8 +180,11 @@ fn lines<T: DeserializeOwned>(path: &Path, gzip: impl Read) -> Result<Vec<T>, Ca
             continue;
         }
         read.push(
-            serde_json::from_str(&text)
-                .map_err(|error| CaptureError::Json { path: path.into(), line, error })?,
+            serde_json::from_str(&text).map_err(|error| CaptureError::Json {
+                path: path.into(),
+                line,
+                error,
+            })?,
         );
     }
     Ok(read)

@@ -30,7 +30,12 @@ use super::{UsageError, serve};
 #[derive(Clone, Debug, clap::Args)]
 pub struct DemoArgs {
     /// Where the recorded vLLM answers, on loopback [default: any free port]
-    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub vllm_port: u16,
     /// Settings of `serve`.
     #[command(flatten)]
@@ -74,7 +79,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
         );
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
-            .with_context(|| format!("cannot listen on 127.0.0.1:{port}; choose another --vllm-port"))?;
+            .with_context(|| {
+                format!("cannot listen on 127.0.0.1:{port}; choose another --vllm-port")
+            })?;
         settings.vllm_url = format!("http://{}", listener.local_addr()?);
         describe(&mut settings, &capture)?;
         writeln!(
@@ -83,7 +90,11 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
             settings.vllm_url,
             settings.web.listen_address
         )?;
-        let player = Arc::new(Player { pages, started, models: capture.manifest.v1_models.clone() });
+        let player = Arc::new(Player {
+            pages,
+            started,
+            models: capture.manifest.v1_models.clone(),
+        });
         tokio::spawn(async move { axum::serve(listener, vllm(player)).await });
         serve::serve(settings, GpuSource::Playback(gpu), serve::terminated()).await
     })
@@ -110,12 +121,18 @@ struct Player {
 fn vllm(player: Arc<Player>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
-        .route("/v1/models", get(|State(player): State<Arc<Player>>| async move { Json(player.models.clone()) }))
+        .route(
+            "/v1/models",
+            get(|State(player): State<Arc<Player>>| async move { Json(player.models.clone()) }),
+        )
         .route("/health", get(|| async {}))
         .with_state(player)
 }
 
 async fn metrics(State(player): State<Arc<Player>>) -> impl IntoResponse {
     let page = player.pages.at((sampler::now() - player.started).0);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        page,
+    )
 }

@@ -48,11 +48,18 @@ pub fn run(args: MetricsArgs, out: &mut impl Write) -> anyhow::Result<()> {
 
 /// All labels of `family`.
 fn labels(family: &catalogue::Family) -> String {
-    let engine: &[&str] = if family.per_engine { &["model_name", "engine"] } else { &[] };
+    let engine: &[&str] = if family.per_engine {
+        &["model_name", "engine"]
+    } else {
+        &[]
+    };
     [engine, family.labels].concat().join(", ")
 }
 
 /// An enumeration as it stands in JSON.
 fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| Some(value.as_str()?.to_owned()))
+        .unwrap_or_default()
 }

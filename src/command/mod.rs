@@ -1,6 +1,5 @@
 //! The commands: each wires the core to the world, and nothing more.
 
-
 pub mod demo;
 pub mod metrics;
 pub mod replay;
@@ -62,7 +61,9 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     };
     let closed = |cause: &(dyn std::error::Error + 'static)| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
         io.or(json) == Some(io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(closed) {

@@ -71,7 +71,11 @@ pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
             writeln!(out)?;
         }
         Format::Table => {
-            let shown = if replay.phases.is_empty() { &replay.windows } else { &replay.phases };
+            let shown = if replay.phases.is_empty() {
+                &replay.windows
+            } else {
+                &replay.phases
+            };
             writeln!(out, "{}", table(shown))?;
         }
     }
@@ -87,7 +91,10 @@ pub fn replay(capture: &Capture, settings: &Settings) -> anyhow::Result<Replay> 
     let phases = capture.manifest.phases.iter().filter_map(|phase| {
         let spans = player.play(phase.t_start + WARM_UP, phase.t_load_end);
         let figures = player.figures(&sum(&spans)?);
-        Some(Figures { name: Some(phase.name.clone()), ..figures })
+        Some(Figures {
+            name: Some(phase.name.clone()),
+            ..figures
+        })
     });
     Ok(Replay {
         schema: 1,
@@ -125,21 +132,31 @@ impl<'a> Player<'a> {
     fn play(&self, from: f64, to: f64) -> Vec<Span> {
         let mut meter = Meter::new(self.settings);
         let mut readings = self.capture.readings.iter().peekable();
-        let inside = self.capture.pages.iter().filter(|line| (from..=to).contains(&line.time().0));
+        let inside = self
+            .capture
+            .pages
+            .iter()
+            .filter(|line| (from..=to).contains(&line.time().0));
         let mut spans = Vec::new();
         for line in inside {
             let Some(engines) = engines(line) else {
                 continue;
             };
             // Hindsight: the reading that covers the moment of the page comes a little after it.
-            while let Some(reading) = readings.next_if(|reading| reading.t <= line.time().0 + LOOK_AHEAD) {
+            while let Some(reading) =
+                readings.next_if(|reading| reading.t <= line.time().0 + LOOK_AHEAD)
+            {
                 self.observe_gpu(&mut meter, reading);
             }
             let rank_of = |totals: &EngineTotals| {
-                engines.iter().position(|engine| engine.key == totals.key).unwrap_or(0)
+                engines
+                    .iter()
+                    .position(|engine| engine.key == totals.key)
+                    .unwrap_or(0)
             };
-            let accounted = meter
-                .observe_engines(engines.clone(), |totals| self.clues.facts(&self.table, totals, rank_of(totals)));
+            let accounted = meter.observe_engines(engines.clone(), |totals| {
+                self.clues.facts(&self.table, totals, rank_of(totals))
+            });
             spans.extend(accounted.into_iter().map(|(_, span)| span));
         }
         spans
@@ -147,7 +164,9 @@ impl<'a> Player<'a> {
 
     fn observe_gpu(&self, meter: &mut Meter, line: &GpuLine) {
         if let Some(gpu) = &self.capture.manifest.gpu {
-            meter.observe_gpus(vec![line.reading(gpu.uuid(line.gpu))], |_| gpu.facts(line.gpu));
+            meter.observe_gpus(vec![line.reading(gpu.uuid(line.gpu))], |_| {
+                gpu.facts(line.gpu)
+            });
         }
     }
 
@@ -159,7 +178,11 @@ impl<'a> Player<'a> {
         let mut rest = spans.as_slice();
         while let Some(first) = rest.first() {
             let end = first.start + self.settings.window;
-            let length = rest.iter().take_while(|span| span.end <= end + Seconds(0.5)).count().max(1);
+            let length = rest
+                .iter()
+                .take_while(|span| span.end <= end + Seconds(0.5))
+                .count()
+                .max(1);
             let (window, later) = rest.split_at(length);
             windows.extend(sum(window).map(|window| self.figures(&window)));
             rest = later;
@@ -200,11 +223,17 @@ fn clues(capture: &Capture, settings: &Settings) -> anyhow::Result<Clues> {
     let explicit = settings.deployment.clone();
     let given = explicit.model.as_deref().map(|model| {
         crate::spec::lookup::find_config(model)
-            .map(|(path, value)| Known { value, origin: format!("--model: {}", path.display()) })
+            .map(|(path, value)| Known {
+                value,
+                origin: format!("--model: {}", path.display()),
+            })
             .map_err(|error| error.to_string())
     });
     let recorded_model = capture.model_config.clone().map(|value| {
-        Ok(Known { value, origin: "the capture's config.json".to_owned() })
+        Ok(Known {
+            value,
+            origin: "the capture's config.json".to_owned(),
+        })
     });
     Ok(Clues {
         model_config: given.or(recorded_model),
@@ -223,15 +252,32 @@ fn table(figures: &[Figures]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
-        "phase", "seconds", "bound", "admission", "tok/s", "batch", "GB/s model", "GB/s GPM", "model/GPM", "MFU", "MBU",
+        "phase",
+        "seconds",
+        "bound",
+        "admission",
+        "tok/s",
+        "batch",
+        "GB/s model",
+        "GB/s GPM",
+        "model/GPM",
+        "MFU",
+        "MBU",
     ]);
-    let percent = |share: Option<f64>| share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let percent = |share: Option<f64>| {
+        share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+    };
     for (place, row) in figures.iter().enumerate() {
-        let gigabytes = |bytes: Option<crate::units::Bytes>| bytes.map(|bytes| (bytes / row.seconds).0 / 1e9);
-        let number = |value: Option<f64>, digits: usize| value.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
+        let gigabytes =
+            |bytes: Option<crate::units::Bytes>| bytes.map(|bytes| (bytes / row.seconds).0 / 1e9);
+        let number = |value: Option<f64>, digits: usize| {
+            value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
+        };
         let (model, measured) = (gigabytes(row.hbm_bytes), gigabytes(row.hbm_bytes_measured));
         table.add_row([
-            row.name.clone().unwrap_or_else(|| format!("window {}", place + 1)),
+            row.name
+                .clone()
+                .unwrap_or_else(|| format!("window {}", place + 1)),
             format!("{:.1}", row.seconds.0),
             row.bound.as_str().to_owned(),
             row.admission.as_str().to_owned(),
@@ -239,7 +285,12 @@ fn table(figures: &[Figures]) -> Table {
             number(row.decode_batch, 1),
             number(model, 0),
             number(measured, 0),
-            number(model.zip(measured).map(|(model, measured)| model / measured), 2),
+            number(
+                model
+                    .zip(measured)
+                    .map(|(model, measured)| model / measured),
+                2,
+            ),
             percent(row.mfu),
             percent(row.mbu),
         ]);

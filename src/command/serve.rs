@@ -52,7 +52,9 @@ pub fn gpu_table(settings: &Settings) -> Result<GpuTable, UsageError> {
     }
     // JSON is YAML.
     let additions = serde_json::json!({ "gpus": settings.gpus }).to_string();
-    table.with_overrides(&additions).map_err(|error| UsageError(format!("gpus: {error}")))
+    table
+        .with_overrides(&additions)
+        .map_err(|error| UsageError(format!("gpus: {error}")))
 }
 
 /// Serves `settings` with readings from `gpu` until `shutdown`.
@@ -65,16 +67,19 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let address = settings.web.listen_address;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; choose another with --web.listen-address"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another with --web.listen-address")
+    })?;
     let table = gpu_table(&settings)?;
     let (sampler, published) =
         Sampler::new(settings.clone(), table, gpu).map_err(UsageError::of)?;
     let local = listener.local_addr()?;
     tracing::info!(vllm = settings.vllm_url, "serving on http://{local}");
     let sampling = tokio::spawn(sampler.run());
-    let site = Site { published, settings: Arc::new(settings) };
+    let site = Site {
+        published,
+        settings: Arc::new(settings),
+    };
     let served = server::run(listener, site, shutdown).await;
     sampling.abort();
     served.context("the server failed")
@@ -95,9 +100,10 @@ pub fn gpu_source(settings: &Settings) -> Result<GpuSource, UsageError> {
 
 /// Ends with SIGTERM (Kubernetes) or SIGINT (a terminal).
 pub async fn terminated() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {

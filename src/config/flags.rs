@@ -14,10 +14,18 @@ use super::{GpuSource, LogFormat};
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SettingsFlags {
     /// Configuration file (YAML)
-    #[arg(long = "config.file", value_name = "FILE", help_heading = "Configuration")]
+    #[arg(
+        long = "config.file",
+        value_name = "FILE",
+        help_heading = "Configuration"
+    )]
     pub config_file: Option<PathBuf>,
     /// Where to serve [default: 0.0.0.0:10860]
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", help_heading = "Web")]
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        help_heading = "Web"
+    )]
     pub listen_address: Option<SocketAddr>,
     /// Path of the metrics [default: /metrics]
     #[arg(long = "web.telemetry-path", value_name = "PATH", help_heading = "Web")]
@@ -38,7 +46,11 @@ pub struct SettingsFlags {
     #[arg(long = "vllm-url", value_name = "URL", help_heading = "Sources")]
     pub vllm_url: Option<String>,
     /// File with the API key for /v1/models
-    #[arg(long = "vllm-api-key-file", value_name = "FILE", help_heading = "Sources")]
+    #[arg(
+        long = "vllm-api-key-file",
+        value_name = "FILE",
+        help_heading = "Sources"
+    )]
     pub vllm_api_key_file: Option<PathBuf>,
     /// Where GPU readings come from [default: auto]
     #[arg(long = "gpu-source", value_enum, help_heading = "Sources")]
@@ -47,7 +59,12 @@ pub struct SettingsFlags {
     #[arg(long = "dcgm-url", value_name = "URL", help_heading = "Sources")]
     pub dcgm_url: Option<String>,
     /// UUIDs or indices of the engine's GPUs [default: all]
-    #[arg(long = "gpu-devices", value_name = "GPU,…", value_delimiter = ',', help_heading = "Sources")]
+    #[arg(
+        long = "gpu-devices",
+        value_name = "GPU,…",
+        value_delimiter = ',',
+        help_heading = "Sources"
+    )]
     pub gpu_devices: Option<Vec<String>>,
     /// How often vLLM and the GPUs are read [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Measuring")]
@@ -56,13 +73,25 @@ pub struct SettingsFlags {
     #[arg(long, value_name = "DURATION", help_heading = "Measuring")]
     pub window: Option<Span>,
     /// Nothing moving for this long is a stall [default: 5s]
-    #[arg(long = "stall-after", value_name = "DURATION", help_heading = "Measuring")]
+    #[arg(
+        long = "stall-after",
+        value_name = "DURATION",
+        help_heading = "Measuring"
+    )]
     pub stall_after: Option<Span>,
     /// Share of busy time under which the bound is overhead [default: 0.5]
-    #[arg(long = "overhead-below", value_name = "SHARE", help_heading = "Measuring")]
+    #[arg(
+        long = "overhead-below",
+        value_name = "SHARE",
+        help_heading = "Measuring"
+    )]
     pub overhead_below: Option<f64>,
     /// Dollars per GPU-hour
-    #[arg(long = "gpu-hour-price", value_name = "DOLLARS", help_heading = "Measuring")]
+    #[arg(
+        long = "gpu-hour-price",
+        value_name = "DOLLARS",
+        help_heading = "Measuring"
+    )]
     pub gpu_hour_price: Option<f64>,
     /// Target for time to first token [default: 500ms]
     #[arg(long = "slo-ttft", value_name = "DURATION", help_heading = "Measuring")]
@@ -71,7 +100,11 @@ pub struct SettingsFlags {
     #[arg(long = "slo-tpot", value_name = "DURATION", help_heading = "Measuring")]
     pub slo_tpot: Option<Span>,
     /// GPU by id, alias or NVML name, where it cannot be read; `none` for no roof
-    #[arg(long, value_name = "GPU", help_heading = "Deployment (vLLM's own flags)")]
+    #[arg(
+        long,
+        value_name = "GPU",
+        help_heading = "Deployment (vLLM's own flags)"
+    )]
     pub gpu: Option<String>,
     /// vLLM's own flags.
     #[command(flatten)]
@@ -118,9 +151,15 @@ impl SettingsFlags {
 fn given(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let members: Map<_, _> =
-                members.into_iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false))).collect();
-            if members.is_empty() { Value::Null } else { Value::Object(members) }
+            let members: Map<_, _> = members
+                .into_iter()
+                .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
+                .collect();
+            if members.is_empty() {
+                Value::Null
+            } else {
+                Value::Object(members)
+            }
         }
         other => other,
     }
@@ -133,7 +172,9 @@ fn place(layer: &mut Map<String, Value>, path: &[&str], value: Value) {
             layer.insert((*key).to_owned(), value);
         }
         [room, rest @ ..] => {
-            let room = layer.entry(*room).or_insert_with(|| Value::Object(Map::new()));
+            let room = layer
+                .entry(*room)
+                .or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(room) = room {
                 place(room, rest, value);
             }

@@ -164,14 +164,17 @@ impl Settings {
     pub fn load(flags: &SettingsFlags) -> Result<Self, ConfigError> {
         let mut layers = Figment::from(Yaml::string(DEFAULTS));
         if let Some(path) = &flags.config_file {
-            layers = layers.merge(Yaml::string(&file(path)?)).select(figment::Profile::Default);
+            layers = layers
+                .merge(Yaml::string(&file(path)?))
+                .select(figment::Profile::Default);
         }
-        layers = layers.merge(environment()).merge(Serialized::from(
-            flags.layer(),
-            figment::Profile::Default,
-        ));
+        layers = layers
+            .merge(environment())
+            .merge(Serialized::from(flags.layer(), figment::Profile::Default));
         let settings = extract(&layers).map_err(|error| match &flags.config_file {
-            Some(path) => ConfigError::Layers(format!("{error} (in {} or above it)", path.display())),
+            Some(path) => {
+                ConfigError::Layers(format!("{error} (in {} or above it)", path.display()))
+            }
             None => error,
         })?;
         settings.check()?;
@@ -201,28 +204,42 @@ impl Settings {
     fn check(&self) -> Result<(), ConfigError> {
         let tick = self.tick.seconds();
         check("tick", (0.2..=60.0).contains(&tick.0), || {
-            format!("{} is outside 200ms..1m: GPM needs 200 ms between readings", self.tick)
+            format!(
+                "{} is outside 200ms..1m: GPM needs 200 ms between readings",
+                self.tick
+            )
         })?;
         check("window", self.window.seconds() >= tick, || {
             format!("{} is shorter than one tick ({})", self.window, self.tick)
         })?;
         check("stall-after", self.stall_after.seconds() >= tick, || {
-            format!("{} is shorter than one tick ({})", self.stall_after, self.tick)
+            format!(
+                "{} is shorter than one tick ({})",
+                self.stall_after, self.tick
+            )
         })?;
-        check("overhead-below", (0.0..=1.0).contains(&self.overhead_below), || {
-            format!("{} is not a share between 0 and 1", self.overhead_below)
-        })?;
+        check(
+            "overhead-below",
+            (0.0..=1.0).contains(&self.overhead_below),
+            || format!("{} is not a share between 0 and 1", self.overhead_below),
+        )?;
         let price = self.gpu_hour_price.unwrap_or(0.0);
         check("gpu-hour-price", price.is_finite() && price >= 0.0, || {
             format!("{price} is not a price; give dollars per GPU and hour, such as 2.5")
         })?;
-        check("web.telemetry-path", self.web.telemetry_path.starts_with('/'), || {
-            format!("`{}` does not start with /", self.web.telemetry_path)
-        })?;
-        check("dcgm-url", self.gpu_source != GpuSource::Dcgm || self.dcgm_url.is_some(), || {
-            "gpu-source is dcgm, so the URL of a dcgm-exporter is needed, such as http://NODE:9400/metrics"
+        check(
+            "web.telemetry-path",
+            self.web.telemetry_path.starts_with('/'),
+            || format!("`{}` does not start with /", self.web.telemetry_path),
+        )?;
+        check(
+            "dcgm-url",
+            self.gpu_source != GpuSource::Dcgm || self.dcgm_url.is_some(),
+            || {
+                "gpu-source is dcgm, so the URL of a dcgm-exporter is needed, such as http://NODE:9400/metrics"
                 .to_owned()
-        })
+            },
+        )
     }
 }
 
@@ -237,17 +254,32 @@ fn without_password(url: &str) -> String {
 }
 
 fn check(key: &'static str, good: bool, problem: impl Fn() -> String) -> Result<(), ConfigError> {
-    if good { Ok(()) } else { Err(ConfigError::Value { key, problem: problem() }) }
+    if good {
+        Ok(())
+    } else {
+        Err(ConfigError::Value {
+            key,
+            problem: problem(),
+        })
+    }
 }
 
 fn file(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| ConfigError::File { path: path.into(), error })
+    std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+        path: path.into(),
+        error,
+    })
 }
 
 /// `ROOFLINE__WEB__LISTEN_ADDRESS` is `web.listen-address`.
 fn environment() -> Env {
-    Env::prefixed(ENV_PREFIX)
-        .map(|key| key.as_str().to_lowercase().replace("__", ".").replace('_', "-").into())
+    Env::prefixed(ENV_PREFIX).map(|key| {
+        key.as_str()
+            .to_lowercase()
+            .replace("__", ".")
+            .replace('_', "-")
+            .into()
+    })
 }
 
 fn extract(layers: &Figment) -> Result<Settings, ConfigError> {
@@ -260,7 +292,14 @@ fn extract(layers: &Figment) -> Result<Settings, ConfigError> {
 /// `key: what is wrong (where it was set)`.
 fn told(error: &figment::Error) -> String {
     let key = error.path.join(".");
-    let source = error.metadata.as_ref().map(|metadata| format!(" (from {})", metadata.name));
-    let place = if key.is_empty() { String::new() } else { format!("{key}: ") };
+    let source = error
+        .metadata
+        .as_ref()
+        .map(|metadata| format!(" (from {})", metadata.name));
+    let place = if key.is_empty() {
+        String::new()
+    } else {
+        format!("{key}: ")
+    };
     format!("{place}{}{}", error.kind, source.unwrap_or_default())
 }

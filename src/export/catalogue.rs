@@ -196,15 +196,28 @@ mod tests {
         for family in ALL {
             let name = family.name;
             assert!(name.starts_with("vllm_roofline_"), "{name}");
-            assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+            assert_eq!(
+                name.ends_with("_total"),
+                family.kind == Kind::Counter,
+                "{name}"
+            );
             assert!(
-                !["_count", "_sum", "_bucket"].iter().any(|suffix| name.ends_with(suffix)),
+                !["_count", "_sum", "_bucket"]
+                    .iter()
+                    .any(|suffix| name.ends_with(suffix)),
                 "{name}"
             );
             assert!(family.help.ends_with('.'), "{name}: {}", family.help);
-            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{name}"
+            );
             for label in family.labels {
-                assert!(!["le", "quantile", "job", "instance", "pod"].contains(label), "{name}");
+                assert!(
+                    !["le", "quantile", "job", "instance", "pod"].contains(label),
+                    "{name}"
+                );
             }
         }
     }

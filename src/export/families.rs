@@ -6,8 +6,8 @@ use crate::build_info::BUILD;
 use crate::meter::account::ByKind;
 use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::verdict::{Admission, Bound, EngineState};
-use crate::spec::precision::Precision;
 use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot, SourceStatus};
+use crate::spec::precision::Precision;
 
 use super::catalogue::{self as c, Family};
 use super::page::Page;
@@ -22,7 +22,10 @@ pub fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
     }
     let reachable = snapshot.vllm_up();
     for engine in &snapshot.engines {
-        let mut series = EngineSeries { page: &mut page, engine };
+        let mut series = EngineSeries {
+            page: &mut page,
+            engine,
+        };
         series.states();
         if reachable {
             series.counters(snapshot);
@@ -37,10 +40,18 @@ pub fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
 
 fn own(page: &mut Page, snapshot: &Snapshot) {
     page.add(&c::UP, &[], f64::from(u8::from(snapshot.vllm_up())));
-    let build = [("version", BUILD.version), ("revision", BUILD.revision), ("rustc", BUILD.rustc)];
+    let build = [
+        ("version", BUILD.version),
+        ("revision", BUILD.revision),
+        ("rustc", BUILD.rustc),
+    ];
     page.add(&c::BUILD_INFO, &build, 1.0);
     for (reason, &count) in &snapshot.discards {
-        page.add(&c::WINDOW_DISCARDS_TOTAL, &[("reason", reason)], count as f64);
+        page.add(
+            &c::WINDOW_DISCARDS_TOTAL,
+            &[("reason", reason)],
+            count as f64,
+        );
     }
     for (slo, target) in snapshot.slo {
         page.add(&c::SLO, &[("slo", slo)], target.0);
@@ -49,11 +60,27 @@ fn own(page: &mut Page, snapshot: &Snapshot) {
 
 fn source(page: &mut Page, status: &SourceStatus) {
     let source = ("source", status.source);
-    page.add_known(&c::SOURCE_SUCCESS, &[source], status.success.map(|good| f64::from(u8::from(good))));
-    page.add_known(&c::SOURCE_LAST_SUCCESS, &[source], status.last_success.map(|time| time.0));
-    page.add_known(&c::SOURCE_READ_SECONDS, &[source], status.read_seconds.map(|time| time.0));
+    page.add_known(
+        &c::SOURCE_SUCCESS,
+        &[source],
+        status.success.map(|good| f64::from(u8::from(good))),
+    );
+    page.add_known(
+        &c::SOURCE_LAST_SUCCESS,
+        &[source],
+        status.last_success.map(|time| time.0),
+    );
+    page.add_known(
+        &c::SOURCE_READ_SECONDS,
+        &[source],
+        status.read_seconds.map(|time| time.0),
+    );
     for (reason, &count) in &status.errors {
-        page.add(&c::SOURCE_ERRORS_TOTAL, &[source, ("reason", reason)], count as f64);
+        page.add(
+            &c::SOURCE_ERRORS_TOTAL,
+            &[source, ("reason", reason)],
+            count as f64,
+        );
     }
 }
 
@@ -70,7 +97,10 @@ impl EngineSeries<'_> {
         };
         let key = &self.engine.key;
         let mut all = Vec::with_capacity(labels.len() + 2);
-        all.extend([("model_name", key.model_name.as_str()), ("engine", key.engine.as_str())]);
+        all.extend([
+            ("model_name", key.model_name.as_str()),
+            ("engine", key.engine.as_str()),
+        ]);
         all.extend_from_slice(labels);
         self.page.add(family, &all, value);
     }
@@ -94,27 +124,74 @@ impl EngineSeries<'_> {
     fn states(&mut self) {
         let (bound, state) = (self.engine.bound, self.engine.state);
         self.state_set(&c::BOUND, "bound", Bound::ALL, bound, Bound::as_str);
-        self.state_set(&c::ENGINE_STATE, "state", EngineState::ALL, state, EngineState::as_str);
-        let admission = self.engine.window.as_ref().map_or(Admission::Unknown, |window| window.admission);
-        self.state_set(&c::ADMISSION, "state", Admission::ALL, admission, Admission::as_str);
+        self.state_set(
+            &c::ENGINE_STATE,
+            "state",
+            EngineState::ALL,
+            state,
+            EngineState::as_str,
+        );
+        let admission = self
+            .engine
+            .window
+            .as_ref()
+            .map_or(Admission::Unknown, |window| window.admission);
+        self.state_set(
+            &c::ADMISSION,
+            "state",
+            Admission::ALL,
+            admission,
+            Admission::as_str,
+        );
     }
 
     fn counters(&mut self, snapshot: &Snapshot) {
         let totals = &self.engine.totals;
-        self.add(&c::FORWARD_TOKENS_TOTAL, &[("phase", "prefill")], totals.tokens.prefill);
-        self.add(&c::FORWARD_TOKENS_TOTAL, &[("phase", "decode")], totals.tokens.decode);
+        self.add(
+            &c::FORWARD_TOKENS_TOTAL,
+            &[("phase", "prefill")],
+            totals.tokens.prefill,
+        );
+        self.add(
+            &c::FORWARD_TOKENS_TOTAL,
+            &[("phase", "decode")],
+            totals.tokens.decode,
+        );
         self.add(&c::STEPS_TOTAL, &[], totals.steps);
-        self.add(&c::PHASE_SECONDS_TOTAL, &[("phase", "prefill")], totals.phase_seconds.prefill.0);
-        self.add(&c::PHASE_SECONDS_TOTAL, &[("phase", "decode")], totals.phase_seconds.decode.0);
+        self.add(
+            &c::PHASE_SECONDS_TOTAL,
+            &[("phase", "prefill")],
+            totals.phase_seconds.prefill.0,
+        );
+        self.add(
+            &c::PHASE_SECONDS_TOTAL,
+            &[("phase", "decode")],
+            totals.phase_seconds.decode.0,
+        );
         for (&bound, seconds) in Bound::ALL.iter().zip(self.engine.bound_seconds) {
-            self.add(&c::BOUND_SECONDS_TOTAL, &[("bound", bound.as_str())], seconds.0);
+            self.add(
+                &c::BOUND_SECONDS_TOTAL,
+                &[("bound", bound.as_str())],
+                seconds.0,
+            );
         }
-        for (component, seconds) in TimeSeconds::of(totals).into_iter().flat_map(|time| time.components()) {
-            self.add(&c::TIME_SECONDS_TOTAL, &[("component", component)], seconds.0);
+        for (component, seconds) in TimeSeconds::of(totals)
+            .into_iter()
+            .flat_map(|time| time.components())
+        {
+            self.add(
+                &c::TIME_SECONDS_TOTAL,
+                &[("component", component)],
+                seconds.0,
+            );
         }
         self.work();
         let gpu_hours = totals.seconds.0 / 3600.0 * self.engine.facts.gpus();
-        self.add(&c::COST_DOLLARS_TOTAL, &[], snapshot.gpu_hour_price.map(|price| price * gpu_hours));
+        self.add(
+            &c::COST_DOLLARS_TOTAL,
+            &[],
+            snapshot.gpu_hour_price.map(|price| price * gpu_hours),
+        );
         for gpu in &snapshot.gpus {
             if self.engine.facts.gpu_uuids.contains(&gpu.facts.uuid) {
                 self.gpu(gpu);
@@ -123,7 +200,13 @@ impl EngineSeries<'_> {
     }
 
     fn work(&mut self) {
-        let Some(work) = self.engine.totals.work.or_else(|| self.engine.facts.served.as_ref().map(|_| Default::default())) else {
+        let Some(work) = self.engine.totals.work.or_else(|| {
+            self.engine
+                .facts
+                .served
+                .as_ref()
+                .map(|_| Default::default())
+        }) else {
             return;
         };
         for (phase, flops, bytes) in [
@@ -132,15 +215,27 @@ impl EngineSeries<'_> {
         ] {
             self.add(&c::FLOPS_TOTAL, &[("phase", phase)], flops.0);
             for (kind, bytes) in kinds(&bytes) {
-                self.add(&c::HBM_BYTES_TOTAL, &[("phase", phase), ("kind", kind)], bytes);
+                self.add(
+                    &c::HBM_BYTES_TOTAL,
+                    &[("phase", phase), ("kind", kind)],
+                    bytes,
+                );
             }
         }
     }
 
     fn gpu(&mut self, gpu: &GpuSnapshot) {
         let label = [("gpu", gpu.facts.uuid.as_str())];
-        self.add(&c::MEASURED_HBM_BYTES_TOTAL, &label, gpu.hbm_bytes_total.map(|bytes| bytes.0));
-        self.add(&c::ENERGY_JOULES_TOTAL, &label, gpu.energy_total.map(|energy| energy.0));
+        self.add(
+            &c::MEASURED_HBM_BYTES_TOTAL,
+            &label,
+            gpu.hbm_bytes_total.map(|bytes| bytes.0),
+        );
+        self.add(
+            &c::ENERGY_JOULES_TOTAL,
+            &label,
+            gpu.energy_total.map(|energy| energy.0),
+        );
         if let Some(spec) = self.engine.facts.gpu_spec_labels() {
             let [spec, provenance, attainable] = spec;
             let labels = [
@@ -157,14 +252,31 @@ impl EngineSeries<'_> {
     fn window(&mut self, window: &Figures) {
         let seconds = window.seconds;
         let per_second = |amount: Option<f64>| amount.map(|amount| amount / seconds.0);
-        for (phase, figures) in
-            [("prefill", window.by_phase.prefill), ("decode", window.by_phase.decode)]
-        {
+        for (phase, figures) in [
+            ("prefill", window.by_phase.prefill),
+            ("decode", window.by_phase.decode),
+        ] {
             let phase = [("phase", phase)];
-            self.add(&c::ARITHMETIC_INTENSITY, &phase, figures.arithmetic_intensity);
-            self.add(&c::ACHIEVED_FLOPS, &phase, per_second(figures.flops.map(|flops| flops.0)));
-            self.add(&c::ACHIEVED_HBM_BYTES, &phase, per_second(figures.hbm_bytes.map(|bytes| bytes.0)));
-            self.add(&c::TOKENS_PER_SECOND, &phase, per_second(Some(figures.tokens)));
+            self.add(
+                &c::ARITHMETIC_INTENSITY,
+                &phase,
+                figures.arithmetic_intensity,
+            );
+            self.add(
+                &c::ACHIEVED_FLOPS,
+                &phase,
+                per_second(figures.flops.map(|flops| flops.0)),
+            );
+            self.add(
+                &c::ACHIEVED_HBM_BYTES,
+                &phase,
+                per_second(figures.hbm_bytes.map(|bytes| bytes.0)),
+            );
+            self.add(
+                &c::TOKENS_PER_SECOND,
+                &phase,
+                per_second(Some(figures.tokens)),
+            );
         }
         self.add(&c::MFU, &[], window.mfu);
         self.add(&c::MBU, &[], window.mbu);
@@ -175,7 +287,11 @@ impl EngineSeries<'_> {
         self.add(&c::POWER_LIMITED, &[], window.power_limited_ratio);
         self.add(&c::WINDOW_SECONDS, &[], seconds.0);
         let context = window.context_tokens;
-        for (limit, batch) in self.engine.facts.batch_limits(context, self.engine.now.kv_capacity_tokens) {
+        for (limit, batch) in self
+            .engine
+            .facts
+            .batch_limits(context, self.engine.now.kv_capacity_tokens)
+        {
             self.add(&c::BATCH_LIMIT, &[("limit", limit)], batch);
         }
     }
@@ -185,15 +301,27 @@ impl EngineSeries<'_> {
         for missing in &facts.missing {
             self.add(&c::MISSING_FACT, &[("fact", missing.fact)], 1.0);
         }
-        self.add(&c::KV_CAPACITY_TOKENS, &[], self.engine.now.kv_capacity_tokens);
+        self.add(
+            &c::KV_CAPACITY_TOKENS,
+            &[],
+            self.engine.now.kv_capacity_tokens,
+        );
         self.add(&c::WEIGHTS_BYTES, &[], facts.weights().map(|bytes| bytes.0));
-        self.add(&c::KV_BYTES_PER_TOKEN, &[], facts.kv_per_token().map(|bytes| bytes.0));
+        self.add(
+            &c::KV_BYTES_PER_TOKEN,
+            &[],
+            facts.kv_per_token().map(|bytes| bytes.0),
+        );
         if let Some(labels) = facts.model_labels() {
-            let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+            let labels = labels
+                .each_ref()
+                .map(|(name, value)| (*name, value.as_str()));
             self.add(&c::MODEL_INFO, &labels, 1.0);
         }
         let labels = facts.deployment_labels();
-        let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let labels = labels
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
         self.add(&c::DEPLOYMENT_INFO, &labels, 1.0);
         self.ceilings();
     }
@@ -202,17 +330,29 @@ impl EngineSeries<'_> {
         let facts = std::sync::Arc::clone(&self.engine.facts);
         for (precision, peak, attainable) in facts.peaks() {
             self.add(&c::PEAK_FLOPS, &[("precision", precision.name())], peak.0);
-            self.add(&c::ATTAINABLE_FLOPS, &[("precision", precision.name())], attainable.0);
+            self.add(
+                &c::ATTAINABLE_FLOPS,
+                &[("precision", precision.name())],
+                attainable.0,
+            );
         }
         self.add(&c::PEAK_HBM, &[], facts.peak_hbm().map(|peak| peak.0));
-        self.add(&c::ATTAINABLE_HBM, &[], facts.attainable_hbm().map(|attainable| attainable.0));
+        self.add(
+            &c::ATTAINABLE_HBM,
+            &[],
+            facts.attainable_hbm().map(|attainable| attainable.0),
+        );
         for roof in facts.roofs(self.engine.sm_clock_mhz) {
             if roof.level == "datasheet" {
                 self.add(&c::RIDGE, &[], roof.ridge().0);
             }
             if roof.level == "current_clock" {
                 let precision = facts.main_precision().map_or("", Precision::name);
-                self.add(&c::CURRENT_CLOCK_FLOPS, &[("precision", precision)], roof.peak.0);
+                self.add(
+                    &c::CURRENT_CLOCK_FLOPS,
+                    &[("precision", precision)],
+                    roof.peak.0,
+                );
             }
             for (point, intensity, flops) in roof.corners() {
                 let labels = [("level", roof.level), ("point", point)];

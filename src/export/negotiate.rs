@@ -81,8 +81,14 @@ mod tests {
         check("text/html,application/xhtml+xml,*/*;q=0.8", Format::Text);
         check("application/json", Format::Text);
         check("application/openmetrics-text", Format::OpenMetrics);
-        check("application/openmetrics-text;version=2.0.0,text/plain;q=0.5", Format::Text);
-        check("text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.1", Format::Text);
+        check(
+            "application/openmetrics-text;version=2.0.0,text/plain;q=0.5",
+            Format::Text,
+        );
+        check(
+            "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.1",
+            Format::Text,
+        );
     }
 
     #[test]

@@ -22,7 +22,11 @@ pub fn text(families: &[MetricFamily]) -> String {
 fn write_family(text: &mut String, family: &MetricFamily) {
     let counter = family.get_field_type() == MetricType::COUNTER;
     let name = family.name();
-    let stem = if counter { name.strip_suffix("_total").unwrap_or(name) } else { name };
+    let stem = if counter {
+        name.strip_suffix("_total").unwrap_or(name)
+    } else {
+        name
+    };
     let kind = if counter { "counter" } else { "gauge" };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "# TYPE {stem} {kind}");
@@ -43,5 +47,9 @@ fn labels(metric: &Metric) -> String {
         .iter()
         .map(|pair| format!("{}=\"{}\"", pair.name(), escape_label_value(pair.value())))
         .collect();
-    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("{{{}}}", pairs.join(","))
+    }
 }

@@ -44,7 +44,9 @@ pub struct Point {
 /// Draws `roofs` and `points`, or nothing where there is no roof to fix the scale.
 #[must_use]
 pub fn roofline(roofs: &[RoofLine], points: &[Point]) -> Option<String> {
-    let highest = roofs.iter().max_by(|one, other| one.peak.0.total_cmp(&other.peak.0))?;
+    let highest = roofs
+        .iter()
+        .max_by(|one, other| one.peak.0.total_cmp(&other.peak.0))?;
     let axes = Axes::around(highest);
     let mut svg = String::with_capacity(8 << 10);
     // Writing to a String cannot fail.
@@ -65,14 +67,17 @@ pub fn roofline(roofs: &[RoofLine], points: &[Point]) -> Option<String> {
 }
 
 fn description(points: &[Point]) -> String {
-    let now = points.iter().filter(|point| point.freshness >= 1.0).map(|point| {
-        format!(
-            "{} at {:.3} FLOP/byte and {}",
-            point.phase,
-            point.intensity,
-            rate(point.flops_per_second)
-        )
-    });
+    let now = points
+        .iter()
+        .filter(|point| point.freshness >= 1.0)
+        .map(|point| {
+            format!(
+                "{} at {:.3} FLOP/byte and {}",
+                point.phase,
+                point.intensity,
+                rate(point.flops_per_second)
+            )
+        });
     let told: Vec<_> = now.collect();
     format!("Roofline chart. {}", told.join(", "))
 }
@@ -156,8 +161,13 @@ impl Axes {
     }
 
     fn draw_point(&self, svg: &mut String, point: &Point) {
-        let (x, y) = (self.place_x(point.intensity), self.place_y(point.flops_per_second));
-        let Point { phase, freshness, .. } = point;
+        let (x, y) = (
+            self.place_x(point.intensity),
+            self.place_y(point.flops_per_second),
+        );
+        let Point {
+            phase, freshness, ..
+        } = point;
         if *freshness < 1.0 {
             let _ = write!(
                 svg,
@@ -199,7 +209,10 @@ fn short(value: f64) -> String {
     PREFIXES
         .iter()
         .find(|(size, _)| value >= size * 0.999)
-        .map_or_else(|| format!("{value}"), |(size, prefix)| format!("{:.0}{prefix}", value / size))
+        .map_or_else(
+            || format!("{value}"),
+            |(size, prefix)| format!("{:.0}{prefix}", value / size),
+        )
 }
 
 /// `2.5e12` is `2.50 TFLOP/s`.
@@ -228,13 +241,21 @@ mod tests {
     #[test]
     fn the_ridge_is_where_slope_and_ceiling_meet() {
         let svg = roofline(&[h100()], &[]).unwrap();
-        let points = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
+        let points = svg
+            .split("points=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         let corners: Vec<(f64, f64)> = points
             .split(' ')
             .map(|corner| corner.split_once(',').unwrap())
             .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
             .collect();
-        let [start, ridge, end] = corners[..] else { panic!("{points}") };
+        let [start, ridge, end] = corners[..] else {
+            panic!("{points}")
+        };
         assert!(start.0 < ridge.0 && ridge.0 < end.0);
         assert!(start.1 > ridge.1 && (ridge.1 - end.1).abs() < 1e-9);
     }
@@ -257,7 +278,12 @@ mod tests {
 
     #[test]
     fn values_beyond_the_axes_stay_on_the_drawing() {
-        let odd = Point { phase: "decode", intensity: 1e-9, flops_per_second: 1e30, freshness: 1.0 };
+        let odd = Point {
+            phase: "decode",
+            intensity: 1e-9,
+            flops_per_second: 1e30,
+            freshness: 1.0,
+        };
         let svg = roofline(&[h100()], &[odd]).unwrap();
         assert!(svg.contains(&format!("cx=\"{LEFT:.1}\" cy=\"{TOP:.1}\"")));
     }

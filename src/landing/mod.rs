@@ -81,8 +81,16 @@ pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<
         refresh_milliseconds: settings.tick.0.as_millis(),
         vllm_url: settings.vllm_url.clone(),
         vllm_error: vllm.and_then(|source| source.error.clone()),
-        engines: shown.engines.iter().map(|engine| view(engine, shown)).collect(),
-        sources: shown.sources.iter().map(|source| source_view(source, shown.time)).collect(),
+        engines: shown
+            .engines
+            .iter()
+            .map(|engine| view(engine, shown))
+            .collect(),
+        sources: shown
+            .sources
+            .iter()
+            .map(|source| source_view(source, shown.time))
+            .collect(),
     }
     .render()
 }
@@ -90,23 +98,40 @@ pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<
 fn view(engine: &EngineSnapshot, snapshot: &Snapshot) -> EngineView {
     let window = engine.window.as_ref();
     let roofs = roof_lines(engine);
-    let power_limited = window.and_then(|window| window.power_limited_ratio).is_some_and(|ratio| ratio > 0.5);
+    let power_limited = window
+        .and_then(|window| window.power_limited_ratio)
+        .is_some_and(|ratio| ratio > 0.5);
     EngineView {
         model_name: engine.key.model_name.clone(),
         engine: engine.key.engine.clone(),
         bound: engine.bound.as_str(),
         state: engine.state.as_str(),
-        admission: window.map_or(Admission::Unknown, |window| window.admission).as_str(),
-        dominant: window.and_then(|window| window.dominant).map(crate::meter::verdict::Dominant::as_str),
+        admission: window
+            .map_or(Admission::Unknown, |window| window.admission)
+            .as_str(),
+        dominant: window
+            .and_then(|window| window.dominant)
+            .map(crate::meter::verdict::Dominant::as_str),
         power_limited,
         explanation: explanation(engine),
         has_clock: roofs.iter().any(|roof| roof.level == "current_clock"),
         chart: roofline(&roofs, &points(engine)),
-        attainable_note: if engine.facts.attainable_origin() == "assumed" { " (assumed)" } else { "" },
+        attainable_note: if engine.facts.attainable_origin() == "assumed" {
+            " (assumed)"
+        } else {
+            ""
+        },
         figures: figures(engine, snapshot),
-        time: window.and_then(|window| window.time_seconds).map_or_else(Vec::new, |time| parts(&time)),
+        time: window
+            .and_then(|window| window.time_seconds)
+            .map_or_else(Vec::new, |time| parts(&time)),
         caveats: window.map_or_else(Vec::new, |window| window.caveats.clone()),
-        missing: engine.facts.missing.iter().map(|missing| format!("{}: {}", missing.fact, missing.why)).collect(),
+        missing: engine
+            .facts
+            .missing
+            .iter()
+            .map(|missing| format!("{}: {}", missing.fact, missing.why))
+            .collect(),
         facts: facts(engine),
     }
 }
@@ -137,7 +162,9 @@ fn points(engine: &EngineSnapshot) -> Vec<Point> {
     let last_of = |phase: &str| engine.trail.iter().rposition(|point| point.phase == phase);
     let now = ["prefill", "decode"].map(last_of);
     let is_now = |place: usize| {
-        now.contains(&Some(place)) && engine.window.is_some() && engine.trail[place].time.0 >= newest
+        now.contains(&Some(place))
+            && engine.window.is_some()
+            && engine.trail[place].time.0 >= newest
     };
     engine
         .trail
@@ -147,7 +174,11 @@ fn points(engine: &EngineSnapshot) -> Vec<Point> {
             phase: point.phase,
             intensity: point.intensity,
             flops_per_second: point.flops_per_second,
-            freshness: if is_now(place) { 1.0 } else { (point.time.0 - oldest) / span * 0.99 },
+            freshness: if is_now(place) {
+                1.0
+            } else {
+                (point.time.0 - oldest) / span * 0.99
+            },
         })
         .collect()
 }
@@ -156,12 +187,22 @@ fn points(engine: &EngineSnapshot) -> Vec<Point> {
 const fn explanation(engine: &EngineSnapshot) -> &'static str {
     match (engine.state, engine.bound) {
         (EngineState::Unreachable, _) => "vLLM's metrics cannot be read; nothing here is current.",
-        (EngineState::Stalled, _) => "Requests are in the engine and nothing moves: look at vLLM's log.",
+        (EngineState::Stalled, _) => {
+            "Requests are in the engine and nothing moves: look at vLLM's log."
+        }
         (EngineState::Sleeping, _) => "The engine sleeps; its weights are off the GPU.",
-        (_, Bound::Compute) => "The tensor cores are the limit. A larger batch only adds latency: skip work (prefix caching), use FP8/INT8 arithmetic, or more GPUs.",
-        (_, Bound::MemoryBandwidth) => "HBM is the limit. If weights dominate the traffic, more concurrency is nearly free; if KV does, shrink the KV cache (FP8) or the context.",
-        (_, Bound::Interconnect) => "Collectives between GPUs are the limit: lower tensor parallelism, or keep it within NVLink.",
-        (_, Bound::Overhead) => "The GPU waits for launches, scheduling or sampling: use CUDA graphs, fewer and larger steps (a larger batch is free), or lower tensor parallelism.",
+        (_, Bound::Compute) => {
+            "The tensor cores are the limit. A larger batch only adds latency: skip work (prefix caching), use FP8/INT8 arithmetic, or more GPUs."
+        }
+        (_, Bound::MemoryBandwidth) => {
+            "HBM is the limit. If weights dominate the traffic, more concurrency is nearly free; if KV does, shrink the KV cache (FP8) or the context."
+        }
+        (_, Bound::Interconnect) => {
+            "Collectives between GPUs are the limit: lower tensor parallelism, or keep it within NVLink."
+        }
+        (_, Bound::Overhead) => {
+            "The GPU waits for launches, scheduling or sampling: use CUDA graphs, fewer and larger steps (a larger batch is free), or lower tensor parallelism."
+        }
         (_, Bound::Idle) => "No request is running.",
         (_, Bound::Unknown) => "Not enough is known or measured yet to tell the bound.",
     }
@@ -185,35 +226,122 @@ fn figures(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
     let [(_, ttft_target), (_, tpot_target)] = snapshot.slo;
     let ttft = of(|window| window.ttft_p50_seconds);
     let tpot = of(|window| window.tpot_p50_seconds);
-    show("output", "output", of(|w| w.output_tokens_per_second).map(|rate| format!("{rate:.0} tok/s")), "measured by vLLM", None);
-    show("ttft", "TTFT P50", seconds(ttft), "measured by vLLM", against(ttft, ttft_target));
-    show("tpot", "TPOT P50", seconds(tpot), "measured by vLLM", against(tpot, tpot_target));
-    show("mfu", "MFU", percent(of(|w| w.mfu)), "modelled FLOPs over the datasheet peak", None);
-    show("mbu", "MBU modelled", percent(of(|w| w.mbu)), "modelled HBM bytes over the datasheet peak", None);
-    show("mbu_measured", "MBU measured", percent(of(|w| w.mbu_measured)), "measured by GPM", None);
-    show("batch", "decode batch", of(|w| w.decode_batch).map(|batch| format!("{batch:.1}")), "modelled from vLLM's counters", None);
-    show("context", "context", of(|w| w.context_tokens).map(|tokens| format!("{tokens:.0} tok")), "modelled from KV usage", None);
+    show(
+        "output",
+        "output",
+        of(|w| w.output_tokens_per_second).map(|rate| format!("{rate:.0} tok/s")),
+        "measured by vLLM",
+        None,
+    );
+    show(
+        "ttft",
+        "TTFT P50",
+        seconds(ttft),
+        "measured by vLLM",
+        against(ttft, ttft_target),
+    );
+    show(
+        "tpot",
+        "TPOT P50",
+        seconds(tpot),
+        "measured by vLLM",
+        against(tpot, tpot_target),
+    );
+    show(
+        "mfu",
+        "MFU",
+        percent(of(|w| w.mfu)),
+        "modelled FLOPs over the datasheet peak",
+        None,
+    );
+    show(
+        "mbu",
+        "MBU modelled",
+        percent(of(|w| w.mbu)),
+        "modelled HBM bytes over the datasheet peak",
+        None,
+    );
+    show(
+        "mbu_measured",
+        "MBU measured",
+        percent(of(|w| w.mbu_measured)),
+        "measured by GPM",
+        None,
+    );
+    show(
+        "batch",
+        "decode batch",
+        of(|w| w.decode_batch).map(|batch| format!("{batch:.1}")),
+        "modelled from vLLM's counters",
+        None,
+    );
+    show(
+        "context",
+        "context",
+        of(|w| w.context_tokens).map(|tokens| format!("{tokens:.0} tok")),
+        "modelled from KV usage",
+        None,
+    );
     let now = &engine.now;
-    show("queue", "running + waiting", now.running.map(|running| format!("{running:.0} + {:.0}", now.waiting.unwrap_or(0.0))), "measured by vLLM", None);
-    show("kv", "KV cache", percent(now.kv_cache_usage), "measured by vLLM", None);
+    show(
+        "queue",
+        "running + waiting",
+        now.running
+            .map(|running| format!("{running:.0} + {:.0}", now.waiting.unwrap_or(0.0))),
+        "measured by vLLM",
+        None,
+    );
+    show(
+        "kv",
+        "KV cache",
+        percent(now.kv_cache_usage),
+        "measured by vLLM",
+        None,
+    );
     let tokens = engine.totals.output_tokens;
     let energy = energy(engine, snapshot);
-    show("energy", "energy/token", energy.and_then(|joules| ratio(joules, tokens)).map(|joules| format!("{joules:.2} J")), "measured by the GPU, since the start", None);
-    show("power", "power", power(engine, snapshot).map(|watts| format!("{watts:.0} W")), "measured by the GPU", None);
+    show(
+        "energy",
+        "energy/token",
+        energy
+            .and_then(|joules| ratio(joules, tokens))
+            .map(|joules| format!("{joules:.2} J")),
+        "measured by the GPU, since the start",
+        None,
+    );
+    show(
+        "power",
+        "power",
+        power(engine, snapshot).map(|watts| format!("{watts:.0} W")),
+        "measured by the GPU",
+        None,
+    );
     if let Some(price) = snapshot.gpu_hour_price {
         let dollars = price * engine.facts.gpus() * engine.totals.seconds.0 / 3600.0;
-        show("cost", "$ per 1M tokens", ratio(dollars * 1e6, tokens).map(|cost| format!("{cost:.2}")), "configured price, since the start", None);
+        show(
+            "cost",
+            "$ per 1M tokens",
+            ratio(dollars * 1e6, tokens).map(|cost| format!("{cost:.2}")),
+            "configured price, since the start",
+            None,
+        );
     }
     shown
 }
 
 fn energy(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {
-    let own = snapshot.gpus.iter().filter(|gpu| engine.facts.gpu_uuids.contains(&gpu.facts.uuid));
+    let own = snapshot
+        .gpus
+        .iter()
+        .filter(|gpu| engine.facts.gpu_uuids.contains(&gpu.facts.uuid));
     own.map(|gpu| gpu.energy_total.map(|energy| energy.0)).sum()
 }
 
 fn power(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {
-    let own = snapshot.gpus.iter().filter(|gpu| engine.facts.gpu_uuids.contains(&gpu.facts.uuid));
+    let own = snapshot
+        .gpus
+        .iter()
+        .filter(|gpu| engine.facts.gpu_uuids.contains(&gpu.facts.uuid));
     let watts: f64 = own.filter_map(|gpu| gpu.latest.as_ref()?.power_watts).sum();
     (watts > 0.0).then_some(watts)
 }
@@ -239,12 +367,19 @@ fn parts(time: &TimeSeconds) -> Vec<Part> {
         .into_iter()
         .filter_map(|(name, seconds)| Some((name, ratio(seconds.0, total)?)))
         .filter(|(_, share)| *share >= 0.0005)
-        .map(|(name, share)| Part { name, percent: format!("{:.1}", share * 100.0) })
+        .map(|(name, share)| Part {
+            name,
+            percent: format!("{:.1}", share * 100.0),
+        })
         .collect()
 }
 
 fn facts(engine: &EngineSnapshot) -> String {
-    let told = engine.facts.origins.iter().map(|(fact, origin)| format!("{fact} from {origin}"));
+    let told = engine
+        .facts
+        .origins
+        .iter()
+        .map(|(fact, origin)| format!("{fact} from {origin}"));
     told.collect::<Vec<_>>().join(" · ")
 }
 

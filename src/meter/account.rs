@@ -285,9 +285,7 @@ impl Account {
         let traffic = self
             .hardware
             .measured_hbm_bytes(self.seconds, facts.gpus())
-            .and_then(|measured| {
-                crate::units::ratio(measured.0, work.bytes.total().total().0)
-            })
+            .and_then(|measured| crate::units::ratio(measured.0, work.bytes.total().total().0))
             .unwrap_or(1.0);
         let times = kinds.map(|(kind, _, whole)| roofline_time(kind, &whole, &ceiling, traffic));
         self.fill_time(interval, steps, &times);
@@ -384,7 +382,10 @@ impl Queue {
                 if moment.kv_usage.is_some_and(|usage| usage >= KV_FULL) {
                     queue.kv_full += half;
                 }
-                if facts.max_num_seqs().is_some_and(|limit| moment.running >= limit) {
+                if facts
+                    .max_num_seqs()
+                    .is_some_and(|limit| moment.running >= limit)
+                {
                     queue.seqs_full += half;
                 }
             }
@@ -402,12 +403,7 @@ impl Queue {
 }
 
 /// Roofline time of `kind.count` steps, each given to its larger component; `traffic` scales the modelled bytes to the measured.
-fn roofline_time(
-    kind: &StepKind,
-    whole: &StepWork,
-    ceiling: &Ceiling,
-    traffic: f64,
-) -> BusyTime {
+fn roofline_time(kind: &StepKind, whole: &StepWork, ceiling: &Ceiling, traffic: f64) -> BusyTime {
     let compute = whole.compute_seconds(ceiling);
     let memory = (whole.bytes.total() + whole.activation_bytes) / ceiling.hbm * traffic;
     let mut time = BusyTime {

@@ -98,7 +98,11 @@ impl EngineMeter {
         settings: &MeterSettings,
         hardware: impl Fn(Seconds, Seconds) -> HardwareUse,
     ) -> Result<Option<&Span>, Gap> {
-        if self.latest.as_ref().is_none_or(|latest| moved(latest, &totals)) {
+        if self
+            .latest
+            .as_ref()
+            .is_none_or(|latest| moved(latest, &totals))
+        {
             self.moved = totals.time;
         }
         self.latest = Some(totals.clone());
@@ -177,7 +181,11 @@ impl EngineMeter {
     /// The spans of the `length` up to `now` as one, or `None` if there are none.
     pub fn window(&mut self, now: Seconds, length: Seconds) -> Option<Span> {
         // Half a tick of grace keeps the number of spans even when scrapes jitter.
-        while self.spans.front().is_some_and(|span| now - span.start > length + Seconds(0.5)) {
+        while self
+            .spans
+            .front()
+            .is_some_and(|span| now - span.start > length + Seconds(0.5))
+        {
             self.spans.pop_front();
         }
         sum(&self.spans)

@@ -1,9 +1,9 @@
 //! What is known of one engine beside its counters: its model, how it is deployed, its GPUs, and what could not be found out.
 
 use crate::roofline::ceiling::Ceiling;
-use crate::roofline::timing::Coefficients;
 use crate::roofline::shard::Shard;
 use crate::roofline::step::RequestGroup;
+use crate::roofline::timing::Coefficients;
 use crate::spec::deployment::{Deployment, DeploymentFlags};
 use crate::spec::gpu::{GpuSpec, Provenance};
 use crate::spec::precision::Precision;
@@ -54,7 +54,10 @@ impl Served {
     pub fn new(deployment: Deployment) -> Self {
         let shard = Shard::of(&deployment);
         let one = shard.work_of_step(&[RequestGroup::decode(1.0, 0.0)]);
-        let most = one.flops_at.iter().max_by(|one, other| one.1.0.total_cmp(&other.1.0));
+        let most = one
+            .flops_at
+            .iter()
+            .max_by(|one, other| one.1.0.total_cmp(&other.1.0));
         Self {
             precision: most.map_or(deployment.dtype, |(precision, _)| precision),
             shard,
@@ -98,9 +101,12 @@ impl EngineFacts {
     /// GPUs of the engine: what its parallelism needs, else the GPUs read, else one.
     #[must_use]
     pub fn gpus(&self) -> f64 {
-        let needed = self.served.as_ref().map_or(self.gpu_uuids.len() as u64, |served| {
-            served.deployment.parallelism.gpus_per_engine()
-        });
+        let needed = self
+            .served
+            .as_ref()
+            .map_or(self.gpu_uuids.len() as u64, |served| {
+                served.deployment.parallelism.gpus_per_engine()
+            });
         needed.max(1) as f64
     }
 
@@ -164,7 +170,11 @@ impl EngineFacts {
             return Vec::new();
         };
         let peaks = gpu.peaks.iter().map(|(precision, peak)| {
-            (precision, self.scaled(peak), self.scaled(ceiling.peak(precision)))
+            (
+                precision,
+                self.scaled(peak),
+                self.scaled(ceiling.peak(precision)),
+            )
         });
         peaks.collect()
     }
@@ -182,8 +192,14 @@ impl EngineFacts {
         };
         let attainable = Ceiling::attainable(gpu, &self.coefficients);
         let clocked = sm_clock_mhz.and_then(|clock| gpu.peak_at_clock(precision, clock));
-        let sheet = gpu.peak(precision).map(|peak| roof("datasheet", peak, gpu.hbm_bandwidth));
-        let reached = Some(roof("attainable", attainable.peak(precision), attainable.hbm));
+        let sheet = gpu
+            .peak(precision)
+            .map(|peak| roof("datasheet", peak, gpu.hbm_bandwidth));
+        let reached = Some(roof(
+            "attainable",
+            attainable.peak(precision),
+            attainable.hbm,
+        ));
         let now = clocked.map(|peak| roof("current_clock", peak, gpu.hbm_bandwidth));
         [sheet, reached, now].into_iter().flatten().collect()
     }
@@ -238,9 +254,19 @@ impl EngineFacts {
         Some([
             ("architecture", deployment.model.architecture.clone()),
             ("dtype", deployment.dtype.name().to_owned()),
-            ("quantization", deployment.quantization.method().unwrap_or("none").to_owned()),
+            (
+                "quantization",
+                deployment
+                    .quantization
+                    .method()
+                    .unwrap_or("none")
+                    .to_owned(),
+            ),
             ("kv_cache_dtype", deployment.kv_cache.name.clone()),
-            ("source", origin.map_or_else(String::new, |(_, origin)| origin.clone())),
+            (
+                "source",
+                origin.map_or_else(String::new, |(_, origin)| origin.clone()),
+            ),
         ])
     }
 
@@ -260,10 +286,14 @@ impl EngineFacts {
     #[must_use]
     pub fn attainable_origin(&self) -> &'static str {
         use crate::spec::gpu::Origin;
-        let measured = self.gpu.as_ref().zip(self.main_precision()).is_some_and(|(gpu, precision)| {
-            gpu.attainable_hbm.origin == Origin::Measured
-                && gpu.attainable_flops(precision).origin == Origin::Measured
-        });
+        let measured =
+            self.gpu
+                .as_ref()
+                .zip(self.main_precision())
+                .is_some_and(|(gpu, precision)| {
+                    gpu.attainable_hbm.origin == Origin::Measured
+                        && gpu.attainable_flops(precision).origin == Origin::Measured
+                });
         if measured { "measured" } else { "assumed" }
     }
 
@@ -271,13 +301,25 @@ impl EngineFacts {
     #[must_use]
     pub fn deployment_labels(&self) -> [(&'static str, String); 5] {
         let told = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
-        let parallelism = self.served.as_ref().map(|served| served.deployment.parallelism);
+        let parallelism = self
+            .served
+            .as_ref()
+            .map(|served| served.deployment.parallelism);
         [
             ("tensor_parallel_size", told(parallelism.map(|p| p.tensor))),
-            ("pipeline_parallel_size", told(parallelism.map(|p| p.pipeline))),
-            ("gpus", told(parallelism.map(crate::spec::deployment::Parallelism::gpus_per_engine))),
+            (
+                "pipeline_parallel_size",
+                told(parallelism.map(|p| p.pipeline)),
+            ),
+            (
+                "gpus",
+                told(parallelism.map(crate::spec::deployment::Parallelism::gpus_per_engine)),
+            ),
             ("max_num_seqs", told(self.flags.max_num_seqs)),
-            ("max_num_batched_tokens", told(self.flags.max_num_batched_tokens)),
+            (
+                "max_num_batched_tokens",
+                told(self.flags.max_num_batched_tokens),
+            ),
         ]
     }
 }

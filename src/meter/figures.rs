@@ -144,14 +144,16 @@ impl Figures {
     #[must_use]
     pub fn of(span: &Span, facts: &EngineFacts, asleep: bool, overhead_below: f64) -> Self {
         let account = &span.account;
-        let bytes = account.work.map(|work| work.bytes.prefill + work.bytes.decode);
+        let bytes = account
+            .work
+            .map(|work| work.bytes.prefill + work.bytes.decode);
         let flops = account.work.map(|work| work.flops.total());
         let hbm_bytes = bytes.map(|bytes| bytes.total());
-        let measured = account.hardware.measured_hbm_bytes(account.seconds, facts.gpus());
+        let measured = account
+            .hardware
+            .measured_hbm_bytes(account.seconds, facts.gpus());
         let seconds = account.seconds;
-        let of_bandwidth = |bytes: Option<Bytes>| {
-            ratio(bytes?.0, (facts.peak_hbm()? * seconds).0)
-        };
+        let of_bandwidth = |bytes: Option<Bytes>| ratio(bytes?.0, (facts.peak_hbm()? * seconds).0);
         Self {
             name: None,
             t_start: span.start,
@@ -195,16 +197,15 @@ fn intensity(flops: Option<Flops>, bytes: Option<Bytes>) -> Option<f64> {
 }
 
 fn phases(account: &Account) -> PerPhase<PhaseFigures> {
-    let phase = |flops: Option<Flops>, bytes: Option<Bytes>, tokens, busy_seconds: Seconds| {
-        PhaseFigures {
+    let phase =
+        |flops: Option<Flops>, bytes: Option<Bytes>, tokens, busy_seconds: Seconds| PhaseFigures {
             flops,
             hbm_bytes: bytes,
             arithmetic_intensity: intensity(flops, bytes),
             tokens,
             busy_seconds,
             flops_per_busy_second: flops.and_then(|flops| ratio(flops.0, busy_seconds.0)),
-        }
-    };
+        };
     let work = account.work;
     PerPhase {
         prefill: phase(
@@ -231,8 +232,14 @@ fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
         account.busy > Seconds::ZERO && shares[0] - shares[1] < 0.1
     });
     let possible = [
-        (facts.served.is_none(), "the model is not known: no FLOPs, no bytes, no bound"),
-        (facts.gpu.is_none(), "the GPU is not known: no roof, no utilisation, no bound"),
+        (
+            facts.served.is_none(),
+            "the model is not known: no FLOPs, no bytes, no bound",
+        ),
+        (
+            facts.gpu.is_none(),
+            "the GPU is not known: no roof, no utilisation, no bound",
+        ),
         (
             account.preemptions > 0.0,
             "preempted requests are computed again, which no counter shows: FLOPs and bytes are lower bounds",
@@ -241,7 +248,13 @@ fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
             account.several_api_servers,
             "several API servers share the page: step counts are estimated from the running batch",
         ),
-        (between, "two components are within 10 % of busy time of each other: the bound is between them"),
+        (
+            between,
+            "two components are within 10 % of busy time of each other: the bound is between them",
+        ),
     ];
-    possible.into_iter().filter_map(|(applies, text)| applies.then_some(text)).collect()
+    possible
+        .into_iter()
+        .filter_map(|(applies, text)| applies.then_some(text))
+        .collect()
 }

@@ -58,15 +58,27 @@ impl GpuMeter {
 
     /// Takes one more reading. Readings that do not advance in time are dropped.
     pub fn observe(&mut self, reading: GpuReading) {
-        if let Some(slice) = self.latest.as_ref().and_then(|before| self.slice(before, &reading)) {
+        if let Some(slice) = self
+            .latest
+            .as_ref()
+            .and_then(|before| self.slice(before, &reading))
+        {
             add(&mut self.hbm_bytes_total, slice.hbm_bytes);
             add(&mut self.energy_total, slice.energy);
             self.slices.push_back(slice);
-            while self.slices.front().is_some_and(|first| slice.end - first.end > KEPT) {
+            while self
+                .slices
+                .front()
+                .is_some_and(|first| slice.end - first.end > KEPT)
+            {
                 self.slices.pop_front();
             }
         }
-        if self.latest.as_ref().is_none_or(|latest| latest.time < reading.time) {
+        if self
+            .latest
+            .as_ref()
+            .is_none_or(|latest| latest.time < reading.time)
+        {
             self.latest = Some(reading);
         }
     }
@@ -74,7 +86,9 @@ impl GpuMeter {
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).
     fn peak_bandwidth(&self, reading: &GpuReading) -> Option<BytesPerSecond> {
         let clock_mhz = reading.mem_clock_mhz.or(self.facts.max_mem_clock_mhz)?;
-        Some(BytesPerSecond(self.facts.memory_bus_bits? / 8.0 * clock_mhz * 1e6 * 2.0))
+        Some(BytesPerSecond(
+            self.facts.memory_bus_bits? / 8.0 * clock_mhz * 1e6 * 2.0,
+        ))
     }
 
     fn slice(&self, before: &GpuReading, reading: &GpuReading) -> Option<GpuSlice> {
@@ -83,7 +97,9 @@ impl GpuMeter {
             return None;
         }
         let gpm = reading.gpm.unwrap_or_default();
-        let dram_share = gpm.dram_bandwidth.filter(|share| (0.0..=1.5).contains(share));
+        let dram_share = gpm
+            .dram_bandwidth
+            .filter(|share| (0.0..=1.5).contains(share));
         Some(GpuSlice {
             start: before.time,
             end: reading.time,
@@ -101,7 +117,12 @@ impl GpuMeter {
     #[must_use]
     pub fn over(&self, start: Seconds, end: Seconds) -> HardwareUse {
         let mut used = HardwareUse::default();
-        for slice in self.slices.iter().rev().take_while(|slice| slice.end > start) {
+        for slice in self
+            .slices
+            .iter()
+            .rev()
+            .take_while(|slice| slice.end > start)
+        {
             let overlap = slice.end.min(end) - slice.start.max(start);
             if overlap > Seconds::ZERO {
                 used.add_share(slice, overlap);
@@ -253,6 +274,9 @@ mod tests {
         assert_eq!(used.energy, Joules::ZERO);
         assert_eq!(used.hbm_seconds, Seconds::ZERO);
         meter.observe(reading(0.5, 0.9, 5.0));
-        assert_eq!(meter.latest.as_ref().map(|latest| latest.time), Some(Seconds(1.0)));
+        assert_eq!(
+            meter.latest.as_ref().map(|latest| latest.time),
+            Some(Seconds(1.0))
+        );
     }
 }

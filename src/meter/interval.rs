@@ -1,8 +1,6 @@
 //! Two readings of one engine become an interval, or the gap that explains why not.
 
-use crate::sample::engine::{
-    Counter, Counters, EngineTotals, Gauge, Histograms,
-};
+use crate::sample::engine::{Counter, Counters, EngineTotals, Gauge, Histograms};
 use crate::sample::histogram::Histogram;
 use crate::units::Seconds;
 

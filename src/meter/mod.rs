@@ -94,7 +94,8 @@ impl Meter {
     /// Engines that left the page take their series along.
     fn forget_vanished(&mut self, page: &[EngineTotals]) {
         let before = self.engines.len();
-        self.engines.retain(|key, _| page.iter().any(|totals| totals.key == *key));
+        self.engines
+            .retain(|key, _| page.iter().any(|totals| totals.key == *key));
         if self.engines.len() < before {
             *self.discards.entry(Gap::EnginesChanged).or_default() += 1;
         }

@@ -72,8 +72,7 @@ impl Steps {
         );
         let decoding_only = (with_decode - with_prompt).max(0.0);
         // Decodes go along in every step; only where prompt steps outnumber them are they spread thinner.
-        let decodes_beside_prompt =
-            per(decode_request_steps - batch * decoding_only, with_prompt);
+        let decodes_beside_prompt = per(decode_request_steps - batch * decoding_only, with_prompt);
         let group = |count| RequestGroup {
             count,
             new_tokens: 1.0 + per(draft_tokens, decode_request_steps),
@@ -121,9 +120,13 @@ fn steps_with_prompt(interval: &Interval, decode_tokens_per_step: f64, least: f6
         .observed
         .iteration_tokens
         .as_ref()
-        .map_or(first_tokens, |steps| steps.count_above(decode_tokens_per_step));
+        .map_or(first_tokens, |steps| {
+            steps.count_above(decode_tokens_per_step)
+        });
     // A prompt too short to leave the decode bucket still took a step: at least one per interval.
-    let seen = larger_than_decode.min(first_tokens).max(first_tokens.min(1.0));
+    let seen = larger_than_decode
+        .min(first_tokens)
+        .max(first_tokens.min(1.0));
     seen.max(least)
 }
 
@@ -153,7 +156,10 @@ fn context_tokens(interval: &Interval) -> f64 {
             (resident / running - (interval.block_size - 1.0) / 2.0).max(1.0)
         }
         _ => {
-            let prompt = per(interval.grew(Counter::PromptTokens), interval.first_tokens());
+            let prompt = per(
+                interval.grew(Counter::PromptTokens),
+                interval.first_tokens(),
+            );
             let output = interval
                 .observed
                 .request_generation_tokens

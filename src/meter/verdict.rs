@@ -100,12 +100,15 @@ pub const OVERHEAD_BELOW: f64 = 0.5;
 #[must_use]
 pub fn bound(account: &Account, overhead_below: f64) -> Bound {
     if account.busy <= account.seconds * 0.01 {
-        return if account.stalled > Seconds::ZERO { Bound::Unknown } else { Bound::Idle };
+        return if account.stalled > Seconds::ZERO {
+            Bound::Unknown
+        } else {
+            Bound::Idle
+        };
     }
-    account
-        .busy_time
-        .as_ref()
-        .map_or(Bound::Unknown, |time| largest(time, account.busy, overhead_below))
+    account.busy_time.as_ref().map_or(Bound::Unknown, |time| {
+        largest(time, account.busy, overhead_below)
+    })
 }
 
 fn largest(time: &BusyTime, busy: Seconds, overhead_below: f64) -> Bound {
@@ -213,7 +216,10 @@ mod tests {
 
     #[test]
     fn the_largest_component_bounds_unless_the_roofline_explains_too_little() {
-        assert_eq!(bound(&busy(1.0, 8.0, 1.0), OVERHEAD_BELOW), Bound::MemoryBandwidth);
+        assert_eq!(
+            bound(&busy(1.0, 8.0, 1.0), OVERHEAD_BELOW),
+            Bound::MemoryBandwidth
+        );
         assert_eq!(bound(&busy(8.0, 1.0, 1.0), OVERHEAD_BELOW), Bound::Compute);
         assert_eq!(bound(&busy(2.0, 2.0, 6.0), OVERHEAD_BELOW), Bound::Overhead);
         assert_eq!(bound(&busy(2.0, 2.0, 6.0), 0.3), Bound::MemoryBandwidth);
@@ -223,7 +229,10 @@ mod tests {
     fn without_facts_or_work_the_bound_says_so() {
         let idle = Account::idle(Seconds(1.0), Default::default());
         assert_eq!(bound(&idle, OVERHEAD_BELOW), Bound::Idle);
-        let unmodelled = Account { busy_time: None, ..busy(1.0, 1.0, 0.0) };
+        let unmodelled = Account {
+            busy_time: None,
+            ..busy(1.0, 1.0, 0.0)
+        };
         assert_eq!(bound(&unmodelled, OVERHEAD_BELOW), Bound::Unknown);
         let stalled = Account::stalled(Seconds(1.0), Default::default());
         assert_eq!(bound(&stalled, OVERHEAD_BELOW), Bound::Unknown);
@@ -234,11 +243,23 @@ mod tests {
     #[test]
     fn one_odd_span_does_not_flip_the_bound() {
         let mut steady = Steady::default();
-        let seen = [Bound::Compute, Bound::MemoryBandwidth, Bound::Compute, Bound::Overhead, Bound::Overhead];
+        let seen = [
+            Bound::Compute,
+            Bound::MemoryBandwidth,
+            Bound::Compute,
+            Bound::Overhead,
+            Bound::Overhead,
+        ];
         let shown: Vec<_> = seen.into_iter().map(|bound| steady.next(bound)).collect();
         assert_eq!(
             shown,
-            [Bound::Compute, Bound::Compute, Bound::Compute, Bound::Compute, Bound::Overhead]
+            [
+                Bound::Compute,
+                Bound::Compute,
+                Bound::Compute,
+                Bound::Compute,
+                Bound::Overhead
+            ]
         );
         assert_eq!(steady.next(Bound::Idle), Bound::Idle);
         assert_eq!(steady.next(Bound::Compute), Bound::Compute);
@@ -257,11 +278,32 @@ mod tests {
             },
             ..Account::default()
         };
-        assert_eq!(admission(&Account { seconds: Seconds(1.0), ..Account::default() }, None), Admission::Open);
-        assert_eq!(admission(&queued(8.0, 0.0, 0.0), None), Admission::KvCapacity);
-        assert_eq!(admission(&queued(0.0, 0.0, 3.0), None), Admission::KvCapacity);
-        assert_eq!(admission(&queued(0.0, 9.0, 0.0), Some(8.0)), Admission::MaxNumSeqs);
-        assert_eq!(admission(&queued(0.0, 0.0, 0.0), Some(256.0)), Admission::TokenBudget);
+        assert_eq!(
+            admission(
+                &Account {
+                    seconds: Seconds(1.0),
+                    ..Account::default()
+                },
+                None
+            ),
+            Admission::Open
+        );
+        assert_eq!(
+            admission(&queued(8.0, 0.0, 0.0), None),
+            Admission::KvCapacity
+        );
+        assert_eq!(
+            admission(&queued(0.0, 0.0, 3.0), None),
+            Admission::KvCapacity
+        );
+        assert_eq!(
+            admission(&queued(0.0, 9.0, 0.0), Some(8.0)),
+            Admission::MaxNumSeqs
+        );
+        assert_eq!(
+            admission(&queued(0.0, 0.0, 0.0), Some(256.0)),
+            Admission::TokenBudget
+        );
         assert_eq!(admission(&queued(0.0, 0.0, 0.0), None), Admission::Unknown);
     }
 }

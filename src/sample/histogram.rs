@@ -14,7 +14,10 @@ pub struct Histogram {
 impl Histogram {
     /// Adds `count` to the bucket `le`, keeping the buckets ascending. Bounds that repeat are summed, as over label sets.
     pub fn add_bucket(&mut self, le: f64, count: f64) {
-        match self.buckets.binary_search_by(|(bound, _)| bound.total_cmp(&le)) {
+        match self
+            .buckets
+            .binary_search_by(|(bound, _)| bound.total_cmp(&le))
+        {
             Ok(found) => self.buckets[found].1 += count,
             Err(place) => self.buckets.insert(place, (le, count)),
         }

@@ -24,13 +24,19 @@ pub enum PageError {
     #[error("the page is empty")]
     Empty,
     /// Not the Prometheus text format, such as an HTML page.
-    #[error("the page is not a Prometheus exposition ({0}); does the URL point at vLLM's API server?")]
+    #[error(
+        "the page is not a Prometheus exposition ({0}); does the URL point at vLLM's API server?"
+    )]
     NotMetrics(ParseError),
     /// Metrics, but none of vLLM's.
-    #[error("the page has no vllm: series; vLLM runs with --disable-log-stats, or this is another server's page")]
+    #[error(
+        "the page has no vllm: series; vLLM runs with --disable-log-stats, or this is another server's page"
+    )]
     StatsDisabled,
     /// Series of vLLM's, but of no engine: a router's page.
-    #[error("the page has vllm: series but no engine's (vllm:num_requests_running, vllm:generation_tokens_total); is it a router's?")]
+    #[error(
+        "the page has vllm: series but no engine's (vllm:num_requests_running, vllm:generation_tokens_total); is it a router's?"
+    )]
     NoEngine,
     /// A series that is needed cannot be read.
     #[error("cannot read the page: {0}")]
@@ -74,32 +80,88 @@ type Where = Option<(&'static str, &'static str)>;
 const SCALARS: &[(&str, Where, Field)] = &[
     ("num_requests_running", None, Field::Gauge(Gauge::Running)),
     ("num_requests_waiting", None, Field::Gauge(Gauge::Waiting)),
-    ("kv_cache_usage_perc", None, Field::Gauge(Gauge::KvCacheUsage)),
+    (
+        "kv_cache_usage_perc",
+        None,
+        Field::Gauge(Gauge::KvCacheUsage),
+    ),
     ("gpu_cache_usage_perc", None, Field::FormerKvUsage),
-    ("engine_sleep_state", Some(("sleep_state", "awake")), Field::Gauge(Gauge::Awake)),
+    (
+        "engine_sleep_state",
+        Some(("sleep_state", "awake")),
+        Field::Gauge(Gauge::Awake),
+    ),
     ("cache_config_info", None, Field::CacheConfig),
-    ("prompt_tokens_total", None, Field::Counter(Counter::PromptTokens)),
+    (
+        "prompt_tokens_total",
+        None,
+        Field::Counter(Counter::PromptTokens),
+    ),
     (
         "prompt_tokens_by_source_total",
         Some(("source", "local_compute")),
         Field::Counter(Counter::PromptTokensComputed),
     ),
-    ("prompt_tokens_cached_total", None, Field::Counter(Counter::PromptTokensCached)),
-    ("generation_tokens_total", None, Field::Counter(Counter::GenerationTokens)),
-    ("prefix_cache_queries_total", None, Field::Counter(Counter::PrefixCacheQueries)),
-    ("prefix_cache_hits_total", None, Field::Counter(Counter::PrefixCacheHits)),
+    (
+        "prompt_tokens_cached_total",
+        None,
+        Field::Counter(Counter::PromptTokensCached),
+    ),
+    (
+        "generation_tokens_total",
+        None,
+        Field::Counter(Counter::GenerationTokens),
+    ),
+    (
+        "prefix_cache_queries_total",
+        None,
+        Field::Counter(Counter::PrefixCacheQueries),
+    ),
+    (
+        "prefix_cache_hits_total",
+        None,
+        Field::Counter(Counter::PrefixCacheHits),
+    ),
     (
         "external_prefix_cache_hits_total",
         None,
         Field::Counter(Counter::ExternalPrefixCacheHits),
     ),
-    ("num_preemptions_total", None, Field::Counter(Counter::Preemptions)),
-    ("spec_decode_num_draft_tokens_total", None, Field::Counter(Counter::DraftTokens)),
-    ("spec_decode_num_accepted_tokens_total", None, Field::Counter(Counter::AcceptedTokens)),
-    ("request_success_total", None, Field::CounterPart(Counter::FinishedRequests)),
-    ("estimated_flops_per_gpu_total", None, Field::Counter(Counter::EstimatedFlops)),
-    ("estimated_read_bytes_per_gpu_total", None, Field::Counter(Counter::EstimatedReadBytes)),
-    ("estimated_write_bytes_per_gpu_total", None, Field::Counter(Counter::EstimatedWriteBytes)),
+    (
+        "num_preemptions_total",
+        None,
+        Field::Counter(Counter::Preemptions),
+    ),
+    (
+        "spec_decode_num_draft_tokens_total",
+        None,
+        Field::Counter(Counter::DraftTokens),
+    ),
+    (
+        "spec_decode_num_accepted_tokens_total",
+        None,
+        Field::Counter(Counter::AcceptedTokens),
+    ),
+    (
+        "request_success_total",
+        None,
+        Field::CounterPart(Counter::FinishedRequests),
+    ),
+    (
+        "estimated_flops_per_gpu_total",
+        None,
+        Field::Counter(Counter::EstimatedFlops),
+    ),
+    (
+        "estimated_read_bytes_per_gpu_total",
+        None,
+        Field::Counter(Counter::EstimatedReadBytes),
+    ),
+    (
+        "estimated_write_bytes_per_gpu_total",
+        None,
+        Field::Counter(Counter::EstimatedWriteBytes),
+    ),
 ];
 
 /// The histograms that are read.
@@ -115,11 +177,31 @@ enum Distribution {
 
 /// What vLLM's histograms are to us, and whether their buckets are needed.
 const DISTRIBUTIONS: &[(&str, Distribution, bool)] = &[
-    ("iteration_tokens_total", Distribution::IterationTokens, true),
-    ("time_to_first_token_seconds", Distribution::TimeToFirstToken, true),
-    ("inter_token_latency_seconds", Distribution::InterTokenLatency, true),
-    ("time_per_output_token_seconds", Distribution::FormerInterTokenLatency, true),
-    ("request_generation_tokens", Distribution::RequestGenerationTokens, false),
+    (
+        "iteration_tokens_total",
+        Distribution::IterationTokens,
+        true,
+    ),
+    (
+        "time_to_first_token_seconds",
+        Distribution::TimeToFirstToken,
+        true,
+    ),
+    (
+        "inter_token_latency_seconds",
+        Distribution::InterTokenLatency,
+        true,
+    ),
+    (
+        "time_per_output_token_seconds",
+        Distribution::FormerInterTokenLatency,
+        true,
+    ),
+    (
+        "request_generation_tokens",
+        Distribution::RequestGenerationTokens,
+        false,
+    ),
 ];
 
 #[derive(Clone, Copy)]
@@ -129,33 +211,47 @@ enum Part {
     Count,
 }
 
-const PARTS: [(&str, Part); 3] =
-    [("_bucket", Part::Bucket), ("_sum", Part::Sum), ("_count", Part::Count)];
+const PARTS: [(&str, Part); 3] = [
+    ("_bucket", Part::Bucket),
+    ("_sum", Part::Sum),
+    ("_count", Part::Count),
+];
 
 /// What the sample `name`, without its prefix, is to us.
 fn scalar(name: &str, sample: &Sample<'_>) -> Option<Field> {
     let &(_, picked, field) = SCALARS.iter().find(|(scalar, ..)| *scalar == name)?;
-    let fits = picked.is_none_or(|(label, value)| sample.labels.get(label).as_deref() == Some(value));
+    let fits =
+        picked.is_none_or(|(label, value)| sample.labels.get(label).as_deref() == Some(value));
     fits.then_some(field)
 }
 
 /// Which histogram the sample `name` is a part of, and which part.
 fn distribution(name: &str) -> Option<(Distribution, Part)> {
-    let (family, part) =
-        PARTS.iter().find_map(|&(suffix, part)| Some((name.strip_suffix(suffix)?, part)))?;
-    let &(_, which, buckets) = DISTRIBUTIONS.iter().find(|(distribution, ..)| *distribution == family)?;
+    let (family, part) = PARTS
+        .iter()
+        .find_map(|&(suffix, part)| Some((name.strip_suffix(suffix)?, part)))?;
+    let &(_, which, buckets) = DISTRIBUTIONS
+        .iter()
+        .find(|(distribution, ..)| *distribution == family)?;
     (buckets || !matches!(part, Part::Bucket)).then_some((which, part))
 }
 
 /// The sample names that [`read`] looks at: what to ask a server for that can answer with a part of its page.
 #[must_use]
 pub fn needed_names() -> Vec<String> {
-    let scalars = SCALARS.iter().map(|(name, ..)| format!("{}{name}", PREFIXES[0]));
+    let scalars = SCALARS
+        .iter()
+        .map(|(name, ..)| format!("{}{name}", PREFIXES[0]));
     let parts = DISTRIBUTIONS.iter().flat_map(|&(name, _, buckets)| {
-        let wanted = PARTS.iter().filter(move |(_, part)| buckets || !matches!(part, Part::Bucket));
+        let wanted = PARTS
+            .iter()
+            .filter(move |(_, part)| buckets || !matches!(part, Part::Bucket));
         wanted.map(move |(suffix, _)| format!("{}{name}{suffix}", PREFIXES[0]))
     });
-    scalars.chain(parts).chain([SINGLE_PROCESS.to_owned()]).collect()
+    scalars
+        .chain(parts)
+        .chain([SINGLE_PROCESS.to_owned()])
+        .collect()
 }
 
 /// Reads `page`, fetched at `time`.
@@ -222,7 +318,10 @@ struct DraftHistogram {
 
 impl Reader {
     fn take(&mut self, sample: &Sample<'_>) -> Result<(), PageError> {
-        let Some(name) = PREFIXES.iter().find_map(|prefix| sample.name.strip_prefix(prefix)) else {
+        let Some(name) = PREFIXES
+            .iter()
+            .find_map(|prefix| sample.name.strip_prefix(prefix))
+        else {
             self.single_process |= sample.name == SINGLE_PROCESS;
             return Ok(());
         };
@@ -267,13 +366,19 @@ impl Reader {
     fn finish(self, time: Seconds) -> Result<Vec<EngineTotals>, Absence> {
         let mut engines: Vec<_> = self.engines.into_iter().filter(Draft::is_engine).collect();
         if engines.is_empty() {
-            return Err(if self.any_series { Absence::NoEngine } else { Absence::NoSeries });
+            return Err(if self.any_series {
+                Absence::NoEngine
+            } else {
+                Absence::NoSeries
+            });
         }
         engines.sort_by(|one, other| one.key.cmp(&other.key));
         let engines_on_page = engines.len();
         let caches = self.caches;
         let totals = engines.into_iter().map(|draft| {
-            let cache = caches.iter().find(|(engine, _)| *engine == draft.key.engine);
+            let cache = caches
+                .iter()
+                .find(|(engine, _)| *engine == draft.key.engine);
             EngineTotals {
                 time,
                 cache: cache.map(|(_, cache)| cache.clone()).unwrap_or_default(),
@@ -384,7 +489,10 @@ impl DraftHistogram {
 
 fn once(replaced: Option<f64>, sample: &Sample<'_>) -> Result<(), PageError> {
     match replaced {
-        Some(_) => Err(PageError::Duplicate(format!("{}{}", sample.name, sample.labels))),
+        Some(_) => Err(PageError::Duplicate(format!(
+            "{}{}",
+            sample.name, sample.labels
+        ))),
         None => Ok(()),
     }
 }

@@ -68,7 +68,11 @@ impl Clues {
         let read = self.gpus.first();
         let name = match (&self.gpu, read) {
             (Some(name), _) if name == "none" => {
-                return missing(facts, "gpu", "gpu is none: no roof, no utilization, no bound");
+                return missing(
+                    facts,
+                    "gpu",
+                    "gpu is none: no roof, no utilization, no bound",
+                );
             }
             (Some(name), _) => name,
             (None, Some(read)) => &read.name,
@@ -83,12 +87,18 @@ impl Clues {
         match table.find(name) {
             Ok(gpu) => {
                 facts.gpu = Some(gpu.clone());
-                let origin = if self.gpu.is_some() { "--gpu" } else { "GPU source" };
+                let origin = if self.gpu.is_some() {
+                    "--gpu"
+                } else {
+                    "GPU source"
+                };
                 facts.origins.push(("gpu", format!("{origin}: {name}")));
             }
             Err(error) => match read.filter(|_| self.gpu.is_none()).and_then(derived) {
                 Some(gpu) => {
-                    facts.origins.push(("gpu", format!("derived from NVML: {name}")));
+                    facts
+                        .origins
+                        .push(("gpu", format!("derived from NVML: {name}")));
                     facts.gpu = Some(gpu);
                 }
                 None => missing(facts, "gpu", &error.to_string()),
@@ -111,7 +121,9 @@ impl Clues {
         match served {
             Ok(deployment) => {
                 facts.origins.push(("model", config.origin.clone()));
-                facts.origins.push(("deployment", self.flags_origin.clone()));
+                facts
+                    .origins
+                    .push(("deployment", self.flags_origin.clone()));
                 facts.served = Some(Served::new(deployment));
                 if facts.flags.max_num_seqs.is_none() {
                     missing(
@@ -130,9 +142,12 @@ impl Clues {
         if self.gpus.is_empty() {
             return;
         }
-        let needed = facts.served.as_ref().map_or(self.gpus.len() / engines.max(1), |served| {
-            usize::try_from(served.deployment.parallelism.gpus_per_engine()).unwrap_or(1)
-        });
+        let needed = facts
+            .served
+            .as_ref()
+            .map_or(self.gpus.len() / engines.max(1), |served| {
+                usize::try_from(served.deployment.parallelism.gpus_per_engine()).unwrap_or(1)
+            });
         if needed * engines == self.gpus.len() {
             let own = self.gpus.iter().skip(rank * needed).take(needed);
             facts.gpu_uuids = own.map(|gpu| gpu.uuid.clone()).collect();
@@ -147,7 +162,10 @@ impl Clues {
 }
 
 fn missing(facts: &mut EngineFacts, fact: &'static str, why: &str) {
-    facts.missing.push(Missing { fact, why: why.to_owned() });
+    facts.missing.push(Missing {
+        fact,
+        why: why.to_owned(),
+    });
 }
 
 /// The ceilings of a GPU that no table has, from what NVML says of it.
@@ -181,18 +199,25 @@ pub fn root_of(models: &serde_json::Value, name: &str) -> Option<String> {
 #[must_use]
 pub fn command_line() -> Option<Vec<String>> {
     let processes = std::fs::read_dir("/proc").ok()?;
-    processes.flatten().find_map(|process| serve_line(&process.path()))
+    processes
+        .flatten()
+        .find_map(|process| serve_line(&process.path()))
 }
 
 fn serve_line(process: &Path) -> Option<Vec<String>> {
     let raw = std::fs::read(process.join("cmdline")).ok()?;
     let text = String::from_utf8(raw).ok()?;
-    let words: Vec<String> = text.split('\0').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let words: Vec<String> = text
+        .split('\0')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
     let server = words.iter().position(|word| {
         word == "vllm" || word.ends_with("/vllm") || word.starts_with("vllm.entrypoints")
     })?;
     let words = &words[server + 1..];
-    let serves = text.contains("vllm.entrypoints") || words.first().is_some_and(|word| word == "serve");
+    let serves =
+        text.contains("vllm.entrypoints") || words.first().is_some_and(|word| word == "serve");
     serves.then(|| words.to_vec())
 }
 

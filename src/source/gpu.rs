@@ -83,11 +83,20 @@ impl Playback {
             .into_iter()
             .filter(|line| (origin..origin + length).contains(&line.t))
             .collect();
-        Self { facts, lines, origin, length, started, given: 0 }
+        Self {
+            facts,
+            lines,
+            origin,
+            length,
+            started,
+            given: 0,
+        }
     }
 
     fn facts(&self) -> Vec<GpuFacts> {
-        (0..self.facts.count).map(|index| self.facts.facts(index)).collect()
+        (0..self.facts.count)
+            .map(|index| self.facts.facts(index))
+            .collect()
     }
 
     /// The reading number `place` since the start of playing, at the time it falls due.
@@ -96,9 +105,10 @@ impl Playback {
         let line = &self.lines[place % self.lines.len()];
         let used_per_round = self.energy_of_round();
         let mut reading = line.reading(self.facts.uuid(line.gpu));
-        reading.time =
-            Seconds(self.started.0 + line.t - self.origin + round as f64 * self.length);
-        reading.energy = reading.energy.map(|energy| energy + used_per_round * round as f64);
+        reading.time = Seconds(self.started.0 + line.t - self.origin + round as f64 * self.length);
+        reading.energy = reading
+            .energy
+            .map(|energy| energy + used_per_round * round as f64);
         Some(reading)
     }
 

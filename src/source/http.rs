@@ -44,7 +44,9 @@ pub enum FetchError {
         url: Url,
     },
     /// A page beyond all reason.
-    #[error("the page at {url} is larger than {LARGEST_PAGE} bytes; does the URL point at metrics?")]
+    #[error(
+        "the page at {url} is larger than {LARGEST_PAGE} bytes; does the URL point at metrics?"
+    )]
     TooLarge {
         /// What was asked for.
         url: Url,
@@ -124,7 +126,10 @@ impl Fetcher {
         let builder = Client::builder()
             .timeout(limit)
             .redirect(redirect::Policy::custom(same_host))
-            .user_agent(concat!("vllm-roofline-exporter/", env!("CARGO_PKG_VERSION")));
+            .user_agent(concat!(
+                "vllm-roofline-exporter/",
+                env!("CARGO_PKG_VERSION")
+            ));
         let client = without_unused_tls(builder, url).build();
         Ok(Self {
             client: client.map_err(|error| FetchError::Client(innermost(&error)))?,
@@ -156,13 +161,18 @@ impl Fetcher {
             .await
             .map_err(|error| FetchError::of(&error, url, self.limit))?;
         if response.status() != StatusCode::OK {
-            return Err(FetchError::Status { url: url.clone(), status: response.status() });
+            return Err(FetchError::Status {
+                url: url.clone(),
+                status: response.status(),
+            });
         }
         self.body(response, url).await
     }
 
     async fn body(&self, mut response: Response, url: &Url) -> Result<Vec<u8>, FetchError> {
-        let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let announced = response
+            .content_length()
+            .and_then(|length| usize::try_from(length).ok());
         if announced.is_some_and(|length| length > LARGEST_PAGE) {
             return Err(FetchError::TooLarge { url: url.clone() });
         }
@@ -192,7 +202,11 @@ fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
 /// Loads no certificates for a URL that needs none: an image without any must still read `http://`.
 #[cfg(feature = "tls")]
 fn without_unused_tls(builder: reqwest::ClientBuilder, url: &Url) -> reqwest::ClientBuilder {
-    if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) }
+    if url.scheme() == "https" {
+        builder
+    } else {
+        builder.tls_certs_only([])
+    }
 }
 
 #[cfg(not(feature = "tls"))]

@@ -179,14 +179,23 @@ impl VllmSource {
     /// # Errors
     /// [`VllmError`]; 401 where a key is needed and none is set.
     pub async fn models(&self) -> Result<serde_json::Value, VllmError> {
-        let url = self.base.join("v1/models").map_err(|error| VllmError::Url {
-            url: self.base.to_string(),
-            cause: error.to_string(),
-        })?;
+        let url = self
+            .base
+            .join("v1/models")
+            .map_err(|error| VllmError::Url {
+                url: self.base.to_string(),
+                cause: error.to_string(),
+            })?;
         let bearer = self.key_file.as_deref().map(bearer).transpose()?;
-        let body = self.fetcher.get(&url, "application/json", bearer.as_ref()).await?;
+        let body = self
+            .fetcher
+            .get(&url, "application/json", bearer.as_ref())
+            .await?;
         serde_json::from_slice(&body).map_err(|error| {
-            VllmError::Fetch(FetchError::Damaged { url, cause: error.to_string() })
+            VllmError::Fetch(FetchError::Damaged {
+                url,
+                cause: error.to_string(),
+            })
         })
     }
 }
@@ -203,9 +212,11 @@ pub struct Reading {
 /// `http://host:8000`, `http://host:8000/` and `http://host:8000/metrics` all name one server.
 fn base_url(url: &str) -> Result<Url, VllmError> {
     let trimmed = url.trim_end_matches('/').trim_end_matches("/metrics");
-    let failed = |cause: String| VllmError::Url { url: url.to_owned(), cause };
-    let parsed =
-        Url::parse(&format!("{trimmed}/")).map_err(|error| failed(error.to_string()))?;
+    let failed = |cause: String| VllmError::Url {
+        url: url.to_owned(),
+        cause,
+    };
+    let parsed = Url::parse(&format!("{trimmed}/")).map_err(|error| failed(error.to_string()))?;
     match parsed.scheme() {
         "http" => Ok(parsed),
         "https" if cfg!(feature = "tls") => Ok(parsed),
@@ -216,7 +227,10 @@ fn base_url(url: &str) -> Result<Url, VllmError> {
 
 /// The key is read from its file for each use, so that a rotated one works.
 fn bearer(path: &std::path::Path) -> Result<HeaderValue, VllmError> {
-    let failed = |cause: String| VllmError::ApiKey { path: path.to_owned(), cause };
+    let failed = |cause: String| VllmError::ApiKey {
+        path: path.to_owned(),
+        cause,
+    };
     let key = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
         .map_err(|error| failed(error.to_string()))?;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     /// Nothing there.
-    #[error("no config.json for model `{model}`: looked in {tried}; give --model a directory or a config.json, or mount the Hugging Face cache")]
+    #[error(
+        "no config.json for model `{model}`: looked in {tried}; give --model a directory or a config.json, or mount the Hugging Face cache"
+    )]
     NotFound {
         /// What was asked for.
         model: String,
@@ -35,16 +37,26 @@ pub fn find_config(model: &str) -> Result<(PathBuf, String), LookupError> {
     let Some(path) = found else {
         let mut tried: Vec<_> = vec![format!("{model}/config.json")];
         tried.extend(caches().iter().map(|cache| cache.display().to_string()));
-        return Err(LookupError::NotFound { model: model.to_owned(), tried: tried.join(", ") });
+        return Err(LookupError::NotFound {
+            model: model.to_owned(),
+            tried: tried.join(", "),
+        });
     };
     std::fs::read_to_string(path)
         .map(|text| (path.clone(), text))
-        .map_err(|error| LookupError::Unreadable { path: path.clone(), error })
+        .map_err(|error| LookupError::Unreadable {
+            path: path.clone(),
+            error,
+        })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the cache is where the environment says")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the cache is where the environment says"
+)]
 fn caches() -> Vec<PathBuf> {
-    let directory = |name: &str, below: &str| Some(PathBuf::from(std::env::var(name).ok()?).join(below));
+    let directory =
+        |name: &str, below: &str| Some(PathBuf::from(std::env::var(name).ok()?).join(below));
     [
         directory("HF_HUB_CACHE", ""),
         directory("HF_HOME", "hub"),
@@ -58,5 +70,9 @@ fn caches() -> Vec<PathBuf> {
 fn cached(cache: &Path, model: &str) -> Option<PathBuf> {
     let room = cache.join(format!("models--{}", model.replace('/', "--")));
     let revision = std::fs::read_to_string(room.join("refs/main")).ok()?;
-    Some(room.join("snapshots").join(revision.trim()).join("config.json"))
+    Some(
+        room.join("snapshots")
+            .join(revision.trim())
+            .join("config.json"),
+    )
 }
