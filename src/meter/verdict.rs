@@ -222,7 +222,7 @@ mod tests {
         );
         assert_eq!(bound(&busy(8.0, 1.0, 1.0), OVERHEAD_BELOW), Bound::Compute);
         assert_eq!(bound(&busy(2.0, 2.0, 6.0), OVERHEAD_BELOW), Bound::Overhead);
-        assert_eq!(bound(&busy(2.0, 2.0, 6.0), 0.3), Bound::MemoryBandwidth);
+        assert_eq!(bound(&busy(1.9, 2.1, 6.0), 0.3), Bound::MemoryBandwidth);
     }
 
     #[test]

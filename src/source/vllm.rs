@@ -62,7 +62,7 @@ impl VllmError {
     }
 
     /// Every reason there is, for series that exist from the start.
-    pub const REASONS: [&'static str; 14] = [
+    pub const REASONS: [&'static str; 15] = [
         "client",
         "configuration",
         "connect",
@@ -77,6 +77,7 @@ impl VllmError {
         "stats_disabled",
         "status",
         "timeout",
+        "too_large",
     ];
 }
 

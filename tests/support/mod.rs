@@ -1,0 +1,162 @@
+//! A running exporter, and the servers it is pointed at.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// The exporter as a process, ended with the test.
+pub struct Exporter {
+    child: Child,
+    pub address: SocketAddr,
+    pub vllm: Option<String>,
+}
+
+impl Exporter {
+    /// Starts the exporter with `arguments` on a free port and waits until it serves.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
+            .args(arguments)
+            .args(["--web.listen-address", "127.0.0.1:0", "--tick", "500ms"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut vllm = None;
+        let address = loop {
+            let line = lines.next().expect("the exporter ended").unwrap();
+            if let Some((_, url)) = line.split_once("recorded vLLM at ") {
+                vllm = Some(url.trim_end_matches("/metrics").to_owned());
+            }
+            if let Some((_, rest)) = line.split_once("serving on http://") {
+                break rest.split(' ').next().unwrap().parse().unwrap();
+            }
+        };
+        // Keeps the pipe open and empty.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self {
+            child,
+            address,
+            vllm,
+        }
+    }
+
+    pub fn get(&self, path: &str) -> (u16, String) {
+        get(self.address, path)
+    }
+
+    /// Waits until the page at `path` passes `test`, and returns it.
+    #[track_caller]
+    pub fn wait_for(&self, path: &str, seconds: u64, test: impl Fn(&str) -> bool) -> String {
+        let started = Instant::now();
+        loop {
+            let (_, page) = self.get(path);
+            if test(&page) {
+                return page;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(seconds),
+                "not within {seconds} s:\n{page}"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Asks the exporter to stop as Kubernetes does, and returns its exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `GET path`, as status and body.
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let status = response.split(' ').nth(1).unwrap().parse().unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+    (
+        status,
+        if chunked {
+            unchunked(body)
+        } else {
+            body.to_owned()
+        },
+    )
+}
+
+fn unchunked(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        body.push_str(&after[..size]);
+        if size == 0 {
+            break;
+        }
+        rest = &after[size + 2..];
+    }
+    body
+}
+
+/// A server that answers every request with the same bytes, which can be changed.
+pub struct Answering {
+    pub url: String,
+    answer: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Answering {
+    pub fn with(answer: impl Into<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = Arc::new(Mutex::new(answer.into()));
+        let shared = Arc::clone(&answer);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let answer = shared.lock().unwrap().clone();
+                std::thread::spawn(move || serve(stream, &answer));
+            }
+        });
+        Self { url, answer }
+    }
+
+    pub fn answer(&self, answer: impl Into<Vec<u8>>) {
+        *self.answer.lock().unwrap() = answer.into();
+    }
+}
+
+fn serve(mut stream: TcpStream, answer: &[u8]) {
+    let mut request = [0; 16 << 10];
+    let _ = stream.read(&mut request);
+    let _ = stream.write_all(answer);
+}
+
+/// A 200 answer with `body`.
+pub fn ok(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+        .into_bytes()
+}
+
+/// The value of the series `name` with `labels` somewhere in its labels.
+pub fn value(page: &str, name: &str, labels: &str) -> Option<f64> {
+    let line = page.lines().find(|line| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(labels))
+    })?;
+    line.rsplit(' ').next()?.parse().ok()
+}
