@@ -36,7 +36,6 @@ fn the_page_shows_a_live_roofline_and_the_metrics_pass_promtool() {
     let first = dom(&demo);
     assert!(first.contains("class=\"roofline\""), "{first}");
     assert!(first.contains("data-phase=\"decode\""), "{first}");
-    // The script swaps in a fresh copy without a reload: the browser's page is younger than the one it was served.
     assert_eq!(demo.get("/-/ready").0, 200);
     assert_eq!(demo.get("/nowhere").0, 404);
     assert_eq!(demo.terminate(), Some(0));

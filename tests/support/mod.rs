@@ -1,5 +1,7 @@
 //! A running exporter, and the servers it is pointed at.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -7,15 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The exporter as a process, ended with the test.
-pub struct Exporter {
+pub(crate) struct Exporter {
     child: Child,
-    pub address: SocketAddr,
-    pub vllm: Option<String>,
+    pub(crate) address: SocketAddr,
+    pub(crate) vllm: Option<String>,
 }
 
 impl Exporter {
     /// Starts the exporter with `arguments` on a free port and waits until it serves.
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
             .args(arguments)
             .args(["--web.listen-address", "127.0.0.1:0", "--tick", "500ms"])
@@ -42,13 +44,13 @@ impl Exporter {
         }
     }
 
-    pub fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         get(self.address, path)
     }
 
     /// Waits until the page at `path` passes `test`, and returns it.
     #[track_caller]
-    pub fn wait_for(&self, path: &str, seconds: u64, test: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_for(&self, path: &str, seconds: u64, test: impl Fn(&str) -> bool) -> String {
         let started = Instant::now();
         loop {
             let (_, page) = self.get(path);
@@ -64,7 +66,7 @@ impl Exporter {
     }
 
     /// Asks the exporter to stop as Kubernetes does, and returns its exit code.
-    pub fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         self.child.wait().unwrap().code()
@@ -79,7 +81,7 @@ impl Drop for Exporter {
 }
 
 /// `GET path`, as status and body.
-pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
@@ -115,13 +117,13 @@ fn unchunked(mut rest: &str) -> String {
 }
 
 /// A server that answers every request with the same bytes, which can be changed.
-pub struct Answering {
-    pub url: String,
+pub(crate) struct Answering {
+    pub(crate) url: String,
     answer: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Answering {
-    pub fn with(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn with(answer: impl Into<Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answer = Arc::new(Mutex::new(answer.into()));
@@ -135,7 +137,7 @@ impl Answering {
         Self { url, answer }
     }
 
-    pub fn answer(&self, answer: impl Into<Vec<u8>>) {
+    pub(crate) fn answer(&self, answer: impl Into<Vec<u8>>) {
         *self.answer.lock().unwrap() = answer.into();
     }
 }
@@ -147,13 +149,13 @@ fn serve(mut stream: TcpStream, answer: &[u8]) {
 }
 
 /// A 200 answer with `body`.
-pub fn ok(body: &str) -> Vec<u8> {
+pub(crate) fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
         .into_bytes()
 }
 
 /// The value of the series `name` with `labels` somewhere in its labels.
-pub fn value(page: &str, name: &str, labels: &str) -> Option<f64> {
+pub(crate) fn value(page: &str, name: &str, labels: &str) -> Option<f64> {
     let line = page.lines().find(|line| {
         let rest = line.strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(labels))
