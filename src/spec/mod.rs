@@ -2,6 +2,7 @@
 
 pub mod deployment;
 pub mod gpu;
+pub mod lookup;
 pub mod model;
 pub mod precision;
 pub mod quantization;

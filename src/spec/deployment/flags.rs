@@ -1,10 +1,12 @@
 //! `DeploymentFlags`: vLLM's own flags for how a model is served, from our command line or from vLLM's.
 
 use clap::{ArgAction, Args, Command, FromArgMatches};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// How the model is served, in vLLM's words. What is not given takes vLLM's default.
-#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Deployment (vLLM's own flags)")]
 pub struct DeploymentFlags {
     /// Hugging Face id, directory, or path to config.json.

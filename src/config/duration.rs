@@ -1,0 +1,56 @@
+//! Spans of time as they are written in settings: `500ms`, `10s`, `1m30s`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Seconds;
+
+/// A span of time, not negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")] pub Duration,
+);
+
+impl Span {
+    /// Its length in seconds.
+    #[must_use]
+    pub const fn seconds(self) -> Seconds {
+        Seconds(self.0.as_secs_f64())
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let printer = jiff::fmt::friendly::SpanPrinter::new()
+            .designator(jiff::fmt::friendly::Designator::Compact);
+        formatter.write_str(&printer.unsigned_duration_to_string(&self.0))
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        serde_json::from_value(serde_json::Value::String(text.to_owned()))
+            .map_err(|_| format!("`{text}` is not a duration such as 500ms, 10s or 1m30s"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_printed_alike() {
+        for text in ["500ms", "10s", "1m30s"] {
+            let span: Span = text.parse().unwrap();
+            let again: Span = span.to_string().replace(' ', "").parse().unwrap();
+            assert_eq!(again, span);
+        }
+        assert!("15".parse::<Span>().is_err());
+        assert!("-5s".parse::<Span>().is_err());
+    }
+}
