@@ -3,10 +3,9 @@
 use std::io::Write;
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use super::output::Format;
+use super::output::{self, Format};
 use super::usage::UsageError;
 use crate::spec::gpu::{GpuSpec, GpuTable};
 use crate::spec::precision::Precision;
@@ -45,7 +44,7 @@ pub fn run_with(args: &GpusArgs, table: &GpuTable, out: &mut impl Write) -> anyh
         (Format::Json, _) => {
             let gpus: Vec<Value> = gpus.into_iter().map(facts).collect();
             let document = json!({"schema": SCHEMA, "gpus": gpus});
-            writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
+            output::write_json(&document, out)?;
         }
         (Format::Table, true) => write_details(&gpus, out)?,
         (Format::Table, false) => write_list(&gpus, out)?,
@@ -86,9 +85,7 @@ fn facts(gpu: &GpuSpec) -> Value {
 }
 
 fn write_list(gpus: &[&GpuSpec], out: &mut impl Write) -> anyhow::Result<()> {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header([
+    let mut table = output::table([
         "id",
         "CC",
         "fp16",
@@ -121,7 +118,7 @@ fn write_list(gpus: &[&GpuSpec], out: &mut impl Write) -> anyhow::Result<()> {
             gpu.attainable_hbm.origin.name().to_owned(),
         ]);
     }
-    writeln!(out, "{}", table.trim_fmt())?;
+    output::write_table(&table, out)?;
     writeln!(
         out,
         "Dense peaks in TFLOP/s (int8: TOP/s), links one way. `gpus NAME` tells the rest."
@@ -132,9 +129,7 @@ fn write_list(gpus: &[&GpuSpec], out: &mut impl Write) -> anyhow::Result<()> {
 fn write_details(gpus: &[&GpuSpec], out: &mut impl Write) -> anyhow::Result<()> {
     for gpu in gpus {
         writeln!(out, "{} ({})", gpu.name, gpu.id)?;
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header([
+        let mut table = output::table([
             "ceiling",
             "data sheet",
             "attainable",
@@ -162,7 +157,7 @@ fn write_details(gpus: &[&GpuSpec], out: &mut impl Write) -> anyhow::Result<()> 
                 attainable.origin.name().to_owned(),
             ]);
         }
-        writeln!(out, "{}", table.trim_fmt())?;
+        output::write_table(&table, out)?;
         if let Some(notes) = &gpu.notes {
             writeln!(out, "{notes}")?;
         }

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::output::Format;
+use super::output::{Format, write_json};
 use super::usage::UsageError;
 use crate::config::duration::Span;
 use crate::predict::{Prediction, SCHEMA, Scenario, Serving, Targets, Workload};
@@ -170,11 +170,6 @@ fn cell(scenario: &Scenario) -> Cell {
         prediction,
         error,
     }
-}
-
-fn write_json(value: &impl Serialize, out: &mut impl Write) -> anyhow::Result<()> {
-    writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
-    Ok(())
 }
 
 impl StaticArgs {

@@ -61,7 +61,7 @@ impl Metric {
     fn of(self, prediction: &Prediction) -> Option<f64> {
         let step = match &prediction.steps {
             Steps::Step(step) => Some(step),
-            Steps::Steps { .. } => None,
+            Steps::Steps(_) => None,
         };
         let seconds = || Some(step?.expected_seconds?.0);
         let latency = prediction.latency.as_ref();
@@ -127,14 +127,14 @@ pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice
             time: Metric::StepSeconds,
             rate: Metric::StepTokensPerSecond,
         }],
-        Steps::Steps { prefill, decode } => vec![
+        Steps::Steps(steps) => vec![
             View {
-                step: prefill,
+                step: &steps.prefill,
                 time: Metric::TtftSeconds,
                 rate: Metric::OutputTokensPerSecond,
             },
             View {
-                step: decode,
+                step: &steps.decode,
                 time: Metric::TpotSeconds,
                 rate: Metric::OutputTokensPerSecond,
             },

@@ -1,12 +1,15 @@
 //! `Latency`: time to first token, time per output token and throughput under a steady load.
 //!
 //! Bound. TTFT: a prompt alone, chunk by chunk. TPOT: decode steps alone, averaged over the growing context. Throughput: in one
-//! request's cycle the engine generates `osl` tokens for each of B requests and reads B prompts, so a cycle takes at least
-//! `max(osl·t_memory, osl·t_compute + B·t_compute of a prefill)`.
+//! request's cycle the engine reads B prompts, each of which yields a first token, and decodes the other `osl − 1` of B requests, so
+//! a cycle takes at least `max((osl − 1)·t_memory, (osl − 1)·t_compute + B·t_compute of a prompt)`.
 //!
-//! Expected. Prompts are read in the steps that decode the others: TTFT is the sum of these mixed steps, and each prompt delays the
-//! others by what its steps take longer than decode steps. A cycle is `TTFT + (osl − 1)·TPOT`. Requests beyond what fits wait their
-//! turn (Little's law). With a pipeline a token passes all stages, each busy with its own share of the requests.
+//! Expected. Prompts are read in the steps that decode the others. Each takes these mixed steps, and holds up the others by what
+//! they take longer than decode steps; over a cycle that falls on all of a request's tokens alike, the first included. A cycle is
+//! `TTFT + (osl − 1)·TPOT`. Requests beyond what fits wait their turn (Little's law). With a pipeline a token passes all stages,
+//! each busy with its own share of the requests.
+//!
+//! Arrivals are taken as spread over the cycle: clients that all start at once see a longer TTFT, and a median TPOT without delays.
 
 use serde::Serialize;
 
@@ -93,17 +96,18 @@ impl Predictor {
         let (most_tokens, mean_tokens) = self.tokens_per_step();
 
         let tokens = serving.output_tokens;
-        let delays = prompt.delay * ((running - 1.0) / tokens);
-        let tpot = decode.expected * stages / mean_tokens + delays;
-        let cycle = prompt.expected + tpot * (tokens - 1.0);
-        let steps = stages * tokens / most_tokens;
+        let delay = prompt.delay * ((running - 1.0) / tokens);
+        let tpot = decode.expected * stages / mean_tokens + delay;
+        let ttft = prompt.expected + delay;
+        let cycle = ttft + tpot * (tokens - 1.0);
+        let steps = stages * (tokens - 1.0) / most_tokens;
         let with_prompts = all.compute * steps + prompt.compute * serving.batch;
         let shortest_cycle = with_prompts.max(all.memory * steps);
         let generated = tokens * to_f64(self.deployment.parallelism.data);
         Some(Latency {
             ttft_bound_seconds: prompt.bound,
-            ttft_expected_seconds: prompt.expected + cycle * (serving.batch / running - 1.0),
-            tpot_bound_seconds: all.bound * stages / most_tokens,
+            ttft_expected_seconds: ttft + cycle * (serving.batch / running - 1.0),
+            tpot_bound_seconds: decode.bound * stages / most_tokens,
             tpot_expected_seconds: tpot,
             output_tokens_per_second_bound: generated * serving.batch / shortest_cycle.0,
             output_tokens_per_second_expected: generated * running / cycle.0,
@@ -150,7 +154,8 @@ impl Predictor {
         }
         prompt.bound += last * passed_on;
 
-        let others = running - 1.0;
+        // Of a request's tokens only the first comes from its prompt; for the others it stands in the decode batch.
+        let others = (running - 1.0) * (1.0 - 1.0 / serving.output_tokens);
         let mut beside = self.decode_group(others, serving.mean_context());
         beside.count = beside.count.min(others);
         let left = budget - beside.tokens();

@@ -75,8 +75,9 @@ fn meets(predictor: &Predictor, roof: &Roof, workload: &Workload, targets: &Targ
             // All of them run: this asks what `--max-num-seqs` should be, not what it is.
             let latency = predictor.latency_of(roof, serving, serving.batch);
             latency.is_some_and(|latency| {
+                let streams = serving.output_tokens > 1.0;
                 latency.ttft_expected_seconds <= targets.ttft
-                    && latency.tpot_expected_seconds <= targets.tpot
+                    && (!streams || latency.tpot_expected_seconds <= targets.tpot)
             })
         }
     }

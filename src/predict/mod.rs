@@ -182,14 +182,18 @@ pub struct Prediction {
 #[serde(rename_all = "lowercase")]
 pub enum Steps {
     /// The step asked for.
-    Step(StepPrediction),
-    /// The first prefill step of a prompt, and a decode step halfway through the answers.
-    Steps {
-        /// One prompt, up to the token budget.
-        prefill: StepPrediction,
-        /// All running requests.
-        decode: StepPrediction,
-    },
+    Step(Box<StepPrediction>),
+    /// Those of a load.
+    Steps(Box<LoadSteps>),
+}
+
+/// The two kinds of steps that a load consists of.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadSteps {
+    /// The first step of one prompt, up to the token budget.
+    pub prefill: StepPrediction,
+    /// All requests of the load, halfway through their answers.
+    pub decode: StepPrediction,
 }
 
 impl Scenario {
@@ -217,15 +221,15 @@ impl Scenario {
         let predictor = self.predictor()?;
         let limits = Limits::of(&predictor, &self.workload, &self.targets);
         let (steps, latency) = match &self.workload {
-            Workload::Step(groups) => (Steps::Step(predictor.step(groups)), None),
-            Workload::Serving(serving) => (
-                Steps::Steps {
+            Workload::Step(groups) => (Steps::Step(Box::new(predictor.step(groups))), None),
+            Workload::Serving(serving) => {
+                let decode = predictor.decode_group(serving.batch, serving.mean_context());
+                let steps = LoadSteps {
                     prefill: predictor.step(&[predictor.first_chunk(serving)]),
-                    decode: predictor
-                        .step(&[predictor.decode_group(serving.batch, serving.mean_context())]),
-                },
-                predictor.latency(serving),
-            ),
+                    decode: predictor.step(&[decode]),
+                };
+                (Steps::Steps(Box::new(steps)), predictor.latency(serving))
+            }
         };
         Ok(Prediction {
             schema: SCHEMA,

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 
 use super::{Cell, roof};
+use crate::command::output::{self, write_table};
 use crate::predict::{Limits, Prediction, StepPrediction, Steps};
 use crate::units::{Bytes, Seconds};
 
@@ -42,7 +43,8 @@ pub(super) fn write_prediction(
             writeln!(out, "{line}")?;
         }
     }
-    writeln!(out, "\n{}", step_table(&steps).trim_fmt())?;
+    writeln!(out)?;
+    write_table(&step_table(&steps), out)?;
     write_latency(prediction, out)?;
     if let Some(limits) = &prediction.limits {
         write_limits(limits, out)?;
@@ -52,7 +54,7 @@ pub(super) fn write_prediction(
 
 /// One line for each cell of a grid.
 pub(super) fn write_grid(cells: &[Cell], out: &mut impl Write) -> anyhow::Result<()> {
-    let mut table = new_table(&[
+    let mut table = output::table([
         "GPU",
         "batch",
         "bound",
@@ -74,13 +76,14 @@ pub(super) fn write_grid(cells: &[Cell], out: &mut impl Write) -> anyhow::Result
         }
         table.add_row(row);
     }
-    writeln!(out, "{}", table.trim_fmt())?;
+    write_table(&table, out)?;
     Ok(())
 }
 
 fn grid_row(prediction: &Prediction) -> Vec<String> {
     let decode = match &prediction.steps {
-        Steps::Step(step) | Steps::Steps { decode: step, .. } => step,
+        Steps::Step(step) => step.as_ref(),
+        Steps::Steps(steps) => &steps.decode,
     };
     let latency = prediction.latency.as_ref();
     let limits = prediction.limits.as_ref();
@@ -107,7 +110,7 @@ fn grid_row(prediction: &Prediction) -> Vec<String> {
 fn steps(prediction: &Prediction) -> Vec<(&'static str, &StepPrediction)> {
     match &prediction.steps {
         Steps::Step(step) => vec![(step.phase.name(), step)],
-        Steps::Steps { prefill, decode } => vec![("prefill", prefill), ("decode", decode)],
+        Steps::Steps(steps) => vec![("prefill", &steps.prefill), ("decode", &steps.decode)],
     }
 }
 
@@ -165,7 +168,7 @@ fn write_head(prediction: &Prediction, out: &mut impl Write) -> anyhow::Result<(
 }
 
 fn step_table(steps: &[(&'static str, &StepPrediction)]) -> Table {
-    let mut table = new_table(&[
+    let mut table = output::table([
         "step", "batch", "GFLOP", "GB", "FLOP/B", "bound by", "bound", "expected", "compute",
         "memory", "links", "overhead", "mostly",
     ]);
@@ -196,7 +199,7 @@ fn write_latency(prediction: &Prediction, out: &mut impl Write) -> anyhow::Resul
     let Some(latency) = &prediction.latency else {
         return Ok(());
     };
-    let mut table = new_table(&["users see", "bound", "expected"]);
+    let mut table = output::table(["users see", "bound", "expected"]);
     table.add_row([
         "time to first token".to_owned(),
         time(Some(latency.ttft_bound_seconds)),
@@ -212,12 +215,12 @@ fn write_latency(prediction: &Prediction, out: &mut impl Write) -> anyhow::Resul
         number(Some(latency.output_tokens_per_second_bound)),
         number(Some(latency.output_tokens_per_second_expected)),
     ]);
-    writeln!(out, "{}", table.trim_fmt())?;
+    write_table(&table, out)?;
     Ok(())
 }
 
 fn write_limits(limits: &Limits, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut table = new_table(&["batch at which", "", ""]);
+    let mut table = output::table(["batch at which", "", ""]);
     for (name, limit, meaning) in [
         (
             "the targets are still met",
@@ -248,13 +251,13 @@ fn write_limits(limits: &Limits, out: &mut impl Write) -> anyhow::Result<()> {
         let limit = limit.map_or_else(|| "never".to_owned(), |limit| limit.to_string());
         table.add_row([name.to_owned(), limit, meaning.to_owned()]);
     }
-    writeln!(out, "{}", table.trim_fmt())?;
+    write_table(&table, out)?;
     Ok(())
 }
 
 fn write_advice(prediction: &Prediction, out: &mut impl Write) -> anyhow::Result<()> {
     if !prediction.advice.is_empty() {
-        let mut table = new_table(&["against", "in", "do", "predicted effect"]);
+        let mut table = output::table(["against", "in", "do", "predicted effect"]);
         for advice in &prediction.advice {
             table.add_row([
                 advice.bound.name(),
@@ -263,10 +266,10 @@ fn write_advice(prediction: &Prediction, out: &mut impl Write) -> anyhow::Result
                 &advice.predicted_effect,
             ]);
         }
-        writeln!(out, "{}", table.trim_fmt())?;
+        write_table(&table, out)?;
     }
     if let Some(recommended) = &prediction.recommended {
-        writeln!(out, "\nRecommended: {}", recommended.command)?;
+        writeln!(out, "Recommended: {}", recommended.command)?;
     }
     if let Some(origins) = &prediction.origins {
         writeln!(
@@ -281,13 +284,6 @@ fn write_advice(prediction: &Prediction, out: &mut impl Write) -> anyhow::Result
         writeln!(out, "Not modelled: {note}.")?;
     }
     Ok(())
-}
-
-fn new_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(header);
-    table
 }
 
 fn time(seconds: Option<Seconds>) -> String {
