@@ -30,6 +30,10 @@ pub enum Command {
     Demo(Box<command::demo::DemoArgs>),
     /// Run the pipeline over a capture
     Replay(Box<command::replay::ReplayArgs>),
+    /// Predict a model on a GPU: bounds, expectations, limits, advice
+    Static(Box<command::static_roofline::StaticArgs>),
+    /// List the GPU table
+    Gpus(command::gpus::GpusArgs),
     /// List the metric catalogue
     Metrics(command::metrics::MetricsArgs),
 }

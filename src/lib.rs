@@ -11,6 +11,7 @@ pub mod units;
 // Pure core.
 pub mod exposition;
 pub mod meter;
+pub mod predict;
 pub mod roofline;
 pub mod sample;
 

@@ -24,7 +24,8 @@ use crate::spec::deployment::DeploymentFlags;
 use crate::telemetry;
 use crate::units::Seconds;
 
-use super::{UsageError, serve};
+use super::serve;
+use super::usage::UsageError;
 
 /// Arguments of `demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,7 +65,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 10860));
     flags.listen_address.get_or_insert(default);
     let mut settings = Settings::load(&flags)?;
-    telemetry::start(&settings.log).map_err(UsageError)?;
+    telemetry::start(&settings.log).map_err(UsageError::of)?;
     let capture = recording()?;
     let port = args.vllm_port;
     serve::block_on(async move {

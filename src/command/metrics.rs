@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 
 use crate::export::catalogue;
 
-use super::Format;
+use super::output::Format;
 
 /// Arguments of `metrics`.
 #[derive(Clone, Copy, Debug, clap::Args)]

@@ -1,9 +1,13 @@
 //! The commands: each wires the core to the world, and nothing more.
 
 pub mod demo;
+pub mod gpus;
 pub mod metrics;
+pub mod output;
 pub mod replay;
 pub mod serve;
+pub mod static_roofline;
+pub mod usage;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,27 +15,7 @@ use std::process::ExitCode;
 use crate::cli::Command;
 use crate::config::ConfigError;
 
-/// A mistake of the user's: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
-
-impl UsageError {
-    /// Makes any error one of usage.
-    pub fn of(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// How a result is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For machines.
-    Json,
-}
+use usage::UsageError;
 
 /// Runs `command`.
 ///
@@ -49,6 +33,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             demo::run(&args)
         }
         Command::Replay(args) => replay::run(&args, &mut out),
+        Command::Static(args) => static_roofline::run(&args, &mut out),
+        Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }
 }

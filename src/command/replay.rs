@@ -23,7 +23,9 @@ use crate::spec::deployment::DeploymentFlags;
 use crate::spec::gpu::GpuTable;
 use crate::units::Seconds;
 
-use super::{Format, UsageError, serve};
+use super::output::Format;
+use super::serve;
+use super::usage::UsageError;
 
 /// Warm-up at the start of a phase that its figures leave out.
 const WARM_UP: f64 = 2.0;

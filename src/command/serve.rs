@@ -15,7 +15,7 @@ use crate::source::gpu::GpuSource;
 use crate::spec::gpu::GpuTable;
 use crate::telemetry;
 
-use super::UsageError;
+use super::usage::UsageError;
 
 /// Runs the sidecar until it is told to stop.
 ///
@@ -23,7 +23,7 @@ use super::UsageError;
 /// Wrong settings, or an address that cannot be listened on.
 pub fn run(flags: &SettingsFlags) -> anyhow::Result<()> {
     let settings = Settings::load(flags)?;
-    telemetry::start(&settings.log).map_err(UsageError)?;
+    telemetry::start(&settings.log).map_err(UsageError::of)?;
     let gpu = gpu_source(&settings)?;
     block_on(serve(settings, gpu, terminated()))
 }
@@ -54,7 +54,7 @@ pub fn gpu_table(settings: &Settings) -> Result<GpuTable, UsageError> {
     let additions = serde_json::json!({ "gpus": settings.gpus }).to_string();
     table
         .with_overrides(&additions)
-        .map_err(|error| UsageError(format!("gpus: {error}")))
+        .map_err(|error| UsageError::of(format!("gpus: {error}")))
 }
 
 /// Serves `settings` with readings from `gpu` until `shutdown`.
@@ -92,7 +92,7 @@ pub async fn serve(
 pub fn gpu_source(settings: &Settings) -> Result<GpuSource, UsageError> {
     match settings.gpu_source {
         Choice::None | Choice::Auto => Ok(GpuSource::None),
-        Choice::Nvml | Choice::Dcgm => Err(UsageError(
+        Choice::Nvml | Choice::Dcgm => Err(UsageError::of(
             "gpu-source nvml and dcgm are not built in yet; use gpu-source none, and --gpu to name the GPU for its roof".to_owned(),
         )),
     }

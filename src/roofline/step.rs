@@ -5,7 +5,7 @@
 //! speculative verification). Softmax, norms, RoPE and activations are not counted as FLOPs; their traffic is `activation_bytes`,
 //! which stands beside the lower bound.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::ceiling::Ceiling;
 use super::communication::Communication;
@@ -66,7 +66,7 @@ impl RequestGroup {
 }
 
 /// FLOPs of a step on one GPU, by the role of the operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct FlopsByRole {
     /// Projections, MLPs, shared experts.
     pub linear: Flops,
@@ -96,7 +96,7 @@ impl FlopsByRole {
 }
 
 /// HBM bytes of a step on one GPU, each operand once, by what is moved.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct BytesByRole {
     /// All weights but routed experts and LM head.
     pub weights: Bytes,

@@ -1,78 +1,219 @@
-//! Finds a model's config.json by what vLLM's `--model` accepts.
+//! `find_config`: where the `config.json` of a model lies.
+//!
+//! A path is taken as it is. A Hugging Face id is looked for in the caches that `huggingface_hub` uses: `$HF_HUB_CACHE`,
+//! `$HF_HOME/hub`, `~/.cache/huggingface/hub`; `refs/main` there names the snapshot. Nothing is downloaded.
 
 use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
-/// Why no config.json was found.
-#[derive(Debug, thiserror::Error)]
+use thiserror::Error;
+
+/// Why no `config.json` was found.
+#[derive(Debug, Error)]
 pub enum LookupError {
-    /// Nothing there.
+    /// Neither a path nor a cached model.
     #[error(
-        "no config.json for model `{model}`: looked in {tried}; give --model a directory or a config.json, or mount the Hugging Face cache"
+        "model {model:?}: no such path, and not in the Hugging Face cache (looked in {}); {}",
+        listed(tried),
+        remedy(candidates)
     )]
     NotFound {
         /// What was asked for.
         model: String,
         /// Where it was looked for.
-        tried: String,
+        tried: Vec<PathBuf>,
+        /// Cached models with a similar name.
+        candidates: Vec<String>,
     },
-    /// A file that cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
+    /// The directory has none.
+    #[error(
+        "{path}: no config.json in this directory; point --model at one that has it, or at the file itself"
+    )]
+    NoConfig {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
-        error: std::io::Error,
+        /// Why.
+        source: io::Error,
     },
 }
 
-/// The config.json of `model`: a Hugging Face id in the local cache, a directory, or the file itself.
-///
-/// # Errors
-/// [`LookupError`], which names where it was looked for.
-pub fn find_config(model: &str) -> Result<(PathBuf, String), LookupError> {
-    let given = Path::new(model);
-    let mut candidates = vec![given.to_owned(), given.join("config.json")];
-    candidates.extend(caches().iter().filter_map(|cache| cached(cache, model)));
-    let found = candidates.iter().find(|path| path.is_file());
-    let Some(path) = found else {
-        let mut tried: Vec<_> = vec![format!("{model}/config.json")];
-        tried.extend(caches().iter().map(|cache| cache.display().to_string()));
-        return Err(LookupError::NotFound {
-            model: model.to_owned(),
-            tried: tried.join(", "),
-        });
-    };
-    std::fs::read_to_string(path)
-        .map(|text| (path.clone(), text))
-        .map_err(|error| LookupError::Unreadable {
-            path: path.clone(),
-            error,
-        })
+fn listed(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    if paths.is_empty() {
+        "nothing: neither HF_HUB_CACHE, HF_HOME nor a home directory is set".to_owned()
+    } else {
+        paths.join(", ")
+    }
 }
 
+fn remedy(candidates: &[String]) -> String {
+    if candidates.is_empty() {
+        "download its config.json and name that file".to_owned()
+    } else {
+        format!("did you mean {}?", candidates.join(", "))
+    }
+}
+
+/// Finds and reads the `config.json` of `model`: a Hugging Face id, a directory, or a path to the file. Returns path and text.
+///
+/// # Errors
+/// When there is none, naming where it was looked for, or when it cannot be read.
+pub fn find_config(model: &str) -> Result<(PathBuf, String), LookupError> {
+    find_config_in(model, &cache_directories())
+}
+
+/// The same with the caches given.
+///
+/// # Errors
+/// As [`find_config`].
+pub fn find_config_in(model: &str, caches: &[PathBuf]) -> Result<(PathBuf, String), LookupError> {
+    let path = Path::new(model);
+    if path.is_file() {
+        return read(path.to_owned());
+    }
+    if path.is_dir() {
+        return in_directory(path);
+    }
+    let cached = caches.iter().find_map(|cache| snapshot(cache, model));
+    match cached {
+        Some(snapshot) => in_directory(&snapshot),
+        None => Err(LookupError::NotFound {
+            model: model.to_owned(),
+            tried: caches.to_vec(),
+            candidates: near(model, caches),
+        }),
+    }
+}
+
+/// Where `huggingface_hub` keeps models, the first to look at first.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the cache is where the environment says"
+    reason = "this is the discovery of files that the environment may name"
 )]
-fn caches() -> Vec<PathBuf> {
-    let directory =
-        |name: &str, below: &str| Some(PathBuf::from(std::env::var(name).ok()?).join(below));
+fn cache_directories() -> Vec<PathBuf> {
+    let named = |variable: &str| {
+        env::var(variable)
+            .ok()
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     [
-        directory("HF_HUB_CACHE", ""),
-        directory("HF_HOME", "hub"),
-        directory("HOME", ".cache/huggingface/hub"),
+        named("HF_HUB_CACHE"),
+        named("HF_HOME").map(|home| home.join("hub")),
+        env::home_dir().map(|home| home.join(".cache/huggingface/hub")),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn cached(cache: &Path, model: &str) -> Option<PathBuf> {
-    let room = cache.join(format!("models--{}", model.replace('/', "--")));
-    let revision = std::fs::read_to_string(room.join("refs/main")).ok()?;
-    Some(
-        room.join("snapshots")
-            .join(revision.trim())
-            .join("config.json"),
-    )
+fn read(path: PathBuf) -> Result<(PathBuf, String), LookupError> {
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok((path, text)),
+        Err(source) => Err(LookupError::Unreadable { path, source }),
+    }
+}
+
+fn in_directory(directory: &Path) -> Result<(PathBuf, String), LookupError> {
+    let path = directory.join("config.json");
+    if path.exists() {
+        read(path)
+    } else {
+        Err(LookupError::NoConfig {
+            path: directory.to_owned(),
+        })
+    }
+}
+
+/// The snapshot that `refs/main` of a cached model names.
+fn snapshot(cache: &Path, model: &str) -> Option<PathBuf> {
+    let directory = cache.join(format!("models--{}", model.replace('/', "--")));
+    let commit = fs::read_to_string(directory.join("refs/main")).ok()?;
+    Some(directory.join("snapshots").join(commit.trim()))
+}
+
+/// Cached models whose name, without the organisation, contains that of `model` or is contained in it.
+fn near(model: &str, caches: &[PathBuf]) -> Vec<String> {
+    let short = |name: &str| {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        name.to_ascii_lowercase()
+    };
+    let wanted = short(model);
+    let entries = caches.iter().filter_map(|cache| fs::read_dir(cache).ok());
+    let mut candidates: Vec<String> = entries
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some(name.strip_prefix("models--")?.replacen("--", "/", 1))
+        })
+        .filter(|name| {
+            let known = short(name);
+            !wanted.is_empty() && (known.contains(&wanted) || wanted.contains(&known))
+        })
+        .collect();
+    candidates.sort();
+    candidates.dedup();
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache with one model, `meta/Tiny-1B`.
+    fn cache() -> tempfile::TempDir {
+        let cache = tempfile::tempdir().expect("writable");
+        let model = cache.path().join("models--meta--Tiny-1B");
+        fs::create_dir_all(model.join("refs")).expect("writable");
+        fs::create_dir_all(model.join("snapshots/abc")).expect("writable");
+        fs::write(model.join("refs/main"), "abc\n").expect("writable");
+        fs::write(model.join("snapshots/abc/config.json"), "{}").expect("writable");
+        cache
+    }
+
+    fn find(model: &str, cache: &tempfile::TempDir) -> Result<String, String> {
+        let found = find_config_in(model, &[cache.path().to_owned()]);
+        found
+            .map(|(_, text)| text)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn ids_directories_and_files_are_found() {
+        let cache = cache();
+        let snapshot = cache.path().join("models--meta--Tiny-1B/snapshots/abc");
+        let file = snapshot.join("config.json");
+        for model in [
+            "meta/Tiny-1B",
+            &snapshot.to_string_lossy(),
+            &file.to_string_lossy(),
+        ] {
+            assert_eq!(find(model, &cache), Ok("{}".to_owned()), "{model}");
+        }
+    }
+
+    #[test]
+    fn failures_say_where_was_looked_and_what_is_near() {
+        let cache = cache();
+        let near = find("other/tiny-1b", &cache).expect_err("not cached");
+        assert!(near.contains("did you mean meta/Tiny-1B?"), "{near}");
+        assert!(near.contains(&*cache.path().to_string_lossy()), "{near}");
+        let unknown = find("other/huge", &cache).expect_err("not cached");
+        assert!(unknown.contains("download its config.json"), "{unknown}");
+        let empty = find(&cache.path().to_string_lossy(), &cache).expect_err("no config");
+        assert!(
+            empty.contains("no config.json in this directory"),
+            "{empty}"
+        );
+    }
 }

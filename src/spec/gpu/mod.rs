@@ -36,6 +36,17 @@ pub enum Origin {
     Assumed,
 }
 
+impl Origin {
+    /// The name in JSON and tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Assumed => "assumed",
+        }
+    }
+}
+
 /// The share of a peak that well-written kernels reach, with where that number comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Attainable {

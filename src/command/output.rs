@@ -1,0 +1,45 @@
+//! The forms that a result is printed in.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use comfy_table::{LineStyle, Row, Table, TableStyle};
+use serde::Serialize;
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs; carries `schema`.
+    Json,
+}
+
+/// A header with a line below it, and no other line.
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// An empty table under `header`.
+pub fn table(header: impl Into<Row>) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_header(header);
+    table
+}
+
+/// Prints `table` and an empty line.
+///
+/// # Errors
+/// When `out` does not take it.
+pub fn write_table(table: &Table, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "{}\n", table.trim_fmt())
+}
+
+/// Prints `value` as JSON.
+///
+/// # Errors
+/// When `out` does not take it.
+pub fn write_json(value: &impl Serialize, out: &mut impl Write) -> anyhow::Result<()> {
+    writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}

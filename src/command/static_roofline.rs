@@ -1,0 +1,295 @@
+//! `static`: predict a model on a GPU, offline.
+//!
+//! Reads flags and files, asks [`crate::predict`], prints. Several GPUs (`--compare`) or batches (`--batch 1,2,4`) make a grid.
+
+mod roof;
+mod table;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::output::{Format, write_json};
+use super::usage::UsageError;
+use crate::config::duration::Span;
+use crate::predict::{Prediction, SCHEMA, Scenario, Serving, Targets, Workload};
+use crate::roofline::step::RequestGroup;
+use crate::roofline::timing::Coefficients;
+use crate::spec::deployment::DeploymentFlags;
+use crate::spec::gpu::{GpuSpec, GpuTable};
+use crate::spec::lookup::find_config;
+use crate::spec::model::ModelSpec;
+
+/// What to predict, and how to print it.
+#[derive(Args, Clone, Debug)]
+pub struct StaticArgs {
+    /// GPU by id, alias or NVML product name (see `gpus`); `none` leaves out the roof
+    #[arg(long, required_unless_present = "compare")]
+    pub gpu: Option<String>,
+    /// GPUs to compare
+    #[arg(
+        long,
+        value_name = "GPU,…",
+        value_delimiter = ',',
+        conflicts_with = "gpu"
+    )]
+    pub compare: Vec<String>,
+    /// vLLM's own flags.
+    #[command(flatten)]
+    pub deployment: DeploymentFlags,
+    /// One step of this kind instead of a whole prediction
+    #[arg(long, value_enum, help_heading = "Workload")]
+    pub phase: Option<StepPhase>,
+    /// Requests at a time; several make a grid
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
+    pub batch: Vec<u32>,
+    /// Tokens that each request computes in the step [default: all of a prompt, or 1]
+    #[arg(long, value_name = "N", requires = "phase", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
+    pub new_tokens: Option<u32>,
+    /// Tokens that each has in the cache before the step [default: none, or half an answer]
+    #[arg(long, value_name = "N", requires = "phase", help_heading = "Workload")]
+    pub context: Option<u32>,
+    /// One step with the requests of this file: a JSON list of {count, `new_tokens`, `cached_tokens_before`, `is_prefill`}
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["phase", "batch"], help_heading = "Workload")]
+    pub requests: Option<PathBuf>,
+    /// Tokens of a prompt
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
+    pub input_len: u32,
+    /// Tokens of an answer
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
+    pub output_len: u32,
+    /// Target for time to first token
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "500ms",
+        help_heading = "Targets"
+    )]
+    pub slo_ttft: Span,
+    /// Target for time per output token
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "100ms",
+        help_heading = "Targets"
+    )]
+    pub slo_tpot: Span,
+    /// Fitted coefficients that replace the defaults (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub coefficients: Option<PathBuf>,
+    /// How the answer looks
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// The kind of a single step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StepPhase {
+    /// Every request generates.
+    Decode,
+    /// Every request reads its prompt.
+    Prefill,
+}
+
+/// One cell of a grid: an answer, or why there is none.
+#[derive(Debug, Serialize)]
+struct Cell {
+    gpu: String,
+    batch: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prediction: Option<Prediction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Several answers.
+#[derive(Debug, Serialize)]
+struct Grid {
+    schema: u32,
+    grid: Vec<Cell>,
+}
+
+/// Predicts with the embedded GPU table and prints.
+///
+/// # Errors
+/// A [`UsageError`] for what cannot be: unknown names, unreadable files, combinations that do not run. Any other error after the
+/// answer was printed: a load on a model that does not fit.
+pub fn run(args: &StaticArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    run_with(args, &GpuTable::embedded()?, out)
+}
+
+/// The same with the GPUs of `table`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(args: &StaticArgs, table: &GpuTable, out: &mut impl Write) -> anyhow::Result<()> {
+    let scenarios = args.scenarios(table).map_err(UsageError::new)?;
+    match scenarios.as_slice() {
+        [scenario] => {
+            let prediction = scenario.predict().map_err(UsageError::new)?;
+            match args.format {
+                Format::Json => write_json(&prediction, out)?,
+                Format::Table => table::write_prediction(&prediction, out)?,
+            }
+            let is_load = matches!(scenario.workload, Workload::Serving(_));
+            match prediction.memory.problem.filter(|_| is_load) {
+                Some(problem) => Err(anyhow!(problem)),
+                None => Ok(()),
+            }
+        }
+        several => {
+            let grid: Vec<Cell> = several.iter().map(cell).collect();
+            match args.format {
+                Format::Json => write_json(
+                    &Grid {
+                        schema: SCHEMA,
+                        grid,
+                    },
+                    out,
+                ),
+                Format::Table => table::write_grid(&grid, out),
+            }
+        }
+    }
+}
+
+fn cell(scenario: &Scenario) -> Cell {
+    let (prediction, error) = match scenario.predict() {
+        Ok(prediction) => (Some(prediction), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let gpu = scenario.gpu.as_ref();
+    Cell {
+        gpu: gpu.map_or_else(|| "none".to_owned(), |gpu| gpu.id.clone()),
+        batch: scenario.workload.batch(),
+        prediction,
+        error,
+    }
+}
+
+impl StaticArgs {
+    /// What is asked: every GPU with every batch.
+    fn scenarios(&self, table: &GpuTable) -> anyhow::Result<Vec<Scenario>> {
+        let id =
+            self.deployment.model.as_deref().context(
+                "--model is missing: name a Hugging Face id, a directory, or a config.json",
+            )?;
+        let (path, text) = find_config(id)?;
+        let model = ModelSpec::from_json(&text).with_context(|| path.display().to_string())?;
+        let coefficients = match &self.coefficients {
+            Some(path) => read_coefficients(path)?,
+            None => Coefficients::default(),
+        };
+        let mut scenarios = Vec::new();
+        for gpu in self.gpus(table)? {
+            for workload in self.workloads()? {
+                scenarios.push(Scenario {
+                    name: name_of(id, &path),
+                    model: model.clone(),
+                    gpu: gpu.clone(),
+                    flags: self.deployment.clone(),
+                    coefficients,
+                    workload,
+                    targets: Targets {
+                        ttft: self.slo_ttft.seconds(),
+                        tpot: self.slo_tpot.seconds(),
+                    },
+                });
+            }
+        }
+        Ok(scenarios)
+    }
+
+    /// The GPUs asked for; `None` for `none`.
+    fn gpus(&self, table: &GpuTable) -> anyhow::Result<Vec<Option<GpuSpec>>> {
+        let find = |name: &String| -> anyhow::Result<Option<GpuSpec>> {
+            if name == "none" {
+                return Ok(None);
+            }
+            Ok(Some(table.find(name)?.clone()))
+        };
+        self.compare.iter().chain(&self.gpu).map(find).collect()
+    }
+
+    /// The loads or steps asked for.
+    fn workloads(&self) -> anyhow::Result<Vec<Workload>> {
+        if let Some(path) = &self.requests {
+            return Ok(vec![Workload::Step(read_requests(path)?)]);
+        }
+        let workload = |batch: &u32| {
+            let batch = f64::from(*batch);
+            match self.phase {
+                Some(phase) => Workload::Step(vec![self.group(phase, batch)]),
+                None => Workload::Serving(Serving {
+                    input_tokens: f64::from(self.input_len),
+                    cached_tokens: 0.0,
+                    output_tokens: f64::from(self.output_len),
+                    batch,
+                }),
+            }
+        };
+        Ok(self.batch.iter().map(workload).collect())
+    }
+
+    fn group(&self, phase: StepPhase, count: f64) -> RequestGroup {
+        let (new_tokens, context) = match phase {
+            StepPhase::Prefill => (self.input_len, 0),
+            StepPhase::Decode => (1, self.input_len + self.output_len / 2),
+        };
+        RequestGroup {
+            count,
+            new_tokens: f64::from(self.new_tokens.unwrap_or(new_tokens)),
+            cached_tokens_before: f64::from(self.context.unwrap_or(context)),
+            is_prefill: phase == StepPhase::Prefill,
+        }
+    }
+}
+
+/// A short name of the model: its id, or the directory that it lies in.
+fn name_of(id: &str, config: &Path) -> String {
+    let directory = config.parent().and_then(Path::file_name);
+    match directory {
+        Some(directory) if Path::new(id).exists() => directory.to_string_lossy().into_owned(),
+        _ => id.to_owned(),
+    }
+}
+
+fn read_file<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
+}
+
+fn read_requests(path: &Path) -> anyhow::Result<Vec<RequestGroup>> {
+    let groups: Vec<RequestGroup> = read_file(path)?;
+    let sensible = |group: &RequestGroup| {
+        group.count > 0.0 && group.new_tokens > 0.0 && group.cached_tokens_before >= 0.0
+    };
+    if groups.is_empty() || !groups.iter().all(sensible) {
+        bail!(
+            "{}: needs at least one group, each with a positive count and new_tokens, and cached_tokens_before of 0 or more",
+            path.display()
+        );
+    }
+    Ok(groups)
+}
+
+fn read_coefficients(path: &Path) -> anyhow::Result<Coefficients> {
+    let coefficients: Coefficients = read_file(path)?;
+    let shares = [
+        coefficients.hbm_fraction.unwrap_or(1.0),
+        coefficients.flops_fraction.unwrap_or(1.0),
+        coefficients.compute_efficiency,
+    ];
+    if !shares.iter().all(|share| *share > 0.0 && *share <= 1.0) {
+        bail!(
+            "{}: hbm_fraction, flops_fraction and compute_efficiency must be above 0 and at most 1",
+            path.display()
+        );
+    }
+    Ok(coefficients)
+}

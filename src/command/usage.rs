@@ -1,0 +1,27 @@
+//! `UsageError`: what was asked for makes no sense, and exit code 2 says so.
+
+use std::fmt;
+
+/// A wrong flag, file or name. Commands return it inside `anyhow::Error`; `main` downcasts it.
+#[derive(Debug)]
+pub struct UsageError(anyhow::Error);
+
+impl UsageError {
+    /// Marks `error` as one of usage.
+    pub fn new(error: impl Into<anyhow::Error>) -> Self {
+        Self(error.into())
+    }
+
+    /// Marks what `message` tells as a mistake of usage.
+    pub fn of(message: impl fmt::Display) -> Self {
+        Self(anyhow::anyhow!("{message}"))
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}

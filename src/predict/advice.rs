@@ -1,0 +1,397 @@
+//! `Advice`: what helps against a bound, each remedy with its effect predicted by predicting again.
+//!
+//! Which remedy fits which bound: a larger batch raises the intensity of weight-bound decode and does nothing but harm once compute
+//! limits; weight-only quantisation saves bytes, not arithmetic; CUDA graphs and larger steps cure overhead; fewer ranks cure the
+//! interconnect. A remedy that the GPU cannot run, or that gains less than 2 %, is not given.
+
+use serde::Serialize;
+
+use super::{Bound, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
+use crate::roofline::step::RequestGroup;
+use crate::spec::deployment::DeploymentFlags;
+use crate::spec::precision::Precision;
+use crate::spec::quantization::Quantization;
+use crate::spec::to_f64;
+
+/// Gains below this are within the error of a prediction.
+const LEAST_GAIN: f64 = 1.02;
+
+/// `--gpu-memory-utilization` that leaves room for little else.
+const HIGH_UTILIZATION: f64 = 0.95;
+
+/// One remedy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Advice {
+    /// What it helps against.
+    pub bound: Bound,
+    /// In which phase; `None`: in both.
+    pub phase: Option<Phase>,
+    /// What to do.
+    pub r#do: String,
+    /// What that should change, for people.
+    pub predicted_effect: String,
+    /// What it changes.
+    pub metric: Metric,
+    /// Its value now.
+    pub before: f64,
+    /// Its value then.
+    pub after: f64,
+}
+
+/// A figure that a remedy improves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Expected seconds of the step.
+    StepSeconds,
+    /// Expected tokens per second of steps like it.
+    StepTokensPerSecond,
+    /// Expected time to first token.
+    TtftSeconds,
+    /// Expected time per output token.
+    TpotSeconds,
+    /// Expected tokens per second.
+    OutputTokensPerSecond,
+    /// Tokens that the KV cache holds.
+    KvCapacityTokens,
+}
+
+impl Metric {
+    /// Its value in `prediction`.
+    fn of(self, prediction: &Prediction) -> Option<f64> {
+        let step = match &prediction.steps {
+            Steps::Step(step) => Some(step),
+            Steps::Steps(_) => None,
+        };
+        let seconds = || Some(step?.expected_seconds?.0);
+        let latency = prediction.latency.as_ref();
+        match self {
+            Self::StepSeconds => seconds(),
+            Self::StepTokensPerSecond => Some(step?.batch / seconds()?),
+            Self::TtftSeconds => Some(latency?.ttft_expected_seconds.0),
+            Self::TpotSeconds => Some(latency?.tpot_expected_seconds.0),
+            Self::OutputTokensPerSecond => Some(latency?.output_tokens_per_second_expected),
+            Self::KvCapacityTokens => prediction.memory.kv_capacity_tokens,
+        }
+    }
+
+    /// By which factor `after` is better than `before`.
+    fn gain(self, before: f64, after: f64) -> f64 {
+        match self {
+            Self::StepSeconds | Self::TtftSeconds | Self::TpotSeconds => before / after,
+            Self::StepTokensPerSecond | Self::OutputTokensPerSecond | Self::KvCapacityTokens => {
+                after / before
+            }
+        }
+    }
+
+    fn describe(self, before: f64, after: f64) -> String {
+        let milliseconds =
+            |name: &str| format!("{name} {:.1} → {:.1} ms", before * 1e3, after * 1e3);
+        let whole = |unit: &str| format!("{before:.0} → {after:.0} {unit}");
+        match self {
+            Self::StepSeconds => milliseconds("step"),
+            Self::TtftSeconds => milliseconds("TTFT"),
+            Self::TpotSeconds => milliseconds("TPOT"),
+            Self::StepTokensPerSecond | Self::OutputTokensPerSecond => whole("tokens/s"),
+            Self::KvCapacityTokens => whole("tokens of KV cache"),
+        }
+    }
+}
+
+/// What the remedies of a phase are measured by.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    step: &'a StepPrediction,
+    time: Metric,
+    rate: Metric,
+}
+
+/// A change that may help.
+struct Remedy {
+    action: String,
+    metric: Metric,
+    scenario: Scenario,
+}
+
+/// The remedies for what bounds `prediction`, largest gain first.
+pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    if is_short_of_cache(scenario, prediction) {
+        let remedies = scenario.for_cache();
+        advice.extend(tried(prediction, Bound::KvCapacity, None, remedies));
+    }
+    let views = match &prediction.steps {
+        Steps::Step(step) => vec![View {
+            step,
+            time: Metric::StepSeconds,
+            rate: Metric::StepTokensPerSecond,
+        }],
+        Steps::Steps(steps) => vec![
+            View {
+                step: &steps.prefill,
+                time: Metric::TtftSeconds,
+                rate: Metric::OutputTokensPerSecond,
+            },
+            View {
+                step: &steps.decode,
+                time: Metric::TpotSeconds,
+                rate: Metric::OutputTokensPerSecond,
+            },
+        ],
+    };
+    for view in views {
+        let Some(bound) = view.step.bottleneck else {
+            continue;
+        };
+        let remedies = scenario.for_bound(bound, view, prediction);
+        advice.extend(tried(prediction, bound, Some(view.step.phase), remedies));
+    }
+    advice.sort_by(|left, right| gain(right).total_cmp(&gain(left)));
+    advice
+}
+
+fn gain(advice: &Advice) -> f64 {
+    advice.metric.gain(advice.before, advice.after)
+}
+
+/// Whether requests wait for room, or the model does not even fit.
+fn is_short_of_cache(scenario: &Scenario, prediction: &Prediction) -> bool {
+    let capacity = prediction
+        .limits
+        .as_ref()
+        .and_then(|limits| limits.kv_capacity_batch);
+    capacity.is_some_and(|capacity| to_f64(capacity) < scenario.workload.batch())
+}
+
+/// Those of `remedies` that run and gain something.
+fn tried(
+    prediction: &Prediction,
+    bound: Bound,
+    phase: Option<Phase>,
+    remedies: Vec<Remedy>,
+) -> impl Iterator<Item = Advice> {
+    remedies.into_iter().filter_map(move |remedy| {
+        let metric = remedy.metric;
+        let before = metric.of(prediction)?;
+        let after = metric.of(&remedy.scenario.outcome().ok()?)?;
+        (metric.gain(before, after) >= LEAST_GAIN).then(|| Advice {
+            bound,
+            phase,
+            r#do: remedy.action,
+            predicted_effect: metric.describe(before, after),
+            metric,
+            before,
+            after,
+        })
+    })
+}
+
+impl Scenario {
+    fn for_cache(&self) -> Vec<Remedy> {
+        let metric = Metric::KvCapacityTokens;
+        let mut remedies = self.narrower_weights(metric);
+        remedies.push(self.fp8_cache(metric));
+        remedies.push(self.more_ranks(metric));
+        if self
+            .flags
+            .gpu_memory_utilization
+            .is_none_or(|share| share < HIGH_UTILIZATION)
+        {
+            let action = format!("--gpu-memory-utilization {HIGH_UTILIZATION}");
+            remedies.push(self.with_flags(action, metric, |flags| {
+                flags.gpu_memory_utilization = Some(HIGH_UTILIZATION);
+            }));
+        }
+        remedies
+    }
+
+    fn for_bound(&self, bound: Bound, view: View<'_>, prediction: &Prediction) -> Vec<Remedy> {
+        let bytes = &view.step.bytes_by_role;
+        let weights_dominate = bytes.all_weights() >= bytes.kv_read + bytes.kv_write + bytes.state;
+        let mut remedies = Vec::new();
+        match bound {
+            Bound::MemoryBandwidth if weights_dominate => {
+                remedies.extend(self.more_requests(view.rate, prediction));
+                remedies.extend(self.narrower_weights(view.time));
+                remedies.extend(self.speculation(view));
+                remedies.push(self.more_ranks(view.time));
+            }
+            Bound::MemoryBandwidth => {
+                remedies.push(self.fp8_cache(view.time));
+                remedies.push(self.more_ranks(view.time));
+            }
+            Bound::Compute => {
+                remedies.extend(self.narrower_arithmetic(view.time));
+                remedies.push(self.more_ranks(view.time));
+                remedies.extend(self.cached_prefix(view));
+            }
+            Bound::Overhead => {
+                remedies.extend(self.cuda_graphs(view.time));
+                remedies.extend(self.more_requests(view.rate, prediction));
+                remedies.extend(self.fewer_ranks(view.time));
+            }
+            Bound::Interconnect => remedies.extend(self.fewer_ranks(view.time)),
+            Bound::KvCapacity => {}
+        }
+        remedies
+    }
+
+    fn with_flags(
+        &self,
+        action: String,
+        metric: Metric,
+        change: impl FnOnce(&mut DeploymentFlags),
+    ) -> Remedy {
+        let mut scenario = self.clone();
+        change(&mut scenario.flags);
+        Remedy {
+            action,
+            metric,
+            scenario,
+        }
+    }
+
+    fn is_quantized(&self) -> bool {
+        let stated = Quantization::read(
+            self.model.quantization_config.as_ref(),
+            self.flags.quantization.as_deref(),
+        );
+        stated.is_ok_and(|quantization| quantization.method().is_some())
+    }
+
+    /// Checkpoints with fewer bytes per weight.
+    fn narrower_weights(&self, metric: Metric) -> Vec<Remedy> {
+        if self.is_quantized() {
+            return Vec::new();
+        }
+        let checkpoints = [
+            ("awq", "a 4-bit checkpoint (AWQ or GPTQ)"),
+            ("fp8", "--quantization fp8"),
+        ];
+        let remedy = |(method, action): (&str, &str)| {
+            self.with_flags(action.to_owned(), metric, |flags| {
+                flags.quantization = Some(method.to_owned());
+            })
+        };
+        checkpoints.into_iter().map(remedy).collect()
+    }
+
+    /// Checkpoints whose multiplications run in a format with a higher peak.
+    fn narrower_arithmetic(&self, metric: Metric) -> Vec<Remedy> {
+        if self.is_quantized() {
+            return Vec::new();
+        }
+        let checkpoints = [
+            (Precision::Fp4, "modelopt_fp4", "an NVFP4 checkpoint"),
+            (Precision::Fp8, "fp8", "--quantization fp8"),
+            (
+                Precision::Int8,
+                "int8",
+                "an INT8 W8A8 checkpoint (compressed-tensors)",
+            ),
+        ];
+        let runs = |precision| {
+            let gpu = self.gpu.as_ref();
+            gpu.is_some_and(|gpu| gpu.peak(precision).is_some())
+        };
+        let remedy = |(_, method, action): (Precision, &str, &str)| {
+            self.with_flags(action.to_owned(), metric, |flags| {
+                flags.quantization = Some(method.to_owned());
+            })
+        };
+        let checkpoints = checkpoints.into_iter();
+        checkpoints
+            .filter(|(precision, ..)| runs(*precision))
+            .map(remedy)
+            .collect()
+    }
+
+    fn fp8_cache(&self, metric: Metric) -> Remedy {
+        self.with_flags("--kv-cache-dtype fp8".to_owned(), metric, |flags| {
+            flags.kv_cache_dtype = Some("fp8".to_owned());
+        })
+    }
+
+    fn more_ranks(&self, metric: Metric) -> Remedy {
+        let ranks = 2 * self.flags.tensor_parallel_size.unwrap_or(1);
+        self.with_flags(format!("--tensor-parallel-size {ranks}"), metric, |flags| {
+            flags.tensor_parallel_size = Some(ranks);
+        })
+    }
+
+    fn fewer_ranks(&self, metric: Metric) -> Option<Remedy> {
+        let ranks = self.flags.tensor_parallel_size.unwrap_or(1) / 2;
+        let action =
+            format!("--tensor-parallel-size {ranks}, and a replica on the GPUs that frees");
+        (ranks > 0).then(|| {
+            self.with_flags(action, metric, |flags| {
+                flags.tensor_parallel_size = Some(ranks);
+            })
+        })
+    }
+
+    fn cuda_graphs(&self, metric: Metric) -> Option<Remedy> {
+        let action = "CUDA graphs: drop --enforce-eager".to_owned();
+        self.flags
+            .enforce_eager
+            .then(|| self.with_flags(action, metric, |flags| flags.enforce_eager = false))
+    }
+
+    /// Propose three tokens a step.
+    fn speculation(&self, view: View<'_>) -> Option<Remedy> {
+        let config = r#"{"method":"ngram","num_speculative_tokens":3}"#;
+        let is_load = matches!(self.workload, Workload::Serving(_));
+        let applies =
+            is_load && view.step.phase == Phase::Decode && self.flags.speculative_config.is_none();
+        applies.then(|| {
+            self.with_flags(
+                format!("--speculative-config '{config}'"),
+                view.time,
+                |flags| {
+                    flags.speculative_config = Some(config.to_owned());
+                },
+            )
+        })
+    }
+
+    /// As many requests as the knee, the memory and the targets allow.
+    fn more_requests(&self, metric: Metric, prediction: &Prediction) -> Option<Remedy> {
+        let limits = prediction.limits.as_ref()?;
+        let bounds = [
+            limits.knee_batch,
+            limits.kv_capacity_batch,
+            limits.slo_batch,
+        ];
+        let batch = bounds.into_iter().flatten().min()?;
+        let now = self.workload.batch();
+        let action = format!("more requests at a time: {now:.0} → {batch} (--max-num-seqs)");
+        let mut remedy = self.with_flags(action, metric, |flags| flags.max_num_seqs = Some(batch));
+        remedy.scenario.workload = self.workload.with_batch(to_f64(batch));
+        (to_f64(batch) > now).then_some(remedy)
+    }
+
+    /// Half of each prompt from the prefix cache.
+    fn cached_prefix(&self, view: View<'_>) -> Option<Remedy> {
+        let halved = |group: &RequestGroup| RequestGroup {
+            new_tokens: group.new_tokens / 2.0,
+            cached_tokens_before: group.cached_tokens_before + group.new_tokens / 2.0,
+            ..*group
+        };
+        let workload = match &self.workload {
+            Workload::Serving(serving) => Workload::Serving(Serving {
+                cached_tokens: serving.input_tokens / 2.0,
+                ..*serving
+            }),
+            Workload::Step(groups) => Workload::Step(groups.iter().map(halved).collect()),
+        };
+        (view.step.phase == Phase::Prefill).then(|| Remedy {
+            action: "prompts that share half of their tokens (prefix caching)".to_owned(),
+            metric: view.time,
+            scenario: Self {
+                workload,
+                ..self.clone()
+            },
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! What a prediction says of the model, of the GPU and of its memory.
+
+use serde::Serialize;
+
+use super::Predictor;
+use super::latency::ASSUMED_ACCEPTANCE;
+use crate::roofline::timing::Coefficients;
+use crate::spec::gpu::{Confidence, Origin, Provenance};
+use crate::spec::model::ModelSpec;
+use crate::spec::precision::Precision;
+use crate::spec::to_f64;
+use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
+
+/// The model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelFacts {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub architecture: String,
+    /// All parameters of the text part.
+    pub total_params: u64,
+    /// Those that one token meets, the input embedding included.
+    pub active_params: u64,
+    /// The same without the gathered embedding.
+    pub active_params_excluding_input_embedding: u64,
+}
+
+impl ModelFacts {
+    pub(super) fn of(name: &str, model: &ModelSpec) -> Self {
+        Self {
+            name: name.to_owned(),
+            architecture: model.architecture.clone(),
+            total_params: model.total_params(),
+            active_params: model.active_params(),
+            active_params_excluding_input_embedding: model
+                .active_params_excluding_input_embedding(),
+        }
+    }
+}
+
+/// The GPU, with the peaks of the precision that most of the work is done in.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GpuFacts {
+    /// Id in the table.
+    pub id: String,
+    /// Product name.
+    pub name: String,
+    /// What the peaks are those of.
+    pub precision: Precision,
+    /// Dense peak of the data sheet.
+    pub peak_flops_per_second: FlopsPerSecond,
+    /// Memory bandwidth of the data sheet.
+    pub hbm_bytes_per_second: BytesPerSecond,
+    /// Peak that good kernels reach.
+    pub attainable_flops_per_second: FlopsPerSecond,
+    /// Bandwidth that good kernels reach.
+    pub attainable_hbm_bytes_per_second: BytesPerSecond,
+    /// Memory as the driver reports it.
+    pub memory_bytes: Bytes,
+    /// Where these figures come from.
+    pub provenance: Provenance,
+    /// How far to trust them.
+    pub confidence: Confidence,
+}
+
+impl GpuFacts {
+    pub(super) fn of(predictor: &Predictor) -> Option<Self> {
+        let gpu = predictor.deployment.gpu.as_ref()?;
+        let roof = predictor.roof.as_ref()?;
+        let precision = predictor.main_precision();
+        let attainable = roof.timer.ceiling();
+        Some(Self {
+            id: gpu.id.clone(),
+            name: gpu.name.clone(),
+            precision,
+            peak_flops_per_second: roof.theoretical.peak(precision),
+            hbm_bytes_per_second: roof.theoretical.hbm,
+            attainable_flops_per_second: attainable.peak(precision),
+            attainable_hbm_bytes_per_second: attainable.hbm,
+            memory_bytes: gpu.memory,
+            provenance: gpu.provenance,
+            confidence: gpu.confidence,
+        })
+    }
+}
+
+/// What the memory of one GPU holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MemoryFacts {
+    /// Weights.
+    pub weights_resident_bytes_per_gpu: Bytes,
+    /// KV cache of one token.
+    pub kv_bytes_per_token_per_gpu: Bytes,
+    /// Recurrent state of one sequence.
+    pub state_bytes_per_sequence_per_gpu: Bytes,
+    /// What vLLM may take.
+    pub budget_bytes_per_gpu: Option<Bytes>,
+    /// What remains for the cache.
+    pub kv_cache_bytes_per_gpu: Option<Bytes>,
+    /// Tokens of KV cache as vLLM logs them.
+    pub kv_capacity_tokens: Option<f64>,
+    /// Whether the weights leave room for a cache.
+    pub fits: Option<bool>,
+    /// Why vLLM would refuse to start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl MemoryFacts {
+    pub(super) fn of(predictor: &Predictor) -> Self {
+        let plan = predictor.roof.as_ref().map(|roof| &roof.memory);
+        Self {
+            weights_resident_bytes_per_gpu: predictor.shard.resident_weights(),
+            kv_bytes_per_token_per_gpu: predictor.shard.kv_per_token(),
+            state_bytes_per_sequence_per_gpu: predictor.shard.state_per_sequence(),
+            budget_bytes_per_gpu: plan.map(|plan| plan.budget),
+            kv_cache_bytes_per_gpu: plan.map(|plan| plan.cache),
+            kv_capacity_tokens: plan.map(|plan| plan.capacity_tokens().floor()),
+            fits: plan.map(|plan| plan.fits()),
+            problem: problem(predictor),
+        }
+    }
+}
+
+/// Why vLLM would refuse to start: no room for a cache, or for one sequence of the longest length.
+fn problem(predictor: &Predictor) -> Option<String> {
+    let plan = &predictor.roof.as_ref()?.memory;
+    let gib = |bytes: Bytes| bytes.0 / f64::from(1 << 30);
+    if !plan.fits() {
+        return Some(format!(
+            "the model does not fit: weights {:.1} GiB, activations {:.1} GiB and runtime {:.1} GiB of the {:.1} GiB that vLLM may take on each GPU",
+            gib(plan.weights),
+            gib(plan.activations),
+            gib(plan.runtime),
+            gib(plan.budget),
+        ));
+    }
+    let longest = predictor.deployment.limits.max_model_len?;
+    (plan.sequences(to_f64(longest)) < 1.0).then(|| {
+        format!(
+            "the cache holds {:.0} tokens, no sequence of --max-model-len {longest}; lower it",
+            plan.capacity_tokens(),
+        )
+    })
+}
+
+/// Which coefficients were measured on this part and which were taken over from its kin.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Origins {
+    /// Attainable share of the compute peak.
+    pub attainable_flops: Origin,
+    /// Attainable share of memory bandwidth.
+    pub attainable_hbm: Origin,
+    /// Launch, scheduling and host costs.
+    pub overheads: Origin,
+    /// Accepted share of proposed tokens, which nobody measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assumed_acceptance: Option<f64>,
+}
+
+impl Origins {
+    pub(super) fn of(predictor: &Predictor, coefficients: &Coefficients) -> Option<Self> {
+        let gpu = predictor.deployment.gpu.as_ref()?;
+        let of_share = |stated: Option<f64>, own: Origin| match stated {
+            Some(_) => coefficients.origin,
+            None => own,
+        };
+        let flops = gpu.attainable_flops(predictor.main_precision());
+        Some(Self {
+            attainable_flops: of_share(coefficients.flops_fraction, flops.origin),
+            attainable_hbm: of_share(coefficients.hbm_fraction, gpu.attainable_hbm.origin),
+            overheads: coefficients.origin,
+            assumed_acceptance: (predictor.deployment.speculative_tokens > 0)
+                .then_some(ASSUMED_ACCEPTANCE),
+        })
+    }
+}

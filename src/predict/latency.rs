@@ -1,0 +1,189 @@
+//! `Latency`: time to first token, time per output token and throughput under a steady load.
+//!
+//! Bound. TTFT: a prompt alone, chunk by chunk. TPOT: decode steps alone, averaged over the growing context. Throughput: in one
+//! request's cycle the engine reads B prompts, each of which yields a first token, and decodes the other `osl − 1` of B requests, so
+//! a cycle takes at least `max((osl − 1)·t_memory, (osl − 1)·t_compute + B·t_compute of a prompt)`.
+//!
+//! Expected. Prompts are read in the steps that decode the others. Each takes these mixed steps, and holds up the others by what
+//! they take longer than decode steps; over a cycle that falls on all of a request's tokens alike, the first included. A cycle is
+//! `TTFT + (osl − 1)·TPOT`. Requests beyond what fits wait their turn (Little's law). With a pipeline a token passes all stages,
+//! each busy with its own share of the requests.
+//!
+//! Arrivals are taken as spread over the cycle: clients that all start at once see a longer TTFT, and a median TPOT without delays.
+
+use serde::Serialize;
+
+use super::{Predictor, Roof, Serving};
+use crate::roofline::step::RequestGroup;
+use crate::spec::to_f64;
+use crate::units::Seconds;
+
+/// Points over the length of an answer at which decode steps are taken.
+const SAMPLES: u32 = 8;
+
+/// Share of proposed tokens that are accepted one after another, where nobody measured.
+pub(super) const ASSUMED_ACCEPTANCE: f64 = 0.7;
+
+/// What users see.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Latency {
+    /// Least time to first token, of a prompt alone.
+    pub ttft_bound_seconds: Seconds,
+    /// Expected time to first token under the load.
+    pub ttft_expected_seconds: Seconds,
+    /// Least time per output token.
+    pub tpot_bound_seconds: Seconds,
+    /// Expected time per output token, prompts of others included.
+    pub tpot_expected_seconds: Seconds,
+    /// Most tokens per second of all replicas together.
+    pub output_tokens_per_second_bound: f64,
+    /// Expected tokens per second of all replicas together.
+    pub output_tokens_per_second_expected: f64,
+    /// Requests of one engine that run at a time; the others wait.
+    pub running_requests: f64,
+}
+
+/// A decode step, averaged over the length of the answers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Decode {
+    compute: Seconds,
+    memory: Seconds,
+    bound: Seconds,
+    expected: Seconds,
+}
+
+/// A prompt that is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Prompt {
+    /// Least time when nothing else runs.
+    bound: Seconds,
+    /// Least time that it keeps the tensor cores of a stage busy.
+    compute: Seconds,
+    /// Expected time among the running requests.
+    expected: Seconds,
+    /// How much longer its steps take than decode steps.
+    delay: Seconds,
+}
+
+impl Predictor {
+    /// What users see under the load `serving`; `None` without a GPU, or where not one request fits.
+    #[must_use]
+    pub fn latency(&self, serving: &Serving) -> Option<Latency> {
+        let roof = self.roof.as_ref()?;
+        let length = serving.input_tokens + serving.output_tokens;
+        let most = to_f64(self.deployment.limits.max_num_seqs);
+        let running = serving
+            .batch
+            .min(most)
+            .min(roof.memory.sequences(length).floor());
+        self.latency_of(roof, serving, running)
+    }
+
+    /// What users see with `running` requests in the steps and the rest of the load waiting.
+    pub(super) fn latency_of(
+        &self,
+        roof: &Roof,
+        serving: &Serving,
+        running: f64,
+    ) -> Option<Latency> {
+        if running < 1.0 {
+            return None;
+        }
+        let stages = self.stages();
+        let prompt = self.prompt(roof, serving, running)?;
+        let all = self.mean_decode(roof, serving, serving.batch);
+        let decode = self.mean_decode(roof, serving, running);
+        let (most_tokens, mean_tokens) = self.tokens_per_step();
+
+        let tokens = serving.output_tokens;
+        let delay = prompt.delay * ((running - 1.0) / tokens);
+        let tpot = decode.expected * stages / mean_tokens + delay;
+        let ttft = prompt.expected + delay;
+        let cycle = ttft + tpot * (tokens - 1.0);
+        let steps = stages * (tokens - 1.0) / most_tokens;
+        let with_prompts = all.compute * steps + prompt.compute * serving.batch;
+        let shortest_cycle = with_prompts.max(all.memory * steps);
+        let generated = tokens * to_f64(self.deployment.parallelism.data);
+        Some(Latency {
+            ttft_bound_seconds: prompt.bound,
+            ttft_expected_seconds: ttft + cycle * (serving.batch / running - 1.0),
+            tpot_bound_seconds: decode.bound * stages / most_tokens,
+            tpot_expected_seconds: tpot,
+            output_tokens_per_second_bound: generated * serving.batch / shortest_cycle.0,
+            output_tokens_per_second_expected: generated * running / cycle.0,
+            running_requests: running,
+        })
+    }
+
+    /// Most and expected tokens of a decode step and request: `(1 − a^{g+1}) / (1 − a)` of g proposed with acceptance a.
+    fn tokens_per_step(&self) -> (f64, f64) {
+        let verified = 1.0 + to_f64(self.deployment.speculative_tokens);
+        let accepted = (1.0 - ASSUMED_ACCEPTANCE.powf(verified)) / (1.0 - ASSUMED_ACCEPTANCE);
+        (verified, accepted)
+    }
+
+    /// A decode step of `batch` requests, averaged over the length of the answers.
+    fn mean_decode(&self, roof: &Roof, serving: &Serving, batch: f64) -> Decode {
+        let mut mean = Decode::default();
+        let weight = 1.0 / f64::from(SAMPLES);
+        for sample in 0..SAMPLES {
+            let share = (f64::from(sample) + 0.5) * weight;
+            let context = serving.input_tokens + serving.output_tokens * share;
+            let work = self
+                .shard
+                .work_of_step(&[self.decode_group(batch, context)]);
+            mean.compute += work.compute_seconds(&roof.theoretical) * weight;
+            mean.memory += work.memory_seconds(&roof.theoretical) * weight;
+            mean.bound += roof.bound(&work) * weight;
+            mean.expected += roof.expected(&work) * weight;
+        }
+        mean
+    }
+
+    /// A prompt alone in the engine, and among `running` requests; `None` where these leave no tokens of the budget to it.
+    fn prompt(&self, roof: &Roof, serving: &Serving, running: f64) -> Option<Prompt> {
+        let passed_on = self.stages() - 1.0;
+        let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
+        let mut prompt = Prompt::default();
+        let mut last = Seconds::ZERO;
+        for chunk in chunks(serving, budget) {
+            let work = self.shard.work_of_step(&[chunk]);
+            last = roof.bound(&work);
+            prompt.bound += last;
+            prompt.compute += work.compute_seconds(&roof.theoretical);
+        }
+        prompt.bound += last * passed_on;
+
+        // Of a request's tokens only the first comes from its prompt; for the others it stands in the decode batch.
+        let others = (running - 1.0) * (1.0 - 1.0 / serving.output_tokens);
+        let mut beside = self.decode_group(others, serving.mean_context());
+        beside.count = beside.count.min(others);
+        let left = budget - beside.tokens();
+        if left < 1.0 {
+            return None;
+        }
+        let decode = if others > 0.0 {
+            roof.expected(&self.shard.work_of_step(&[beside]))
+        } else {
+            Seconds::ZERO
+        };
+        for chunk in chunks(serving, left) {
+            last = roof.expected(&self.shard.work_of_step(&[chunk, beside]));
+            prompt.expected += last;
+            prompt.delay += last - decode;
+        }
+        prompt.expected += last * passed_on;
+        Some(prompt)
+    }
+}
+
+/// The steps of a prompt, `chunk` tokens at a time.
+fn chunks(serving: &Serving, chunk: f64) -> impl Iterator<Item = RequestGroup> {
+    let tokens = serving.input_tokens;
+    let starts = std::iter::successors(Some(serving.cached_tokens), move |start| {
+        Some(start + chunk)
+    });
+    starts
+        .take_while(move |start| *start < tokens)
+        .map(move |start| RequestGroup::prefill(1.0, chunk.min(tokens - start), start))
+}

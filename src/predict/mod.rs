@@ -1,0 +1,250 @@
+//! `Prediction`: what a deployment can reach and what it is expected to reach, before anything runs.
+//!
+//! Always two answers. The *bound* takes the data sheet's ceilings and counts each byte once: reality never beats it. The *expected*
+//! value takes attainable ceilings, activations, communication and fixed costs ([`crate::roofline::timing`]). Formulas:
+//! [`crate::roofline`] for one step, `latency` and `limits` here for what follows from many.
+
+mod advice;
+mod facts;
+mod latency;
+mod limits;
+mod recommend;
+mod step;
+
+pub use advice::{Advice, Metric};
+pub use facts::{GpuFacts, MemoryFacts, ModelFacts, Origins};
+pub use latency::Latency;
+pub use limits::Limits;
+pub use recommend::Recommendation;
+pub use step::{Bound, Phase, Predictor, Roof, StepPrediction, TimeByComponent};
+
+use serde::Serialize;
+
+use crate::roofline::step::RequestGroup;
+use crate::roofline::timing::Coefficients;
+use crate::spec::deployment::{Deployment, DeploymentError, DeploymentFlags};
+use crate::spec::gpu::GpuSpec;
+use crate::spec::model::ModelSpec;
+use crate::units::Seconds;
+
+/// Version of the JSON form of [`Prediction`].
+pub const SCHEMA: u32 = 1;
+
+/// What is to be predicted.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Name of the model, for people.
+    pub name: String,
+    /// The model.
+    pub model: ModelSpec,
+    /// The GPU; without one there is work, but no time.
+    pub gpu: Option<GpuSpec>,
+    /// How it is deployed.
+    pub flags: DeploymentFlags,
+    /// What turns bounds into expectations.
+    pub coefficients: Coefficients,
+    /// What it does.
+    pub workload: Workload,
+    /// How fast it should answer.
+    pub targets: Targets,
+}
+
+/// What the engine does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Workload {
+    /// One step with these requests.
+    Step(Vec<RequestGroup>),
+    /// Requests that come and go.
+    Serving(Serving),
+}
+
+/// A steady load: as many requests as `batch`, each replaced by the next when it ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Serving {
+    /// Tokens of each prompt.
+    pub input_tokens: f64,
+    /// Those of them that the prefix cache has.
+    pub cached_tokens: f64,
+    /// Tokens generated for each.
+    pub output_tokens: f64,
+    /// Requests of one engine at a time.
+    pub batch: f64,
+}
+
+impl Serving {
+    /// Tokens cached by a request halfway through its answer.
+    fn mean_context(&self) -> f64 {
+        self.input_tokens + self.output_tokens / 2.0
+    }
+}
+
+impl Workload {
+    /// Tokens that a request has cached while it decodes, on average.
+    fn context(&self) -> f64 {
+        match self {
+            Self::Serving(serving) => serving.mean_context(),
+            Self::Step(groups) => mean(groups, |group| {
+                group.cached_tokens_before
+                    + if group.is_prefill {
+                        group.new_tokens
+                    } else {
+                        0.0
+                    }
+            }),
+        }
+    }
+
+    /// Tokens of a request at its longest.
+    fn length(&self) -> f64 {
+        match self {
+            Self::Serving(serving) => serving.input_tokens + serving.output_tokens,
+            Self::Step(groups) => mean(groups, |group| {
+                group.cached_tokens_before + group.new_tokens
+            }),
+        }
+    }
+
+    /// Requests at a time.
+    #[must_use]
+    pub fn batch(&self) -> f64 {
+        match self {
+            Self::Serving(serving) => serving.batch,
+            Self::Step(groups) => groups.iter().map(|group| group.count).sum(),
+        }
+    }
+
+    /// The same with `batch` requests at a time.
+    fn with_batch(&self, batch: f64) -> Self {
+        match self {
+            Self::Serving(serving) => Self::Serving(Serving { batch, ..*serving }),
+            Self::Step(groups) => {
+                let factor = batch / self.batch();
+                let scaled = groups.iter().map(|group| RequestGroup {
+                    count: group.count * factor,
+                    ..*group
+                });
+                Self::Step(scaled.collect())
+            }
+        }
+    }
+}
+
+/// Mean of `value` over all requests.
+fn mean(groups: &[RequestGroup], value: impl Fn(&RequestGroup) -> f64) -> f64 {
+    let requests: f64 = groups.iter().map(|group| group.count).sum();
+    groups
+        .iter()
+        .map(|group| group.count * value(group))
+        .sum::<f64>()
+        / requests
+}
+
+/// What users are promised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Targets {
+    /// Time to first token.
+    pub ttft: Seconds,
+    /// Time per output token.
+    pub tpot: Seconds,
+}
+
+/// The answer. What needs a GPU's ceilings is `None` without one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Prediction {
+    /// Version of this form.
+    pub schema: u32,
+    /// The model.
+    pub model: ModelFacts,
+    /// The GPU.
+    pub gpu: Option<GpuFacts>,
+    /// What fits into its memory.
+    pub memory: MemoryFacts,
+    /// The steps.
+    #[serde(flatten)]
+    pub steps: Steps,
+    /// Batches at which something changes.
+    pub limits: Option<Limits>,
+    /// What users see; only of a load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// What would help, by predicted gain.
+    pub advice: Vec<Advice>,
+    /// Settings for this load.
+    pub recommended: Option<Recommendation>,
+    /// What the prediction leaves out.
+    pub not_modelled: Vec<String>,
+    /// Which coefficients were measured.
+    pub origins: Option<Origins>,
+}
+
+/// The one step asked for, or the two that a load consists of.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Steps {
+    /// The step asked for.
+    Step(Box<StepPrediction>),
+    /// Those of a load.
+    Steps(Box<LoadSteps>),
+}
+
+/// The two kinds of steps that a load consists of.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadSteps {
+    /// The first step of one prompt, up to the token budget.
+    pub prefill: StepPrediction,
+    /// All requests of the load, halfway through their answers.
+    pub decode: StepPrediction,
+}
+
+impl Scenario {
+    /// Predicts.
+    ///
+    /// # Errors
+    /// When model, GPU and flags do not go together.
+    pub fn predict(&self) -> Result<Prediction, DeploymentError> {
+        let mut prediction = self.outcome()?;
+        prediction.advice = advice::advise(self, &prediction);
+        Ok(prediction)
+    }
+
+    /// The predictor of this deployment.
+    ///
+    /// # Errors
+    /// When model, GPU and flags do not go together.
+    pub fn predictor(&self) -> Result<Predictor, DeploymentError> {
+        let deployment = Deployment::new(self.model.clone(), self.gpu.clone(), &self.flags)?;
+        Ok(Predictor::new(deployment, self.coefficients))
+    }
+
+    /// The prediction without advice, which is itself made of predictions.
+    fn outcome(&self) -> Result<Prediction, DeploymentError> {
+        let predictor = self.predictor()?;
+        let limits = Limits::of(&predictor, &self.workload, &self.targets);
+        let (steps, latency) = match &self.workload {
+            Workload::Step(groups) => (Steps::Step(Box::new(predictor.step(groups))), None),
+            Workload::Serving(serving) => {
+                let decode = predictor.decode_group(serving.batch, serving.mean_context());
+                let steps = LoadSteps {
+                    prefill: predictor.step(&[predictor.first_chunk(serving)]),
+                    decode: predictor.step(&[decode]),
+                };
+                (Steps::Steps(Box::new(steps)), predictor.latency(serving))
+            }
+        };
+        Ok(Prediction {
+            schema: SCHEMA,
+            model: ModelFacts::of(&self.name, &predictor.deployment.model),
+            gpu: GpuFacts::of(&predictor),
+            memory: MemoryFacts::of(&predictor),
+            steps,
+            latency,
+            advice: Vec::new(),
+            recommended: limits
+                .as_ref()
+                .and_then(|limits| Recommendation::of(self, &predictor, limits)),
+            limits,
+            not_modelled: predictor.deployment.not_modelled.clone(),
+            origins: Origins::of(&predictor, &self.coefficients),
+        })
+    }
+}

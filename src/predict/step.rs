@@ -1,0 +1,288 @@
+//! `Predictor`: the bound and the expected time of any step of one deployment.
+
+use serde::Serialize;
+
+use super::Serving;
+use crate::roofline::ceiling::Ceiling;
+use crate::roofline::memory::MemoryPlan;
+use crate::roofline::shard::Shard;
+use crate::roofline::step::{BytesByRole, FlopsByRole, RequestGroup, StepWork};
+use crate::roofline::timing::{Coefficients, StepTime, StepTimer};
+use crate::spec::deployment::Deployment;
+use crate::spec::precision::Precision;
+use crate::spec::to_f64;
+use crate::units::{Bytes, Flops, Intensity, Seconds};
+
+/// What limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// Arithmetic.
+    Compute,
+    /// HBM bandwidth.
+    MemoryBandwidth,
+    /// Links between GPUs.
+    Interconnect,
+    /// Launches, scheduling, the host.
+    Overhead,
+    /// Room in the KV cache. No step is bound by it; loads are.
+    KvCapacity,
+}
+
+impl Bound {
+    /// The name in JSON and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::MemoryBandwidth => "memory_bandwidth",
+            Self::Interconnect => "interconnect",
+            Self::Overhead => "overhead",
+            Self::KvCapacity => "kv_capacity",
+        }
+    }
+
+    /// The larger side of the roofline.
+    fn of_roofline(compute: Seconds, memory: Seconds) -> Self {
+        if compute > memory {
+            Self::Compute
+        } else {
+            Self::MemoryBandwidth
+        }
+    }
+
+    /// The largest part of an expected time.
+    fn of_time(time: &StepTime) -> Self {
+        let roofline = Self::of_roofline(time.compute, time.memory);
+        let mut largest = (roofline, time.compute.max(time.memory));
+        for part in [
+            (Self::Interconnect, time.communication),
+            (Self::Overhead, time.overhead),
+        ] {
+            if part.1 > largest.1 {
+                largest = part;
+            }
+        }
+        largest.0
+    }
+}
+
+/// What the requests of a step do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// All read prompts.
+    Prefill,
+    /// All generate.
+    Decode,
+    /// Some of each.
+    Mixed,
+}
+
+impl Phase {
+    /// The name in JSON and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    fn of(groups: &[RequestGroup]) -> Self {
+        let prefills = groups.iter().filter(|group| group.is_prefill).count();
+        match prefills {
+            0 => Self::Decode,
+            all if all == groups.len() => Self::Prefill,
+            _ => Self::Mixed,
+        }
+    }
+}
+
+/// Expected seconds of a step, by what they go to. They add up to the step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TimeByComponent {
+    /// Operations that arithmetic limits.
+    pub compute: Seconds,
+    /// Operations that memory limits.
+    pub memory: Seconds,
+    /// Traffic between GPUs.
+    pub communication: Seconds,
+    /// Launches, scheduling, the host.
+    pub overhead: Seconds,
+}
+
+impl From<StepTime> for TimeByComponent {
+    fn from(time: StepTime) -> Self {
+        Self {
+            compute: time.compute,
+            memory: time.memory,
+            communication: time.communication,
+            overhead: time.overhead,
+        }
+    }
+}
+
+/// One step on one GPU. Times are `None` without a GPU.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepPrediction {
+    /// What its requests do.
+    pub phase: Phase,
+    /// How many requests.
+    pub batch: f64,
+    /// FLOPs.
+    pub flops_per_gpu: Flops,
+    /// The same by role.
+    pub flops_by_role: FlopsByRole,
+    /// HBM bytes of the lower bound: weights, KV and state, each once.
+    pub bytes_per_gpu: Bytes,
+    /// The same by role.
+    pub bytes_by_role: BytesByRole,
+    /// Traffic beyond the bound.
+    pub activation_bytes_per_gpu: Bytes,
+    /// FLOPs per byte of the bound.
+    pub arithmetic_intensity: Intensity,
+    /// FLOPs at the peaks of what they compute in.
+    pub compute_seconds: Option<Seconds>,
+    /// Bytes at peak bandwidth.
+    pub memory_seconds: Option<Seconds>,
+    /// Traffic between GPUs at the link's bandwidth, without latencies.
+    pub communication_seconds: Option<Seconds>,
+    /// The larger of compute and memory: never beaten.
+    pub bound_seconds: Option<Seconds>,
+    /// What it should take.
+    pub expected_seconds: Option<Seconds>,
+    /// Where the expected time goes.
+    pub time_seconds: Option<TimeByComponent>,
+    /// Which side of the roofline is larger.
+    pub bound: Option<Bound>,
+    /// The largest part of the expected time.
+    pub bottleneck: Option<Bound>,
+}
+
+/// What a GPU gives and holds.
+#[derive(Clone, Debug)]
+pub struct Roof {
+    /// The data sheet's ceilings.
+    pub theoretical: Ceiling,
+    /// Attainable ceilings and fixed costs.
+    pub timer: StepTimer,
+    /// What its memory holds.
+    pub memory: MemoryPlan,
+}
+
+impl Roof {
+    /// The time that no step with this work beats.
+    #[must_use]
+    pub fn bound(&self, work: &StepWork) -> Seconds {
+        let compute = work.compute_seconds(&self.theoretical);
+        compute.max(work.memory_seconds(&self.theoretical))
+    }
+
+    /// The time that such a step should take.
+    #[must_use]
+    pub fn expected(&self, work: &StepWork) -> Seconds {
+        self.timer.expected(work).total()
+    }
+}
+
+/// A deployment with its shard and its roof, ready for any number of steps.
+#[derive(Clone, Debug)]
+pub struct Predictor {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// What one of its GPUs does.
+    pub shard: Shard,
+    /// What that GPU gives, if there is one.
+    pub roof: Option<Roof>,
+}
+
+impl Predictor {
+    /// Prepares the prediction of `deployment`.
+    #[must_use]
+    pub fn new(deployment: Deployment, coefficients: Coefficients) -> Self {
+        let shard = Shard::of(&deployment);
+        let memory = MemoryPlan::of(&deployment, &shard);
+        let roof = deployment
+            .gpu
+            .as_ref()
+            .zip(memory)
+            .map(|(gpu, memory)| Roof {
+                theoretical: Ceiling::theoretical(gpu),
+                timer: StepTimer::new(&deployment, &shard, gpu, coefficients),
+                memory,
+            });
+        Self {
+            deployment,
+            shard,
+            roof,
+        }
+    }
+
+    /// Predicts one step.
+    #[must_use]
+    pub fn step(&self, groups: &[RequestGroup]) -> StepPrediction {
+        let work = self.shard.work_of_step(groups);
+        let roofline = self.roof.as_ref().map(|roof| {
+            (
+                work.compute_seconds(&roof.theoretical),
+                work.memory_seconds(&roof.theoretical),
+            )
+        });
+        let time = self.roof.as_ref().map(|roof| roof.timer.expected(&work));
+        StepPrediction {
+            phase: Phase::of(groups),
+            batch: groups.iter().map(|group| group.count).sum(),
+            flops_per_gpu: work.flops.total(),
+            flops_by_role: work.flops,
+            bytes_per_gpu: work.bytes.total(),
+            bytes_by_role: work.bytes,
+            activation_bytes_per_gpu: work.activation_bytes,
+            arithmetic_intensity: work.intensity(),
+            compute_seconds: roofline.map(|(compute, _)| compute),
+            memory_seconds: roofline.map(|(_, memory)| memory),
+            communication_seconds: self
+                .roof
+                .as_ref()
+                .map(|roof| work.communication.seconds(&roof.theoretical.link)),
+            bound_seconds: roofline.map(|(compute, memory)| compute.max(memory)),
+            expected_seconds: time.map(|time| time.total()),
+            time_seconds: time.map(Into::into),
+            bound: roofline.map(|(compute, memory)| Bound::of_roofline(compute, memory)),
+            bottleneck: time.as_ref().map(Bound::of_time),
+        }
+    }
+
+    /// What most of a token's FLOPs compute in; attention over a long context aside.
+    #[must_use]
+    pub fn main_precision(&self) -> Precision {
+        let work = self.shard.work_of_step(&[RequestGroup::decode(1.0, 0.0)]);
+        work.flops_at
+            .iter()
+            .max_by(|(_, left), (_, right)| left.0.total_cmp(&right.0))
+            .map_or_else(|| self.shard.base_precision(), |(precision, _)| precision)
+    }
+
+    /// Stages of the pipeline. Each works on its own part of the running requests.
+    pub(super) fn stages(&self) -> f64 {
+        to_f64(self.deployment.parallelism.pipeline)
+    }
+
+    /// The requests of one decode step of `batch` running ones with `context` tokens cached.
+    pub(super) fn decode_group(&self, batch: f64, context: f64) -> RequestGroup {
+        RequestGroup {
+            count: (batch / self.stages()).max(1.0),
+            new_tokens: 1.0 + to_f64(self.deployment.speculative_tokens),
+            cached_tokens_before: context,
+            is_prefill: false,
+        }
+    }
+
+    /// The first step of a prompt when nothing else runs.
+    pub(super) fn first_chunk(&self, serving: &Serving) -> RequestGroup {
+        let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
+        let uncached = serving.input_tokens - serving.cached_tokens;
+        RequestGroup::prefill(1.0, uncached.min(budget), serving.cached_tokens)
+    }
+}
