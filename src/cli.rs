@@ -30,6 +30,10 @@ pub enum Command {
     Demo(Box<command::demo::DemoArgs>),
     /// Run the pipeline over a capture
     Replay(Box<command::replay::ReplayArgs>),
+    /// Write a capture from live sources
+    Record(Box<command::record::RecordArgs>),
+    /// Show what is found of vLLM, the model and the GPUs, and what is missing; validates a configuration
+    Check(Box<command::check::CheckArgs>),
     /// Predict a model on a GPU: bounds, expectations, limits, advice
     Static(Box<command::static_roofline::StaticArgs>),
     /// List the GPU table

@@ -13,6 +13,7 @@ use crate::export::process;
 use crate::export::{openmetrics, page};
 use crate::meter::Meter;
 use crate::meter::engine::EngineMeter;
+use crate::meter::facts::EngineFacts;
 use crate::meter::figures::Figures;
 use crate::meter::interval::Gap;
 use crate::meter::verdict::{Bound, EngineState};
@@ -232,7 +233,7 @@ impl Sampler {
             return;
         }
         self.looked_for_model = Some(now());
-        let line = discovery::command_line()
+        let line = discovery::command_line(self.vllm.url())
             .and_then(|line| DeploymentFlags::from_vllm_command_line(&line).ok());
         self.clues.flags_origin = if line.is_some() {
             "vLLM's command line under our own flags".to_owned()
@@ -244,6 +245,15 @@ impl Sampler {
             .overridden_by(self.settings.deployment.clone());
         self.clues.model_config = Some(self.find_model(engines).await);
         self.refresh_facts(engines);
+    }
+
+    /// What is known of `engines`, looked for now.
+    pub async fn facts_of(&mut self, engines: &[EngineTotals]) -> Vec<Arc<EngineFacts>> {
+        self.discover(engines).await;
+        let facts = engines.iter().enumerate();
+        facts
+            .map(|(rank, totals)| self.clues.facts(&self.table, totals, rank))
+            .collect()
     }
 
     async fn find_model(&self, engines: &[EngineTotals]) -> Result<Known<String>, String> {

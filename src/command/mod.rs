@@ -1,9 +1,11 @@
 //! The commands: each wires the core to the world, and nothing more.
 
+pub mod check;
 pub mod demo;
 pub mod gpus;
 pub mod metrics;
 pub mod output;
+pub mod record;
 pub mod replay;
 pub mod serve;
 pub mod static_roofline;
@@ -33,6 +35,11 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             demo::run(&args)
         }
         Command::Replay(args) => replay::run(&args, &mut out),
+        Command::Record(args) => {
+            drop(out);
+            record::run(&args)
+        }
+        Command::Check(args) => check::run(&args, &mut out),
         Command::Static(args) => static_roofline::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),

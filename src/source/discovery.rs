@@ -3,7 +3,6 @@
 //! Flags and configuration win; then `/v1/models` names the model's root, whose config.json is in a directory or in the Hugging Face
 //! cache; then, with a shared process namespace, vLLM's own command line. What stays unknown is named, with what it leaves out.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::meter::facts::{EngineFacts, Missing, Served};
@@ -195,30 +194,40 @@ pub fn root_of(models: &serde_json::Value, name: &str) -> Option<String> {
     entry.get("root")?.as_str().map(str::to_owned)
 }
 
-/// vLLM's command line, where the process namespace is shared.
+/// The command line of the vLLM that answers at `url`, where it runs on this host and the process namespace is shared.
 #[must_use]
-pub fn command_line() -> Option<Vec<String>> {
+pub fn command_line(url: &reqwest::Url) -> Option<Vec<String>> {
+    let here = matches!(url.host_str()?, "localhost" | "127.0.0.1" | "[::1]");
+    let port = url.port_or_known_default().filter(|_| here)?.to_string();
     let processes = std::fs::read_dir("/proc").ok()?;
-    processes
-        .flatten()
-        .find_map(|process| serve_line(&process.path()))
+    processes.flatten().find_map(|process| {
+        let raw = std::fs::read(process.path().join("cmdline")).ok()?;
+        serve_line(&String::from_utf8(raw).ok()?, &port)
+    })
 }
 
-fn serve_line(process: &Path) -> Option<Vec<String>> {
-    let raw = std::fs::read(process.join("cmdline")).ok()?;
-    let text = String::from_utf8(raw).ok()?;
-    let words: Vec<String> = text
+/// The arguments of a `cmdline` (words ended by NUL) that is a vLLM server on `port`; several servers may share a host.
+fn serve_line(cmdline: &str, port: &str) -> Option<Vec<String>> {
+    let words: Vec<&str> = cmdline
         .split('\0')
         .filter(|word| !word.is_empty())
-        .map(str::to_owned)
         .collect();
     let server = words.iter().position(|word| {
-        word == "vllm" || word.ends_with("/vllm") || word.starts_with("vllm.entrypoints")
+        *word == "vllm" || word.ends_with("/vllm") || word.starts_with("vllm.entrypoints")
     })?;
-    let words = &words[server + 1..];
+    let arguments = &words[server + 1..];
     let serves =
-        text.contains("vllm.entrypoints") || words.first().is_some_and(|word| word == "serve");
-    serves.then(|| words.to_vec())
+        words[server].starts_with("vllm.entrypoints") || arguments.first() == Some(&"serve");
+    let value = |place: usize| arguments.get(place + 1).copied();
+    let own_port = arguments
+        .iter()
+        .enumerate()
+        .find_map(|(place, word)| match word.strip_prefix("--port")? {
+            "" => value(place),
+            inline => inline.strip_prefix('='),
+        })
+        .unwrap_or("8000");
+    (serves && own_port == port).then(|| arguments.iter().map(|&word| word.to_owned()).collect())
 }
 
 #[cfg(test)]
@@ -234,5 +243,28 @@ mod tests {
         assert_eq!(root_of(&models, "llama").as_deref(), Some("/models/llama"));
         assert_eq!(root_of(&models, "other").as_deref(), Some("/adapters/a"));
         assert_eq!(root_of(&serde_json::json!({}), "llama"), None);
+    }
+
+    #[test]
+    fn a_command_line_is_that_of_the_server_on_the_port() {
+        let line = |text: &str, port| serve_line(&text.replace(' ', "\0"), port);
+        let words = line(
+            "/usr/bin/python3 /opt/bin/vllm serve m --port 8123 -tp 2",
+            "8123",
+        )
+        .unwrap();
+        assert_eq!(words, ["serve", "m", "--port", "8123", "-tp", "2"]);
+        assert_eq!(
+            line("python3 /opt/bin/vllm serve m --port 8123", "8000"),
+            None
+        );
+        assert!(
+            line(
+                "python3 -m vllm.entrypoints.openai.api_server --model m",
+                "8000"
+            )
+            .is_some()
+        );
+        assert_eq!(line("/opt/bin/vllm bench serve", "8000"), None);
     }
 }

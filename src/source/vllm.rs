@@ -149,6 +149,14 @@ impl VllmSource {
         read
     }
 
+    /// The whole page, whatever is needed of it.
+    ///
+    /// # Errors
+    /// [`VllmError`].
+    pub async fn read_whole(&self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+        self.page(&self.whole, &clock).await
+    }
+
     async fn read_in_form(&mut self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
         match self.form {
             Form::Filtered => self.page(&self.filtered, &clock).await,
