@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -136,10 +136,9 @@ pub fn run_with(args: &StaticArgs, table: &GpuTable, out: &mut impl Write) -> an
                 Format::Json => write_json(&prediction, out)?,
                 Format::Table => table::write_prediction(&prediction, out)?,
             }
-            let is_load = matches!(scenario.workload, Workload::Serving(_));
-            match prediction.memory.problem.filter(|_| is_load) {
-                Some(problem) => Err(anyhow!(problem)),
-                None => Ok(()),
+            match &scenario.workload {
+                Workload::Serving(serving) => check_that_it_runs(serving, &prediction),
+                Workload::Step(_) => Ok(()),
             }
         }
         several => {
@@ -155,6 +154,21 @@ pub fn run_with(args: &StaticArgs, table: &GpuTable, out: &mut impl Write) -> an
                 Format::Table => table::write_grid(&grid, out),
             }
         }
+    }
+}
+
+/// Fails where not one request of the load fits on the GPU.
+fn check_that_it_runs(serving: &Serving, prediction: &Prediction) -> anyhow::Result<()> {
+    if prediction.gpu.is_none() || prediction.latency.is_some() {
+        return Ok(());
+    }
+    match &prediction.memory.problem {
+        Some(problem) => bail!("{problem}"),
+        None => bail!(
+            "no request of {} + {} tokens fits in the KV cache; shorten it or free memory",
+            serving.input_tokens,
+            serving.output_tokens,
+        ),
     }
 }
 

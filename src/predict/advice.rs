@@ -212,7 +212,7 @@ impl Scenario {
         let mut remedies = Vec::new();
         match bound {
             Bound::MemoryBandwidth if weights_dominate => {
-                remedies.extend(self.more_requests(view.rate, prediction));
+                remedies.extend(self.more_requests(view, prediction));
                 remedies.extend(self.narrower_weights(view.time));
                 remedies.extend(self.speculation(view));
                 remedies.push(self.more_ranks(view.time));
@@ -228,7 +228,7 @@ impl Scenario {
             }
             Bound::Overhead => {
                 remedies.extend(self.cuda_graphs(view.time));
-                remedies.extend(self.more_requests(view.rate, prediction));
+                remedies.extend(self.more_requests(view, prediction));
                 remedies.extend(self.fewer_ranks(view.time));
             }
             Bound::Interconnect => remedies.extend(self.fewer_ranks(view.time)),
@@ -252,59 +252,46 @@ impl Scenario {
         }
     }
 
-    fn is_quantized(&self) -> bool {
+    /// Other checkpoints of a model that is not quantised, each a method for `--quantization` and what to ask for.
+    fn checkpoints(&self, metric: Metric, known: &[(&str, &str)]) -> Vec<Remedy> {
         let stated = Quantization::read(
             self.model.quantization_config.as_ref(),
             self.flags.quantization.as_deref(),
         );
-        stated.is_ok_and(|quantization| quantization.method().is_some())
-    }
-
-    /// Checkpoints with fewer bytes per weight.
-    fn narrower_weights(&self, metric: Metric) -> Vec<Remedy> {
-        if self.is_quantized() {
+        if stated.is_ok_and(|quantization| quantization.method().is_some()) {
             return Vec::new();
         }
-        let checkpoints = [
-            ("awq", "a 4-bit checkpoint (AWQ or GPTQ)"),
-            ("fp8", "--quantization fp8"),
-        ];
-        let remedy = |(method, action): (&str, &str)| {
-            self.with_flags(action.to_owned(), metric, |flags| {
-                flags.quantization = Some(method.to_owned());
+        let remedy = |(method, action): &(&str, &str)| {
+            self.with_flags((*action).to_owned(), metric, |flags| {
+                flags.quantization = Some((*method).to_owned());
             })
         };
-        checkpoints.into_iter().map(remedy).collect()
+        known.iter().map(remedy).collect()
     }
 
-    /// Checkpoints whose multiplications run in a format with a higher peak.
+    /// Fewer bytes per weight.
+    fn narrower_weights(&self, metric: Metric) -> Vec<Remedy> {
+        let int4 = ("awq", "a 4-bit checkpoint (AWQ or GPTQ)");
+        self.checkpoints(metric, &[int4, ("fp8", "--quantization fp8")])
+    }
+
+    /// Multiplications in a format with a higher peak, where the GPU has it.
     fn narrower_arithmetic(&self, metric: Metric) -> Vec<Remedy> {
-        if self.is_quantized() {
-            return Vec::new();
-        }
-        let checkpoints = [
-            (Precision::Fp4, "modelopt_fp4", "an NVFP4 checkpoint"),
-            (Precision::Fp8, "fp8", "--quantization fp8"),
-            (
-                Precision::Int8,
-                "int8",
-                "an INT8 W8A8 checkpoint (compressed-tensors)",
-            ),
+        let known = [
+            (Precision::Fp4, ("modelopt_fp4", "an NVFP4 checkpoint")),
+            (Precision::Fp8, ("fp8", "--quantization fp8")),
+            (Precision::Int8, ("int8", "an INT8 W8A8 checkpoint")),
         ];
         let runs = |precision| {
             let gpu = self.gpu.as_ref();
             gpu.is_some_and(|gpu| gpu.peak(precision).is_some())
         };
-        let remedy = |(_, method, action): (Precision, &str, &str)| {
-            self.with_flags(action.to_owned(), metric, |flags| {
-                flags.quantization = Some(method.to_owned());
-            })
-        };
-        let checkpoints = checkpoints.into_iter();
-        checkpoints
-            .filter(|(precision, ..)| runs(*precision))
-            .map(remedy)
-            .collect()
+        let known: Vec<(&str, &str)> = known
+            .into_iter()
+            .filter(|(precision, _)| runs(*precision))
+            .map(|(_, checkpoint)| checkpoint)
+            .collect();
+        self.checkpoints(metric, &known)
     }
 
     fn fp8_cache(&self, metric: Metric) -> Remedy {
@@ -356,7 +343,7 @@ impl Scenario {
     }
 
     /// As many requests as the knee, the memory and the targets allow.
-    fn more_requests(&self, metric: Metric, prediction: &Prediction) -> Option<Remedy> {
+    fn more_requests(&self, view: View<'_>, prediction: &Prediction) -> Option<Remedy> {
         let limits = prediction.limits.as_ref()?;
         let bounds = [
             limits.knee_batch,
@@ -365,10 +352,13 @@ impl Scenario {
         ];
         let batch = bounds.into_iter().flatten().min()?;
         let now = self.workload.batch();
-        let action = format!("more requests at a time: {now:.0} → {batch} (--max-num-seqs)");
-        let mut remedy = self.with_flags(action, metric, |flags| flags.max_num_seqs = Some(batch));
+        let action = format!(
+            "{batch} requests at a time instead of {now:.0} (--max-num-seqs {batch} or more)"
+        );
+        let mut remedy =
+            self.with_flags(action, view.rate, |flags| flags.max_num_seqs = Some(batch));
         remedy.scenario.workload = self.workload.with_batch(to_f64(batch));
-        (to_f64(batch) > now).then_some(remedy)
+        (view.step.phase != Phase::Prefill && to_f64(batch) > now).then_some(remedy)
     }
 
     /// Half of each prompt from the prefix cache.

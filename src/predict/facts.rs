@@ -139,8 +139,8 @@ fn problem(predictor: &Predictor) -> Option<String> {
     let longest = predictor.deployment.limits.max_model_len?;
     (plan.sequences(to_f64(longest)) < 1.0).then(|| {
         format!(
-            "the cache holds {:.0} tokens, no sequence of --max-model-len {longest}; lower it",
-            plan.capacity_tokens(),
+            "the KV cache holds {0:.0} tokens, but a sequence may have {longest}; set --max-model-len {0:.0} or less",
+            plan.capacity_tokens().floor(),
         )
     })
 }

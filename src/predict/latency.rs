@@ -70,13 +70,20 @@ impl Predictor {
     #[must_use]
     pub fn latency(&self, serving: &Serving) -> Option<Latency> {
         let roof = self.roof.as_ref()?;
+        let limit = to_f64(self.deployment.limits.max_num_seqs);
         let length = serving.input_tokens + serving.output_tokens;
-        let most = to_f64(self.deployment.limits.max_num_seqs);
         let running = serving
             .batch
-            .min(most)
-            .min(roof.memory.sequences(length).floor());
+            .min(limit)
+            .min(self.most_running(roof, length));
         self.latency_of(roof, serving, running)
+    }
+
+    /// Requests of `length` tokens that run at a time at most: each needs its cache, and its share of a step's token budget.
+    pub(super) fn most_running(&self, roof: &Roof, length: f64) -> f64 {
+        let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
+        let fitting = roof.memory.sequences(length).floor();
+        fitting.min(budget / self.decode_group(1.0, length).tokens())
     }
 
     /// What users see with `running` requests in the steps and the rest of the load waiting.
@@ -90,7 +97,7 @@ impl Predictor {
             return None;
         }
         let stages = self.stages();
-        let prompt = self.prompt(roof, serving, running)?;
+        let prompt = self.prompt(roof, serving, running);
         let all = self.mean_decode(roof, serving, serving.batch);
         let decode = self.mean_decode(roof, serving, running);
         let (most_tokens, mean_tokens) = self.tokens_per_step();
@@ -140,8 +147,8 @@ impl Predictor {
         mean
     }
 
-    /// A prompt alone in the engine, and among `running` requests; `None` where these leave no tokens of the budget to it.
-    fn prompt(&self, roof: &Roof, serving: &Serving, running: f64) -> Option<Prompt> {
+    /// A prompt alone in the engine, and among `running` requests, which leave it at least a token of each step's budget.
+    fn prompt(&self, roof: &Roof, serving: &Serving, running: f64) -> Prompt {
         let passed_on = self.stages() - 1.0;
         let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
         let mut prompt = Prompt::default();
@@ -158,10 +165,7 @@ impl Predictor {
         let others = (running - 1.0) * (1.0 - 1.0 / serving.output_tokens);
         let mut beside = self.decode_group(others, serving.mean_context());
         beside.count = beside.count.min(others);
-        let left = budget - beside.tokens();
-        if left < 1.0 {
-            return None;
-        }
+        let left = (budget - beside.tokens()).max(1.0);
         let decode = if others > 0.0 {
             roof.expected(&self.shard.work_of_step(&[beside]))
         } else {
@@ -173,7 +177,7 @@ impl Predictor {
             prompt.delay += last - decode;
         }
         prompt.expected += last * passed_on;
-        Some(prompt)
+        prompt
     }
 }
 

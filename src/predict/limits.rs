@@ -58,7 +58,10 @@ impl Limits {
                 let work = decode(batch, context);
                 work.compute_seconds(ceiling) >= work.memory_seconds(ceiling)
             }),
-            slo_batch: Some(largest(capacity.min(MOST), meets)),
+            slo_batch: Some(largest(
+                predictor.most_running(roof, workload.length()).min(MOST),
+                meets,
+            )),
         })
     }
 }
@@ -117,11 +120,12 @@ fn largest(most: f64, meets: impl Fn(f64) -> bool) -> u64 {
     whole(good)
 }
 
+/// The whole part of a count.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "whole, not negative; what exceeds u64 saturates"
+    reason = "not negative; what exceeds u64 saturates"
 )]
-const fn whole(batch: f64) -> u64 {
-    batch as u64
+pub(super) const fn whole(count: f64) -> u64 {
+    count as u64
 }

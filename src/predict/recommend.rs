@@ -3,8 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::limits::whole;
 use super::{Limits, Predictor, Scenario};
 use crate::roofline::step::RequestGroup;
+use crate::spec::deployment::DeploymentFlags;
 use crate::spec::to_f64;
 
 /// Token budgets that people choose from, smallest first.
@@ -45,6 +47,10 @@ impl Recommendation {
         let mut flags = scenario.flags.clone();
         flags.max_num_seqs = Some(max_num_seqs);
         flags.max_num_batched_tokens = Some(max_num_batched_tokens);
+        let longest = predictor.deployment.limits.max_model_len.map(to_f64);
+        if longest.is_some_and(|longest| roof.memory.sequences(longest) < 1.0) {
+            flags.max_model_len = Some(whole(roof.memory.capacity_tokens()));
+        }
         Some(Self {
             max_num_seqs,
             max_num_batched_tokens,
@@ -54,7 +60,7 @@ impl Recommendation {
 }
 
 /// `vllm serve` with `flags`.
-fn command_line(model: &str, mut flags: crate::spec::deployment::DeploymentFlags) -> String {
+fn command_line(model: &str, mut flags: DeploymentFlags) -> String {
     let model = flags.model.take().unwrap_or_else(|| model.to_owned());
     let mut line = format!("vllm serve {}", model.trim_end_matches("/config.json"));
     let Ok(Value::Object(flags)) = serde_json::to_value(flags) else {

@@ -108,7 +108,7 @@ fn advice_is_what_predicting_again_gives() {
     for advice in for_prefill {
         let action = advice["do"].as_str().expect("text");
         assert!(
-            !action.contains("more requests") && !action.contains("AWQ"),
+            !action.contains("requests at a time") && !action.contains("AWQ"),
             "{action}"
         );
     }
@@ -190,4 +190,23 @@ fn a_person_sees_the_roof_and_what_to_type() {
     ] {
         assert!(table.contains(part), "{part:?} is not in\n{table}");
     }
+}
+
+#[test]
+fn a_length_that_does_not_fit_is_shortened() {
+    let files = Files::with(&llama_2_7b());
+    let answer = files.predict_json("--gpu T4 --dtype half --input-len 256 --output-len 128");
+    let problem = answer["memory"]["problem"].as_str().expect("text");
+    assert!(
+        problem.contains("a sequence may have 4096; set --max-model-len "),
+        "{problem}"
+    );
+    let command = answer["recommended"]["command"].as_str().expect("text");
+    assert!(command.contains(" --max-model-len "), "{command}");
+    let longer = files.predict("--gpu T4 --dtype half --max-model-len 512 --input-len 2000");
+    let error = longer.end.expect_err("does not fit").to_string();
+    assert!(
+        error.contains("no request of 2000 + 256 tokens fits"),
+        "{error}"
+    );
 }

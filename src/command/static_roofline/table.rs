@@ -57,16 +57,16 @@ pub(super) fn write_grid(cells: &[Cell], out: &mut impl Write) -> anyhow::Result
     let mut table = output::table([
         "GPU",
         "batch",
-        "bound",
-        "bottleneck",
-        "step bound",
-        "step expected",
-        "TTFT expected",
-        "TPOT expected",
-        "tokens/s bound",
-        "tokens/s expected",
-        "KV capacity",
-        "SLO batch",
+        "bound by",
+        "mostly",
+        "step",
+        "at least",
+        "TTFT",
+        "TPOT",
+        "tokens/s",
+        "at most",
+        "KV full at",
+        "SLO met to",
     ]);
     for cell in cells {
         let mut row = vec![cell.gpu.clone(), format!("{:.0}", cell.batch)];
@@ -77,31 +77,33 @@ pub(super) fn write_grid(cells: &[Cell], out: &mut impl Write) -> anyhow::Result
         table.add_row(row);
     }
     write_table(&table, out)?;
+    writeln!(
+        out,
+        "Expected values; `at least` and `at most` are the bounds that they cannot beat."
+    )?;
     Ok(())
 }
 
 fn grid_row(prediction: &Prediction) -> Vec<String> {
-    let decode = match &prediction.steps {
+    let step = match &prediction.steps {
         Steps::Step(step) => step.as_ref(),
         Steps::Steps(steps) => &steps.decode,
     };
     let latency = prediction.latency.as_ref();
     let limits = prediction.limits.as_ref();
+    let mostly = match prediction.memory.fits {
+        Some(false) => "does not fit",
+        _ => step.bottleneck.map_or(NOTHING, |bound| bound.name()),
+    };
     vec![
-        decode
-            .bound
-            .map_or(NOTHING, |bound| bound.name())
-            .to_owned(),
-        decode
-            .bottleneck
-            .map_or(NOTHING, |bound| bound.name())
-            .to_owned(),
-        time(decode.bound_seconds),
-        time(decode.expected_seconds),
+        step.bound.map_or(NOTHING, |bound| bound.name()).to_owned(),
+        mostly.to_owned(),
+        time(step.expected_seconds),
+        time(step.bound_seconds),
         time(latency.map(|latency| latency.ttft_expected_seconds)),
         time(latency.map(|latency| latency.tpot_expected_seconds)),
-        number(latency.map(|latency| latency.output_tokens_per_second_bound)),
         number(latency.map(|latency| latency.output_tokens_per_second_expected)),
+        number(latency.map(|latency| latency.output_tokens_per_second_bound)),
         batch(limits.and_then(|limits| limits.kv_capacity_batch)),
         batch(limits.and_then(|limits| limits.slo_batch)),
     ]
