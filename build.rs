@@ -1,5 +1,10 @@
 //! Puts the revision and the compiler into the program, for `--version` and `build_info`.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "cargo speaks to build scripts through the environment"
+)]
+
 use std::process::Command;
 
 fn main() {

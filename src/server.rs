@@ -50,7 +50,6 @@ impl Site {
 }
 
 /// The routes.
-#[must_use]
 pub fn app(site: Site) -> Router {
     Router::new()
         .route("/", get(home))

@@ -1,5 +1,11 @@
 //! What the documents say and what the program does are the same.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail that way"
+)]
+
 use std::fmt::Write;
 
 use vllm_roofline_exporter::export::catalogue::{ALL, Family};

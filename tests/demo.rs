@@ -1,5 +1,11 @@
 //! The demo, as a newcomer meets it: real process, real HTTP, real browser, real promtool.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail that way"
+)]
+
 mod support;
 
 use std::io::Write;

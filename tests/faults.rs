@@ -1,5 +1,11 @@
 //! What goes wrong around the exporter: each fault has its own name, and the exporter lives on.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail that way"
+)]
+
 mod support;
 
 use support::{Answering, Exporter, ok, value};

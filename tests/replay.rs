@@ -1,5 +1,11 @@
 //! The recording of a real H100 through the whole core: figures that the hardware's own counters bear out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail that way"
+)]
+
 use vllm_roofline_exporter::command::demo::recording;
 use vllm_roofline_exporter::command::replay::replay;
 use vllm_roofline_exporter::config::Settings;

@@ -16,5 +16,6 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 cargo fmt --check
-cargo build --locked
+cargo clippy --locked --all-targets -- -D warnings
+cargo check --locked --no-default-features
 cargo test --locked

@@ -97,7 +97,12 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
             models: capture.manifest.v1_models.clone(),
         });
         tokio::spawn(async move { axum::serve(listener, vllm(player)).await });
-        serve::serve(settings, GpuSource::Playback(gpu), serve::terminated()).await
+        serve::serve(
+            settings,
+            GpuSource::Playback(Box::new(gpu)),
+            serve::terminated(),
+        )
+        .await
     })
 }
 

@@ -208,125 +208,136 @@ const fn explanation(engine: &EngineSnapshot) -> &'static str {
     }
 }
 
+/// The figures beside the chart, those that users feel first.
 fn figures(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
-    let mut shown = Vec::new();
-    let mut show = |id, name, value: Option<String>, provenance, verdict| {
-        shown.push(FigureView {
-            id,
-            name,
-            value: value.unwrap_or_else(|| "–".to_owned()),
-            provenance,
-            verdict,
-        });
-    };
-    let window = engine.window.as_ref();
-    let of = |pick: fn(&Figures) -> Option<f64>| window.and_then(pick);
+    let mut figures = Vec::new();
+    figures.extend(felt(engine, snapshot.slo));
+    figures.extend(utilization(engine));
+    figures.extend(spent(engine, snapshot));
+    figures
+}
+
+/// A figure; what cannot be known is a dash.
+fn figure(
+    id: &'static str,
+    name: &'static str,
+    value: Option<String>,
+    provenance: &'static str,
+) -> FigureView {
+    FigureView {
+        id,
+        name,
+        value: value.unwrap_or_else(|| "–".to_owned()),
+        provenance,
+        verdict: None,
+    }
+}
+
+/// Throughput and latencies, against the targets.
+fn felt(engine: &EngineSnapshot, slo: [(&'static str, Seconds); 2]) -> [FigureView; 3] {
+    const FROM: &str = "measured by vLLM, over the window";
+    let of = |pick: fn(&Figures) -> Option<f64>| engine.window.as_ref().and_then(pick);
+    let [(_, ttft_target), (_, tpot_target)] = slo;
+    let output = of(|window| window.output_tokens_per_second);
+    let (ttft, tpot) = (
+        of(|window| window.ttft_p50_seconds),
+        of(|window| window.tpot_p50_seconds),
+    );
+    [
+        figure(
+            "output",
+            "output",
+            output.map(|rate| format!("{rate:.0} tok/s")),
+            FROM,
+        ),
+        FigureView {
+            verdict: against(ttft, ttft_target),
+            ..figure("ttft", "TTFT P50", ttft.map(milliseconds), FROM)
+        },
+        FigureView {
+            verdict: against(tpot, tpot_target),
+            ..figure("tpot", "TPOT P50", tpot.map(milliseconds), FROM)
+        },
+    ]
+}
+
+/// How far the hardware is used, and by what batch.
+fn utilization(engine: &EngineSnapshot) -> [FigureView; 7] {
+    let of = |pick: fn(&Figures) -> Option<f64>| engine.window.as_ref().and_then(pick);
     let percent = |share: Option<f64>| share.map(|share| format!("{:.1} %", share * 100.0));
-    let seconds = |time: Option<f64>| time.map(milliseconds);
-    let [(_, ttft_target), (_, tpot_target)] = snapshot.slo;
-    let ttft = of(|window| window.ttft_p50_seconds);
-    let tpot = of(|window| window.tpot_p50_seconds);
-    show(
-        "output",
-        "output",
-        of(|w| w.output_tokens_per_second).map(|rate| format!("{rate:.0} tok/s")),
-        "measured by vLLM",
-        None,
-    );
-    show(
-        "ttft",
-        "TTFT P50",
-        seconds(ttft),
-        "measured by vLLM",
-        against(ttft, ttft_target),
-    );
-    show(
-        "tpot",
-        "TPOT P50",
-        seconds(tpot),
-        "measured by vLLM",
-        against(tpot, tpot_target),
-    );
-    show(
-        "mfu",
-        "MFU",
-        percent(of(|w| w.mfu)),
-        "modelled FLOPs over the datasheet peak",
-        None,
-    );
-    show(
-        "mbu",
-        "MBU modelled",
-        percent(of(|w| w.mbu)),
-        "modelled HBM bytes over the datasheet peak",
-        None,
-    );
-    show(
-        "mbu_measured",
-        "MBU measured",
-        percent(of(|w| w.mbu_measured)),
-        "measured by GPM",
-        None,
-    );
-    show(
-        "batch",
-        "decode batch",
-        of(|w| w.decode_batch).map(|batch| format!("{batch:.1}")),
-        "modelled from vLLM's counters",
-        None,
-    );
-    show(
-        "context",
-        "context",
-        of(|w| w.context_tokens).map(|tokens| format!("{tokens:.0} tok")),
-        "modelled from KV usage",
-        None,
-    );
     let now = &engine.now;
-    show(
-        "queue",
-        "running + waiting",
-        now.running
-            .map(|running| format!("{running:.0} + {:.0}", now.waiting.unwrap_or(0.0))),
-        "measured by vLLM",
-        None,
-    );
-    show(
-        "kv",
-        "KV cache",
-        percent(now.kv_cache_usage),
-        "measured by vLLM",
-        None,
-    );
+    let queue = now
+        .running
+        .map(|running| format!("{running:.0} + {:.0}", now.waiting.unwrap_or(0.0)));
+    let batch = of(|window| window.decode_batch).map(|batch| format!("{batch:.1}"));
+    let context = of(|window| window.context_tokens).map(|tokens| format!("{tokens:.0} tok"));
+    [
+        figure(
+            "mfu",
+            "MFU",
+            percent(of(|w| w.mfu)),
+            "modelled FLOPs over the datasheet peak",
+        ),
+        figure(
+            "mbu",
+            "MBU modelled",
+            percent(of(|w| w.mbu)),
+            "modelled HBM bytes over the datasheet peak",
+        ),
+        figure(
+            "mbu_measured",
+            "MBU measured",
+            percent(of(|w| w.mbu_measured)),
+            "measured by GPM",
+        ),
+        figure(
+            "batch",
+            "decode batch",
+            batch,
+            "modelled from vLLM's counters",
+        ),
+        figure(
+            "context",
+            "context",
+            context,
+            "modelled from KV cache usage",
+        ),
+        figure("queue", "running + waiting", queue, "measured by vLLM, now"),
+        figure(
+            "kv",
+            "KV cache",
+            percent(now.kv_cache_usage),
+            "measured by vLLM, now",
+        ),
+    ]
+}
+
+/// What it costs: energy, power and, with a price, dollars.
+fn spent(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
     let tokens = engine.totals.output_tokens;
-    let energy = energy(engine, snapshot);
-    show(
-        "energy",
-        "energy/token",
-        energy
-            .and_then(|joules| ratio(joules, tokens))
-            .map(|joules| format!("{joules:.2} J")),
-        "measured by the GPU, since the start",
-        None,
-    );
-    show(
-        "power",
-        "power",
-        power(engine, snapshot).map(|watts| format!("{watts:.0} W")),
-        "measured by the GPU",
-        None,
-    );
+    let joules = energy(engine, snapshot).and_then(|joules| ratio(joules, tokens));
+    let energy = joules.map(|joules| format!("{joules:.2} J"));
+    let power = power(engine, snapshot).map(|watts| format!("{watts:.0} W"));
+    let mut figures = vec![
+        figure(
+            "energy",
+            "energy/token",
+            energy,
+            "measured by the GPU, since the start",
+        ),
+        figure("power", "power", power, "measured by the GPU, now"),
+    ];
     if let Some(price) = snapshot.gpu_hour_price {
         let dollars = price * engine.facts.gpus() * engine.totals.seconds.0 / 3600.0;
-        show(
+        let cost = ratio(dollars * 1e6, tokens).map(|cost| format!("{cost:.2}"));
+        figures.push(figure(
             "cost",
             "$ per 1M tokens",
-            ratio(dollars * 1e6, tokens).map(|cost| format!("{cost:.2}")),
+            cost,
             "configured price, since the start",
-            None,
-        );
+        ));
     }
-    shown
+    figures
 }
 
 fn energy(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {

@@ -278,7 +278,7 @@ fn without_series(page: &str) -> PageError {
     let mut lines = Lines::new(page);
     match lines.next() {
         None => PageError::Empty,
-        Some(Err(error)) if matches!(error.kind, ErrorKind::PageTooLarge { .. }) => {
+        Some(Err(error)) if matches!(error.kind, ErrorKind::PageTooLarge) => {
             PageError::Malformed(error)
         }
         Some(Err(error)) => PageError::NotMetrics(error),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::capture::format::{GpuLine, GpuLineFacts};
 use crate::sample::gpu::{GpuFacts, GpuReading};
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds};
 
 /// Why GPUs could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum GpuSource {
     /// None: a normal way to run.
     None,
     /// A recording, played in a loop.
-    Playback(Playback),
+    Playback(Box<Playback>),
 }
 
 impl GpuSource {
@@ -103,7 +103,7 @@ impl Playback {
     fn due(&self, place: usize) -> Option<GpuReading> {
         let round = place.checked_div(self.lines.len())?;
         let line = &self.lines[place % self.lines.len()];
-        let used_per_round = self.energy_of_round();
+        let used_per_round = self.energy_of_round(line.gpu);
         let mut reading = line.reading(self.facts.uuid(line.gpu));
         reading.time = Seconds(self.started.0 + line.t - self.origin + round as f64 * self.length);
         reading.energy = reading
@@ -112,10 +112,16 @@ impl Playback {
         Some(reading)
     }
 
-    fn energy_of_round(&self) -> crate::units::Joules {
-        let energies = self.lines.iter().filter_map(|line| line.energy_millijoules);
-        let (first, last) = (energies.clone().next(), energies.last());
-        crate::units::Joules((last.unwrap_or(0.0) - first.unwrap_or(0.0)) / 1e3)
+    /// What the GPU with this index used from the first recorded reading to the last.
+    fn energy_of_round(&self, gpu: usize) -> Joules {
+        let mut energies = self
+            .lines
+            .iter()
+            .filter(|line| line.gpu == gpu)
+            .filter_map(|line| line.energy_millijoules);
+        let first = energies.next().unwrap_or(0.0);
+        let last = energies.next_back().unwrap_or(first);
+        Joules((last - first) / 1e3)
     }
 
     fn read(&mut self, now: Seconds) -> Vec<GpuReading> {

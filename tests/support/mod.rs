@@ -1,6 +1,7 @@
 //! A running exporter, and the servers it is pointed at.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
