@@ -91,7 +91,11 @@ pub async fn serve(
 /// A source that this build does not have.
 pub fn gpu_source(settings: &Settings) -> Result<GpuSource, UsageError> {
     match settings.gpu_source {
-        Choice::None | Choice::Auto => Ok(GpuSource::None),
+        Choice::None => Ok(GpuSource::None),
+        Choice::Auto => {
+            tracing::info!("no GPU is read: no measured HBM bytes, energy or clocks; --gpu names the GPU for its roof");
+            Ok(GpuSource::None)
+        }
         Choice::Nvml | Choice::Dcgm => Err(UsageError::of(
             "gpu-source nvml and dcgm are not built in yet; use gpu-source none, and --gpu to name the GPU for its roof".to_owned(),
         )),
