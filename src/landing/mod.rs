@@ -183,7 +183,7 @@ fn points(engine: &EngineSnapshot) -> Vec<Point> {
         .collect()
 }
 
-/// What the bound means, and what to do; see `reference` in the README for the whole table.
+/// What the bound means, and what to do about it.
 const fn explanation(engine: &EngineSnapshot) -> &'static str {
     match (engine.state, engine.bound) {
         (EngineState::Unreachable, _) => "vLLM's metrics cannot be read; nothing here is current.",

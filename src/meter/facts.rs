@@ -84,7 +84,7 @@ impl Roof {
         self.peak / self.bandwidth
     }
 
-    /// The points that draw it: two and a half decades left of the ridge, the ridge, two right of it.
+    /// The points that draw it: intensity 0.1 (or a decade below a lower ridge), the ridge, two decades right of it.
     #[must_use]
     pub fn corners(&self) -> [(&'static str, Intensity, FlopsPerSecond); 3] {
         let ridge = self.ridge();
@@ -216,7 +216,7 @@ impl EngineFacts {
         Some(self.served.as_ref()?.shard.kv_per_token() * self.gpus())
     }
 
-    /// Decode batches at which a limit is reached with `context` tokens a request; see `roofline-model` in the documentation.
+    /// Decode batches at which a limit is reached with `context` tokens a request.
     ///
     /// `ridge`: the weights' FLOPs take as long as their bytes. `knee`: KV traffic equals weight traffic, half of the best
     /// throughput. `kv_capacity`: the cache is full.
