@@ -7,14 +7,15 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::config::{GpuSource as Choice, Settings};
 use crate::sampler::Sampler;
 use crate::server::{self, Site};
 use crate::source::gpu::GpuSource;
 use crate::spec::gpu::GpuTable;
 use crate::telemetry;
 
+use super::gpu_source;
 use super::usage::UsageError;
 
 /// Runs the sidecar until it is told to stop.
@@ -24,7 +25,7 @@ use super::usage::UsageError;
 pub fn run(flags: &SettingsFlags) -> anyhow::Result<()> {
     let settings = Settings::load(flags)?;
     telemetry::start(&settings.log).map_err(UsageError::of)?;
-    let gpu = gpu_source(&settings)?;
+    let gpu = gpu_source::open(&settings)?;
     block_on(serve(settings, gpu, terminated()))
 }
 
@@ -83,23 +84,6 @@ pub async fn serve(
     let served = server::run(listener, site, shutdown).await;
     sampling.abort();
     served.context("the server failed")
-}
-
-/// The GPU source that the settings ask for.
-///
-/// # Errors
-/// A source that this build does not have.
-pub fn gpu_source(settings: &Settings) -> Result<GpuSource, UsageError> {
-    match settings.gpu_source {
-        Choice::None => Ok(GpuSource::None),
-        Choice::Auto => {
-            tracing::info!("no GPU is read: no measured HBM bytes, energy or clocks; --gpu names the GPU for its roof");
-            Ok(GpuSource::None)
-        }
-        Choice::Nvml | Choice::Dcgm => Err(UsageError::of(
-            "gpu-source nvml and dcgm are not built in yet; use gpu-source none, and --gpu to name the GPU for its roof".to_owned(),
-        )),
-    }
 }
 
 /// Ends with SIGTERM (Kubernetes) or SIGINT (a terminal).
