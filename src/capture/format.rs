@@ -122,8 +122,7 @@ impl GpuLineFacts {
             } else {
                 Access::Absent(Cause::NotSupported)
             },
-            slice: None,
-            processes: None,
+            ..GpuFacts::default()
         }
     }
 

@@ -149,11 +149,17 @@ fn described(gpu: &GpuFacts) -> String {
     let told = |what: &str, value: Option<f64>, unit: &str| {
         value.map(|value| format!("{what}{value:.0} {unit}"))
     };
+    let percent = |share: Option<f64>| {
+        share.map_or_else(
+            || "unknown".to_owned(),
+            |share| format!("{:.1} %", share * 100.0),
+        )
+    };
     let slice = gpu.slice.map(|slice| {
         format!(
-            "MIG: {:.0} % of the SMs, {:.1} % of the memory",
-            slice.compute * 100.0,
-            slice.memory * 100.0
+            "MIG slice: SMs {}, memory {}",
+            percent(slice.compute),
+            percent(slice.memory)
         )
     });
     [

@@ -58,6 +58,9 @@ impl GpuMeter {
 
     /// Takes one more reading. Readings that do not advance in time are dropped.
     pub fn observe(&mut self, reading: GpuReading) {
+        if reading.energy.is_some() {
+            self.energy_total.get_or_insert(Joules::ZERO);
+        }
         if let Some(slice) = self
             .latest
             .as_ref()

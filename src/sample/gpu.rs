@@ -31,15 +31,17 @@ pub struct GpuFacts {
     pub slice: Option<MigSlice>,
     /// Processes that compute on it, where they can be seen: those of our own process namespace.
     pub processes: Option<Vec<u32>>,
+    /// Whether several pods were given it.
+    pub shared_by_pods: bool,
 }
 
-/// The part of a GPU that a MIG slice is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The part of a GPU that a MIG slice is, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MigSlice {
     /// Its streaming multiprocessors over those of the whole GPU.
-    pub compute: f64,
+    pub compute: Option<f64>,
     /// Its memory, and with it bandwidth, over that of the whole GPU.
-    pub memory: f64,
+    pub memory: Option<f64>,
 }
 
 /// Whether something can be read.

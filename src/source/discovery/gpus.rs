@@ -1,7 +1,7 @@
 //! Which GPU an engine computes on, what its ceilings are, and which of the GPUs that are read are its own.
 
 use crate::meter::facts::EngineFacts;
-use crate::sample::gpu::{Access, GpuFacts};
+use crate::sample::gpu::{Access, GpuFacts, MigSlice};
 use crate::spec::gpu::{ComputeCapability, GpuSpec, GpuTable, NvmlFacts};
 use crate::units::Bytes;
 
@@ -38,11 +38,22 @@ impl Clues {
                 None => return missing(facts, "gpu", &error.to_string()),
             },
         };
-        facts.origins.push(("gpu", format!("{origin}: {name}")));
-        facts.gpu = Some(match read.and_then(|read| read.slice) {
-            Some(slice) => spec.sliced(slice.compute, slice.memory),
+        let spec = match read.and_then(|read| read.slice) {
             None => spec,
-        });
+            Some(MigSlice {
+                compute: Some(compute),
+                memory: Some(memory),
+            }) => spec.sliced(compute, memory),
+            Some(_) => {
+                return missing(
+                    facts,
+                    "gpu",
+                    "the engine runs on a MIG slice whose size is not told, so its ceilings are not known: read NVML, or add the slice to `gpus` and name it with --gpu",
+                );
+            }
+        };
+        facts.origins.push(("gpu", format!("{origin}: {name}")));
+        facts.gpu = Some(spec);
     }
 
     /// Gives the engine its GPUs: all if they are as many as the engines need, else those that vLLM's processes compute on, in order
@@ -72,7 +83,7 @@ impl Clues {
         let own: Vec<_> = own.into_iter().skip(rank * needed).take(needed).collect();
         if let Some(shared) = own.iter().find(|gpu| self.is_shared(gpu)) {
             let why = format!(
-                "other processes compute on GPU {} too, and what it counts cannot be split between them: nothing measured on it is shown",
+                "others compute on GPU {} too, and what it counts cannot be split between them: nothing measured on it is shown",
                 shared.uuid
             );
             return missing(facts, "gpu_alone", &why);
@@ -90,6 +101,9 @@ impl Clues {
     /// Whether somebody else computes on `gpu`. Where vLLM's own processes are not known, one is taken for its own, and all of them
     /// where the GPU was given to it by `--gpu-devices`.
     fn is_shared(&self, gpu: &GpuFacts) -> bool {
+        if gpu.shared_by_pods {
+            return true;
+        }
         let processes = gpu.processes.as_deref().unwrap_or_default();
         if self.own_processes.is_empty() {
             return processes.len() > 1 && !self.devices_are_told;

@@ -1,10 +1,12 @@
 //! The GPU source: whatever can give readings of GPUs.
 
+mod dcgm;
 mod error;
 #[cfg(feature = "nvml")]
 mod nvml;
 mod playback;
 
+pub use dcgm::{DcgmSource, Selection};
 pub use error::GpuError;
 #[cfg(feature = "nvml")]
 pub use nvml::NvmlSource;
@@ -21,6 +23,8 @@ pub enum GpuSource {
     /// The driver's own library.
     #[cfg(feature = "nvml")]
     Nvml(NvmlSource),
+    /// A dcgm-exporter.
+    Dcgm(Box<DcgmSource>),
     /// A recording, played in a loop.
     Playback(Box<Playback>),
 }
@@ -51,6 +55,7 @@ impl GpuSource {
             Self::None => "none",
             #[cfg(feature = "nvml")]
             Self::Nvml(_) => "nvml",
+            Self::Dcgm(_) => "dcgm",
             Self::Playback(_) => "capture",
         }
     }
@@ -61,6 +66,7 @@ impl GpuSource {
         match self {
             #[cfg(feature = "nvml")]
             Self::Nvml(_) => &GpuError::OF_NVML,
+            Self::Dcgm(_) => &GpuError::OF_DCGM,
             Self::None | Self::Playback(_) => &[],
         }
     }
@@ -72,6 +78,7 @@ impl GpuSource {
             Self::None => Vec::new(),
             #[cfg(feature = "nvml")]
             Self::Nvml(source) => source.facts(),
+            Self::Dcgm(source) => source.facts(),
             Self::Playback(playback) => playback.facts(),
         }
     }
@@ -82,6 +89,7 @@ impl GpuSource {
             Self::None => GpuSight::default(),
             #[cfg(feature = "nvml")]
             Self::Nvml(source) => source.read().await,
+            Self::Dcgm(source) => source.read(clock).await,
             Self::Playback(playback) => GpuSight {
                 readings: playback.read(clock()),
                 problem: None,

@@ -59,27 +59,25 @@ impl<'nvml> Gpu<'nvml> {
         let gpm = GpmPairs::absent(Cause::WholeGpu);
         let whole = facts(nvml, &parent)?;
         let attributes = device.attributes().ok();
-        let slice = attributes.as_ref().and_then(|attributes| {
-            Some(MigSlice {
-                compute: f64::from(attributes.multiprocessor_count) / whole.sm_count?,
-                memory: eighths(mebibytes(attributes.memory_size_mb) / whole.memory_bytes?),
-            })
-        });
+        let sms = attributes
+            .as_ref()
+            .map(|attributes| f64::from(attributes.multiprocessor_count));
+        let memory = attributes
+            .as_ref()
+            .map(|attributes| mebibytes(attributes.memory_size_mb));
+        let share = |part: Option<f64>, of: Option<f64>| Some(part? / of?);
+        let slice = MigSlice {
+            compute: share(sms, whole.sm_count),
+            memory: share(memory, whole.memory_bytes).map(eighths),
+        };
         let facts = GpuFacts {
             uuid: device.uuid()?,
             name: device.name().unwrap_or_else(|_| whole.name.clone()),
-            sm_count: attributes
-                .as_ref()
-                .map(|attributes| f64::from(attributes.multiprocessor_count)),
-            memory_bytes: attributes
-                .as_ref()
-                .map(|attributes| mebibytes(attributes.memory_size_mb)),
-            memory_bus_bits: whole
-                .memory_bus_bits
-                .zip(slice)
-                .map(|(bits, slice)| bits * slice.memory),
+            sm_count: sms,
+            memory_bytes: memory,
+            memory_bus_bits: share_of(whole.memory_bus_bits, slice.memory),
             gpm: gpm.access(),
-            slice,
+            slice: Some(slice),
             power_limit_watts: None,
             ..whole
         };
@@ -242,6 +240,10 @@ fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> Result<GpuFacts, N
             .map(|milliwatts| f64::from(milliwatts) / 1e3),
         ..GpuFacts::default()
     })
+}
+
+fn share_of(whole: Option<f64>, share: Option<f64>) -> Option<f64> {
+    Some(whole? * share?)
 }
 
 /// Memory is cut into eighths; a slice's size is a little less than its share.
