@@ -38,6 +38,7 @@ struct Finding {
 /// Wrong settings; vLLM out of reach.
 pub fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
+    serve::check(&settings)?;
     let gpu = gpu_source::open(&settings)?;
     let gpu_table = serve::gpu_table(&settings)?;
     let (findings, reached) = serve::block_on(async move {

@@ -4,9 +4,7 @@ mod discovery;
 mod gpus;
 mod published;
 mod status;
-mod view;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +17,8 @@ use crate::meter::facts::EngineFacts;
 use crate::meter::interval::Gap;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::{GpuFacts, GpuReading};
-use crate::snapshot::{SourceStatus, TrailPoint};
+use crate::snapshot::take::{Surroundings, Trails};
+use crate::snapshot::{Snapshot, SourceStatus};
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::{Reading, VllmError, VllmSource};
 use crate::spec::gpu::GpuTable;
@@ -56,7 +55,7 @@ pub struct Sampler {
     discovery: Discovery,
     meter: Meter,
     missed: u32,
-    trails: BTreeMap<EngineKey, VecDeque<TrailPoint>>,
+    trails: Trails,
     publish: watch::Sender<Option<Arc<Published>>>,
 }
 
@@ -84,7 +83,7 @@ impl Sampler {
             settings,
             vllm,
             missed: 0,
-            trails: BTreeMap::new(),
+            trails: Trails::default(),
             publish,
         };
         Ok((sampler, receiver))
@@ -163,6 +162,18 @@ impl Sampler {
             tracing::info!("vLLM restarted: its counters began again");
             self.discovery.forget_model();
         }
+    }
+
+    fn snapshot(&mut self, time: Seconds) -> Snapshot {
+        let vllm = std::iter::once(self.vllm_status.clone());
+        let around = Surroundings {
+            time,
+            vllm_url: self.vllm.url().to_string(),
+            sources: vllm.chain(self.gpus.status()).collect(),
+            reachable: self.missed <= GRACE_TICKS,
+            gpus_since: time - self.settings.tick.seconds() * f64::from(GRACE_TICKS + 1),
+        };
+        Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around)
     }
 
     /// What is known of `engines`, looked for now.
