@@ -17,7 +17,10 @@ const WITHOUT: &str = "no GPU is read: no measured HBM bytes, energy or clocks, 
 /// A source that this build does not have, or a wrong URL.
 pub(super) fn open(settings: &Settings) -> Result<GpuSource, UsageError> {
     match settings.gpu_source {
-        Choice::None => Ok(GpuSource::None),
+        Choice::None => {
+            tracing::info!("{WITHOUT}");
+            Ok(GpuSource::None)
+        }
         Choice::Nvml => nvml(settings),
         Choice::Dcgm => dcgm(settings, settings.dcgm_url.as_deref().unwrap_or_default()),
         Choice::Auto => auto(settings),

@@ -10,7 +10,8 @@ use super::{Clues, missing};
 impl Clues {
     /// The ceilings of the engine's GPU: by the name that is configured, else by that of the GPUs read.
     pub(super) fn find_gpu(&self, table: &GpuTable, facts: &mut EngineFacts) {
-        let read = self.gpus.first();
+        let own = self.gpus.iter().find(|gpu| self.computes_on(gpu));
+        let read = own.or(self.gpus.first());
         let name = match (&self.gpu, read) {
             (Some(name), _) if name == "none" => {
                 return missing(
