@@ -150,23 +150,12 @@ fn described(gpu: &GpuFacts) -> String {
     let told = |what: &str, value: Option<f64>, unit: &str| {
         value.map(|value| format!("{what}{value:.0} {unit}"))
     };
-    let percent = |share: Option<f64>| {
-        share.map_or_else(
-            || "unknown".to_owned(),
-            |share| format!("{:.1} %", share * 100.0),
-        )
-    };
-    let slice = gpu.slice.map(|slice| {
-        format!(
-            "MIG slice: SMs {}, memory {}",
-            percent(slice.compute),
-            percent(slice.memory)
-        )
-    });
+    let slice = gpu.is_mig_slice.then(|| "a MIG slice".to_owned());
     [
         Some(gpu.name.clone()),
         gpu.driver.as_ref().map(|driver| format!("driver {driver}")),
         told("", gpu.memory_bytes.map(|bytes| bytes / 1_048_576.0), "MiB"),
+        told("", gpu.sm_count, "SMs"),
         told("memory bus ", gpu.memory_bus_bits, "bit"),
         told("SM clock up to ", gpu.max_sm_clock_mhz, "MHz"),
         told("power limit ", gpu.power_limit_watts, "W"),

@@ -1,7 +1,7 @@
 //! Which GPU an engine computes on, what its ceilings are, and which of the GPUs that are read are its own.
 
 use crate::meter::facts::EngineFacts;
-use crate::sample::gpu::{Access, GpuFacts, MigSlice};
+use crate::sample::gpu::{Access, GpuFacts};
 use crate::spec::gpu::{ComputeCapability, GpuSpec, GpuTable, NvmlFacts};
 use crate::units::Bytes;
 
@@ -39,22 +39,19 @@ impl Clues {
                 None => return missing(facts, "gpu", &error.to_string()),
             },
         };
-        let spec = match read.and_then(|read| read.slice) {
-            None => spec,
-            Some(MigSlice {
-                compute: Some(compute),
-                memory: Some(memory),
-            }) => spec.sliced(compute, memory),
-            Some(_) => {
-                return missing(
-                    facts,
-                    "gpu",
-                    "the engine runs on a MIG slice whose size is not told, so its ceilings are not known: read NVML, or add the slice to `gpus` and name it with --gpu",
-                );
-            }
+        let spec = match read.filter(|read| read.is_mig_slice) {
+            None => Some(spec),
+            Some(slice) => sliced(spec, slice),
         };
+        if spec.is_none() {
+            return missing(
+                facts,
+                "gpu",
+                "the engine runs on a MIG slice whose size is not told, so its ceilings are not known: read NVML, or add the slice to `gpus` and name it with --gpu",
+            );
+        }
         facts.origins.push(("gpu", format!("{origin}: {name}")));
-        facts.gpu = Some(spec);
+        facts.gpu = spec;
     }
 
     /// Gives the engine its GPUs: all if they are as many as the engines need, else those that vLLM's processes compute on, in order
@@ -127,6 +124,13 @@ fn note_gpm(facts: &mut EngineFacts, own: &[&GpuFacts]) {
             return missing(facts, "gpm", &why);
         }
     }
+}
+
+/// The ceilings of a MIG slice of `whole`: by its SMs, and by its memory in the eighths that MIG cuts it into.
+fn sliced(whole: GpuSpec, slice: &GpuFacts) -> Option<GpuSpec> {
+    let compute = slice.sm_count? / f64::from(whole.sm_count?);
+    let memory = (slice.memory_bytes? / whole.memory.0 * 8.0).round();
+    Some(whole.sliced(compute.min(1.0), memory.clamp(1.0, 8.0) / 8.0))
 }
 
 /// The ceilings of a GPU that no table has, from what NVML says of it.

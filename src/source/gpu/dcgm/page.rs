@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::exposition::{Labels, Line, Lines, ParseError, Sample};
-use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, MigSlice, Quantity, Traffic};
+use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity, Traffic};
 use crate::units::{Joules, Seconds};
 
 use super::fields::{Field, field};
@@ -147,8 +147,7 @@ impl Row {
             driver: self.driver.clone(),
             memory_bytes: self.value(Field::MemoryTotal).or(sum),
             gpm: self.gpm_access(),
-            // The size of an instance is in its profile's name only; what it is of is not.
-            slice: self.mig.as_ref().map(|_| MigSlice::default()),
+            is_mig_slice: self.mig.is_some(),
             shared_by_pods: self.pods.len() > 1,
             ..GpuFacts::default()
         }

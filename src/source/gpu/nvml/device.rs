@@ -4,7 +4,7 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, MigSlice, Quantity};
+use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity};
 use crate::spec::gpu::{ComputeCapability, cores_per_sm};
 use crate::units::{Joules, Seconds};
 
@@ -57,27 +57,19 @@ impl<'nvml> Gpu<'nvml> {
         device: Device<'nvml>,
     ) -> Result<Self, NvmlError> {
         let gpm = GpmPairs::absent(Cause::WholeGpu);
-        let whole = facts(nvml, &parent)?;
+        // Within a container, much of the GPU that a slice is cut from is kept from us.
+        let whole = facts(nvml, &parent).unwrap_or_default();
         let attributes = device.attributes().ok();
-        let sms = attributes
-            .as_ref()
-            .map(|attributes| f64::from(attributes.multiprocessor_count));
-        let memory = attributes
-            .as_ref()
-            .map(|attributes| mebibytes(attributes.memory_size_mb));
-        let share = |part: Option<f64>, of: Option<f64>| Some(part? / of?);
-        let slice = MigSlice {
-            compute: share(sms, whole.sm_count),
-            memory: share(memory, whole.memory_bytes).map(eighths),
-        };
+        let attributes = attributes.as_ref();
         let facts = GpuFacts {
             uuid: device.uuid()?,
             name: device.name().unwrap_or_else(|_| whole.name.clone()),
-            sm_count: sms,
-            memory_bytes: memory,
-            memory_bus_bits: share_of(whole.memory_bus_bits, slice.memory),
+            sm_count: attributes.map(|attributes| f64::from(attributes.multiprocessor_count)),
+            memory_bytes: attributes
+                .map(|attributes| attributes.memory_size_mb as f64 * 1_048_576.0),
+            memory_bus_bits: None,
             gpm: gpm.access(),
-            slice: Some(slice),
+            is_mig_slice: true,
             power_limit_watts: None,
             ..whole
         };
@@ -240,19 +232,6 @@ fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> Result<GpuFacts, N
             .map(|milliwatts| f64::from(milliwatts) / 1e3),
         ..GpuFacts::default()
     })
-}
-
-fn share_of(whole: Option<f64>, share: Option<f64>) -> Option<f64> {
-    Some(whole? * share?)
-}
-
-/// Memory is cut into eighths; a slice's size is a little less than its share.
-fn eighths(share: f64) -> f64 {
-    (share * 8.0).round().clamp(1.0, 8.0) / 8.0
-}
-
-fn mebibytes(mebibytes: u64) -> f64 {
-    mebibytes as f64 * 1_048_576.0
 }
 
 /// Whether a GPU that says so cannot be read any more without a new start of NVML.
