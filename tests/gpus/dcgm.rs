@@ -251,3 +251,13 @@ fn pages_that_tell_of_no_gpu_are_named() {
     ];
     assert_told_everywhere(&[], &nobody, "dcgm", "connect", "cannot connect");
 }
+
+#[cfg(feature = "nvml")]
+#[test]
+fn auto_takes_the_exporter_where_there_is_no_library() {
+    let dcgm = Answering::with(ok(&series(&labels(0, GPU, ""), &OLD)));
+    let nothing = crate::fake::FakeNvml::broken();
+    let (exporter, _vllm) = serve(&nothing.environment(), &["--dcgm-url", &dcgm.url]);
+    let page = exporter.wait_for("/metrics", 10, |page| success(page, "dcgm") == Some(1.0));
+    assert_eq!(success(&page, "nvml"), None);
+}

@@ -152,6 +152,15 @@ fn a_call_that_fails_takes_only_its_own_value_along() {
 }
 
 #[test]
+fn a_gpu_without_a_uuid_goes_by_its_index() {
+    let driver = FakeNvml::with("uuid 3");
+    let (exporter, _vllm) = serve(&driver.environment(), &[]);
+    exporter.wait_for("/metrics", 10, |page| {
+        of_gpu(page, "gpu_power_watts", "0").is_some()
+    });
+}
+
+#[test]
 fn gpm_that_is_not_to_be_had_is_a_missing_fact() {
     for (driver, words) in [
         (FakeNvml::with("gpm 0"), "not supported by this GPU"),

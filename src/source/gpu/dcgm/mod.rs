@@ -174,3 +174,31 @@ impl DcgmSource {
         (now - entry.1 >= STALE_AFTER).then_some(entry.1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(energy: u64) -> String {
+        format!(
+            "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{gpu=\"0\",UUID=\"GPU-a\"}} {energy}\nDCGM_FI_DEV_POWER_USAGE{{gpu=\"0\",UUID=\"GPU-a\"}} 100\n"
+        )
+    }
+
+    #[test]
+    fn an_energy_that_stands_for_minutes_is_nobodys_reading() {
+        let limit = Duration::from_secs(1);
+        let mut source =
+            DcgmSource::new("http://127.0.0.1:1", Selection::default(), limit).unwrap();
+        let mut look = |energy: u64, time: f64| {
+            let rows = source.rows(page(energy).as_bytes()).unwrap();
+            source.sight(rows, Seconds(time))
+        };
+        assert_eq!(look(1000, 0.0).readings.len(), 1);
+        assert_eq!(look(1000, 120.0).problem, None);
+        let stale = look(1000, 200.0);
+        assert_eq!(stale.readings, []);
+        assert_eq!(stale.problem.unwrap().reason(), "stale");
+        assert_eq!(look(1001, 201.0).problem, None);
+    }
+}

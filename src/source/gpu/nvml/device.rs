@@ -30,12 +30,18 @@ impl<'nvml> Gpu<'nvml> {
     /// A whole GPU.
     ///
     /// # Errors
-    /// A GPU that does not even tell what it is called.
-    pub(super) fn whole(nvml: &'nvml Nvml, device: Device<'nvml>) -> Result<Self, NvmlError> {
+    /// A GPU that is lost or kept from us.
+    pub(super) fn whole(
+        nvml: &'nvml Nvml,
+        device: Device<'nvml>,
+        index: u32,
+    ) -> Result<Self, NvmlError> {
         let gpm = GpmPairs::of(&device);
         let facts = GpuFacts {
+            uuid: or_else(device.uuid(), || index.to_string())?,
+            name: or_else(device.name(), String::new)?,
             gpm: gpm.access(),
-            ..facts(nvml, &device)?
+            ..facts(nvml, &device)
         };
         Ok(Self {
             nvml,
@@ -58,12 +64,12 @@ impl<'nvml> Gpu<'nvml> {
     ) -> Result<Self, NvmlError> {
         let gpm = GpmPairs::absent(Cause::WholeGpu);
         // Within a container, much of the GPU that a slice is cut from is kept from us.
-        let whole = facts(nvml, &parent).unwrap_or_default();
+        let whole = facts(nvml, &parent);
         let attributes = device.attributes().ok();
         let attributes = attributes.as_ref();
         let facts = GpuFacts {
             uuid: device.uuid()?,
-            name: device.name().unwrap_or_else(|_| whole.name.clone()),
+            name: or_else(device.name(), String::new)?,
             sm_count: attributes.map(|attributes| f64::from(attributes.multiprocessor_count)),
             memory_bytes: attributes
                 .map(|attributes| attributes.memory_size_mb as f64 * 1_048_576.0),
@@ -208,15 +214,28 @@ impl Answers {
     }
 }
 
-fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> Result<GpuFacts, NvmlError> {
+/// `answer`, or something else where this driver has none; not where the GPU is lost or kept from us.
+fn or_else(
+    answer: Result<String, NvmlError>,
+    other: impl FnOnce() -> String,
+) -> Result<String, NvmlError> {
+    answer.or_else(|error| {
+        if is_fatal(&error) || matches!(error, NvmlError::NoPermission) {
+            Err(error)
+        } else {
+            Ok(other())
+        }
+    })
+}
+
+/// What does not change, but for names.
+fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> GpuFacts {
     let clock = |clock| device.max_clock_info(clock).ok().map(f64::from);
     let capability = device.cuda_compute_capability().ok();
     let capability =
         capability.map(|capability| format!("{}.{}", capability.major, capability.minor));
     let cores = device.num_cores().ok();
-    Ok(GpuFacts {
-        uuid: device.uuid()?,
-        name: device.name()?,
+    GpuFacts {
         driver: nvml.sys_driver_version().ok(),
         max_sm_clock_mhz: clock(Clock::SM),
         max_mem_clock_mhz: clock(Clock::Memory),
@@ -231,7 +250,7 @@ fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> Result<GpuFacts, N
             .ok()
             .map(|milliwatts| f64::from(milliwatts) / 1e3),
         ..GpuFacts::default()
-    })
+    }
 }
 
 /// Whether a GPU that says so cannot be read any more without a new start of NVML.
