@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
 use crate::sample::gpu::{GpuFacts, GpuReading, Quantity};
-use crate::sampler::{Sampler, now};
+use crate::sampler::{GpuLook, Sampler, now};
 use crate::source::vllm::VllmSource;
 
 use super::output::{Format, table, write_json, write_table};
@@ -120,19 +120,21 @@ fn of_page(engines: &[EngineTotals]) -> Vec<Finding> {
 
 /// Which GPUs are there, and what each offers.
 async fn of_gpus(sampler: &mut Sampler) -> Vec<Finding> {
-    let (gpus, readings, status) = sampler.look_at_gpus().await;
-    let mut findings = Vec::new();
-    if let Some(status) = status {
-        let found = status.success == Some(true);
-        let note = status
-            .error
-            .unwrap_or_else(|| format!("{} GPU(s)", gpus.len()));
-        findings.push(finding(
-            format!("GPU source {}", status.source),
-            found,
-            note,
-        ));
-    }
+    let GpuLook {
+        gpus,
+        readings,
+        source,
+    } = sampler.look_at_gpus().await;
+    let mut findings = vec![match source {
+        Err(why) => finding("GPU source", false, why),
+        Ok(status) => {
+            let found = status.success == Some(true);
+            let note = status
+                .error
+                .unwrap_or_else(|| format!("{} GPU(s)", gpus.len()));
+            finding(format!("GPU source {}", status.source), found, note)
+        }
+    }];
     for gpu in &gpus {
         let reading = readings.iter().find(|reading| reading.uuid == gpu.uuid);
         findings.push(finding(

@@ -17,10 +17,7 @@ const WITHOUT: &str = "no GPU is read: no measured HBM bytes, energy or clocks, 
 /// A source that this build does not have, or a wrong URL.
 pub(super) fn open(settings: &Settings) -> Result<GpuSource, UsageError> {
     match settings.gpu_source {
-        Choice::None => {
-            tracing::info!("{WITHOUT}");
-            Ok(GpuSource::None)
-        }
+        Choice::None => Ok(none("gpu-source is none")),
         Choice::Nvml => nvml(settings),
         Choice::Dcgm => dcgm(settings, settings.dcgm_url.as_deref().unwrap_or_default()),
         Choice::Auto => auto(settings),
@@ -36,8 +33,14 @@ fn auto(settings: &Settings) -> Result<GpuSource, UsageError> {
         tracing::info!("GPUs are read from the dcgm-exporter: {error}");
         return dcgm(settings, url);
     }
-    tracing::info!("{WITHOUT} ({error})");
-    Ok(GpuSource::None)
+    Ok(none(&error))
+}
+
+/// No source, and what that leaves out, said once.
+fn none(why: &str) -> GpuSource {
+    let note = format!("{WITHOUT} ({why})");
+    tracing::info!("{note}");
+    GpuSource::None(note)
 }
 
 fn dcgm(settings: &Settings, url: &str) -> Result<GpuSource, UsageError> {

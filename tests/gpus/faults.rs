@@ -33,6 +33,12 @@ fn auto_goes_on_without_the_library_and_says_so_once() {
     });
     assert_eq!(success(&page, "nvml"), None);
     assert_eq!(exporter.log().matches("no GPU is read: ").count(), 1);
+    let checked = check(&FakeNvml::broken().environment(), &[]);
+    let why = "libnvidia-ml.so.1 cannot be loaded";
+    assert!(
+        checked.contains(why) && checked.contains("no GPU is read: "),
+        "{checked}"
+    );
 }
 
 #[test]

@@ -18,8 +18,8 @@ use crate::units::Seconds;
 /// A source of GPU readings.
 #[derive(Debug)]
 pub enum GpuSource {
-    /// None: a normal way to run.
-    None,
+    /// None, for the reason given: a normal way to run.
+    None(String),
     /// The driver's own library.
     #[cfg(feature = "nvml")]
     Nvml(NvmlSource),
@@ -52,7 +52,7 @@ impl GpuSource {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::None => "none",
+            Self::None(_) => "none",
             #[cfg(feature = "nvml")]
             Self::Nvml(_) => "nvml",
             Self::Dcgm(_) => "dcgm",
@@ -67,7 +67,7 @@ impl GpuSource {
             #[cfg(feature = "nvml")]
             Self::Nvml(_) => &GpuError::OF_NVML,
             Self::Dcgm(_) => &GpuError::OF_DCGM,
-            Self::None | Self::Playback(_) => &[],
+            Self::None(_) | Self::Playback(_) => &[],
         }
     }
 
@@ -75,7 +75,7 @@ impl GpuSource {
     #[must_use]
     pub fn facts(&self) -> Vec<GpuFacts> {
         match self {
-            Self::None => Vec::new(),
+            Self::None(_) => Vec::new(),
             #[cfg(feature = "nvml")]
             Self::Nvml(source) => source.facts(),
             Self::Dcgm(source) => source.facts(),
@@ -86,7 +86,7 @@ impl GpuSource {
     /// The readings since the last call, as `clock` dates them.
     pub async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
         match self {
-            Self::None => GpuSight::default(),
+            Self::None(_) => GpuSight::default(),
             #[cfg(feature = "nvml")]
             Self::Nvml(source) => source.read().await,
             Self::Dcgm(source) => source.read(clock).await,
