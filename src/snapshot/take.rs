@@ -135,8 +135,8 @@ fn gpu_snapshot(gpu: &GpuMeter) -> GpuSnapshot {
     GpuSnapshot {
         facts: gpu.facts.clone(),
         latest: gpu.latest.clone(),
-        hbm_bytes_total: gpu.hbm_bytes_total,
-        energy_total: gpu.energy_total,
+        hbm_bytes_total: gpu.hbm_bytes_total(),
+        energy_total: gpu.energy_total(),
     }
 }
 

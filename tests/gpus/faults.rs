@@ -202,6 +202,12 @@ fn gpm_that_is_no_number_is_no_reading() {
     exporter.wait_for("/metrics", 10, |page| {
         of_gpu(page, "measured_hbm_bytes_total", GPU).is_some_and(|bytes| bytes > 0.0)
     });
+    // Its total does not stand on, as if there were no traffic.
+    driver.script("dram nan");
+    exporter.wait_for("/metrics", 10, |page| {
+        of_gpu(page, "measured_hbm_bytes_total", GPU).is_none()
+            && of_gpu(page, "energy_joules_total", GPU).is_some()
+    });
 }
 
 #[test]
