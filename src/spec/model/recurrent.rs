@@ -1,4 +1,4 @@
-//! Recurrent layers: gated delta net, Mamba-1 and Mamba-2. Their state has a constant size per sequence.
+//! Recurrent layers: gated delta nets, Kimi's delta attention, Mamba-1 and Mamba-2, short convolutions. Their state has a constant size per sequence.
 
 use super::projection::{Projection, Split};
 
@@ -18,7 +18,16 @@ pub enum Recurrent {
         /// Length of the causal convolution.
         conv: u64,
     },
-    /// Mamba-2 (Nemotron-H).
+    /// Kimi's delta attention, with a decay per channel.
+    KimiDelta {
+        /// Heads.
+        heads: u64,
+        /// Width of a head's key and value.
+        dim: u64,
+        /// Length of the causal convolution.
+        conv: u64,
+    },
+    /// Mamba-2 (Nemotron-H, Bamba, Granite 4, Falcon-H1).
     Mamba2 {
         /// Heads.
         heads: u64,
@@ -32,6 +41,8 @@ pub enum Recurrent {
         conv: u64,
         /// Bias on the projections.
         bias: bool,
+        /// A norm after the recurrence.
+        norm: bool,
     },
     /// Mamba-1 (Jamba).
     Mamba1 {
@@ -45,6 +56,13 @@ pub enum Recurrent {
         conv: u64,
         /// Norms on time step, B and C (Jamba).
         inner_norms: bool,
+    },
+    /// A gated convolution over the last few tokens (LFM2).
+    ShortConv {
+        /// Channels.
+        channels: u64,
+        /// Length of the causal convolution.
+        conv: u64,
     },
 }
 
@@ -75,6 +93,28 @@ impl Recurrent {
                     Projection::new("linear_attn.out_proj", values, hidden, Split::Row),
                 ]
             }
+            Self::KimiDelta { heads, dim, .. } => {
+                let width = heads * dim;
+                let column = |module, inputs, outputs| {
+                    Projection::new(module, inputs, outputs, Split::Column)
+                };
+                let replicated = |module| Projection::new(module, hidden, dim, Split::Replicated);
+                vec![
+                    column("self_attn.q_proj", hidden, width),
+                    column("self_attn.k_proj", hidden, width),
+                    column("self_attn.v_proj", hidden, width),
+                    column("self_attn.b_proj", hidden, heads),
+                    replicated("self_attn.f_a_proj"),
+                    column("self_attn.f_b_proj", dim, width),
+                    replicated("self_attn.g_a_proj"),
+                    column("self_attn.g_b_proj", dim, width),
+                    Projection::new("self_attn.o_proj", width, hidden, Split::Row),
+                ]
+            }
+            Self::ShortConv { channels, .. } => vec![
+                Projection::new("conv.in_proj", hidden, 3 * channels, Split::Column),
+                Projection::new("conv.out_proj", channels, hidden, Split::Row),
+            ],
             Self::Mamba2 {
                 heads,
                 head_dim,
@@ -118,12 +158,20 @@ impl Recurrent {
                 conv,
                 ..
             } => self.conv_channels() * conv + 2 * value_heads + value_dim,
+            Self::KimiDelta { heads, dim, conv } => {
+                self.conv_channels() * conv + heads + heads * dim + dim
+            }
+            Self::ShortConv { channels, conv } => channels * conv,
             Self::Mamba2 {
                 heads,
                 head_dim,
                 conv,
+                norm,
                 ..
-            } => self.conv_channels() * (conv + 1) + 3 * heads + heads * head_dim,
+            } => {
+                let norm = if norm { heads * head_dim } else { 0 };
+                self.conv_channels() * (conv + 1) + 3 * heads + norm
+            }
             Self::Mamba1 {
                 inner,
                 state,
@@ -151,6 +199,8 @@ impl Recurrent {
                 value_dim,
                 ..
             } => value_heads * key_dim * value_dim,
+            Self::KimiDelta { heads, dim, .. } => heads * dim * dim,
+            Self::ShortConv { .. } => 0,
             Self::Mamba2 {
                 heads,
                 head_dim,
@@ -164,20 +214,57 @@ impl Recurrent {
     /// Elements that the convolution remembers of one sequence: its last inputs but one.
     #[must_use]
     pub const fn conv_elements(&self) -> u64 {
-        let (Self::GatedDelta { conv, .. } | Self::Mamba2 { conv, .. } | Self::Mamba1 { conv, .. }) =
-            *self;
-        self.conv_channels() * (conv - 1)
+        self.conv_channels() * (self.conv() - 1)
+    }
+
+    const fn conv(&self) -> u64 {
+        let (Self::GatedDelta { conv, .. }
+        | Self::KimiDelta { conv, .. }
+        | Self::Mamba2 { conv, .. }
+        | Self::Mamba1 { conv, .. }
+        | Self::ShortConv { conv, .. }) = *self;
+        conv
+    }
+
+    /// Elements per token that its kernels read from the projections, and that they write.
+    #[must_use]
+    pub const fn widths(&self) -> (u64, u64) {
+        match *self {
+            Self::GatedDelta {
+                key_heads,
+                value_heads,
+                key_dim,
+                value_dim,
+                ..
+            } => {
+                let (keys, values) = (key_heads * key_dim, value_heads * value_dim);
+                (2 * keys + 2 * values, 2 * keys + 3 * values)
+            }
+            Self::KimiDelta { heads, dim, .. } => (5 * heads * dim, 5 * heads * dim),
+            Self::Mamba2 {
+                heads,
+                head_dim,
+                groups,
+                state,
+                ..
+            } => (
+                2 * heads * head_dim + 2 * groups * state,
+                3 * heads * head_dim,
+            ),
+            Self::Mamba1 { inner, .. } => (2 * inner, 3 * inner),
+            Self::ShortConv { channels, .. } => (3 * channels, 2 * channels),
+        }
     }
 
     /// FLOPs per token of recurrence and convolution, approximate: 6 per state element of a delta rule or of Mamba-1, 4 of Mamba-2,
     /// 2 per channel and tap of the convolution.
     #[must_use]
     pub const fn flops_per_token(&self) -> u64 {
-        let (per_element, conv) = match *self {
-            Self::GatedDelta { conv, .. } | Self::Mamba1 { conv, .. } => (6, conv),
-            Self::Mamba2 { conv, .. } => (4, conv),
+        let per_element = match *self {
+            Self::Mamba2 { .. } => 4,
+            _ => 6,
         };
-        per_element * self.state_elements() + 2 * self.conv_channels() * conv
+        per_element * self.state_elements() + 2 * self.conv_channels() * self.conv()
     }
 
     const fn conv_channels(&self) -> u64 {
@@ -196,7 +283,9 @@ impl Recurrent {
                 groups,
                 ..
             } => heads * head_dim + 2 * groups * state,
+            Self::KimiDelta { heads, dim, .. } => 3 * heads * dim,
             Self::Mamba1 { inner, .. } => inner,
+            Self::ShortConv { channels, .. } => channels,
         }
     }
 }
@@ -223,6 +312,7 @@ mod tests {
             groups: 8,
             conv: 4,
             bias: false,
+            norm: true,
         };
         assert_eq!(nemotron.conv_elements(), 18_432);
         assert_eq!(nemotron.flops_per_token(), 2_146_304);

@@ -104,7 +104,7 @@ impl Quantization {
 
     /// How the weights of `module` of layer `layer` are stored; `None` for the model's own dtype.
     #[must_use]
-    pub fn scheme_of(&self, layer: usize, module: &str) -> Option<Scheme> {
+    pub fn scheme_of(&self, layer: u64, module: &str) -> Option<Scheme> {
         if self.groups.is_empty() || (self.experts_only && !module.contains(".experts.")) {
             return None;
         }
