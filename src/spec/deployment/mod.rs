@@ -235,7 +235,7 @@ impl Deployment {
         });
         let narrow = schemes
             .into_iter()
-            .find(|scheme| matches!(scheme, Scheme::Fp8 { .. } | Scheme::Nvfp4 | Scheme::Mxfp4));
+            .find(|scheme| matches!(scheme, Scheme::Fp8 { .. } | Scheme::Nvfp4 { .. } | Scheme::Mxfp4));
         match narrow {
             Some(Scheme::Fp8 { .. }) if old => {
                 Err(unsupported("fp8 weights", "an AWQ or GPTQ checkpoint"))
