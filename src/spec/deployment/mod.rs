@@ -1,9 +1,11 @@
 //! `Deployment`: a model, its number formats, its parallelism and vLLM's limits, checked together with the GPU.
 
+pub mod command_line;
 mod flags;
 mod formats;
+mod vllm_flags;
 
-pub use flags::{CommandLineError, DeploymentFlags};
+pub use flags::{CommandLineError, DeploymentFlags, takes};
 pub use formats::KvCacheFormat;
 
 use serde_json::Value;
@@ -233,9 +235,12 @@ impl Deployment {
                 .into_iter()
                 .filter_map(move |module| self.quantization.scheme_of(layer.index, module))
         });
-        let narrow = schemes
-            .into_iter()
-            .find(|scheme| matches!(scheme, Scheme::Fp8 { .. } | Scheme::Nvfp4 { .. } | Scheme::Mxfp4));
+        let narrow = schemes.into_iter().find(|scheme| {
+            matches!(
+                scheme,
+                Scheme::Fp8 { .. } | Scheme::Nvfp4 { .. } | Scheme::Mxfp4
+            )
+        });
         match narrow {
             Some(Scheme::Fp8 { .. }) if old => {
                 Err(unsupported("fp8 weights", "an AWQ or GPTQ checkpoint"))

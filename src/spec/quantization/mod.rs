@@ -111,8 +111,7 @@ impl Quantization {
         if self.ignored.hold(layer, module) {
             return None;
         }
-        let meant =
-            |group: &&Group| group.targets.is_empty() || group.targets.hold(layer, module);
+        let meant = |group: &&Group| group.targets.is_empty() || group.targets.hold(layer, module);
         self.groups.iter().find(meant).map(|group| group.scheme)
     }
 
@@ -239,10 +238,11 @@ fn listed_groups(
 ) -> Result<Vec<Group>, QuantizationError> {
     let mut groups: Vec<(Scheme, Vec<&str>)> = Vec::new();
     for (module, settings) in listed {
-        let scheme = scheme_of_algorithm(settings).ok_or_else(|| QuantizationError::Incomplete {
-            method: method.to_owned(),
-            problem: format!("quantized_layers.{module} has no known quant_algo"),
-        })?;
+        let scheme =
+            scheme_of_algorithm(settings).ok_or_else(|| QuantizationError::Incomplete {
+                method: method.to_owned(),
+                problem: format!("quantized_layers.{module} has no known quant_algo"),
+            })?;
         match groups.iter_mut().find(|(known, _)| *known == scheme) {
             Some((_, modules)) => modules.push(module),
             None => groups.push((scheme, vec![module])),

@@ -20,7 +20,10 @@ fn methods_are_read_from_the_checkpoint() {
         })
     );
     let nvfp4 = json!({"quant_method": "modelopt", "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}});
-    assert_eq!(read(&nvfp4).scheme_of(0, UP), Some(Scheme::Nvfp4 { weight_only: false }));
+    assert_eq!(
+        read(&nvfp4).scheme_of(0, UP),
+        Some(Scheme::Nvfp4 { weight_only: false })
+    );
     assert!(read(&nvfp4).has_fp8_kv_cache());
     let nf4 = json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_use_double_quant": true});
     assert_eq!(
@@ -123,5 +126,8 @@ fn a_list_of_modules_mixes_formats() {
     assert_eq!(mixed.head_scheme(), fp8);
     let unknown = json!({"quant_method": "modelopt", "quantized_layers": {"layers.0.mlp": {"quant_algo": "MAGIC"}}});
     let error = Quantization::read(Some(&unknown), None).expect_err("unknown");
-    assert!(error.to_string().contains("quantized_layers.layers.0.mlp"), "{error}");
+    assert!(
+        error.to_string().contains("quantized_layers.layers.0.mlp"),
+        "{error}"
+    );
 }
