@@ -20,8 +20,8 @@ pub use step::{Bound, Phase, Predictor, Roof, StepPrediction, TimeByComponent};
 
 use serde::Serialize;
 
+use crate::roofline::coefficients::Coefficients;
 use crate::roofline::step::RequestGroup;
-use crate::roofline::timing::Coefficients;
 use crate::spec::deployment::{Deployment, DeploymentError, DeploymentFlags};
 use crate::spec::gpu::GpuSpec;
 use crate::spec::model::ModelSpec;

@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use super::Serving;
 use crate::roofline::ceiling::Ceiling;
+use crate::roofline::coefficients::Coefficients;
 use crate::roofline::memory::MemoryPlan;
 use crate::roofline::shard::Shard;
 use crate::roofline::step::{BytesByRole, FlopsByRole, RequestGroup, StepWork};
-use crate::roofline::timing::{Coefficients, StepTime, StepTimer};
+use crate::roofline::timing::{StepTime, StepTimer};
 use crate::spec::deployment::Deployment;
 use crate::spec::precision::Precision;
 use crate::spec::to_f64;

@@ -55,7 +55,7 @@ const BAD_FILES: [(&str, &str, &str); 5] = [
     (
         r#"{"hbm_fraction": 1.5}"#,
         "--coefficients",
-        "must be above 0 and at most 1",
+        "hbm_fraction is 1.5; it must be above 0 and at most 1",
     ),
 ];
 
