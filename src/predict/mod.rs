@@ -8,15 +8,17 @@ mod advice;
 mod facts;
 mod latency;
 mod limits;
+mod metric;
 mod recommend;
 mod step;
 
-pub use advice::{Advice, Metric};
+pub use advice::{Advice, Against};
 pub use facts::{GpuFacts, MemoryFacts, ModelFacts, Origins};
 pub use latency::Latency;
 pub use limits::Limits;
+pub use metric::Metric;
 pub use recommend::Recommendation;
-pub use step::{Bound, Phase, Predictor, Roof, StepPrediction, TimeByComponent};
+pub use step::{Phase, Predictor, Roof, StepPrediction, TimeByComponent};
 
 use serde::Serialize;
 

@@ -77,6 +77,7 @@ fn flags_are_refused_with_the_remedy() {
         Answer::of(&["static", "--gpu", "H100"]),
         "--model is missing",
     );
+    check(files.predict(""), "--gpu is missing: name one of `gpus`");
 }
 
 #[test]

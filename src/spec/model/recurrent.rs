@@ -68,52 +68,36 @@ pub enum Recurrent {
 
 impl Recurrent {
     pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
+        let column =
+            |module, inputs, outputs| Projection::new(module, inputs, outputs, Split::Column);
+        let row = |module, inputs| Projection::new(module, inputs, hidden, Split::Row);
         match *self {
-            Self::GatedDelta {
-                key_heads,
-                value_heads,
-                key_dim,
-                value_dim,
-                ..
-            } => {
-                let (keys, values) = (key_heads * key_dim, value_heads * value_dim);
+            Self::GatedDelta { value_heads, .. } => {
+                let (keys, values) = self.key_and_value_width();
                 vec![
-                    Projection::new(
-                        "linear_attn.in_proj_qkvz",
-                        hidden,
-                        2 * keys + 2 * values,
-                        Split::Column,
-                    ),
-                    Projection::new(
-                        "linear_attn.in_proj_ba",
-                        hidden,
-                        2 * value_heads,
-                        Split::Column,
-                    ),
-                    Projection::new("linear_attn.out_proj", values, hidden, Split::Row),
+                    column("linear_attn.in_proj_qkvz", hidden, 2 * keys + 2 * values),
+                    column("linear_attn.in_proj_ba", hidden, 2 * value_heads),
+                    row("linear_attn.out_proj", values),
                 ]
             }
             Self::KimiDelta { heads, dim, .. } => {
                 let width = heads * dim;
-                let column = |module, inputs, outputs| {
-                    Projection::new(module, inputs, outputs, Split::Column)
-                };
-                let replicated = |module| Projection::new(module, hidden, dim, Split::Replicated);
+                let narrow = |module| Projection::new(module, hidden, dim, Split::Replicated);
                 vec![
                     column("self_attn.q_proj", hidden, width),
                     column("self_attn.k_proj", hidden, width),
                     column("self_attn.v_proj", hidden, width),
                     column("self_attn.b_proj", hidden, heads),
-                    replicated("self_attn.f_a_proj"),
+                    narrow("self_attn.f_a_proj"),
                     column("self_attn.f_b_proj", dim, width),
-                    replicated("self_attn.g_a_proj"),
+                    narrow("self_attn.g_a_proj"),
                     column("self_attn.g_b_proj", dim, width),
-                    Projection::new("self_attn.o_proj", width, hidden, Split::Row),
+                    row("self_attn.o_proj", width),
                 ]
             }
             Self::ShortConv { channels, .. } => vec![
-                Projection::new("conv.in_proj", hidden, 3 * channels, Split::Column),
-                Projection::new("conv.out_proj", channels, hidden, Split::Row),
+                column("conv.in_proj", hidden, 3 * channels),
+                row("conv.out_proj", channels),
             ],
             Self::Mamba2 {
                 heads,
@@ -124,28 +108,35 @@ impl Recurrent {
                 let inner = heads * head_dim;
                 let outputs = inner + self.conv_channels() + heads;
                 vec![
-                    Projection::new("mixer.in_proj", hidden, outputs, Split::Column)
-                        .with_bias(bias),
-                    Projection::new("mixer.out_proj", inner, hidden, Split::Row).with_bias(bias),
+                    column("mixer.in_proj", hidden, outputs).with_bias(bias),
+                    row("mixer.out_proj", inner).with_bias(bias),
                 ]
             }
             Self::Mamba1 {
                 inner,
                 state,
-                time_step_rank,
+                time_step_rank: rank,
                 ..
             } => vec![
-                Projection::new("mamba.in_proj", hidden, 2 * inner, Split::Column),
-                Projection::new(
-                    "mamba.x_proj",
-                    inner,
-                    time_step_rank + 2 * state,
-                    Split::Row,
-                ),
-                Projection::new("mamba.dt_proj", time_step_rank, inner, Split::Column)
-                    .with_bias(true),
-                Projection::new("mamba.out_proj", inner, hidden, Split::Row),
+                column("mamba.in_proj", hidden, 2 * inner),
+                Projection::new("mamba.x_proj", inner, rank + 2 * state, Split::Row),
+                column("mamba.dt_proj", rank, inner).with_bias(true),
+                row("mamba.out_proj", inner),
             ],
+        }
+    }
+
+    /// Widths of all keys and of all values of a gated delta net.
+    const fn key_and_value_width(&self) -> (u64, u64) {
+        match *self {
+            Self::GatedDelta {
+                key_heads,
+                value_heads,
+                key_dim,
+                value_dim,
+                ..
+            } => (key_heads * key_dim, value_heads * value_dim),
+            _ => (0, 0),
         }
     }
 
@@ -230,14 +221,8 @@ impl Recurrent {
     #[must_use]
     pub const fn widths(&self) -> (u64, u64) {
         match *self {
-            Self::GatedDelta {
-                key_heads,
-                value_heads,
-                key_dim,
-                value_dim,
-                ..
-            } => {
-                let (keys, values) = (key_heads * key_dim, value_heads * value_dim);
+            Self::GatedDelta { .. } => {
+                let (keys, values) = self.key_and_value_width();
                 (2 * keys + 2 * values, 2 * keys + 3 * values)
             }
             Self::KimiDelta { heads, dim, .. } => (5 * heads * dim, 5 * heads * dim),
@@ -269,13 +254,10 @@ impl Recurrent {
 
     const fn conv_channels(&self) -> u64 {
         match *self {
-            Self::GatedDelta {
-                key_heads,
-                value_heads,
-                key_dim,
-                value_dim,
-                ..
-            } => 2 * key_heads * key_dim + value_heads * value_dim,
+            Self::GatedDelta { .. } => {
+                let (keys, values) = self.key_and_value_width();
+                2 * keys + values
+            }
             Self::Mamba2 {
                 heads,
                 head_dim,
