@@ -13,7 +13,6 @@ use serde::Serialize;
 use crate::capture::read::{Capture, CaptureError};
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::meter::engine::sum;
 use crate::meter::figures::Figures;
 
 use self::player::Player;
@@ -100,8 +99,8 @@ pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
 pub fn replay(capture: &Capture, settings: &Settings) -> anyhow::Result<Replay> {
     let player = Player::new(capture, settings)?;
     let phases = capture.manifest.phases.iter().filter_map(|phase| {
-        let spans = player.play(phase.t_start + WARM_UP, phase.t_load_end);
-        let figures = player.figures(&sum(&spans)?);
+        let span = player.stretch(phase.t_start + WARM_UP, phase.t_load_end)?;
+        let figures = player.figures(&span);
         Some(Figures {
             name: Some(phase.name.clone()),
             ..figures

@@ -118,6 +118,10 @@ families! {
         "HBM bytes that GPM measured over the peak bandwidth of all GPUs, over the window. Measured.";
     ROOFLINE_EFFICIENCY = "roofline_efficiency_ratio" Gauge Modelled Stable engine []
         "Share of busy time that the roofline explains at the attainable ceilings, over the window. Modelled.";
+    MODEL_TO_REFERENCE = "model_to_reference_ratio" Gauge Modelled Experimental engine ["quantity", "reference"]
+        "The modelled quantity over what a reference says of the window; 1 is agreement. References: gpm (measured bytes), vllm (its own estimate, where enabled), tensor_pipe (FLOPs that active tensor pipes had cycles for, padding included).";
+    IMPOSSIBLE_EFFICIENCY = "impossible_efficiency" Gauge Modelled Experimental engine ["ceiling"]
+        "1 where the modelled work of the window lies above what the GPUs can do in its busy time, else 0: the GPU, the model, its quantization or its parallelism is not what it is taken for.";
     TOKENS_PER_SECOND = "tokens_per_second" Gauge Measured Stable engine ["phase"]
         "Tokens through the model per second of wall time, over the window. Measured by vLLM's counters.";
     DECODE_BATCH_SIZE = "decode_batch_size" Gauge Modelled Stable engine []

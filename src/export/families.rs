@@ -161,12 +161,12 @@ impl EngineSeries<'_> {
         self.add(
             &c::PHASE_SECONDS_TOTAL,
             &[("phase", "prefill")],
-            totals.phase_seconds.prefill.0,
+            self.engine.phase_seconds.prefill.0,
         );
         self.add(
             &c::PHASE_SECONDS_TOTAL,
             &[("phase", "decode")],
-            totals.phase_seconds.decode.0,
+            self.engine.phase_seconds.decode.0,
         );
         for (&bound, seconds) in Bound::ALL.iter().zip(self.engine.bound_seconds) {
             self.add(
@@ -175,7 +175,7 @@ impl EngineSeries<'_> {
                 seconds.0,
             );
         }
-        for (component, seconds) in TimeSeconds::of(totals)
+        for (component, seconds) in TimeSeconds::of(&self.engine.settled)
             .into_iter()
             .flat_map(|time| time.components())
         {
@@ -286,6 +286,7 @@ impl EngineSeries<'_> {
         self.add(&c::CONTEXT_TOKENS, &[], window.context_tokens);
         self.add(&c::POWER_LIMITED, &[], window.power_limited_ratio);
         self.add(&c::WINDOW_SECONDS, &[], seconds.0);
+        self.reconciliation(window);
         let context = window.context_tokens;
         for (limit, batch) in self
             .engine
@@ -293,6 +294,22 @@ impl EngineSeries<'_> {
             .batch_limits(context, self.engine.now.kv_capacity_tokens)
         {
             self.add(&c::BATCH_LIMIT, &[("limit", limit)], batch);
+        }
+    }
+
+    fn reconciliation(&mut self, window: &Figures) {
+        for (quantity, reference, ratio) in window.discrepancies() {
+            let labels = [("quantity", quantity), ("reference", reference)];
+            self.add(&c::MODEL_TO_REFERENCE, &labels, ratio);
+        }
+        if let Some(impossible) = window.impossible {
+            for (ceiling, above) in [
+                ("compute", impossible.compute),
+                ("memory_bandwidth", impossible.memory),
+            ] {
+                let value = f64::from(u8::from(above));
+                self.add(&c::IMPOSSIBLE_EFFICIENCY, &[("ceiling", ceiling)], value);
+            }
         }
     }
 

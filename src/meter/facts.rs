@@ -124,6 +124,28 @@ impl EngineFacts {
             .map(|served| served.deployment.limits.max_num_batched_tokens as f64)
     }
 
+    /// Tokens of a sequence that holds `resident` tokens' worth of KV cache, as vLLM counts its capacity: in sequences of the
+    /// longest length. Where every layer keeps every token the two are the same; windowed layers and recurrent state hold less of
+    /// a long sequence and more of a short one.
+    #[must_use]
+    pub fn tokens_held(&self, resident: f64) -> f64 {
+        let Some(served) = &self.served else {
+            return resident;
+        };
+        let limits = &served.deployment.limits;
+        let Some(longest) = limits
+            .max_model_len
+            .filter(|_| !served.shard.caches_evenly())
+        else {
+            return resident;
+        };
+        let longest = longest as f64;
+        let budget = limits.max_num_batched_tokens as f64;
+        let capacity = served.shard.cache_bytes(longest, budget);
+        let held = capacity * (resident / longest);
+        served.shard.tokens_cached(held, longest)
+    }
+
     /// The attainable ceiling of one GPU, at its current clock where that is known.
     #[must_use]
     pub fn ceiling(&self, sm_clock_mhz: Option<f64>) -> Option<Ceiling> {
@@ -148,6 +170,14 @@ impl EngineFacts {
     #[must_use]
     pub fn peak_flops(&self) -> Option<FlopsPerSecond> {
         let peak = self.gpu.as_ref()?.peak(self.main_precision()?)?;
+        Some(self.scaled(peak))
+    }
+
+    /// Peak of all GPUs in [`Self::main_precision`] with the SMs at `sm_clock_mhz`.
+    #[must_use]
+    pub fn peak_flops_at(&self, sm_clock_mhz: Option<f64>) -> Option<FlopsPerSecond> {
+        let gpu = self.gpu.as_ref()?;
+        let peak = gpu.peak_at_clock(self.main_precision()?, sm_clock_mhz?)?;
         Some(self.scaled(peak))
     }
 
