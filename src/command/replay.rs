@@ -14,6 +14,8 @@ use crate::capture::read::{Capture, CaptureError};
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::meter::figures::Figures;
+use crate::meter::verdict::Bound;
+use crate::units::Seconds;
 
 use self::player::Player;
 use self::table::table;
@@ -111,4 +113,18 @@ pub fn replay(capture: &Capture, settings: &Settings) -> anyhow::Result<Replay> 
         phases: phases.collect(),
         windows: player.windows(),
     })
+}
+
+/// The bound that a live exporter would have shown after each page of `capture`.
+///
+/// # Errors
+/// A deployment that the capture's arguments do not describe.
+pub fn bounds(capture: &Capture, settings: &Settings) -> anyhow::Result<Vec<(Seconds, Bound)>> {
+    let player = Player::new(capture, settings)?;
+    let mut shown = Vec::new();
+    player.watch(f64::NEG_INFINITY, f64::INFINITY, |meter, line, _| {
+        let bounds = meter.engines.values().map(|engine| engine.bound());
+        shown.extend(bounds.map(|bound| (line.time(), bound)));
+    });
+    Ok(shown)
 }

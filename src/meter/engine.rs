@@ -11,8 +11,9 @@ use super::facts::EngineFacts;
 use super::gpu::HardwareUse;
 use super::hindsight;
 use super::interval::{Gap, Interval};
+use super::steady::Steady;
 use super::steps::Prompts;
-use super::verdict::{self, Bound, EngineState, Steady};
+use super::verdict::{self, Bound, EngineState};
 
 /// How a meter measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -188,11 +189,14 @@ impl EngineMeter {
     }
 
     fn hold_bound(&mut self, interval: &Interval, settings: &MeterSettings) {
-        let window = self.window(interval.end, settings.window);
-        let seen = window.map_or(Bound::Unknown, |window| {
-            verdict::bound(&window.account, settings.overhead_below)
-        });
-        self.bound = self.steady.next(seen);
+        if let Some(trailing) = self.window(interval.end, settings.window) {
+            self.bound = self.steady.next(
+                &trailing.account,
+                settings.overhead_below,
+                interval.seconds(),
+                settings.window,
+            );
+        }
         let told = (interval.seconds() - self.unreachable).max(Seconds::ZERO);
         self.bound_seconds[self.bound as usize] += told;
         self.unreachable = Seconds::ZERO;

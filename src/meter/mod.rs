@@ -12,6 +12,7 @@ pub mod gpu;
 pub mod hindsight;
 pub mod interval;
 pub mod reconcile;
+pub mod steady;
 pub mod steps;
 pub mod verdict;
 

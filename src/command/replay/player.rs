@@ -10,7 +10,7 @@ use crate::meter::engine::{MeterSettings, Span, sum};
 use crate::meter::facts::EngineFacts;
 use crate::meter::figures::Figures;
 use crate::meter::hindsight;
-use crate::meter::verdict::Steady;
+use crate::meter::steady::Steady;
 use crate::sample::engine::EngineTotals;
 use crate::sample::page;
 use crate::source::discovery::{Clues, Known};
@@ -141,11 +141,17 @@ impl<'a> Player<'a> {
                 .count()
                 .max(1);
             let (window, later) = rest.split_at(length);
-            windows.extend(sum(window).map(|window| self.figures(&window)));
+            windows.extend(sum(window).map(|window| Figures {
+                bound: steady.next(
+                    &window.account,
+                    self.settings.overhead_below,
+                    // Windows without a common tick: each speaks for itself.
+                    window.account.seconds * 2.0,
+                    self.settings.window,
+                ),
+                ..self.figures(&window)
+            }));
             rest = later;
-        }
-        for window in &mut windows {
-            window.bound = steady.next(window.bound);
         }
         windows
     }
