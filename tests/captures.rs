@@ -8,6 +8,7 @@
 )]
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use vllm_roofline_exporter::capture::read::Capture;
 use vllm_roofline_exporter::command::replay::{self, Replay};
@@ -34,20 +35,20 @@ fn captures() -> Vec<(String, Capture)> {
         .collect()
 }
 
-fn replays() -> Vec<(String, Replay)> {
+static REPLAYS: LazyLock<Vec<(String, Replay)>> = LazyLock::new(|| {
     let settings = Settings::defaults().unwrap();
     captures()
         .into_iter()
         .map(|(name, capture)| (name, replay::replay(&capture, &settings).unwrap()))
         .collect()
-}
+});
 
 fn named(phase: &Figures) -> &str {
     phase.name.as_deref().unwrap()
 }
 
-fn phase<'a>(replays: &'a [(String, Replay)], capture: &str, name: &str) -> &'a Figures {
-    let (_, replay) = replays.iter().find(|(found, _)| found == capture).unwrap();
+fn phase(capture: &str, name: &str) -> &'static Figures {
+    let (_, replay) = REPLAYS.iter().find(|(found, _)| found == capture).unwrap();
     replay
         .phases
         .iter()
@@ -59,11 +60,10 @@ fn pure_prefill(phase: &Figures) -> bool {
     phase.decode_tokens < phase.prefill_tokens * 0.01
 }
 
-/// The value that a share `q` of `values` does not exceed.
-fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
+/// The value that `percent` of `values` do not exceed.
+fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
-    let rank = (q * values.len() as f64).ceil() as usize;
-    values[rank.max(1) - 1]
+    values[(values.len() * percent).div_ceil(100) - 1]
 }
 
 fn byte_error(phase: &Figures) -> f64 {
@@ -73,20 +73,19 @@ fn byte_error(phase: &Figures) -> f64 {
 
 #[test]
 fn modelled_bytes_agree_with_gpm() {
-    let replays = replays();
-    let phases: Vec<&Figures> = replays.iter().flat_map(|(_, r)| &r.phases).collect();
+    let phases: Vec<&Figures> = REPLAYS.iter().flat_map(|(_, r)| &r.phases).collect();
     let errors = |kind: &dyn Fn(&Figures) -> bool| -> Vec<f64> {
         let chosen = phases.iter().filter(|phase| kind(phase));
         chosen.map(|phase| byte_error(phase)).collect()
     };
-    let median = quantile(errors(&|_| true), 0.5);
+    let median = percentile(errors(&|_| true), 50);
     assert!(median <= 0.03, "median error {median:.3}");
-    let most = quantile(errors(&|phase| !pure_prefill(phase)), 0.9);
+    let most = percentile(errors(&|phase| !pure_prefill(phase)), 90);
     assert!(
         most <= 0.10,
         "90th percentile outside pure prefill {most:.3}"
     );
-    let prefill = quantile(errors(&pure_prefill), 0.9);
+    let prefill = percentile(errors(&pure_prefill), 90);
     assert!(
         prefill <= 0.20,
         "90th percentile in pure prefill {prefill:.3}"
@@ -95,7 +94,7 @@ fn modelled_bytes_agree_with_gpm() {
 
 #[test]
 fn flops_of_pure_prefill_agree_with_the_tensor_pipes() {
-    for (capture, replay) in replays() {
+    for (capture, replay) in &*REPLAYS {
         for phase in replay.phases.iter().filter(|phase| pure_prefill(phase)) {
             let ratio = phase.flops.unwrap() / phase.flops_tensor_pipe.unwrap();
             let large = capture.contains("8b-bf16");
@@ -109,75 +108,38 @@ fn flops_of_pure_prefill_agree_with_the_tensor_pipes() {
     }
 }
 
-#[test]
-fn bounds_are_what_the_loads_make_them() {
-    let replays = replays();
-    for (capture, name, bound, admission) in [
-        (
-            "llama-3.1-8b-bf16",
-            "decode_c1",
-            Bound::MemoryBandwidth,
-            Admission::Open,
-        ),
-        (
-            "llama-3.1-8b-bf16",
-            "decode_c8",
-            Bound::MemoryBandwidth,
-            Admission::Open,
-        ),
-        (
-            "llama-3.1-8b-bf16",
-            "prefill_c8",
-            Bound::Compute,
-            Admission::TokenBudget,
-        ),
-        (
-            "qwen2.5-0.5b-bf16",
-            "decode_c1",
-            Bound::Overhead,
-            Admission::Open,
-        ),
-        (
-            "qwen2.5-0.5b-bf16",
-            "decode_c64",
-            Bound::Overhead,
-            Admission::Open,
-        ),
-        (
-            "qwen2.5-0.5b-bf16",
-            "decode_c256",
-            Bound::Overhead,
-            Admission::Open,
-        ),
-        (
-            "llama-2-7b-awq",
-            "decode_c8",
-            Bound::Overhead,
-            Admission::Open,
-        ),
-        (
-            "llama-2-7b-awq",
-            "queue_c32",
-            Bound::Overhead,
-            Admission::MaxNumSeqs,
-        ),
+/// What bounds each load, as the counters of the hardware show it, and what keeps its queue.
+const BOUNDS: &[(&str, &str, Bound, Admission)] = {
+    use Admission::{KvCapacity, MaxNumSeqs, Open, TokenBudget};
+    use Bound::{Compute, MemoryBandwidth, Overhead};
+    &[
+        ("llama-3.1-8b-bf16", "decode_c1", MemoryBandwidth, Open),
+        ("llama-3.1-8b-bf16", "decode_c8", MemoryBandwidth, Open),
+        ("llama-3.1-8b-bf16", "prefill_c8", Compute, TokenBudget),
+        ("qwen2.5-0.5b-bf16", "decode_c1", Overhead, Open),
+        ("qwen2.5-0.5b-bf16", "decode_c64", Overhead, Open),
+        ("qwen2.5-0.5b-bf16", "decode_c256", Overhead, Open),
+        ("llama-2-7b-awq", "decode_c8", Overhead, Open),
+        ("llama-2-7b-awq", "queue_c32", Overhead, MaxNumSeqs),
         (
             "llama-3.1-8b-kv-starved",
             "starved_c128",
-            Bound::MemoryBandwidth,
-            Admission::KvCapacity,
+            MemoryBandwidth,
+            KvCapacity,
         ),
-    ] {
-        let found = phase(&replays, capture, name);
-        assert_eq!(
-            (found.bound, found.admission),
-            (bound, admission),
-            "{capture} {name}"
-        );
+    ]
+};
+
+#[test]
+fn bounds_are_what_the_loads_make_them() {
+    for &(capture, name, bound, admission) in BOUNDS {
+        let found = phase(capture, name);
+        let seen = (found.bound, found.admission);
+        assert_eq!(seen, (bound, admission), "{capture} {name}");
     }
-    let prefill = phase(&replays, "llama-3.1-8b-bf16", "prefill_c8");
+    let prefill = phase("llama-3.1-8b-bf16", "prefill_c8");
     assert!(prefill.power_limited_ratio.unwrap() > 0.9);
-    let starved = phase(&replays, "llama-3.1-8b-kv-starved", "starved_c128");
+    let starved = phase("llama-3.1-8b-kv-starved", "starved_c128");
     assert!(
         starved
             .caveats
@@ -188,8 +150,7 @@ fn bounds_are_what_the_loads_make_them() {
 
 #[test]
 fn a_shared_prefix_is_attended_to_by_all_and_read_once() {
-    let replays = replays();
-    let prefix = phase(&replays, "llama-3.1-8b-bf16", "prefix_c32");
+    let prefix = phase("llama-3.1-8b-bf16", "prefix_c32");
     // 4,096 prompt tokens, 3,840 of them shared, and on average half of 64 output tokens.
     assert!(
         (prefix.context_tokens.unwrap() / 4128.0 - 1.0).abs() < 0.02,
@@ -207,7 +168,7 @@ fn a_shared_prefix_is_attended_to_by_all_and_read_once() {
 
 #[test]
 fn the_components_of_time_add_up_to_wall_time() {
-    for (capture, replay) in replays() {
+    for (capture, replay) in &*REPLAYS {
         for window in replay.windows.iter().chain(&replay.phases) {
             let time = window.time_seconds.unwrap();
             let parts: f64 = time.components().iter().map(|(_, part)| part.0).sum();
@@ -225,7 +186,7 @@ fn the_components_of_time_add_up_to_wall_time() {
 
 #[test]
 fn nothing_lies_above_the_roof() {
-    for (capture, replay) in replays() {
+    for (capture, replay) in &*REPLAYS {
         for window in replay.windows.iter().chain(&replay.phases) {
             let place = format!("{capture} {:?} at {}", window.name, window.t_start.0);
             assert!(window.mfu.unwrap() <= 1.0, "{place}");

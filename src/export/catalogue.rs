@@ -96,7 +96,7 @@ families! {
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
         "Price of the engine's GPUs for the time observed: gpu-hour-price x GPUs x hours. Only with a configured price.";
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
-        "Seconds for which each bound held.";
+        "Seconds for which each bound held; those in which vLLM could not be read are unknown.";
     TIME_SECONDS_TOTAL = "time_seconds_total" Counter Modelled Stable engine ["component"]
         "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock, the rest of busy time is overhead.";
     PHASE_SECONDS_TOTAL = "phase_seconds_total" Counter Modelled Experimental engine ["phase"]
@@ -147,6 +147,8 @@ families! {
         "Peak HBM bandwidth, all GPUs of the engine. From the GPU table, or derived from NVML.";
     ATTAINABLE_HBM = "attainable_hbm_bytes_per_second" Gauge Specified Stable engine []
         "HBM bandwidth that copies reach, all GPUs of the engine. From the GPU table.";
+    CALIBRATED = "calibrated_coefficient" Gauge Modelled Experimental engine ["coefficient"]
+        "Only with --calibrate: what was seen in place of the table's hbm_fraction (share of bandwidth), clock_fraction (share of the peak at the current clock) and the assumed seconds_per_step.";
     RIDGE = "ridge_flops_per_byte" Gauge Specified Stable engine []
         "Arithmetic intensity at which the datasheet roof bends: peak FLOPs over peak bandwidth.";
     ROOF_INTENSITY = "roof_intensity_flops_per_byte" Gauge Specified Experimental engine ["level", "point"]

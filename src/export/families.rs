@@ -120,7 +120,7 @@ impl EngineSeries<'_> {
         }
     }
 
-    /// The states stay while vLLM is away: they say so.
+    /// The states stay while vLLM is away: they say so, and the time goes to the unknown bound.
     fn states(&mut self) {
         let (bound, state) = (self.engine.bound, self.engine.state);
         self.state_set(&c::BOUND, "bound", Bound::ALL, bound, Bound::as_str);
@@ -131,6 +131,13 @@ impl EngineSeries<'_> {
             state,
             EngineState::as_str,
         );
+        for (&bound, seconds) in Bound::ALL.iter().zip(self.engine.bound_seconds) {
+            self.add(
+                &c::BOUND_SECONDS_TOTAL,
+                &[("bound", bound.as_str())],
+                seconds.0,
+            );
+        }
         let admission = self
             .engine
             .window
@@ -168,13 +175,6 @@ impl EngineSeries<'_> {
             &[("phase", "decode")],
             self.engine.phase_seconds.decode.0,
         );
-        for (&bound, seconds) in Bound::ALL.iter().zip(self.engine.bound_seconds) {
-            self.add(
-                &c::BOUND_SECONDS_TOTAL,
-                &[("bound", bound.as_str())],
-                seconds.0,
-            );
-        }
         for (component, seconds) in TimeSeconds::of(&self.engine.settled)
             .into_iter()
             .flat_map(|time| time.components())
@@ -345,6 +345,9 @@ impl EngineSeries<'_> {
 
     fn ceilings(&mut self) {
         let facts = std::sync::Arc::clone(&self.engine.facts);
+        for (coefficient, value) in facts.calibrated() {
+            self.add(&c::CALIBRATED, &[("coefficient", coefficient)], value);
+        }
         for (precision, peak, attainable) in facts.peaks() {
             self.add(&c::PEAK_FLOPS, &[("precision", precision.name())], peak.0);
             self.add(

@@ -7,6 +7,7 @@ use crate::sample::engine::{EngineTotals, Gauge};
 use crate::units::Seconds;
 
 use super::account::{Account, PerPhase};
+use super::calibration::Calibration;
 use super::facts::EngineFacts;
 use super::gpu::HardwareUse;
 use super::hindsight;
@@ -26,6 +27,8 @@ pub struct MeterSettings {
     pub longest_interval: Seconds,
     /// Under this share of busy time the roofline does not explain where the time goes.
     pub overhead_below: f64,
+    /// Attainable ceilings and overheads follow what is seen.
+    pub calibrate: bool,
 }
 
 impl Default for MeterSettings {
@@ -35,6 +38,7 @@ impl Default for MeterSettings {
             stall_after: Seconds(5.0),
             longest_interval: Seconds(300.0),
             overhead_below: verdict::OVERHEAD_BELOW,
+            calibrate: false,
         }
     }
 }
@@ -81,6 +85,7 @@ pub struct EngineMeter {
     /// Up to when that is known.
     missed_until: Seconds,
     steady: Steady,
+    calibration: Calibration,
     bound: Bound,
 }
 
@@ -103,6 +108,7 @@ impl EngineMeter {
             unreachable: Seconds::ZERO,
             missed_until: Seconds::ZERO,
             steady: Steady::default(),
+            calibration: Calibration::default(),
             bound: Bound::Unknown,
         }
     }
@@ -185,7 +191,17 @@ impl EngineMeter {
             self.settle_newest();
         }
         self.hold_bound(interval, settings);
+        if settings.calibrate {
+            self.calibrate(&span.account);
+        }
         span
+    }
+
+    fn calibrate(&mut self, account: &Account) {
+        self.calibration.learn(account, &self.facts);
+        if let Some(coefficients) = self.calibration.adjusted(&self.facts) {
+            Arc::make_mut(&mut self.facts).coefficients = coefficients;
+        }
     }
 
     fn hold_bound(&mut self, interval: &Interval, settings: &MeterSettings) {

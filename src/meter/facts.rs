@@ -156,6 +156,32 @@ impl EngineFacts {
         ))
     }
 
+    /// Layers that one GPU runs.
+    #[must_use]
+    pub fn layers(&self) -> f64 {
+        self.served.as_ref().map_or(0.0, |served| {
+            let deployment = &served.deployment;
+            deployment.model.layers.len() as f64 / deployment.parallelism.pipeline as f64
+        })
+    }
+
+    /// The coefficients found by calibration, by name; none without it.
+    #[must_use]
+    pub fn calibrated(&self) -> Vec<(&'static str, f64)> {
+        let coefficients = &self.coefficients;
+        if coefficients.origin != crate::spec::gpu::Origin::Calibrated {
+            return Vec::new();
+        }
+        let hbm = coefficients
+            .hbm_fraction
+            .map(|fraction| ("hbm_fraction", fraction));
+        let others = [
+            ("clock_fraction", coefficients.clock_fraction),
+            ("seconds_per_step", coefficients.seconds_per_step),
+        ];
+        hbm.into_iter().chain(others).collect()
+    }
+
     /// What the engine's large matrix multiplications compute in.
     #[must_use]
     pub fn main_precision(&self) -> Option<Precision> {
@@ -312,10 +338,13 @@ impl EngineFacts {
         Some([&gpu.id, provenance, self.attainable_origin()])
     }
 
-    /// `measured` or `assumed`.
+    /// `measured`, `assumed` or `calibrated`.
     #[must_use]
     pub fn attainable_origin(&self) -> &'static str {
         use crate::spec::gpu::Origin;
+        if self.coefficients.origin == Origin::Calibrated {
+            return Origin::Calibrated.name();
+        }
         let measured =
             self.gpu
                 .as_ref()

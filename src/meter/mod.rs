@@ -3,6 +3,7 @@
 //! A state machine without a clock: every reading brings its time, so a recording gives the same figures as the live run did.
 
 pub mod account;
+pub mod calibration;
 pub mod caveats;
 mod context;
 pub mod engine;
@@ -94,6 +95,13 @@ impl Meter {
             }
         }
         accounted
+    }
+
+    /// Notes that no page could be read at `now`.
+    pub fn miss(&mut self, now: Seconds) {
+        for engine in self.engines.values_mut() {
+            engine.miss(now);
+        }
     }
 
     /// Engines that left the page take their series along.

@@ -27,6 +27,8 @@ pub struct Coefficients {
     pub hbm_fraction: Option<f64>,
     /// Attainable share of compute peaks; absent: the GPU's own.
     pub flops_fraction: Option<f64>,
+    /// Share of the peak at the running clock that large multiplications reach (0.88 of 754 TFLOP/s on an H100).
+    pub clock_fraction: f64,
     /// Share of the attainable compute that a model's mix of shapes reaches under the power cap.
     pub compute_efficiency: f64,
     /// Seconds of a step outside its layers.
@@ -54,6 +56,7 @@ impl Default for Coefficients {
         Self {
             hbm_fraction: None,
             flops_fraction: None,
+            clock_fraction: 0.9,
             compute_efficiency: 0.8,
             seconds_per_step: 0.5e-3,
             seconds_per_layer: 30e-6,

@@ -34,6 +34,8 @@ pub enum Origin {
     Measured,
     /// Assumed: the usual value of the architecture.
     Assumed,
+    /// Raised to what was seen on the GPU at hand.
+    Calibrated,
 }
 
 impl Origin {
@@ -42,6 +44,7 @@ impl Origin {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Measured => "measured",
+            Self::Calibrated => "calibrated",
             Self::Assumed => "assumed",
         }
     }
