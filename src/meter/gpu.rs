@@ -180,8 +180,10 @@ pub struct HardwareUse {
     pub clock_mhz_seconds: f64,
     /// GPU-seconds with a known SM clock.
     pub clock_seconds: Seconds,
-    /// Tensor activity × GPU-seconds.
-    pub tensor_seconds: Seconds,
+    /// Tensor activity × SM clock × GPU-seconds, in MHz·s.
+    pub tensor_mhz_seconds: f64,
+    /// GPU-seconds with a known tensor activity and SM clock.
+    pub tensor_known_seconds: Seconds,
 }
 
 impl HardwareUse {
@@ -204,8 +206,9 @@ impl HardwareUse {
             self.clock_mhz_seconds += clock * overlap.0;
             self.clock_seconds += overlap;
         }
-        if let Some(activity) = slice.tensor_activity {
-            self.tensor_seconds += overlap * activity;
+        if let Some((activity, clock)) = slice.tensor_activity.zip(slice.sm_clock_mhz) {
+            self.tensor_mhz_seconds += activity * clock * overlap.0;
+            self.tensor_known_seconds += overlap;
         }
     }
 
@@ -218,7 +221,8 @@ impl HardwareUse {
         self.power_limited_seconds += other.power_limited_seconds;
         self.clock_mhz_seconds += other.clock_mhz_seconds;
         self.clock_seconds += other.clock_seconds;
-        self.tensor_seconds += other.tensor_seconds;
+        self.tensor_mhz_seconds += other.tensor_mhz_seconds;
+        self.tensor_known_seconds += other.tensor_known_seconds;
     }
 
     /// Mean SM clock, MHz.

@@ -98,6 +98,8 @@ fn engine_snapshot(
         state,
         bound,
         totals: meter.totals.clone(),
+        settled: meter.settled.clone(),
+        phase_seconds: meter.phase_seconds,
         bound_seconds: meter.bound_seconds,
         sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
         window: figures,
