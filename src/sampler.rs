@@ -402,6 +402,7 @@ fn gpu_snapshot(gpu: &crate::meter::gpu::GpuMeter) -> GpuSnapshot {
         latest: gpu.latest.clone(),
         hbm_bytes_total: gpu.hbm_bytes_total,
         energy_total: gpu.energy_total,
+        busy_total: gpu.busy_total,
     }
 }
 

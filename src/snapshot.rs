@@ -113,6 +113,8 @@ pub struct GpuSnapshot {
     pub hbm_bytes_total: Option<Bytes>,
     /// Joules since the exporter started.
     pub energy_total: Option<Joules>,
+    /// Seconds with a kernel running since the exporter started.
+    pub busy_total: Option<Seconds>,
 }
 
 impl Snapshot {

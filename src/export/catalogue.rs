@@ -93,6 +93,8 @@ families! {
         "Engine steps. Modelled from vLLM's iteration histogram, which misses steps that only compute a chunk of a prompt.";
     ENERGY_JOULES_TOTAL = "energy_joules_total" Counter Measured Stable engine ["gpu"]
         "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter.";
+    GPU_BUSY_SECONDS_TOTAL = "gpu_busy_seconds_total" Counter Measured Stable engine ["gpu"]
+        "Seconds with any kernel running on one GPU since the exporter started. Measured by the GPU; says that it ran, not how well.";
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
         "Price of the engine's GPUs for the time observed: gpu-hour-price x GPUs x hours. Only with a configured price.";
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]

@@ -21,6 +21,8 @@ pub struct GpuSlice {
     pub hbm_bytes: Option<Bytes>,
     /// Energy used.
     pub energy: Option<Joules>,
+    /// Time with a kernel running.
+    pub busy: Option<Seconds>,
     /// SM clock at the end.
     pub sm_clock_mhz: Option<f64>,
     /// Whether a power limit held the clock down at the end.
@@ -40,6 +42,8 @@ pub struct GpuMeter {
     pub hbm_bytes_total: Option<Bytes>,
     /// Joules since the start of the program.
     pub energy_total: Option<Joules>,
+    /// Seconds with a kernel running since the start of the program.
+    pub busy_total: Option<Seconds>,
     slices: VecDeque<GpuSlice>,
 }
 
@@ -52,6 +56,7 @@ impl GpuMeter {
             latest: None,
             hbm_bytes_total: None,
             energy_total: None,
+            busy_total: None,
             slices: VecDeque::new(),
         }
     }
@@ -65,6 +70,7 @@ impl GpuMeter {
         {
             add(&mut self.hbm_bytes_total, slice.hbm_bytes);
             add(&mut self.energy_total, slice.energy);
+            add(&mut self.busy_total, slice.busy);
             self.slices.push_back(slice);
             while self
                 .slices
@@ -107,6 +113,7 @@ impl GpuMeter {
                 .zip(self.peak_bandwidth(reading))
                 .map(|(share, peak)| peak * span * share),
             energy: energy_between(before, reading),
+            busy: reading.busy_share().map(|share| span * share),
             sm_clock_mhz: reading.sm_clock_mhz,
             power_limited: reading.power_limited(),
             tensor_activity: gpm.any_tensor,

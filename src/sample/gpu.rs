@@ -79,4 +79,11 @@ impl GpuReading {
         self.clock_event_reasons
             .map(|reasons| reasons & (SOFTWARE_POWER_CAP | HARDWARE_POWER_BRAKE) != 0)
     }
+
+    /// Share of the time since the reading before with a kernel running, 0..=1.
+    #[must_use]
+    pub fn busy_share(&self) -> Option<f64> {
+        let share = self.gpm?.graphics?;
+        (0.0..=1.5).contains(&share).then(|| share.min(1.0))
+    }
 }
