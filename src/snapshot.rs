@@ -72,6 +72,8 @@ pub struct EngineSnapshot {
     pub window: Option<Figures>,
     /// SM clock over the window.
     pub sm_clock_mhz: Option<f64>,
+    /// vLLM's metrics that the newest page lacks.
+    pub missing_inputs: Vec<&'static str>,
     /// The gauges of the newest reading.
     pub now: Now,
     /// Where the phases were on the roofline, oldest first.

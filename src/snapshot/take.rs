@@ -99,6 +99,10 @@ fn engine_snapshot(
         bound_seconds: meter.bound_seconds,
         sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
         window: figures,
+        missing_inputs: meter
+            .latest
+            .as_ref()
+            .map_or_else(Vec::new, EngineTotals::missing_inputs),
         now: gauges(meter),
         trail: trail.iter().copied().collect(),
     }
