@@ -6,7 +6,7 @@ use super::names;
 use super::panel::{Panel, datasource};
 
 /// Width of Grafana's grid.
-const COLUMNS: u32 = 24;
+const COLUMNS: usize = 24;
 
 /// A dashboard in the making.
 pub(crate) struct Dashboard {
@@ -18,7 +18,7 @@ pub(crate) struct Dashboard {
     selectors: Vec<(&'static str, &'static str)>,
     links: Vec<Value>,
     placed: Vec<Placed>,
-    y: u32,
+    y: usize,
 }
 
 /// A variable that lists the values of a label.
@@ -32,12 +32,16 @@ pub(crate) struct Variable {
 }
 
 enum Placed {
-    Row(&'static str, u32),
+    Row(&'static str, usize),
     Panel(Box<Panel>, Value),
 }
 
 impl Dashboard {
-    pub(crate) const fn new(uid: &'static str, title: &'static str, description: &'static str) -> Self {
+    pub(crate) const fn new(
+        uid: &'static str,
+        title: &'static str,
+        description: &'static str,
+    ) -> Self {
         Self {
             uid,
             title,
@@ -80,17 +84,22 @@ impl Dashboard {
     }
 
     /// Panels side by side, equally wide.
-    pub(crate) fn line<const N: usize>(mut self, height: u32, panels: [Panel; N]) -> Self {
-        let width = COLUMNS / N as u32;
+    pub(crate) fn line<const N: usize>(mut self, height: usize, panels: [Panel; N]) -> Self {
+        let width = COLUMNS / N;
         for (at, panel) in panels.into_iter().enumerate() {
-            self.place(panel, at as u32 * width, self.y, width, height);
+            self.place(panel, at * width, self.y, width, height);
         }
         self.y += height;
         self
     }
 
     /// A tall panel with others stacked on its right.
-    pub(crate) fn beside<const N: usize>(mut self, width: u32, tall: Panel, stacked: [(u32, Panel); N]) -> Self {
+    pub(crate) fn beside<const N: usize>(
+        mut self,
+        width: usize,
+        tall: Panel,
+        stacked: [(usize, Panel); N],
+    ) -> Self {
         let mut y = self.y;
         for (height, panel) in stacked {
             self.place(panel, width, y, COLUMNS - width, height);
@@ -101,17 +110,16 @@ impl Dashboard {
         self
     }
 
-    fn place(&mut self, panel: Panel, x: u32, y: u32, w: u32, h: u32) {
+    fn place(&mut self, panel: Panel, x: usize, y: usize, w: usize, h: usize) {
         let position = json!({"x": x, "y": y, "w": w, "h": h});
         self.placed.push(Placed::Panel(Box::new(panel), position));
     }
 
     fn resolve(&self, expression: &str) -> String {
-        self.selectors
-            .iter()
-            .fold(expression.to_owned(), |resolved, (placeholder, matchers)| {
-                resolved.replace(placeholder, matchers)
-            })
+        self.selectors.iter().fold(
+            expression.to_owned(),
+            |resolved, (placeholder, matchers)| resolved.replace(placeholder, matchers),
+        )
     }
 
     /// The dashboard's JSON.
@@ -127,7 +135,9 @@ impl Dashboard {
                     "id": id, "type": "row", "title": title, "collapsed": false, "panels": [],
                     "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1},
                 }),
-                Placed::Panel(panel, position) => panel.json(id, position.clone(), &|expression| self.resolve(expression))?,
+                Placed::Panel(panel, position) => {
+                    panel.json(id, position, &|expression| self.resolve(expression))?
+                }
             });
         }
         let variables: Result<Vec<_>, _> = self.variables.iter().map(Variable::json).collect();

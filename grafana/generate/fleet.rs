@@ -53,16 +53,25 @@ pub(crate) fn dashboard() -> Dashboard {
     .line(8, [efficiency(), energy(), throughput()])
 }
 
-/// Over the fleet, weighted by what the GPUs could do.
-fn mfu(by: &str, window: &str) -> String {
+/// `amount` over what the GPUs could have done in the time they were observed; a pod that came halfway counts for its half.
+fn utilization(by: &str, amount: &str, peak: &str, window: &str) -> String {
+    let each = format!("sum by ({IDENTITY})");
     format!(
-        "sum{by} (rate(vllm_roofline_flops_total{{ENGINE}}[{window}])) / sum{by} (vllm_roofline_roof_flops_per_second{{ENGINE,level=\"datasheet\",point=\"right\"}})"
+        "sum{by} (rate(vllm_roofline_{amount}{{ENGINE}}[{window}])) / sum{by} ({each} (vllm_roofline_{peak}) * {each} (rate(vllm_roofline_time_seconds_total{{ENGINE}}[{window}])))"
     )
 }
 
+fn mfu(by: &str, window: &str) -> String {
+    let peak = "roof_flops_per_second{ENGINE,level=\"datasheet\",point=\"right\"}";
+    utilization(by, "flops_total", peak, window)
+}
+
 fn mbu(by: &str, window: &str) -> String {
-    format!(
-        "sum{by} (rate(vllm_roofline_hbm_bytes_total{{ENGINE}}[{window}])) / sum{by} (vllm_roofline_peak_hbm_bytes_per_second{{ENGINE}})"
+    utilization(
+        by,
+        "hbm_bytes_total",
+        "peak_hbm_bytes_per_second{ENGINE}",
+        window,
     )
 }
 
@@ -82,7 +91,10 @@ fn efficiency_over(by: &str, window: &str) -> String {
 
 fn now() -> [Panel; 8] {
     let count = |title, description, expression: &str| {
-        Panel::stat(title, description).now("", expression).fixed_color("text").no_value("0")
+        Panel::stat(title, description)
+            .now("", expression)
+            .fixed_color("text")
+            .no_value("0")
     };
     let ratio = |title, description, expression: &str| {
         Panel::stat(title, description)
@@ -151,16 +163,84 @@ fn lost() -> Panel {
     )
     .line(
         "{{pod}} {{instance}} {{model_name}} {{engine}}",
-        &format!("topk(10, {})", time_share(&format!(" by ({IDENTITY})"), "overhead|stalled", "$__rate_interval")),
+        &format!(
+            "topk(10, {})",
+            time_share(
+                &format!(" by ({IDENTITY})"),
+                "overhead|stalled",
+                "$__rate_interval"
+            )
+        ),
     )
     .unit("percentunit")
     .range(0.0, 1.0)
 }
 
-fn engines() -> Panel {
+/// The columns of the table of engines: name, title, expression.
+fn engine_columns() -> [(&'static str, &'static str, String); 10] {
     let by = format!(" by ({IDENTITY})");
     let window = "$__range";
-    let percent = [("unit", json!("percentunit")), ("decimals", json!(1)), ("custom.width", json!(100))];
+    let share = |component| time_share(&by, component, window);
+    let tokens = format!(
+        "sum{by} (rate(vllm_roofline_forward_tokens_total{{ENGINE,phase=\"decode\"}}[{window}])) / (sum{by} (rate(vllm_roofline_time_seconds_total{{ENGINE}}[{window}])) > 0)"
+    );
+    let limited =
+        format!("avg{by} (avg_over_time(vllm_roofline_power_limited_ratio{{ENGINE}}[{window}]))");
+    [
+        ("bound", "Bound now", StateSet::bound().code(IDENTITY)),
+        (
+            "efficiency",
+            "Roofline efficiency",
+            efficiency_over(&by, window),
+        ),
+        ("overhead", "Overhead", share("overhead")),
+        ("memory", "Memory", share("memory")),
+        ("compute", "Compute", share("compute")),
+        ("idle", "Idle", share("idle")),
+        ("mfu", "MFU", mfu(&by, window)),
+        ("mbu", "MBU", mbu(&by, window)),
+        ("tokens", "Tokens/s", tokens),
+        ("limited", "Power-limited", limited),
+    ]
+}
+
+fn engines() -> Panel {
+    let columns = engine_columns();
+    let renamed: serde_json::Map<_, _> = columns
+        .iter()
+        .map(|(name, title, _)| (format!("Value #{name}"), json!(title)))
+        .collect();
+    let table = Panel::table(
+        "Engines",
+        "Every engine over the time range, the least efficient first. Efficiency: share of busy time that the roofline explains.",
+    );
+    let table = columns
+        .iter()
+        .fold(table, |table, (name, _, expression)| {
+            table.column(name, expression)
+        })
+        .transformation(
+            "organize",
+            &json!({"excludeByName": {"Time": true}, "renameByName": renamed}),
+        )
+        .transformation(
+            "sortBy",
+            &json!({"sort": [{"field": "Roofline efficiency", "desc": false}]}),
+        );
+    styled(table)
+}
+
+/// Units, bars and links of the table of engines.
+fn styled(table: Panel) -> Panel {
+    let link = json!([{
+        "title": "Roofline of this engine",
+        "url": format!("/d/{}?var-datasource=${{datasource}}&var-instance=${{__data.fields.instance}}&${{__url_time_range}}", super::roofline::UID),
+    }]);
+    let percent = [
+        ("unit", json!("percentunit")),
+        ("decimals", json!(1)),
+        ("custom.width", json!(100)),
+    ];
     let bar = |color: &str| {
         [
             ("unit", json!("percentunit")),
@@ -168,52 +248,13 @@ fn engines() -> Panel {
             ("min", json!(0)),
             ("max", json!(1)),
             ("color", json!({"mode": "fixed", "fixedColor": color})),
-            ("custom.cellOptions", json!({"type": "gauge", "mode": "basic", "valueDisplayMode": "text"})),
+            (
+                "custom.cellOptions",
+                json!({"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}),
+            ),
         ]
     };
-    let shown = [
-        ("bound", "Bound now"),
-        ("efficiency", "Roofline efficiency"),
-        ("overhead", "Overhead"),
-        ("memory", "Memory"),
-        ("compute", "Compute"),
-        ("idle", "Idle"),
-        ("mfu", "MFU"),
-        ("mbu", "MBU"),
-        ("tokens", "Tokens/s"),
-        ("limited", "Power-limited"),
-    ];
-    let columns = [
-        ("bound", StateSet::bound().code(IDENTITY)),
-        ("efficiency", efficiency_over(&by, window)),
-        ("overhead", time_share(&by, "overhead", window)),
-        ("memory", time_share(&by, "memory", window)),
-        ("compute", time_share(&by, "compute", window)),
-        ("idle", time_share(&by, "idle", window)),
-        ("mfu", mfu(&by, window)),
-        ("mbu", mbu(&by, window)),
-        ("tokens", format!("sum{by} (rate(vllm_roofline_forward_tokens_total{{ENGINE,phase=\"decode\"}}[{window}]))")),
-        ("limited", format!("avg{by} (avg_over_time(vllm_roofline_power_limited_ratio{{ENGINE}}[{window}]))")),
-    ];
-    let renamed: serde_json::Map<_, _> = shown
-        .iter()
-        .map(|(name, title)| (format!("Value #{name}"), json!(title)))
-        .collect();
-    let link = json!([{
-        "title": "Roofline of this engine",
-        "url": format!("/d/{}?var-datasource=${{datasource}}&var-instance=${{__data.fields.instance}}&${{__url_time_range}}", super::roofline::UID),
-    }]);
-    columns
-        .into_iter()
-        .fold(
-            Panel::table(
-                "Engines",
-                "Every engine over the time range, the least efficient first. Efficiency: share of busy time that the roofline explains.",
-            ),
-            |panel, (name, expression)| panel.column(name, &expression),
-        )
-        .transformation("organize", json!({"excludeByName": {"Time": true}, "renameByName": renamed}))
-        .transformation("sortBy", json!({"sort": [{"field": "Roofline efficiency", "desc": false}]}))
+    table
         .named("instance", &[("links", link)])
         .named(
             "Bound now",
@@ -227,18 +268,22 @@ fn engines() -> Panel {
         .named("Overhead", &bar("red"))
         .named("Memory", &bar("green"))
         .named("Compute", &bar("blue"))
-        .named("Idle", &percent)
-        .named("MFU", &percent)
-        .named("MBU", &percent)
-        .named("Power-limited", &percent)
-        .named("Tokens/s", &[("decimals", json!(0)), ("custom.width", json!(100))])
+        .matching("/^(Idle|MFU|MBU|Power-limited)$/", &percent)
+        .named(
+            "Tokens/s",
+            &[("decimals", json!(0)), ("custom.width", json!(100))],
+        )
 }
 
 fn models() -> Panel {
     let by = " by (model_name)";
     let window = "$__range";
-    let tokens = format!("sum{by} (rate(vllm_roofline_forward_tokens_total{{ENGINE,phase=\"decode\"}}[{window}]))");
-    let per_token = |metric: &str| format!("sum{by} (rate(vllm_roofline_{metric}{{ENGINE}}[{window}])) / ({tokens} > 0)");
+    let tokens = format!(
+        "sum{by} (rate(vllm_roofline_forward_tokens_total{{ENGINE,phase=\"decode\"}}[{window}]))"
+    );
+    let per_token = |metric: &str| {
+        format!("sum{by} (rate(vllm_roofline_{metric}{{ENGINE}}[{window}])) / ({tokens} > 0)")
+    };
     Panel::table("Models", "Every model over the time range.")
         .column("engines", "count by (model_name) (group by (job, namespace, pod, instance, model_name, engine) (vllm_roofline_bound{ENGINE}))")
         .column("tokens", &tokens)
@@ -249,12 +294,12 @@ fn models() -> Panel {
         .column("idle", &time_share(by, "idle", window))
         .column("energy", &per_token("energy_joules_total"))
         .column("cost", &format!("1e6 * {}", per_token("cost_dollars_total")))
-        .transformation("organize", json!({"excludeByName": {"Time": true}, "renameByName": {
+        .transformation("organize", &json!({"excludeByName": {"Time": true}, "renameByName": {
             "Value #engines": "Engines", "Value #tokens": "Tokens/s", "Value #mfu": "MFU", "Value #mbu": "MBU",
             "Value #efficiency": "Roofline efficiency", "Value #overhead": "Overhead", "Value #idle": "Idle",
             "Value #energy": "Energy per token", "Value #cost": "Cost per million tokens",
         }}))
-        .transformation("sortBy", json!({"sort": [{"field": "Roofline efficiency", "desc": false}]}))
+        .transformation("sortBy", &json!({"sort": [{"field": "Roofline efficiency", "desc": false}]}))
         .matching("/^(MFU|MBU|Roofline efficiency|Overhead|Idle)$/", &[("unit", json!("percentunit")), ("decimals", json!(1))])
         .named("Tokens/s", &[("decimals", json!(0))])
         .named("Energy per token", &[("unit", json!("joule"))])
@@ -262,10 +307,16 @@ fn models() -> Panel {
 }
 
 fn efficiency() -> Panel {
-    Panel::timeseries("Roofline efficiency by model", "Share of busy time that the roofline explains.")
-        .line("{{model_name}}", &efficiency_over(" by (model_name)", "$__rate_interval"))
-        .unit("percentunit")
-        .range(0.0, 1.0)
+    Panel::timeseries(
+        "Roofline efficiency by model",
+        "Share of busy time that the roofline explains.",
+    )
+    .line(
+        "{{model_name}}",
+        &efficiency_over(" by (model_name)", "$__rate_interval"),
+    )
+    .unit("percentunit")
+    .range(0.0, 1.0)
 }
 
 fn energy() -> Panel {

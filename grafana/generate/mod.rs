@@ -1,8 +1,11 @@
 //! The dashboards as code. Every metric and label in a query is looked up in the exporter's catalogue, or on a recorded page of
 //! vLLM's: a query of what nobody exports fails the generator instead of drawing an empty panel.
 
+mod basis;
+mod chart;
 mod dashboard;
 mod fleet;
+mod latency;
 pub(crate) mod names;
 mod panel;
 mod roofline;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use vllm_roofline_exporter::exposition::{Line, Lines};
 use vllm_roofline_exporter::export::catalogue::{self, Family, Provenance};
+use vllm_roofline_exporter::exposition::{Line, Lines};
 
 /// A page of vLLM 0.32 after load: the names it has now.
 const VLLM_PAGE: &str = include_str!("../../tests/fixtures/vllm/vllm-0.32.0-cpu-after-load.prom");
@@ -51,7 +51,10 @@ fn is_name(c: char) -> bool {
 
 /// The labels in `{label="value",…}`, where that comes next.
 fn matched_labels(after: &str) -> Vec<&str> {
-    let Some((matchers, _)) = after.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+    let Some((matchers, _)) = after
+        .strip_prefix('{')
+        .and_then(|rest| rest.split_once('}'))
+    else {
         return Vec::new();
     };
     matchers
@@ -116,7 +119,14 @@ fn family(metric: &str) -> Option<&'static Family> {
 fn labels_of(metric: &str) -> Option<BTreeSet<String>> {
     if let Some(family) = family(metric) {
         let engine = ENGINE_LABELS.iter().filter(|_| family.per_engine);
-        return Some(family.labels.iter().chain(engine).map(|label| (*label).to_owned()).collect());
+        return Some(
+            family
+                .labels
+                .iter()
+                .chain(engine)
+                .map(|label| (*label).to_owned())
+                .collect(),
+        );
     }
     if FORMER.contains(&metric) {
         return Some(ENGINE_LABELS.map(str::to_owned).into());
@@ -127,7 +137,13 @@ fn labels_of(metric: &str) -> Option<BTreeSet<String>> {
             Line::Sample(sample) if sample.name == metric => Some(sample),
             _ => None,
         })
-        .map(|sample| sample.labels.iter().map(|(name, _)| name.to_owned()).collect())
+        .map(|sample| {
+            sample
+                .labels
+                .iter()
+                .map(|(name, _)| name.to_owned())
+                .collect()
+        })
         .reduce(|mut all: BTreeSet<String>, more| {
             all.extend(more);
             all

@@ -35,7 +35,12 @@ pub(crate) struct Panel {
 }
 
 impl Panel {
-    fn new(kind: &'static str, title: &'static str, description: &'static str, options: Value) -> Self {
+    fn new(
+        kind: &'static str,
+        title: &'static str,
+        description: &'static str,
+        options: Value,
+    ) -> Self {
         Self {
             kind,
             title,
@@ -104,7 +109,7 @@ impl Panel {
             "footer": {"show": false, "countRows": false, "reducer": ["sum"], "fields": ""},
         });
         Self::new("table", title, description, options)
-            .transformation("merge", json!({}))
+            .transformation("merge", &json!({}))
             .custom("align", json!("auto"))
             .custom("filterable", json!(true))
     }
@@ -119,12 +124,14 @@ impl Panel {
             "yAxis": {"axisPlacement": "left", "reverse": false, "unit": unit},
         });
         let mut panel = Self::new("heatmap", title, description, options);
-        panel.custom.insert("scaleDistribution".into(), json!({"type": "linear"}));
+        panel
+            .custom
+            .insert("scaleDistribution".into(), json!({"type": "linear"}));
         panel
     }
 
     /// Points and lines of one number over another.
-    pub(crate) fn xy(title: &'static str, description: &'static str, series: Vec<Value>) -> Self {
+    pub(crate) fn xy(title: &'static str, description: &'static str, series: &[Value]) -> Self {
         let options = json!({
             "mapping": "manual", "series": series,
             "legend": {"showLegend": true, "displayMode": "list", "placement": "bottom", "calcs": []},
@@ -155,7 +162,14 @@ impl Panel {
         self.query(name, "", expression, false, true)
     }
 
-    fn query(mut self, name: &str, legend: &str, expression: &str, instant: bool, table: bool) -> Self {
+    fn query(
+        mut self,
+        name: &str,
+        legend: &str,
+        expression: &str,
+        instant: bool,
+        table: bool,
+    ) -> Self {
         self.queries.push(Query {
             name: name.to_owned(),
             expression: expression.to_owned(),
@@ -181,8 +195,9 @@ impl Panel {
         self
     }
 
-    pub(crate) fn transformation(mut self, id: &str, options: Value) -> Self {
-        self.transformations.push(json!({"id": id, "options": options}));
+    pub(crate) fn transformation(mut self, id: &str, options: &Value) -> Self {
+        self.transformations
+            .push(json!({"id": id, "options": options}));
         self
     }
 
@@ -216,7 +231,7 @@ impl Panel {
         self.default("color", json!({"mode": "fixed", "fixedColor": color}))
     }
 
-    pub(crate) fn mappings(self, mappings: Vec<Value>) -> Self {
+    pub(crate) fn mappings(self, mappings: &[Value]) -> Self {
         self.default("mappings", json!(mappings))
     }
 
@@ -238,14 +253,21 @@ impl Panel {
 
     /// Properties of all series or columns that fit `pattern`.
     pub(crate) fn matching(mut self, pattern: &str, properties: &[(&str, Value)]) -> Self {
-        self.overrides.push(matching("byRegexp", pattern, properties));
+        self.overrides
+            .push(matching("byRegexp", pattern, properties));
         self
     }
 
     /// Colours by series name.
-    pub(crate) fn colors(self, colors: impl IntoIterator<Item = (&'static str, &'static str)>) -> Self {
+    pub(crate) fn colors(
+        self,
+        colors: impl IntoIterator<Item = (&'static str, &'static str)>,
+    ) -> Self {
         colors.into_iter().fold(self, |panel, (name, color)| {
-            panel.named(name, &[("color", json!({"mode": "fixed", "fixedColor": color}))])
+            panel.named(
+                name,
+                &[("color", json!({"mode": "fixed", "fixedColor": color}))],
+            )
         })
     }
 
@@ -266,14 +288,23 @@ impl Panel {
     ///
     /// # Errors
     /// A query of what does not exist.
-    pub(crate) fn json(&self, id: usize, position: Value, resolve: &impl Fn(&str) -> String) -> Result<Value, String> {
+    pub(crate) fn json(
+        &self,
+        id: usize,
+        position: &Value,
+        resolve: &impl Fn(&str) -> String,
+    ) -> Result<Value, String> {
         let mut targets = Vec::new();
         let mut metrics = Vec::new();
         for query in &self.queries {
             let expression = resolve(&query.expression);
             names::check(&expression).map_err(|why| format!("panel `{}`: {why}", self.title))?;
             for selection in names::selections(&expression) {
-                let said = format!("`{}` ({})", selection.metric, names::provenance(selection.metric));
+                let said = format!(
+                    "`{}` ({})",
+                    selection.metric,
+                    names::provenance(selection.metric)
+                );
                 if !metrics.contains(&said) {
                     metrics.push(said);
                 }

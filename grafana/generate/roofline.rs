@@ -1,10 +1,12 @@
 //! One engine against its roofs: where it stands, what bounds it, where the time and the energy go.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::basis::{exporter, facts, gpus, missing, reads};
+use super::chart::chart;
 use super::dashboard::{Dashboard, Variable};
 use super::panel::Panel;
-use super::style::{COMPONENTS, DECODE, PREFILL, ROOFS, StateSet};
+use super::style::{COMPONENTS, DECODE, PREFILL, StateSet};
 
 pub(crate) const UID: &str = "vllm-roofline";
 
@@ -71,18 +73,23 @@ fn variable(name: &'static str, label: &'static str, series: &str, many: bool) -
 }
 
 fn now() -> [Panel; 8] {
-    let percent = |panel: Panel| panel.unit("percentunit").default("decimals", json!(1)).no_value("–");
+    let percent = |panel: Panel| {
+        panel
+            .unit("percentunit")
+            .default("decimals", json!(1))
+            .no_value("–")
+    };
     [
         word(
             "Bound",
             "What takes most of the engine's time, over the exporter's window.",
-            StateSet::bound(),
+            &StateSet::bound(),
         ),
         word("Engine", "What the engine is doing now.", StateSet::engine_state()),
         word(
             "Requests wait for",
             "What keeps waiting requests out, over the exporter's window; open: none wait.",
-            StateSet::admission(),
+            &StateSet::admission(),
         ),
         percent(
             Panel::stat("MFU", "Model FLOPs over the dense datasheet peak of all GPUs, over the exporter's window.")
@@ -116,7 +123,7 @@ fn now() -> [Panel; 8] {
 }
 
 /// A state set as the word that holds.
-fn word(title: &'static str, description: &'static str, set: StateSet) -> Panel {
+fn word(title: &'static str, description: &'static str, set: &StateSet) -> Panel {
     let (metric, label) = (set.metric, set.label);
     Panel::stat(title, description)
         .now(
@@ -128,119 +135,19 @@ fn word(title: &'static str, description: &'static str, set: StateSet) -> Panel 
         .colors(set.colors())
 }
 
-/// The roofline itself.
-///
-/// Every query is a table with a label `point`, unique to its row: `merge` joins rows of different queries on what all of them
-/// have, time and `point`. An XY series then takes two columns of the one merged frame. Lines join rows in their order, which the
-/// sort by `point` makes left, ridge, right.
-fn chart() -> Panel {
-    let phases = [("prefill", "Prefill", PREFILL), ("decode", "Decode", DECODE)];
-    let mut series = Vec::new();
-    for (level, name, _) in ROOFS {
-        series.push(xy_series(name, level));
-    }
-    for (phase, name, _) in phases {
-        series.push(xy_series(&format!("{name} trail"), &format!("{phase} trail")));
-        series.push(xy_series(&format!("{name} now"), &format!("{phase} now")));
-    }
-    let mut panel = Panel::xy(
-        "Roofline",
-        "Each phase at its arithmetic intensity (FLOPs per HBM byte) and the FLOPs per second of its own busy time, now and along the time range, under the roofs of all GPUs of an engine. Left of the ridge a phase is bound by memory bandwidth, right of it by compute; how far it is below the roof is what can be won. Roofs are specified (GPU table), the one at the current clock is measured by the SM clock.",
-        series,
-    )
-    .unit("flops")
-    .logarithmic()
-    .custom("show", json!("points"))
-    .custom("pointShape", json!("circle"))
-    .custom("pointSize", json!({"fixed": 4}))
-    .custom("pointStrokeWidth", json!(1))
-    .custom("fillOpacity", json!(50))
-    .custom("lineWidth", json!(2))
-    .custom("axisLabel", json!("FLOP/s of the phase's busy time"))
-    .transformation("merge", json!({}))
-    .transformation("sortBy", json!({"sort": [{"field": "point", "desc": false}]}))
-    .matching(
-        "/ x$/",
-        &[
-            ("unit", json!("none")),
-            ("custom.axisLabel", json!("arithmetic intensity, FLOP per HBM byte")),
-        ],
-    );
-    for (level, _, color) in ROOFS {
-        let corners = |metric: &str| format!("max by (point) (vllm_roofline_{metric}{{ENGINE,level=\"{level}\"}})");
-        let labelled = |corner: String| format!("label_join({corner}, \"point\", \" \", \"level\", \"point\")");
-        let with_level = |metric: &str| {
-            labelled(corners(metric).replace("max by (point)", "max by (level, point)"))
-        };
-        panel = panel
-            .column(&format!("{level} x"), &with_level("roof_intensity_flops_per_byte"))
-            .column(&format!("{level} y"), &with_level("roof_flops_per_second"))
-            .named(
-                &format!("Value #{level} y"),
-                &[
-                    ("custom.show", json!("lines")),
-                    ("color", json!({"mode": "fixed", "fixedColor": color})),
-                ],
-            );
-    }
-    for (phase, _, color) in phases {
-        panel = phase_points(panel, phase, color);
-    }
-    panel
-}
-
-/// The trail of a phase over the time range, and where it is now.
-fn phase_points(panel: Panel, phase: &str, color: &str) -> Panel {
-    let rate = |metric: &str| format!("sum(rate(vllm_roofline_{metric}_total{{ENGINE,phase=\"{phase}\"}}[$__rate_interval]))");
-    let over = |divisor: &str, when: &str| {
-        format!(
-            "label_replace({} / ({} > 0) > 0, \"point\", \"{phase} {when}\", \"\", \"\")",
-            rate("flops"),
-            rate(divisor)
-        )
-    };
-    let column = |when: &str, axis: &str| format!("{phase} {when} {axis}");
-    let fixed = json!({"mode": "fixed", "fixedColor": color});
-    panel
-        .column_over_time(&column("trail", "x"), &over("hbm_bytes", "trail"))
-        .column_over_time(&column("trail", "y"), &over("phase_seconds", "trail"))
-        .named(&format!("Value #{phase} trail y"), &[("color", fixed.clone())])
-        .column(&column("now", "x"), &over("hbm_bytes", "now"))
-        .column(&column("now", "y"), &over("phase_seconds", "now"))
-        .named(
-            &format!("Value #{phase} now y"),
-            &[
-                ("color", fixed),
-                ("custom.pointSize", json!({"fixed": 14})),
-                ("custom.fillOpacity", json!(90)),
-            ],
-        )
-}
-
-fn xy_series(name: &str, column: &str) -> Value {
-    let field = |axis: &str| json!({"matcher": {"id": "byName", "options": format!("Value #{column} {axis}")}});
-    json!({
-        "name": {"fixed": name},
-        // Grafana honours no other frame matcher than the index.
-        "frame": {"matcher": {"id": "byIndex", "options": 0}},
-        "x": field("x"),
-        "y": field("y"),
-    })
-}
-
 fn states() -> Panel {
     let sets = [
         ("bound", StateSet::bound()),
         ("waiting for", StateSet::admission()),
         ("engine", StateSet::engine_state()),
     ];
-    let mappings = sets.iter().map(|(_, set)| set.mapping()).collect();
+    let mappings: Vec<_> = sets.iter().map(|(_, set)| set.mapping()).collect();
     sets.iter().fold(
         Panel::state_timeline(
             "Bound, admission, engine",
             "What bound each engine, what kept requests waiting, and whether it ran.",
         )
-        .mappings(mappings),
+        .mappings(&mappings),
         |panel, (name, set)| panel.line(&format!("{name} {{{{engine}}}}"), &set.code("engine")),
     )
 }
@@ -295,14 +202,29 @@ fn traffic() -> Panel {
         "HBM traffic",
         "Bytes per second by what they carry, modelled, and what the GPU's counters measured.",
     )
-    .line("{{kind}}", "sum by (kind) (rate(vllm_roofline_hbm_bytes_total{ENGINE}[$__rate_interval]))")
-    .line("measured", "sum(rate(vllm_roofline_measured_hbm_bytes_total{ENGINE}[$__rate_interval]))")
-    .line("peak", "sum(vllm_roofline_peak_hbm_bytes_per_second{ENGINE})")
+    .line(
+        "{{kind}}",
+        "sum by (kind) (rate(vllm_roofline_hbm_bytes_total{ENGINE}[$__rate_interval]))",
+    )
+    .line(
+        "measured",
+        "sum(rate(vllm_roofline_measured_hbm_bytes_total{ENGINE}[$__rate_interval]))",
+    )
+    .line(
+        "peak",
+        "sum(vllm_roofline_peak_hbm_bytes_per_second{ENGINE})",
+    )
     .unit("Bps")
     .min(0.0)
     .stacked()
-    .named("measured", &[("custom.stacking", json!({"mode": "none", "group": "B"}))])
-    .named("peak", &[("custom.stacking", json!({"mode": "none", "group": "B"}))])
+    .named(
+        "measured",
+        &[("custom.stacking", json!({"mode": "none", "group": "B"}))],
+    )
+    .named(
+        "peak",
+        &[("custom.stacking", json!({"mode": "none", "group": "B"}))],
+    )
     .dashed("measured", "text")
     .dashed("peak", "orange")
 }
@@ -350,7 +272,10 @@ fn energy() -> Panel {
 
 fn power() -> Panel {
     Panel::timeseries("Power", "Mean power of each GPU, from its energy counter.")
-        .line("{{gpu}}", "sum by (gpu) (rate(vllm_roofline_energy_joules_total{ENGINE}[$__rate_interval]))")
+        .line(
+            "{{gpu}}",
+            "sum by (gpu) (rate(vllm_roofline_energy_joules_total{ENGINE}[$__rate_interval]))",
+        )
         .unit("watt")
         .min(0.0)
 }
@@ -377,55 +302,4 @@ fn cost() -> Panel {
     .logarithmic()
     .no_value("no price set")
     .fixed_color("text")
-}
-
-/// Columns nobody reads.
-fn hidden() -> Value {
-    json!({"Time": true, "Value": true, "job": true, "namespace": true, "pod": true, "instance": true, "__name__": true})
-}
-
-fn facts() -> Panel {
-    Panel::table(
-        "Model and deployment",
-        "What is known of the model and of how it is deployed; an empty cell is not known.",
-    )
-    .column("model", "group by (model_name, engine, architecture, dtype, quantization, kv_cache_dtype, source) (vllm_roofline_model_info{ENGINE})")
-    .column("deployment", "group by (model_name, engine, tensor_parallel_size, pipeline_parallel_size, gpus, max_num_seqs, max_num_batched_tokens) (vllm_roofline_deployment_info{ENGINE})")
-    .transformation("organize", json!({"excludeByName": {"Time": true, "Value #model": true, "Value #deployment": true}}))
-}
-
-fn gpus() -> Panel {
-    Panel::table(
-        "GPUs",
-        "Each GPU of the engine, the entry of the GPU table it was matched with, and whether its attainable ceilings were measured or are assumed.",
-    )
-    .column("gpu", "group by (gpu, name, spec, provenance, attainable) (vllm_roofline_gpu_info{ENGINE})")
-    .transformation("organize", json!({"excludeByName": hidden()}))
-}
-
-fn exporter() -> Panel {
-    Panel::timeseries("Sources", "Whether the last read of each source succeeded.")
-        .line("{{source}}", "min by (source) (vllm_roofline_source_success{TARGET})")
-        .line("vLLM up", "min(vllm_roofline_up{TARGET})")
-        .unit("bool_yes_no")
-        .range(0.0, 1.0)
-}
-
-fn reads() -> Panel {
-    Panel::timeseries("Reading time", "How long a read of each source takes.")
-        .line("{{source}}", "max by (source) (vllm_roofline_source_read_seconds{TARGET})")
-        .unit("s")
-        .min(0.0)
-}
-
-fn missing() -> Panel {
-    Panel::timeseries(
-        "What is missing",
-        "Facts of the engine that could not be found, failed reads and spans of time thrown away. The exporter's page says why and what to do.",
-    )
-    .line("missing facts", "count(vllm_roofline_missing_fact{ENGINE}) or vector(0)")
-    .line("failed reads/s", "sum(rate(vllm_roofline_source_errors_total{TARGET}[$__rate_interval]))")
-    .line("discards/s", "sum(rate(vllm_roofline_window_discards_total{TARGET}[$__rate_interval])) or vector(0)")
-    .unit("short")
-    .min(0.0)
 }

@@ -3,6 +3,9 @@
 use serde_json::json;
 
 use super::dashboard::{Dashboard, Variable};
+use super::latency::{
+    end_to_end, per_token, tpot, tpot_burn, ttft, ttft_burn, ttft_heatmap, within,
+};
 use super::panel::Panel;
 
 pub(crate) const UID: &str = "vllm-serving-quality";
@@ -10,13 +13,6 @@ pub(crate) const UID: &str = "vllm-serving-quality";
 /// Green, orange and red around a good and a bad latency.
 const fn latency_thresholds(good: f64, bad: f64) -> [(&'static str, Option<f64>); 3] {
     [("green", None), ("orange", Some(good)), ("red", Some(bad))]
-}
-
-/// Time per output token as vLLM calls it now, else what it was called up to 0.10 (then per step rather than per request).
-fn tpot(part: &str) -> String {
-    format!(
-        "(rate(vllm:request_time_per_output_token_seconds_{part}[$__rate_interval]) or rate(vllm:time_per_output_token_seconds_{part}[$__rate_interval]))"
-    )
 }
 
 /// KV cache usage as vLLM calls it now, else what it was called up to 0.11.
@@ -84,12 +80,12 @@ fn targets() -> [Panel; 6] {
             .now("", "histogram_quantile(0.5, sum by (le) (rate(vllm:time_to_first_token_seconds_bucket{VLLM}[$__rate_interval])))")
             .unit("s")
             .thresholds(&latency_thresholds(0.1, 0.5))
-            .mappings(vec![no_traffic()]),
+            .mappings(&[no_traffic()]),
         Panel::stat("TPOT, median", "Time per output token. Target: under 50 ms, bad over 100 ms.")
             .now("", &format!("histogram_quantile(0.5, sum by (le) {})", tpot("bucket{VLLM}")))
             .unit("s")
             .thresholds(&latency_thresholds(0.05, 0.1))
-            .mappings(vec![no_traffic()]),
+            .mappings(&[no_traffic()]),
         Panel::stat(
             "GPUs busy",
             "Share of time with a kernel on the GPU. Target: 80 to 95 %, bad below 50 % or at 100 %. It says that something runs, not how well: see MFU and MBU.",
@@ -121,93 +117,19 @@ fn no_traffic() -> serde_json::Value {
     json!({"type": "special", "options": {"match": "nan", "result": {"text": "No traffic", "color": "text", "index": 0}}})
 }
 
-/// Quantiles of a latency; `rates` are its buckets' rates.
-fn quantiles(panel: Panel, rates: &str) -> Panel {
-    [("P50", 0.5), ("P90", 0.9), ("P99", 0.99)]
-        .into_iter()
-        .fold(panel, |panel, (name, quantile)| {
-            panel.line(name, &format!("histogram_quantile({quantile}, sum by (le) {rates})"))
-        })
-        .unit("s")
-        .logarithmic()
-        .colors([("P50", "green"), ("P90", "yellow"), ("P99", "red")])
-}
-
-fn slo(panel: Panel, name: &str) -> Panel {
-    panel
-        .line("target", &format!("max(vllm_roofline_slo_seconds{{POD,slo=\"{name}\"}})"))
-        .dashed("target", "text")
-}
-
-fn ttft() -> Panel {
-    let panel = Panel::timeseries("Time to first token", "From arrival to the first output token, queue included.");
-    slo(
-        quantiles(panel, "(rate(vllm:time_to_first_token_seconds_bucket{VLLM}[$__rate_interval]))"),
-        "ttft",
-    )
-}
-
-fn per_token() -> Panel {
-    let panel = Panel::timeseries(
-        "Time per output token",
-        "Per finished request: decode time over output tokens after the first. The lowest bucket is 10 ms: quantiles below it are guesses.",
-    );
-    slo(quantiles(panel, &tpot("bucket{VLLM}")), "tpot")
-}
-
-fn end_to_end() -> Panel {
-    let panel = Panel::timeseries("End to end", "From arrival to the last output token, per finished request.");
-    quantiles(panel, "(rate(vllm:e2e_request_latency_seconds_bucket{VLLM}[$__rate_interval]))")
-}
-
-/// The share of observations at most `bound`, exact since `bound` is a bucket's.
-fn share(buckets: &str, counts: &str) -> String {
-    format!("sum({buckets}) / (sum({counts}) > 0)")
-}
-
-fn ttft_share(bound: &str, window: &str) -> String {
-    share(
-        &format!("rate(vllm:time_to_first_token_seconds_bucket{{VLLM,le=\"{bound}\"}}[{window}])"),
-        &format!("rate(vllm:time_to_first_token_seconds_count{{VLLM}}[{window}])"),
-    )
-}
-
-fn tpot_share(bound: &str, window: &str) -> String {
-    let on = |part: &str| tpot(part).replace("$__rate_interval", window);
-    share(&on(&format!("bucket{{VLLM,le=\"{bound}\"}}")), &on("count{VLLM}"))
-}
-
-fn within() -> Panel {
-    Panel::timeseries(
-        "Requests within target",
-        "Share of requests within each latency, exact: each is the bound of a bucket. A median is within target where its line is above 50 %.",
-    )
-    .line("TTFT ≤ 100 ms", &ttft_share("0.1", "$__rate_interval"))
-    .line("TTFT ≤ 500 ms", &ttft_share("0.5", "$__rate_interval"))
-    .line("TPOT ≤ 50 ms", &tpot_share("0.05", "$__rate_interval"))
-    .line("TPOT ≤ 100 ms", &tpot_share("0.1", "$__rate_interval"))
-    .unit("percentunit")
-    .range(0.0, 1.0)
-    .colors([
-        ("TTFT ≤ 100 ms", "light-blue"),
-        ("TTFT ≤ 500 ms", "blue"),
-        ("TPOT ≤ 50 ms", "light-green"),
-        ("TPOT ≤ 100 ms", "green"),
-    ])
-}
-
-fn ttft_heatmap() -> Panel {
-    Panel::heatmap("Time to first token, distribution", "Requests by their time to first token.", "s")
-        .line("{{le}}", "sum by (le) (increase(vllm:time_to_first_token_seconds_bucket{VLLM}[$__rate_interval]))")
-}
-
 fn tokens() -> Panel {
     Panel::timeseries(
         "Tokens per second",
         "Prompt tokens (cached ones included) and output tokens of all instances.",
     )
-    .line("prompt", "sum(rate(vllm:prompt_tokens_total{VLLM}[$__rate_interval]))")
-    .line("output", "sum(rate(vllm:generation_tokens_total{VLLM}[$__rate_interval]))")
+    .line(
+        "prompt",
+        "sum(rate(vllm:prompt_tokens_total{VLLM}[$__rate_interval]))",
+    )
+    .line(
+        "output",
+        "sum(rate(vllm:generation_tokens_total{VLLM}[$__rate_interval]))",
+    )
     .unit("short")
     .min(0.0)
     .colors([("prompt", "blue"), ("output", "green")])
@@ -228,11 +150,17 @@ fn per_instance() -> Panel {
 }
 
 fn requests() -> Panel {
-    Panel::timeseries("Requests finished", "Per second, by why they ended. Requests a client gave up are not among them.")
-        .line("{{finished_reason}}", "sum by (finished_reason) (rate(vllm:request_success_total{VLLM}[$__rate_interval]))")
-        .unit("reqps")
-        .min(0.0)
-        .stacked()
+    Panel::timeseries(
+        "Requests finished",
+        "Per second, by why they ended. Requests a client gave up are not among them.",
+    )
+    .line(
+        "{{finished_reason}}",
+        "sum by (finished_reason) (rate(vllm:request_success_total{VLLM}[$__rate_interval]))",
+    )
+    .unit("reqps")
+    .min(0.0)
+    .stacked()
 }
 
 fn queue() -> Panel {
@@ -245,21 +173,33 @@ fn queue() -> Panel {
 }
 
 fn waiting_reasons() -> Panel {
-    Panel::timeseries("Waiting, by vLLM's reason", "capacity: no room in the batch or the KV cache; deferred: waiting for a transfer.")
-        .line("{{reason}}", "sum by (reason) (vllm:num_requests_waiting_by_reason{VLLM})")
-        .unit("short")
-        .min(0.0)
-        .stacked()
+    Panel::timeseries(
+        "Waiting, by vLLM's reason",
+        "capacity: no room in the batch or the KV cache; deferred: waiting for a transfer.",
+    )
+    .line(
+        "{{reason}}",
+        "sum by (reason) (vllm:num_requests_waiting_by_reason{VLLM})",
+    )
+    .unit("short")
+    .min(0.0)
+    .stacked()
 }
 
 fn admission() -> Panel {
     let set = super::style::StateSet::admission();
-    Panel::timeseries("Engines, by what holds their queue", "open: nothing waits. What to do differs: see the runbooks.")
-        .line("{{state}}", "sum by (state) (vllm_roofline_admission{ENGINE})")
-        .unit("short")
-        .min(0.0)
-        .stacked()
-        .colors(set.colors())
+    Panel::timeseries(
+        "Engines, by what holds their queue",
+        "open: nothing waits. What to do differs: see the runbooks.",
+    )
+    .line(
+        "{{state}}",
+        "sum by (state) (vllm_roofline_admission{ENGINE})",
+    )
+    .unit("short")
+    .min(0.0)
+    .stacked()
+    .colors(set.colors())
 }
 
 fn kv_cache() -> Panel {
@@ -280,11 +220,17 @@ fn preemptions() -> Panel {
 }
 
 fn prefix_cache() -> Panel {
-    Panel::timeseries("Prompt tokens by source", "Computed here, found in a cache, or transferred.")
-        .line("{{source}}", "sum by (source) (rate(vllm:prompt_tokens_by_source_total{VLLM}[$__rate_interval]))")
-        .unit("short")
-        .min(0.0)
-        .stacked()
+    Panel::timeseries(
+        "Prompt tokens by source",
+        "Computed here, found in a cache, or transferred.",
+    )
+    .line(
+        "{{source}}",
+        "sum by (source) (rate(vllm:prompt_tokens_by_source_total{VLLM}[$__rate_interval]))",
+    )
+    .unit("short")
+    .min(0.0)
+    .stacked()
 }
 
 fn gpu_busy() -> Panel {
@@ -298,40 +244,4 @@ fn gpu_busy() -> Panel {
     .unit("percentunit")
     .range(0.0, 1.0)
     .colors([("busy", "text"), ("MBU", "green"), ("MFU", "blue")])
-}
-
-/// How fast an error budget of 5 % is used up, over an hour and over six: 1 is just sustainable.
-fn burn(panel: Panel, within: impl Fn(&str) -> String) -> Panel {
-    panel
-        .line("over 5 minutes", &format!("(1 - {}) / 0.05", within("5m")))
-        .line("over an hour", &format!("(1 - {}) / 0.05", within("1h")))
-        .line("over 6 hours", &format!("(1 - {}) / 0.05", within("6h")))
-        .unit("none")
-        .min(0.0)
-        .default("max", json!(20))
-        .default("thresholds", json!({"mode": "absolute", "steps": [
-            {"color": "green", "value": null}, {"color": "orange", "value": 6}, {"color": "red", "value": 14.4},
-        ]}))
-        .custom("thresholdsStyle", json!({"mode": "dashed"}))
-        .colors([("over 5 minutes", "text"), ("over an hour", "orange"), ("over 6 hours", "red")])
-}
-
-fn ttft_burn() -> Panel {
-    burn(
-        Panel::timeseries(
-            "TTFT budget burn",
-            "95 % of requests shall have their first token within 500 ms. 1 uses the budget up just in time; 14.4 over an hour or 6 over six hours pages.",
-        ),
-        |window| ttft_share("0.5", window),
-    )
-}
-
-fn tpot_burn() -> Panel {
-    burn(
-        Panel::timeseries(
-            "TPOT budget burn",
-            "95 % of requests shall take at most 100 ms per output token. 1 uses the budget up just in time; 14.4 over an hour or 6 over six hours pages.",
-        ),
-        |window| tpot_share("0.1", window),
-    )
 }

@@ -66,7 +66,9 @@ pub(crate) struct StateSet {
 
 impl StateSet {
     pub(crate) fn bound() -> Self {
-        let states = Bound::ALL.iter().map(|&bound| (bound.as_str(), bound_color(bound)));
+        let states = Bound::ALL
+            .iter()
+            .map(|&bound| (bound.as_str(), bound_color(bound)));
         Self {
             metric: "vllm_roofline_bound",
             label: "bound",
@@ -107,7 +109,10 @@ impl StateSet {
             .iter()
             .enumerate()
             .map(|(at, (state, _))| {
-                format!("{metric}{{ENGINE,{label}=\"{state}\"}} * {}", self.first_code + at)
+                format!(
+                    "{metric}{{ENGINE,{label}=\"{state}\"}} * {}",
+                    self.first_code + at
+                )
             })
             .collect();
         format!("max by ({labels}) ({})", terms.join(" or "))
@@ -121,7 +126,10 @@ impl StateSet {
             .enumerate()
             .map(|(at, (state, color))| {
                 let code = self.first_code + at;
-                (code.to_string(), json!({"text": state, "color": color, "index": at}))
+                (
+                    code.to_string(),
+                    json!({"text": state, "color": color, "index": at}),
+                )
             })
             .collect();
         json!({"type": "value", "options": options})

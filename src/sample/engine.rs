@@ -169,10 +169,22 @@ impl EngineTotals {
             ("num_requests_waiting", gauge(Gauge::Waiting)),
             ("kv_cache_usage_perc", gauge(Gauge::KvCacheUsage)),
             ("prompt_tokens_total", counter(Counter::PromptTokens)),
-            ("generation_tokens_total", counter(Counter::GenerationTokens)),
-            ("iteration_tokens_total", histograms.iteration_tokens.is_some()),
-            ("time_to_first_token_seconds", histograms.time_to_first_token.is_some()),
-            ("inter_token_latency_seconds", histograms.inter_token_latency.is_some()),
+            (
+                "generation_tokens_total",
+                counter(Counter::GenerationTokens),
+            ),
+            (
+                "iteration_tokens_total",
+                histograms.iteration_tokens.is_some(),
+            ),
+            (
+                "time_to_first_token_seconds",
+                histograms.time_to_first_token.is_some(),
+            ),
+            (
+                "inter_token_latency_seconds",
+                histograms.inter_token_latency.is_some(),
+            ),
         ]
         .into_iter()
         .filter_map(|(metric, found)| (!found).then_some(metric))
