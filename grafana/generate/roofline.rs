@@ -85,7 +85,7 @@ fn now() -> [Panel; 8] {
             "What takes most of the engine's time, over the exporter's window.",
             &StateSet::bound(),
         ),
-        word("Engine", "What the engine is doing now.", StateSet::engine_state()),
+        word("Engine", "What the engine is doing now.", &StateSet::engine_state()),
         word(
             "Requests wait for",
             "What keeps waiting requests out, over the exporter's window; open: none wait.",
