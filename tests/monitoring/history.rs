@@ -14,7 +14,7 @@ use crate::rules;
 
 /// Length of the recording.
 const ROUND_S: f64 = 49.0;
-const ROUNDS: u32 = 220;
+const ROUNDS: u32 = 150;
 /// How often rules are evaluated in the history.
 const STEP_S: f64 = 60.0;
 

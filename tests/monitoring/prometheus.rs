@@ -74,6 +74,8 @@ impl Prometheus {
         let file = directory.path().join("prometheus.yaml");
         std::fs::write(&file, config).unwrap();
         let arguments = [
+            // The first alerts may come before the Alertmanager has been discovered.
+            "--rules.alert.resend-delay=2s".to_owned(),
             format!("--config.file={}", file.display()),
             format!(
                 "--storage.tsdb.path={}",
