@@ -93,6 +93,8 @@ families! {
         "Engine steps. Modelled from vLLM's iteration histogram, which misses steps that only compute a chunk of a prompt.";
     ENERGY_JOULES_TOTAL = "energy_joules_total" Counter Measured Stable engine ["gpu"]
         "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter.";
+    GPU_BUSY_SECONDS_TOTAL = "gpu_busy_seconds_total" Counter Measured Stable engine ["gpu"]
+        "Seconds with any kernel running on one GPU since the exporter started. Measured by the GPU; says that it ran, not how well.";
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
         "Price of the engine's GPUs for the time observed: gpu-hour-price x GPUs x hours. Only with a configured price.";
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
@@ -194,6 +196,8 @@ families! {
         "How the engine is deployed; an empty label is not known.";
     MISSING_FACT = "missing_fact" Gauge Own Experimental engine ["fact"]
         "1 for each fact of the engine that could not be found; see the landing page or `check` for what it leaves out and the remedy.";
+    MISSING_INPUT = "missing_input" Gauge Own Experimental engine ["metric"]
+        "1 for each of vLLM's metrics, without its prefix, that figures are made of and that its page lacks: renamed, or not there yet.";
     SLO = "slo_seconds" Gauge Specified Experimental global ["slo"]
         "The configured targets for time to first token and time per output token.";
 

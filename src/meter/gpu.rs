@@ -24,6 +24,8 @@ pub struct GpuSlice {
     pub hbm_bytes: Option<Bytes>,
     /// Energy used.
     pub energy: Option<Joules>,
+    /// Time with a kernel running.
+    pub busy: Option<Seconds>,
     /// SM clock at the end.
     pub sm_clock_mhz: Option<f64>,
     /// Whether a power limit held the clock down at the end.
@@ -41,6 +43,7 @@ pub struct GpuMeter {
     pub latest: Option<GpuReading>,
     hbm_bytes_total: Option<Bytes>,
     energy_total: Option<Joules>,
+    busy_total: Option<Seconds>,
     slices: VecDeque<GpuSlice>,
 }
 
@@ -53,6 +56,7 @@ impl GpuMeter {
             latest: None,
             hbm_bytes_total: None,
             energy_total: None,
+            busy_total: None,
             slices: VecDeque::new(),
         }
     }
@@ -69,6 +73,7 @@ impl GpuMeter {
         {
             add(&mut self.hbm_bytes_total, slice.hbm_bytes);
             add(&mut self.energy_total, slice.energy);
+            add(&mut self.busy_total, slice.busy);
             self.slices.push_back(slice);
             while self
                 .slices
@@ -102,6 +107,14 @@ impl GpuMeter {
         self.energy_total.filter(|_| latest.energy.is_some())
     }
 
+    /// Seconds with a kernel running since the start of the program, as long as they are told.
+    #[must_use]
+    pub fn busy_total(&self) -> Option<Seconds> {
+        let mut newest = self.slices.iter().rev().take(UNTOLD);
+        let told = newest.any(|slice| slice.busy.is_some());
+        self.busy_total.filter(|_| told)
+    }
+
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).
     fn peak_bandwidth(&self, reading: &GpuReading) -> Option<BytesPerSecond> {
         let clock_mhz = reading.mem_clock_mhz.or(self.facts.max_mem_clock_mhz)?;
@@ -126,6 +139,7 @@ impl GpuMeter {
                 .zip(self.peak_bandwidth(reading))
                 .map(|(share, peak)| peak * span * share),
             energy: energy_between(before, reading),
+            busy: reading.busy_share().map(|share| span * share),
             sm_clock_mhz: reading.sm_clock_mhz,
             power_limited: reading.power_limited(),
             tensor_activity: gpm.any_tensor,
