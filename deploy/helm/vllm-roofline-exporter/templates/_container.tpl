@@ -39,7 +39,11 @@
 {{- end }}
 {{- end }}
 
+{{- /* In a pod of vLLM's, whose token is not ours to unmount: a mount at its place keeps it out of our container. */}}
 {{- define "vllm-roofline-exporter.volumeMounts" -}}
+{{- if eq .Values.mode "sidecar" }}
+- {name: roofline-no-token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- end }}
 {{- if .Values.config }}
 - {name: roofline-config, mountPath: /etc/vllm-roofline/config, readOnly: true}
 {{- end }}
@@ -64,8 +68,12 @@
 {{- end }}
 {{- end }}
 
-{{- /* The volumes that the container needs beside those the pod has: a list, or nothing. */}}
+{{- /* The volumes that the container needs beside those the pod has. */}}
 {{- define "vllm-roofline-exporter.volumes" -}}
+{{- if eq .Values.mode "sidecar" }}
+- name: roofline-no-token
+  emptyDir: {sizeLimit: 1Mi}
+{{- end }}
 {{- if .Values.config }}
 - name: roofline-config
   configMap: {name: {{ include "vllm-roofline-exporter.fullname" . }}-config}
