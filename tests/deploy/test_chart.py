@@ -90,7 +90,7 @@ class SchemaTest(unittest.TestCase):
             "podMonitor.interval=15": "interval",
             "podMonitor.intervall=15s": "intervall",
             "prometheusRule.enabled=maybe": "enabled",
-            "flags.gpu-source=nvml": "gpu-source",
+            "flags.dcgm-url=http://a": "dcgm-url",
             "flags.--tick=1s": "--tick",
             "replicas=2": "replicas",
             "networkPolicy.vllmPorts[0]=0": "vllmPorts",
@@ -105,8 +105,8 @@ class SchemaTest(unittest.TestCase):
     def test_values_that_do_not_fit_together_are_refused_with_a_remedy(self):
         bad = {
             ("mode=standalone", "gpu.mode=dra"): "use gpu.mode dcgm or none",
-            ("mode=standalone", "gpu.dcgm.service.create=false"): "set gpu.dcgm.url",
-            ("mode=standalone", "model.volume.name=models"): "model.volume.mountPath",
+            ("mode=standalone",): "set gpu.dcgm.url",
+            ("mode=standalone", "gpu.mode=none", "model.volume.name=models"): "model.volume.mountPath",
             ("prometheusRule.enabled=true", "prometheusRule.disabled={NoSuchAlert}"): "there is no alert \"NoSuchAlert\"",
         }
         for helm in HELMS:
@@ -210,7 +210,7 @@ class LibraryTest(unittest.TestCase):
         self.assertEqual({**labels, **selector}, labels)
 
     def test_settings_reach_the_container(self):
-        things = self.rendered("helm4", "flags.max-num-seqs=256", "config.gpu-hour-price=2.5", "vllm.apiKeySecret.name=key", "vllm.caSecret.name=ca", "model.config=text")
+        things = self.rendered("helm4", "flags.max-num-seqs=256", "config.tick=2s", "vllm.apiKeySecret.name=key", "vllm.caSecret.name=ca", "model.config=text")
         for thing in things:
             checker.check(thing)
         spec = one(things, "Deployment")["spec"]["template"]["spec"]
@@ -219,7 +219,17 @@ class LibraryTest(unittest.TestCase):
         mounted = {mount["name"] for mount in container["volumeMounts"]}
         self.assertEqual(mounted, {volume["name"] for volume in spec["volumes"]})
         held = one(things, "ConfigMap", "test-vllm-roofline-exporter-config")["data"]["config.yaml"]
-        self.assertEqual(yaml.safe_load(held), {"gpu-hour-price": 2.5})
+        self.assertEqual(yaml.safe_load(held), {"tick": "2s"})
+
+    def test_a_dcgm_sidecar_reads_its_own_pods_gpus_on_its_own_node(self):
+        things = self.rendered("helm4")
+        service = one(things, "Service")
+        container, _ = sidecar(one(things, "Deployment")["spec"]["template"]["spec"])
+        self.assertEqual(service["spec"]["internalTrafficPolicy"], "Local")
+        self.assertIn(f"--dcgm-url=http://{service['metadata']['name']}.gpu-operator.svc:9400/metrics", container["args"])
+        self.assertIn("--dcgm-pod=$(POD_NAMESPACE)/$(POD_NAME)", container["args"])
+        # Kubernetes expands only what stands before.
+        self.assertLessEqual({"POD_NAME", "POD_NAMESPACE"}, {each["name"] for each in container["env"]})
 
     def test_before_kubernetes_1_29_it_is_a_plain_container(self):
         things = self.rendered("helm4", "sidecar.native=false")

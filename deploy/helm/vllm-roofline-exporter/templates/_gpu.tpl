@@ -14,6 +14,11 @@ shareProcessNamespace: true
 - --gpu-source={{ get (dict "dcgm" "dcgm" "nvml" "nvml" "dra" "nvml" "none" "none") .Values.gpu.mode }}
 {{- if eq .Values.gpu.mode "dcgm" }}
 - --dcgm-url={{ include "vllm-roofline-exporter.dcgmUrl" . }}
+{{- if eq .Values.mode "sidecar" }}
+- --dcgm-pod=$(POD_NAMESPACE)/$(POD_NAME)
+{{- else if .Values.gpu.dcgm.pod }}
+- --dcgm-pod={{ .Values.gpu.dcgm.pod }}
+{{- end }}
 {{- end }}
 {{- with .Values.gpu.name }}
 - --gpu={{ . }}
@@ -27,6 +32,8 @@ shareProcessNamespace: true
 {{- $service := .Values.gpu.dcgm.service }}
 {{- if .Values.gpu.dcgm.url -}}
 {{ .Values.gpu.dcgm.url }}
+{{- else if eq .Values.mode "standalone" -}}
+{{ fail "mode is standalone and gpu.mode dcgm: set gpu.dcgm.url to the dcgm-exporter on vLLM's node, or gpu.mode to none" }}
 {{- else if $service.create -}}
 http://{{ include "vllm-roofline-exporter.fullname" . }}-dcgm.{{ $service.namespace }}.svc:{{ $service.port }}/metrics
 {{- else -}}
@@ -35,7 +42,7 @@ http://{{ include "vllm-roofline-exporter.fullname" . }}-dcgm.{{ $service.namesp
 {{- end }}
 
 {{- define "vllm-roofline-exporter.gpuEnv" -}}
-{{- if eq .Values.gpu.mode "dcgm" }}
+{{- if and (eq .Values.gpu.mode "dcgm") (eq .Values.mode "sidecar") }}
 - name: NODE_IP
   valueFrom: {fieldRef: {fieldPath: status.hostIP}}
 - name: POD_NAME
