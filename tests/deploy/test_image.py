@@ -38,8 +38,8 @@ class ImageTest(unittest.TestCase):
         self.assertFalse((self.base / "bin" / "sh").exists())
         self.assertIn("h100-sxm5-80gb", output(*self.command("gpus")))
 
-    def served(self, *arguments, root=None):
-        """The page of `serve`, its log, and what the kernel says of the process."""
+    def served(self, *arguments, root=None, settled=lambda page: True):
+        """The page of `serve` once it is `settled`, its log, and what the kernel says of the process."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             address = "127.0.0.1:{}".format(probe.getsockname()[1])
@@ -47,22 +47,25 @@ class ImageTest(unittest.TestCase):
             command = self.command("serve", "--web.listen-address", address, "--tick", "500ms", *arguments, root=root)
             with subprocess.Popen(command, stdout=log, stderr=log) as process:
                 try:
-                    get = lambda path: urllib.request.urlopen(f"http://{address}{path}", timeout=5).read().decode()
-                    deadline = time.monotonic() + 60
-                    while True:
-                        try:
-                            self.assertEqual(get("/-/ready"), "ready\n")
-                            page = get("/metrics")
-                            break
-                        except OSError:
-                            self.assertIsNone(process.poll(), "it ended")
-                            self.assertLess(time.monotonic(), deadline, "it does not serve")
-                            time.sleep(0.1)
+                    page = self.page(process, address, settled)
                     status = self.status(process.pid)
                 finally:
                     process.terminate()
             log.seek(0)
             return page, log.read(), status
+
+    def page(self, process, address, settled):
+        """Waits for readiness and for a page that is `settled`: the first tick may be over before a GPU's first reading."""
+        get = lambda path: urllib.request.urlopen(f"http://{address}{path}", timeout=5).read().decode()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if get("/-/ready") == "ready\n" and settled(page := get("/metrics")):
+                    return page
+            except OSError:
+                self.assertIsNone(process.poll(), "it ended")
+            time.sleep(0.1)
+        self.fail("it does not serve what is waited for")
 
     def status(self, parent):
         """/proc/PID/status of the program under `parent`."""
@@ -81,13 +84,14 @@ class ImageTest(unittest.TestCase):
         self.assertEqual(status["NoNewPrivs"], "1")
 
     def test_it_loads_the_drivers_library_where_it_is_and_does_without_where_not(self):
-        _, without, _ = self.served("--gpu-source", "nvml")
-        self.assertIn("libnvidia-ml.so.1 cannot be loaded", without)
+        page, log, _ = self.served("--gpu-source", "nvml", settled=lambda page: 'reason="library_missing"} 0' not in page)
+        self.assertIn("libnvidia-ml.so.1 cannot be loaded", log)
+        self.assertIn('\nvllm_roofline_source_success{source="nvml"} 0\n', page)
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder, "root")
             shutil.copytree(self.base, root, symlinks=True)
             os.chmod(folder, 0o755)
             library = root / "usr" / "lib" / "libnvidia-ml.so.1"
-            output("cc", "-shared", "-fPIC", "-o", library, ROOT / "tests" / "deploy" / "fake_nvml.c")
-            _, within, _ = self.served("--gpu-source", "nvml", root=root)
-        self.assertIn("driver is not loaded", within)
+            output("cc", "-shared", "-fPIC", "-o", library, ROOT / "tests" / "fake_nvml" / "nvml.c", "-lm")
+            page, _, _ = self.served("--gpu-source", "nvml", root=root, settled=lambda page: 'source_success{source="nvml"} 1' in page)
+        self.assertIn('\nvllm_roofline_source_success{source="nvml"} 1\n', page)
