@@ -62,6 +62,13 @@ class ChartTest(unittest.TestCase):
         for thing in of_kind(things, "PodMonitor") + of_kind(things, "PrometheusRule"):
             self.assertEqual(thing["metadata"]["labels"]["release"], "kps")
 
+    def test_openshift_can_choose_the_user(self):
+        values = ["--set", "mode=standalone,gpu.mode=none,securityContext.runAsUser=null,securityContext.runAsGroup=null"]
+        for helm in HELMS:
+            spec = one(template(helm, CHART, *values), "Deployment")["spec"]["template"]["spec"]
+            self.assertNotIn("runAsUser", spec["containers"][0]["securityContext"])
+            self.assertEqual(checker.restricted(spec), [])
+
     def test_a_policy_for_sidecars_leaves_vllm_open(self):
         policy = one(template("helm4", CHART, "--set", "networkPolicy.enabled=true"), "NetworkPolicy")
         open_to_all = [rule for rule in policy["spec"]["ingress"] if "from" not in rule]
