@@ -11,7 +11,7 @@ import unittest
 import yaml
 
 import checker
-from support import DEPLOY, KUBECTLS, binary, documents, of_kind, one, output, pod_specs, read, run, sidecar
+from support import DEPLOY, KUBECTLS, ROOT, binary, documents, of_kind, one, output, pod_specs, read, run, sidecar
 
 KUSTOMIZE = DEPLOY / "kustomize"
 EXAMPLES = sorted(path.parent for path in KUSTOMIZE.glob("examples/*/kustomization.yaml"))
@@ -155,6 +155,20 @@ class LayoutsTest(unittest.TestCase):
         (hpa,) = read(DEPLOY / "autoscaling" / "hpa.yaml")
         names = [metric["external"]["metric"]["name"] for metric in hpa["spec"]["metrics"]]
         self.assertEqual(names, [name.removeprefix("namespace_model:").replace(":", "_") for name in asked])
+
+
+class FleetTest(unittest.TestCase):
+    def test_the_rules_compute_what_they_say(self):
+        output("promtool", "test", "rules", DEPLOY / "prometheus" / "tests" / "fleet_test.yaml")
+
+    def test_they_read_metrics_that_are_exported(self):
+        catalogue = (ROOT / "src" / "export" / "catalogue.rs").read_text(encoding="utf-8")
+        rules = (DEPLOY / "prometheus" / "fleet.yaml").read_text(encoding="utf-8")
+        # A colon before or after makes it the name of a rule.
+        names = set(re.findall(r"(?<![:\w])vllm_roofline_\w+(?![:\w])", rules))
+        self.assertGreater(len(names), 5)
+        for name in names:
+            self.assertIn(f'"{name.removeprefix("vllm_roofline_")}"', catalogue)
 
 
 class PostRendererTest(unittest.TestCase):
