@@ -92,6 +92,6 @@ class ImageTest(unittest.TestCase):
             shutil.copytree(self.base, root, symlinks=True)
             os.chmod(folder, 0o755)
             library = root / "usr" / "lib" / "libnvidia-ml.so.1"
-            output("cc", "-shared", "-fPIC", "-o", library, ROOT / "tests" / "fake_nvml" / "nvml.c", "-lm")
+            output("cc", "-shared", "-fPIC", "-o", library, ROOT / "tests" / "gpus" / "fake_nvml.c", "-lm")
             page, _, _ = self.served("--gpu-source", "nvml", root=root, settled=lambda page: 'source_success{source="nvml"} 1' in page)
         self.assertIn('\nvllm_roofline_source_success{source="nvml"} 1\n', page)

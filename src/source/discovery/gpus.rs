@@ -101,7 +101,8 @@ impl Clues {
 /// last that is such a part.
 fn chosen<T: Clone>(offers: [&Vec<T>; 2], needed: usize, engines: usize) -> Option<Vec<T>> {
     let is_whole = |gpus: &&&Vec<T>| gpus.len() == needed * engines;
-    let is_part = |gpus: &&&Vec<T>| engines == 1 && !gpus.is_empty() && needed % gpus.len() == 0;
+    let is_part =
+        |gpus: &&&Vec<T>| engines == 1 && !gpus.is_empty() && needed.is_multiple_of(gpus.len());
     let offer = offers
         .iter()
         .find(is_whole)
