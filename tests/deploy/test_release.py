@@ -1,4 +1,5 @@
 """Image and release: versions that agree, a build context that suffices, a workflow that is valid and pinned."""
+import os
 import pathlib
 import re
 import shutil
@@ -65,6 +66,26 @@ class ContextTest(unittest.TestCase):
         done = run(DEPLOY / "docker" / "toolchain.sh", "install", "riscv64")
         self.assertEqual(done.returncode, 2)
         self.assertIn("riscv64", done.stderr)
+
+    def test_each_architecture_gets_its_target_and_linker(self):
+        foreign = {"amd64": "arm64", "arm64": "amd64"}[output("dpkg", "--print-architecture").strip()]
+        triplet = {"amd64": "x86_64", "arm64": "aarch64"}
+        for arch in ("amd64", "arm64"):
+            with self.subTest(arch), tempfile.TemporaryDirectory() as folder:
+                cargo = pathlib.Path(folder, "bin", "cargo")
+                cargo.parent.mkdir()
+                # Writes what it was given into what it was to build.
+                built = f"target/{triplet[arch]}-unknown-linux-gnu/release/vllm-roofline-exporter"
+                cargo.write_text(f'#!/bin/sh\nmkdir -p "$(dirname {built})"\n(echo "$@"; env) >{built}\n', encoding="utf-8")
+                cargo.chmod(0o755)
+                environment = {"PATH": f"{cargo.parent}:{os.environ['PATH']}", "HOME": folder}
+                output(DEPLOY / "docker" / "toolchain.sh", "build", arch, f"{folder}/out/program", cwd=folder, env=environment)
+                given = pathlib.Path(folder, "out", "program").read_text(encoding="utf-8")
+                self.assertIn(f"build --locked --release --target {triplet[arch]}-unknown-linux-gnu\n", given)
+                self.assertIn(f"--remap-path-prefix={folder}=.", given)
+                linker = f"CARGO_TARGET_{triplet[arch].upper()}_UNKNOWN_LINUX_GNU_LINKER={triplet[arch]}-linux-gnu-gcc\n"
+                compiler = f"CC_{triplet[arch]}_unknown_linux_gnu={triplet[arch]}-linux-gnu-gcc\n"
+                self.assertEqual((linker in given, compiler in given), (arch == foreign,) * 2)
 
     def test_the_image_runs_as_somebody_and_needs_no_shell(self):
         text = DOCKERFILE.read_text(encoding="utf-8")
