@@ -1,12 +1,14 @@
 //! A snapshot becomes metric families. Pure: the same snapshot gives the same page.
 
+mod gpu;
+
 use prometheus::proto::MetricFamily;
 
 use crate::build_info::BUILD;
 use crate::meter::account::ByKind;
 use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::verdict::{Admission, Bound, EngineState};
-use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot, SourceStatus};
+use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
 use crate::spec::precision::Precision;
 
 use super::catalogue::{self as c, Family};
@@ -221,31 +223,6 @@ impl EngineSeries<'_> {
                     bytes,
                 );
             }
-        }
-    }
-
-    fn gpu(&mut self, gpu: &GpuSnapshot) {
-        let label = [("gpu", gpu.facts.uuid.as_str())];
-        self.add(
-            &c::MEASURED_HBM_BYTES_TOTAL,
-            &label,
-            gpu.hbm_bytes_total.map(|bytes| bytes.0),
-        );
-        self.add(
-            &c::ENERGY_JOULES_TOTAL,
-            &label,
-            gpu.energy_total.map(|energy| energy.0),
-        );
-        if let Some(spec) = self.engine.facts.gpu_spec_labels() {
-            let [spec, provenance, attainable] = spec;
-            let labels = [
-                label[0],
-                ("name", gpu.facts.name.as_str()),
-                ("spec", spec),
-                ("provenance", provenance),
-                ("attainable", attainable),
-            ];
-            self.add(&c::GPU_INFO, &labels, 1.0);
         }
     }
 

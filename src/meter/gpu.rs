@@ -10,6 +10,9 @@ const KEPT: Seconds = Seconds(120.0);
 /// A slice longer than this bridges an outage, and means nothing.
 const LONGEST: Seconds = Seconds(30.0);
 
+/// A slice or two without GPM are a pair that was dropped; after this many, GPM is gone.
+const UNTOLD: usize = 3;
+
 /// What one GPU did between two readings. Every figure is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GpuSlice {
@@ -36,10 +39,8 @@ pub struct GpuMeter {
     pub facts: GpuFacts,
     /// The newest reading.
     pub latest: Option<GpuReading>,
-    /// HBM bytes since the start of the program, where GPM says.
-    pub hbm_bytes_total: Option<Bytes>,
-    /// Joules since the start of the program.
-    pub energy_total: Option<Joules>,
+    hbm_bytes_total: Option<Bytes>,
+    energy_total: Option<Joules>,
     slices: VecDeque<GpuSlice>,
 }
 
@@ -58,6 +59,9 @@ impl GpuMeter {
 
     /// Takes one more reading. Readings that do not advance in time are dropped.
     pub fn observe(&mut self, reading: GpuReading) {
+        if reading.energy.is_some() {
+            self.energy_total.get_or_insert(Joules::ZERO);
+        }
         if let Some(slice) = self
             .latest
             .as_ref()
@@ -81,6 +85,21 @@ impl GpuMeter {
         {
             self.latest = Some(reading);
         }
+    }
+
+    /// HBM bytes since the start of the program, as long as GPM tells of them: a sum that stands still would say that there is no traffic.
+    #[must_use]
+    pub fn hbm_bytes_total(&self) -> Option<Bytes> {
+        let mut newest = self.slices.iter().rev().take(UNTOLD);
+        let told = newest.any(|slice| slice.hbm_bytes.is_some());
+        self.hbm_bytes_total.filter(|_| told)
+    }
+
+    /// Joules since the start of the program, as long as the counter can be read.
+    #[must_use]
+    pub fn energy_total(&self) -> Option<Joules> {
+        let latest = self.latest.as_ref()?;
+        self.energy_total.filter(|_| latest.energy.is_some())
     }
 
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).

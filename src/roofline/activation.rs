@@ -14,7 +14,7 @@
 use super::shard::{ExpertLayers, Shard};
 use super::step::StepWork;
 use crate::spec::gpu::GpuSpec;
-use crate::spec::model::{FeedForward, Layer, Mixer, Recurrent};
+use crate::spec::model::{FeedForward, Layer, Mixer};
 use crate::spec::to_f64;
 use crate::units::Bytes;
 
@@ -157,27 +157,7 @@ fn mixer_widths(mixer: &Mixer) -> (u64, u64) {
                 queries + attention.heads * attention.value_dim,
             )
         }
-        Mixer::Recurrent(Recurrent::GatedDelta {
-            key_heads,
-            value_heads,
-            key_dim,
-            value_dim,
-            ..
-        }) => {
-            let (keys, values) = (key_heads * key_dim, value_heads * value_dim);
-            (2 * keys + 2 * values, 2 * keys + 3 * values)
-        }
-        Mixer::Recurrent(Recurrent::Mamba2 {
-            heads,
-            head_dim,
-            groups,
-            state,
-            ..
-        }) => (
-            2 * heads * head_dim + 2 * groups * state,
-            3 * heads * head_dim,
-        ),
-        Mixer::Recurrent(Recurrent::Mamba1 { inner, .. }) => (2 * inner, 3 * inner),
+        Mixer::Recurrent(recurrent) => recurrent.widths(),
     }
 }
 

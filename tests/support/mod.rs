@@ -16,21 +16,30 @@ pub(crate) struct Exporter {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) vllm: Option<String>,
+    log: Arc<Mutex<String>>,
 }
 
 impl Exporter {
     /// Starts the exporter with `arguments` on a free port and waits until it serves.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(&[], arguments)
+    }
+
+    /// The same with more `environment`.
+    pub(crate) fn start_in(environment: &[(&str, String)], arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
             .args(arguments)
             .args(["--web.listen-address", "127.0.0.1:0", "--tick", "500ms"])
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut vllm = None;
+        let log = Arc::new(Mutex::new(String::new()));
         let address = loop {
             let line = lines.next().expect("the exporter ended").unwrap();
+            log.lock().unwrap().extend([line.as_str(), "\n"]);
             if let Some((_, url)) = line.split_once("recorded vLLM at ") {
                 vllm = Some(url.trim_end_matches("/metrics").to_owned());
             }
@@ -40,12 +49,23 @@ impl Exporter {
             }
         };
         // Keeps the pipe open and empty.
-        std::thread::spawn(move || lines.for_each(drop));
+        let rest = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                rest.lock().unwrap().extend([line.as_str(), "\n"]);
+            }
+        });
         Self {
             child,
             address,
             vllm,
+            log,
         }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, String) {

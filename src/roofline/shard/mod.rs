@@ -99,16 +99,22 @@ pub struct AttentionLayers {
     pub(super) decode_flops_per_pair: Flops,
     /// Cache of one token in one layer.
     pub(super) kv_per_token: Bytes,
+    /// Writes that cache; otherwise reads an earlier layer's.
+    pub(super) owns_cache: bool,
 }
 
 impl Shard {
     /// Cache of one token, all layers.
     #[must_use]
     pub fn kv_per_token(&self) -> Bytes {
-        self.attention
-            .iter()
+        self.caching_layers()
             .map(|layers| layers.kv_per_token * layers.layers)
             .sum()
+    }
+
+    /// Layers that keep a cache of their own.
+    pub(super) fn caching_layers(&self) -> impl Iterator<Item = &AttentionLayers> {
+        self.attention.iter().filter(|layers| layers.owns_cache)
     }
 
     /// Recurrent state of one sequence, all layers.

@@ -10,7 +10,8 @@ use super::{Clues, missing};
 impl Clues {
     /// The ceilings of the engine's GPU: by the name that is configured, else by that of the GPUs read.
     pub(super) fn find_gpu(&self, table: &GpuTable, facts: &mut EngineFacts) {
-        let read = self.gpus.first();
+        let own = self.gpus.iter().find(|gpu| self.computes_on(gpu));
+        let read = own.or(self.gpus.first());
         let name = match (&self.gpu, read) {
             (Some(name), _) if name == "none" => {
                 return missing(
@@ -38,11 +39,19 @@ impl Clues {
                 None => return missing(facts, "gpu", &error.to_string()),
             },
         };
+        let spec = match read.filter(|read| read.is_mig_slice) {
+            None => Some(spec),
+            Some(slice) => sliced(spec, slice),
+        };
+        if spec.is_none() {
+            return missing(
+                facts,
+                "gpu",
+                "the engine runs on a MIG slice whose size is not told, so its ceilings are not known: read NVML, or add the slice to `gpus` and name it with --gpu",
+            );
+        }
         facts.origins.push(("gpu", format!("{origin}: {name}")));
-        facts.gpu = Some(match read.and_then(|read| read.slice) {
-            Some(slice) => spec.sliced(slice.compute, slice.memory),
-            None => spec,
-        });
+        facts.gpu = spec;
     }
 
     /// Gives the engine its GPUs: all if they are as many as the engines need, else those that vLLM's processes compute on, in order
@@ -69,7 +78,7 @@ impl Clues {
         let own: Vec<_> = own.into_iter().skip(rank * needed).take(needed).collect();
         if let Some(shared) = own.iter().find(|gpu| self.is_shared(gpu)) {
             let why = format!(
-                "other processes compute on GPU {} too, and what it counts cannot be split between them: nothing measured on it is shown",
+                "others compute on GPU {} too, and what it counts cannot be split between them: nothing measured on it is shown",
                 shared.uuid
             );
             return missing(facts, "gpu_alone", &why);
@@ -87,6 +96,9 @@ impl Clues {
     /// Whether somebody else computes on `gpu`. Where vLLM's own processes are not known, one is taken for its own, and all of them
     /// where the GPU was given to it by `--gpu-devices`.
     fn is_shared(&self, gpu: &GpuFacts) -> bool {
+        if gpu.shared_by_pods {
+            return true;
+        }
         let processes = gpu.processes.as_deref().unwrap_or_default();
         if self.own_processes.is_empty() {
             return processes.len() > 1 && !self.devices_are_told;
@@ -122,6 +134,13 @@ fn note_gpm(facts: &mut EngineFacts, own: &[&GpuFacts]) {
             return missing(facts, "gpm", &why);
         }
     }
+}
+
+/// The ceilings of a MIG slice of `whole`: by its SMs, and by its memory in the eighths that MIG cuts it into.
+fn sliced(whole: GpuSpec, slice: &GpuFacts) -> Option<GpuSpec> {
+    let compute = slice.sm_count? / f64::from(whole.sm_count?);
+    let memory = (slice.memory_bytes? / whole.memory.0 * 8.0).round();
+    Some(whole.sliced(compute.min(1.0), memory.clamp(1.0, 8.0) / 8.0))
 }
 
 /// The ceilings of a GPU that no table has, from what NVML says of it.

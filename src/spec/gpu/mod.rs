@@ -33,6 +33,8 @@ pub enum Provenance {
 pub enum Origin {
     /// Measured on this part.
     Measured,
+    /// Given by the user.
+    Stated,
     /// Assumed: the usual value of the architecture.
     Assumed,
 }
@@ -43,6 +45,7 @@ impl Origin {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Measured => "measured",
+            Self::Stated => "stated",
             Self::Assumed => "assumed",
         }
     }
