@@ -9,7 +9,7 @@ import time
 import unittest
 import urllib.request
 
-from support import ROOT, binary, output, run
+from support import ROOT, binary, output
 
 USER = "65532"
 
