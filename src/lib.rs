@@ -20,6 +20,7 @@ pub mod capture;
 pub mod config;
 pub mod export;
 pub mod landing;
+pub mod load;
 pub mod snapshot;
 pub mod source;
 

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod gpus;
+pub mod load_args;
 pub mod metrics;
 pub mod output;
 pub mod record;
