@@ -81,6 +81,9 @@ pub struct LoadArgs {
     /// How long running requests may go on when the duration is over
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = seconds)]
     pub grace: Span,
+    /// End the run when the server has taken no connection for so long
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = seconds)]
+    pub give_up_after: Span,
     /// Seed of prompts and arrivals [default: a new one, so that no prompt is in the prefix cache]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -123,6 +126,7 @@ impl LoadArgs {
             arrivals: self.arrivals(),
             limit: self.limit(),
             grace: self.grace.0,
+            give_up_after: self.give_up_after.0,
             request_timeout: self.request_timeout.0,
             warmup_requests: self.warmup_requests,
             prompts,

@@ -111,13 +111,8 @@ impl Client {
             Ok(()) => Some(Failure::BadStream),
             Err(failure) => Some(failure),
         };
-        let start = (sent - epoch).as_secs_f64();
-        timeline.into_request(
-            start,
-            sent.elapsed().as_secs_f64(),
-            request.input_len,
-            failure,
-        )
+        let start = sent - epoch;
+        timeline.into_request(start, sent.elapsed(), request.input_len, failure)
     }
 
     async fn follow(
@@ -152,7 +147,7 @@ impl Client {
         let mut events = Events::default();
         loop {
             let piece = response.chunk().await;
-            let time = sent.elapsed().as_secs_f64();
+            let time = sent.elapsed();
             let Some(piece) = piece.map_err(|_| Failure::StreamCut)? else {
                 break;
             };

@@ -137,7 +137,7 @@ async fn supervise(
             },
             _ = ticks.tick() => {
                 progress(crew.ledger.progress(crew.epoch));
-                if !interrupted && crew.ledger.server_is_gone() {
+                if !interrupted && crew.ledger.server_is_gone(settings.give_up_after) {
                     tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.url);
                     interrupted = true;
                     conductor.advance(Phase::Aborted);

@@ -11,9 +11,6 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::run::Request;
 
-/// A server that takes no connection for so long is gone.
-const GONE_AFTER: Duration = Duration::from_secs(5);
-
 /// What has ended so far.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -83,10 +80,10 @@ impl Ledger {
         held(&self.complaints).get(kind).cloned()
     }
 
-    /// Whether for some time now the server has taken no connection.
+    /// Whether the server has taken no connection for `patience`.
     #[must_use]
-    pub fn server_is_gone(&self) -> bool {
-        held(&self.refused_since).is_some_and(|since| since.elapsed() > GONE_AFTER)
+    pub fn server_is_gone(&self, patience: Duration) -> bool {
+        held(&self.refused_since).is_some_and(|since| since.elapsed() > patience)
     }
 
     /// Where the run stands, which began at `epoch`.

@@ -32,6 +32,8 @@ pub struct LoadSettings {
     pub grace: Duration,
     /// How long one request may take.
     pub request_timeout: Duration,
+    /// The run ends when the server has taken no connection for so long.
+    pub give_up_after: Duration,
     /// Requests before measuring begins.
     pub warmup_requests: u32,
     /// What is asked.

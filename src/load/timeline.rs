@@ -1,8 +1,10 @@
-//! `Timeline`: one request as its chunks come in. Pure: times are arguments, in seconds since the request was sent.
+//! `Timeline`: one request as its chunks come in. Pure: times are arguments, counted from when the request was sent.
 //!
 //! A chunk may carry several tokens or none (the role of a chat message, the closing usage). With continuous usage statistics the
 //! server says how many tokens there are so far; without, every choice that is more than a role counts as a chunk with tokens, as in
 //! `vllm bench serve`, and the closing usage alone tells how many there were.
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -49,8 +51,8 @@ struct Usage {
 /// What has come of one request.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    first: Option<f64>,
-    last: f64,
+    first: Option<Duration>,
+    last: Duration,
     gaps: Vec<f64>,
     chunks: u32,
     input_tokens: Option<u32>,
@@ -69,7 +71,7 @@ impl Timeline {
     ///
     /// # Errors
     /// [`Failure::BadStream`] for what is no chunk, [`Failure::StreamError`] where the server reports an error in the stream.
-    pub fn event(&mut self, payload: &[u8], time: f64) -> Result<u32, Failure> {
+    pub fn event(&mut self, payload: &[u8], time: Duration) -> Result<u32, Failure> {
         if payload == b"[DONE]" {
             self.finished = true;
             return Ok(0);
@@ -112,33 +114,33 @@ impl Timeline {
         self.output_tokens.unwrap_or(self.chunks)
     }
 
-    fn tokens_at(&mut self, time: f64) {
+    fn tokens_at(&mut self, time: Duration) {
         if self.first.is_none() {
             self.first = Some(time);
         } else {
-            self.gaps.push(time - self.last);
+            self.gaps.push((time - self.last).as_secs_f64());
         }
         self.last = time;
         self.chunks += 1;
     }
 
-    /// The request, which was sent at `start` and ended at `end` (seconds since sending); `sent_tokens` is the length of its prompt
+    /// The request, which was sent at `start` of the run and ended at `end`; `sent_tokens` is the length of its prompt
     /// where the server does not tell.
     #[must_use]
     pub fn into_request(
         self,
-        start: f64,
-        end: f64,
+        start: Duration,
+        end: Duration,
         sent_tokens: Option<u32>,
         failure: Option<Failure>,
     ) -> Request {
         Request {
-            start_seconds: start,
+            start_seconds: start.as_secs_f64(),
             input_tokens: self.input_tokens.or(sent_tokens).unwrap_or(0),
             output_tokens: self.tokens(),
-            ttft_seconds: self.first,
+            ttft_seconds: self.first.map(|first| first.as_secs_f64()),
             itl_seconds: self.gaps,
-            e2e_seconds: if failure.is_none() { self.last } else { end },
+            e2e_seconds: failure.map_or(self.last, |_| end).as_secs_f64(),
             error: failure.map(|failure| failure.kind()),
         }
     }
@@ -151,13 +153,13 @@ mod tests {
     /// The request that these payloads make, one a second.
     fn check(payloads: &[&str]) -> (Request, bool) {
         let mut timeline = Timeline::default();
-        let mut time = 0.0;
+        let mut time = Duration::ZERO;
         for payload in payloads {
-            time += 1.0;
+            time += Duration::from_secs(1);
             timeline.event(payload.as_bytes(), time).unwrap();
         }
         let finished = timeline.finished();
-        (timeline.into_request(10.0, time, Some(5), None), finished)
+        (timeline.into_request(time, time, Some(5), None), finished)
     }
 
     #[test]
@@ -200,10 +202,13 @@ mod tests {
     fn what_is_no_chunk_is_told_from_an_error_of_the_server() {
         let mut timeline = Timeline::default();
         assert_eq!(
-            timeline.event(b"{\"choices\":", 1.0),
+            timeline.event(b"{\"choices\":", Duration::ZERO),
             Err(Failure::BadStream)
         );
         let error = br#"{"error":{"message":"engine died","code":500}}"#;
-        assert_eq!(timeline.event(error, 1.0), Err(Failure::StreamError));
+        assert_eq!(
+            timeline.event(error, Duration::ZERO),
+            Err(Failure::StreamError)
+        );
     }
 }
