@@ -36,6 +36,8 @@ pub enum Command {
     Check(Box<command::check::CheckArgs>),
     /// Predict a model on a GPU: bounds, expectations, limits, advice
     Static(Box<command::static_roofline::StaticArgs>),
+    /// Put the same load on a server at rising batch sizes, and name the best
+    Sweep(Box<command::sweep::SweepArgs>),
     /// List the GPU table
     Gpus(command::gpus::GpusArgs),
     /// List the metric catalogue

@@ -20,9 +20,11 @@ pub mod capture;
 pub mod config;
 pub mod export;
 pub mod landing;
+pub mod launch;
 pub mod load;
 pub mod snapshot;
 pub mod source;
+pub mod sweep;
 
 // Driver and program.
 pub mod cli;

@@ -3,13 +3,16 @@
 pub mod check;
 pub mod demo;
 pub mod gpus;
+pub mod interrupt;
 pub mod load_args;
 pub mod metrics;
 pub mod output;
+pub mod progress;
 pub mod record;
 pub mod replay;
 pub mod serve;
 pub mod static_roofline;
+pub mod sweep;
 pub mod usage;
 
 use std::io::{self, Write};
@@ -42,6 +45,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Check(args) => check::run(&args, &mut out),
         Command::Static(args) => static_roofline::run(&args, &mut out),
+        Command::Sweep(args) => sweep::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }
