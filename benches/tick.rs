@@ -66,6 +66,7 @@ impl Ticker {
             vllm_url: self.settings.vllm_url.clone(),
             sources: Vec::new(),
             reachable: true,
+            gpus_since: Seconds(f64::NEG_INFINITY),
         };
         let snapshot = Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around);
         Ok(Published::new(snapshot, false))

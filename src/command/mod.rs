@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+mod gpu_source;
 pub mod gpus;
 pub mod interrupt;
 pub mod load_args;
