@@ -2,10 +2,12 @@
 
 pub mod check;
 pub mod demo;
+mod deployment;
 mod gpu_source;
 pub mod gpus;
 pub mod interrupt;
 pub mod load_args;
+pub mod measure;
 pub mod metrics;
 pub mod output;
 pub mod progress;

@@ -11,6 +11,7 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 
+use super::deployment;
 use super::interrupt::Interrupt;
 use super::output::{Format, write_json};
 use super::serve;
@@ -18,8 +19,6 @@ use super::usage::UsageError;
 use crate::config::Settings;
 use crate::launch::template::{Place, Template, deployment_of};
 use crate::load::settings::Arrivals;
-use crate::source::discovery;
-use crate::source::vllm::VllmSource;
 use crate::spec::deployment::DeploymentFlags;
 use crate::sweep::choice::{best, saturated};
 use crate::sweep::prediction::{Predicted, Subject, predict};
@@ -155,7 +154,7 @@ async fn sweep(mut runner: Runner<'_>, settings: &Settings) -> anyhow::Result<Sw
     };
     // While the server runs: afterwards nobody says what it serves.
     let running = match runner.template {
-        None => found(settings, &runner).await,
+        None => deployment::of_running(settings).await,
         Some(_) => DeploymentFlags::default(),
     };
     for series in series(args) {
@@ -239,25 +238,6 @@ fn several<T: Copy>(values: &[T]) -> Vec<Option<T>> {
         vec![None]
     } else {
         values.iter().copied().map(Some).collect()
-    }
-}
-
-/// What the running server says of its deployment: its command line, if we may see it, and its model's root.
-async fn found(settings: &Settings, runner: &Runner<'_>) -> DeploymentFlags {
-    let line = discovery::command_line(&runner.load.url)
-        .and_then(|line| DeploymentFlags::from_vllm_command_line(&line).ok())
-        .unwrap_or_default();
-    let key = settings.vllm_api_key_file.clone();
-    let models = match VllmSource::new(&settings.vllm_url, key, settings.tick.0) {
-        Ok(vllm) => vllm.models().await.unwrap_or_default(),
-        Err(_) => serde_json::Value::Null,
-    };
-    DeploymentFlags {
-        model: line
-            .model
-            .clone()
-            .or_else(|| discovery::root_of(&models, "")),
-        ..line
     }
 }
 
