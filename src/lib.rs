@@ -20,6 +20,8 @@ pub mod capture;
 pub mod config;
 pub mod export;
 pub mod landing;
+pub mod load;
+pub mod results;
 pub mod snapshot;
 pub mod source;
 

@@ -1,0 +1,3 @@
+//! Load tests of our own: what they write down.
+
+pub mod run;
