@@ -36,6 +36,8 @@ pub enum Command {
     Check(Box<command::check::CheckArgs>),
     /// Predict a model on a GPU: bounds, expectations, limits, advice
     Static(Box<command::static_roofline::StaticArgs>),
+    /// Compare load tests and captures with the roofline: measured vs predicted, bottlenecks, advice
+    Dynamic(Box<command::dynamic::DynamicArgs>),
     /// List the GPU table
     Gpus(command::gpus::GpusArgs),
     /// List the metric catalogue

@@ -16,6 +16,7 @@ pub mod roofline;
 pub mod sample;
 
 // Edges.
+pub mod analysis;
 pub mod capture;
 pub mod config;
 pub mod export;

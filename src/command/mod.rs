@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod dynamic;
 pub mod gpus;
 pub mod metrics;
 pub mod output;
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Check(args) => check::run(&args, &mut out),
         Command::Static(args) => static_roofline::run(&args, &mut out),
+        Command::Dynamic(args) => dynamic::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }

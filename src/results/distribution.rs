@@ -127,11 +127,16 @@ impl Distribution {
         })
     }
 
-    /// The distribution that a histogram of vLLM's shows; `None` if it is empty.
+    /// The distribution that a histogram of vLLM's shows; `None` if it is empty. Within the lowest bucket only the mean is known, which
+    /// stands for the median; what lies above the median there is not told.
     #[must_use]
     pub fn of_histogram(histogram: &Histogram) -> Option<Self> {
-        let at = |q| histogram.quantile(q);
         let mean = histogram.mean()?;
+        let lowest = histogram.buckets.first().map_or(0.0, |bucket| bucket.1);
+        let at = |q: f64| {
+            let resolved = q <= 0.5 || q * histogram.count > lowest;
+            histogram.quantile(q).filter(|_| resolved)
+        };
         Some(Self {
             origin: Origin::Histogram,
             count: Some(histogram.count),
@@ -142,7 +147,7 @@ impl Distribution {
             p99_seconds: at(0.99),
             quantiles: SHARES
                 .iter()
-                .filter(|share| (0.05..=0.99).contains(*share))
+                .filter(|share| **share * histogram.count > lowest && **share < 1.0)
                 .filter_map(|&share| Some([share, at(share)?]))
                 .collect(),
             ..Self::default()

@@ -119,7 +119,7 @@ fn results_of(path: &Path, document: Value) -> Result<Vec<LoadResult>, ResultsEr
             Kind::VllmBench,
             document,
         )?)]),
-        Some(Kind::GuideLlm) => Ok(guidellm::results(shaped(path, Kind::GuideLlm, document)?)),
+        Some(Kind::GuideLlm) => Ok(guidellm::results(&shaped(path, Kind::GuideLlm, document)?)),
         Some(Kind::AiPerf) => Ok(vec![aiperf::result(shaped(path, Kind::AiPerf, document)?)]),
         Some(Kind::AiPerfServer) => Ok(vec![aiperf_server::result(shaped(
             path,

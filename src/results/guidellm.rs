@@ -91,39 +91,35 @@ struct SingleRequest {
     time_to_first_token_ms: Option<f64>,
 }
 
-pub(super) fn results(report: Report) -> Vec<LoadResult> {
+pub(super) fn results(report: &Report) -> Vec<LoadResult> {
     let version = report
         .metadata
-        .and_then(|metadata| metadata.guidellm_version);
-    let of = |benchmark| result(benchmark, version.clone());
-    report.benchmarks.into_iter().map(of).collect()
+        .as_ref()
+        .and_then(|metadata| metadata.guidellm_version.clone());
+    let of = |benchmark| result(benchmark, version.as_deref());
+    report.benchmarks.iter().map(of).collect()
 }
 
-fn result(benchmark: Benchmark, version: Option<String>) -> LoadResult {
+/// What a metric says of the requests that were answered.
+type Answered = ByOutcome<Option<Summary>>;
+
+fn result(benchmark: &Benchmark, version: Option<&str>) -> LoadResult {
     let Benchmark {
         config, metrics, ..
-    } = &benchmark;
+    } = benchmark;
+    let requests = benchmark.answered();
     let totals = &metrics.request_totals;
-    let completed = totals.successful;
-    let single = benchmark.single_requests();
-    let requests: Vec<Request> = single
-        .iter()
-        .filter_map(|request| request.request(benchmark.start_time))
-        .collect();
-    let mean = |metric: &ByOutcome<Option<Summary>>| Some(metric.successful.as_ref()?.mean);
-    let sum = |metric: &ByOutcome<Option<Summary>>| metric.successful.as_ref()?.total_sum;
-    let percentiles = |metric: &ByOutcome<Option<Summary>>, unit: f64| {
-        let summary = metric.successful.as_ref()?;
-        Some(summary.distribution(completed, unit))
-    };
     LoadResult {
         source: Source {
             tool: "GuideLLM".to_owned(),
-            version,
+            version: version.map(str::to_owned),
             label: Some(config.strategy.type_.clone()),
             ..Source::default()
         },
-        model: config.backend.as_ref().and_then(|backend| backend.model.clone()),
+        model: config
+            .backend
+            .as_ref()
+            .and_then(|backend| backend.model.clone()),
         started_at: Some(benchmark.start_time),
         duration: Seconds(benchmark.duration),
         load: Load {
@@ -131,36 +127,16 @@ fn result(benchmark: Benchmark, version: Option<String>) -> LoadResult {
             request_rate: config.strategy.rate,
             burstiness: None,
         },
-        completed,
+        completed: totals.successful,
         failed: totals.errored + totals.incomplete,
         errors: [("errored", totals.errored), ("incomplete", totals.incomplete)]
             .into_iter()
             .filter(|(_, count)| *count > 0)
             .map(|(kind, count)| (kind.to_owned(), count))
             .collect(),
-        tokens: Tokens {
-            input: sum(&metrics.prompt_token_count).unwrap_or_default(),
-            cached: single.iter().map(|request| request.cached_tokens).sum(),
-            output: sum(&metrics.output_token_count).unwrap_or_default(),
-        },
-        rates: Rates {
-            requests_per_second: mean(&metrics.requests_per_second),
-            output_tokens_per_second: mean(&metrics.output_tokens_per_second),
-            output_tokens_per_second_interval: requests::throughput_interval(
-                &requests,
-                benchmark.duration,
-            ),
-            total_tokens_per_second: mean(&metrics.tokens_per_second),
-            goodput_requests_per_second: None,
-        },
-        latency: Latencies {
-            ttft: percentiles(&metrics.time_to_first_token_ms, 1e3),
-            // What GuideLLM calls time per output token has the first one in it; its inter-token latency is everybody else's TPOT,
-            // weighted by tokens.
-            tpot: percentiles(&metrics.inter_token_latency_ms, 1e3),
-            itl: None,
-            e2e: percentiles(&metrics.request_latency, 1.0),
-        },
+        tokens: metrics.tokens(benchmark.single_requests()),
+        rates: metrics.rates(&requests, benchmark.duration),
+        latency: metrics.latencies(),
         caveats: vec![
             "GuideLLM's inter-token latency stands as TPOT: (end − first token) / (tokens − 1), weighted by tokens; its own time per output token has the first token in it".to_owned(),
         ],
@@ -169,7 +145,51 @@ fn result(benchmark: Benchmark, version: Option<String>) -> LoadResult {
     }
 }
 
+impl Metrics {
+    fn tokens(&self, requests: &[SingleRequest]) -> Tokens {
+        let sum = |metric: &Answered| metric.successful.as_ref()?.total_sum;
+        Tokens {
+            input: sum(&self.prompt_token_count).unwrap_or_default(),
+            cached: requests.iter().map(|request| request.cached_tokens).sum(),
+            output: sum(&self.output_token_count).unwrap_or_default(),
+        }
+    }
+
+    fn rates(&self, requests: &[Request], duration: f64) -> Rates {
+        let mean = |metric: &Answered| Some(metric.successful.as_ref()?.mean);
+        Rates {
+            requests_per_second: mean(&self.requests_per_second),
+            output_tokens_per_second: mean(&self.output_tokens_per_second),
+            output_tokens_per_second_interval: requests::throughput_interval(requests, duration),
+            total_tokens_per_second: mean(&self.tokens_per_second),
+            goodput_requests_per_second: None,
+        }
+    }
+
+    fn latencies(&self) -> Latencies {
+        let of = |metric: &Answered, per_second| {
+            let summary = metric.successful.as_ref()?;
+            Some(summary.distribution(self.request_totals.successful, per_second))
+        };
+        Latencies {
+            ttft: of(&self.time_to_first_token_ms, 1e3),
+            // What everybody else calls TPOT.
+            tpot: of(&self.inter_token_latency_ms, 1e3),
+            itl: None,
+            e2e: of(&self.request_latency, 1.0),
+        }
+    }
+}
+
 impl Benchmark {
+    /// The requests that were answered, where they were written down.
+    fn answered(&self) -> Vec<Request> {
+        let requests = self.single_requests().iter();
+        requests
+            .filter_map(|request| request.request(self.start_time))
+            .collect()
+    }
+
     fn single_requests(&self) -> &[SingleRequest] {
         let successful = self
             .requests
