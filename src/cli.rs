@@ -4,7 +4,6 @@ use clap::{Parser, Subcommand};
 
 use crate::build_info::{BUILD, LONG_VERSION};
 use crate::command;
-use crate::config::flags::SettingsFlags;
 
 /// What a person types.
 #[derive(Debug, Parser)]
@@ -25,7 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the sidecar beside vLLM
-    Serve(Box<SettingsFlags>),
+    Serve(Box<command::serve::ServeArgs>),
     /// Run the whole pipeline on an embedded recording of a real H100; needs no GPU, no vLLM, no network
     Demo(Box<command::demo::DemoArgs>),
     /// Run the pipeline over a capture

@@ -1,6 +1,5 @@
 //! The driver: ticks, reads the sources, feeds the meter, publishes a snapshot. The only clock in the program.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,14 +11,12 @@ use crate::export::families::families;
 use crate::export::process;
 use crate::export::{openmetrics, page};
 use crate::meter::Meter;
-use crate::meter::engine::EngineMeter;
 use crate::meter::facts::EngineFacts;
-use crate::meter::figures::Figures;
 use crate::meter::interval::Gap;
-use crate::meter::verdict::{Bound, EngineState};
-use crate::sample::engine::{EngineKey, EngineTotals, Gauge};
+use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::GpuFacts;
-use crate::snapshot::{EngineSnapshot, GpuSnapshot, Now, Snapshot, SourceStatus, TrailPoint};
+use crate::snapshot::take::{Surroundings, Trails};
+use crate::snapshot::{Snapshot, SourceStatus};
 use crate::source::discovery::{self, Clues, Known};
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::{VllmError, VllmSource};
@@ -28,8 +25,6 @@ use crate::spec::gpu::GpuTable;
 use crate::spec::lookup::find_config;
 use crate::units::Seconds;
 
-/// Points of the trail kept per phase.
-const TRAIL: usize = 60;
 /// A missed page or two is jitter; after this many ticks without one, what was derived from pages vanishes.
 const GRACE_TICKS: u32 = 2;
 /// How often the model is looked for again while it is unknown.
@@ -100,7 +95,7 @@ pub struct Sampler {
     vllm_status: SourceStatus,
     gpu_status: SourceStatus,
     missed: u32,
-    trails: BTreeMap<EngineKey, VecDeque<TrailPoint>>,
+    trails: Trails,
     publish: watch::Sender<Option<Arc<Published>>>,
 }
 
@@ -141,7 +136,7 @@ impl Sampler {
             gpu,
             looked_for_model: None,
             missed: 0,
-            trails: BTreeMap::new(),
+            trails: Trails::default(),
             publish,
         };
         Ok((sampler, receiver))
@@ -318,62 +313,13 @@ impl Sampler {
     }
 
     fn snapshot(&mut self, time: Seconds) -> Snapshot {
-        let reachable = self.missed <= GRACE_TICKS;
-        let settings = self.meter.settings;
-        let mut engines = Vec::with_capacity(self.meter.engines.len());
-        for (key, meter) in &mut self.meter.engines {
-            let window = meter.window(time, settings.window).filter(|_| reachable);
-            let figures = window.as_ref().map(|window| {
-                let asleep = meter.state() == EngineState::Sleeping;
-                let figures = Figures::of(window, &meter.facts, asleep, settings.overhead_below);
-                Figures {
-                    bound: meter.bound(),
-                    ..figures
-                }
-            });
-            let trail = self.trails.entry(key.clone()).or_default();
-            if let Some(figures) = &figures {
-                extend(trail, figures);
-            }
-            engines.push(EngineSnapshot {
-                key: key.clone(),
-                facts: Arc::clone(&meter.facts),
-                state: if reachable {
-                    meter.state()
-                } else {
-                    EngineState::Unreachable
-                },
-                bound: if reachable {
-                    meter.bound()
-                } else {
-                    Bound::Unknown
-                },
-                totals: meter.totals.clone(),
-                bound_seconds: meter.bound_seconds,
-                sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
-                window: figures,
-                now: gauges(meter),
-                trail: trail.iter().copied().collect(),
-            });
-        }
-        Snapshot {
+        let around = Surroundings {
             time,
             vllm_url: self.vllm.url().to_string(),
             sources: self.sources(),
-            engines,
-            gpus: self.meter.gpus.values().map(gpu_snapshot).collect(),
-            discards: self
-                .meter
-                .discards
-                .iter()
-                .map(|(gap, count)| (gap.as_str(), *count))
-                .collect(),
-            slo: [
-                ("ttft", self.settings.slo_ttft.seconds()),
-                ("tpot", self.settings.slo_tpot.seconds()),
-            ],
-            gpu_hour_price: self.settings.gpu_hour_price,
-        }
+            reachable: self.missed <= GRACE_TICKS,
+        };
+        Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around)
     }
 
     fn sources(&self) -> Vec<SourceStatus> {
@@ -382,48 +328,6 @@ impl Sampler {
             sources.push(self.gpu_status.clone());
         }
         sources
-    }
-}
-
-fn gauges(meter: &EngineMeter) -> Now {
-    let latest = meter.latest.as_ref();
-    let gauge = |which| latest.and_then(|totals| totals.gauges.get(which));
-    Now {
-        running: gauge(Gauge::Running),
-        waiting: gauge(Gauge::Waiting),
-        kv_cache_usage: gauge(Gauge::KvCacheUsage),
-        kv_capacity_tokens: latest.and_then(EngineTotals::kv_capacity_tokens),
-    }
-}
-
-fn gpu_snapshot(gpu: &crate::meter::gpu::GpuMeter) -> GpuSnapshot {
-    GpuSnapshot {
-        facts: gpu.facts.clone(),
-        latest: gpu.latest.clone(),
-        hbm_bytes_total: gpu.hbm_bytes_total,
-        energy_total: gpu.energy_total,
-    }
-}
-
-/// Adds where the phases of `figures` are on the roofline.
-fn extend(trail: &mut VecDeque<TrailPoint>, figures: &Figures) {
-    for (phase, point) in [
-        ("prefill", figures.by_phase.prefill),
-        ("decode", figures.by_phase.decode),
-    ] {
-        if let Some((intensity, flops_per_second)) =
-            point.arithmetic_intensity.zip(point.flops_per_busy_second)
-        {
-            trail.push_back(TrailPoint {
-                time: figures.t_end,
-                phase,
-                intensity,
-                flops_per_second,
-            });
-        }
-    }
-    while trail.len() > 2 * TRAIL {
-        trail.pop_front();
     }
 }
 

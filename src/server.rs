@@ -1,8 +1,15 @@
 //! The HTTP server: landing page, metrics, health, and the snapshot as JSON. It renders what the sampler published, and does nothing else.
 
+pub mod access;
+mod basic_auth;
+mod listen;
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::future::Future;
 use std::io;
 use std::io::Write;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +21,11 @@ use axum::http::header::{
     CONTENT_TYPE, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tokio::net::TcpListener;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -27,12 +34,13 @@ use crate::export::negotiate::{Format, takes_gzip};
 use crate::landing;
 use crate::sampler::{Published, Receiver};
 
+use self::access::Access;
+use self::basic_auth::Doorkeeper;
+
 /// Requests answered at once; more wait.
 const MOST_REQUESTS: usize = 64;
 /// No answer takes longer.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
-/// Requests in flight at a shutdown get this long.
-const DRAIN: Duration = Duration::from_secs(3);
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -69,26 +77,19 @@ pub fn app(site: Site) -> Router {
 /// Serves until `shutdown`, then lets requests in flight finish within a limit.
 ///
 /// # Errors
-/// What the system says of the listener.
+/// What the system says of the listener, and of certificate and key.
 pub async fn run(
     listener: TcpListener,
     site: Site,
+    access: Access,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let (began, drain) = tokio::sync::oneshot::channel::<()>();
-    let ending = async move {
-        shutdown.await;
-        // The receiver is gone only once the server has ended by itself.
-        let _ = began.send(());
-    };
-    let serving = axum::serve(listener, app(site)).with_graceful_shutdown(ending);
-    tokio::select! {
-        served = async { serving.await } => served,
-        () = async { if drain.await.is_ok() { tokio::time::sleep(DRAIN).await } else { std::future::pending().await } } => {
-            tracing::warn!("requests were still in flight at the end of the drain");
-            Ok(())
-        }
+    let mut app = app(site);
+    if !access.users.is_empty() {
+        let door = Doorkeeper::new(access.users);
+        app = app.layer(from_fn_with_state(door, basic_auth::check));
     }
+    listen::serve(listener, app, access.tls.as_ref(), shutdown).await
 }
 
 const NOT_READY: (StatusCode, &str) = (

@@ -1,5 +1,7 @@
 //! The newest state of everything, immutable: the only thing the sampler shares with the server.
 
+pub mod take;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build_info::BUILD;
 use crate::capture::read::Capture;
-use crate::command::replay::Player;
+use crate::command::replay::player::Player;
 use crate::command::serve;
 use crate::config::Settings;
 use crate::predict::Prediction;

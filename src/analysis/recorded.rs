@@ -2,7 +2,7 @@
 
 use crate::capture::format::Phase;
 use crate::capture::read::Capture;
-use crate::command::replay::{Player, engines_of};
+use crate::command::replay::player::{Player, engines_of};
 use crate::meter::engine::{Span, sum};
 use crate::meter::figures::{Figures, PhaseFigures};
 use crate::results::{Distribution, Latencies, Load, Rates, Tokens};

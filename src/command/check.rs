@@ -37,6 +37,7 @@ struct Finding {
 /// Wrong settings; vLLM out of reach.
 pub fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
+    serve::check(&settings)?;
     let gpu = serve::gpu_source(&settings)?;
     let gpu_table = serve::gpu_table(&settings)?;
     let (findings, reached) = serve::block_on(async move {

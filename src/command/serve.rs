@@ -1,15 +1,16 @@
 //! `serve`: the sidecar.
 
 use std::future::Future;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::flags::SettingsFlags;
 use crate::config::{GpuSource as Choice, Settings};
 use crate::sampler::Sampler;
+use crate::server::access::Access;
 use crate::server::{self, Site};
 use crate::source::gpu::GpuSource;
 use crate::spec::gpu::GpuTable;
@@ -17,12 +18,27 @@ use crate::telemetry;
 
 use super::usage::UsageError;
 
+/// Arguments of `serve`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Check the settings and the files they name, and exit
+    #[arg(long = "config.check")]
+    pub config_check: bool,
+    /// Everything that can be set.
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+}
+
 /// Runs the sidecar until it is told to stop.
 ///
 /// # Errors
 /// Wrong settings, or an address that cannot be listened on.
-pub fn run(flags: &SettingsFlags) -> anyhow::Result<()> {
-    let settings = Settings::load(flags)?;
+pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let settings = Settings::load(&args.settings)?;
+    check(&settings)?;
+    if args.config_check {
+        return Ok(());
+    }
     telemetry::start(&settings.log).map_err(UsageError::of)?;
     let gpu = gpu_source(&settings)?;
     block_on(serve(settings, gpu, terminated()))
@@ -39,6 +55,23 @@ pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
         .build()
         .context("cannot start the runtime")?
         .block_on(future)
+}
+
+/// Checks the files and tables that `settings` name.
+///
+/// # Errors
+/// What is wrong with the first of them that cannot be used.
+pub fn check(settings: &Settings) -> Result<(), UsageError> {
+    access(settings)?;
+    gpu_table(settings).map(drop)
+}
+
+/// Who may read our pages.
+fn access(settings: &Settings) -> Result<Access, UsageError> {
+    match &settings.web.config.file {
+        Some(file) => Access::read(file).map_err(UsageError::new),
+        None => Ok(Access::default()),
+    }
 }
 
 /// The table of GPUs with the user's additions.
@@ -66,21 +99,27 @@ pub async fn serve(
     gpu: GpuSource,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let access = access(&settings)?;
     let address = settings.web.listen_address;
-    let listener = TcpListener::bind(address).await.with_context(|| {
+    let listener = TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {address}; choose another with --web.listen-address")
     })?;
     let table = gpu_table(&settings)?;
     let (sampler, published) =
         Sampler::new(settings.clone(), table, gpu).map_err(UsageError::of)?;
     let local = listener.local_addr()?;
-    tracing::info!(vllm = settings.vllm_url, "serving on http://{local}");
+    let scheme = if access.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    tracing::info!(vllm = settings.vllm_url, "serving on {scheme}://{local}");
     let sampling = tokio::spawn(sampler.run());
     let site = Site {
         published,
         settings: Arc::new(settings),
     };
-    let served = server::run(listener, site, shutdown).await;
+    let served = server::run(listener, site, access, shutdown).await;
     sampling.abort();
     served.context("the server failed")
 }

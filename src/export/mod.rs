@@ -7,3 +7,4 @@ pub mod openmetrics;
 pub mod page;
 pub mod process;
 pub mod snapshot_json;
+pub mod timeline;

@@ -32,7 +32,8 @@ impl Exporter {
             if let Some((_, url)) = line.split_once("recorded vLLM at ") {
                 vllm = Some(url.trim_end_matches("/metrics").to_owned());
             }
-            if let Some((_, rest)) = line.split_once("serving on http://") {
+            if let Some((_, url)) = line.split_once("serving on ") {
+                let (_, rest) = url.split_once("://").unwrap();
                 break rest.split(' ').next().unwrap().parse().unwrap();
             }
         };

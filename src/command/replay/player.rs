@@ -1,0 +1,210 @@
+//! Plays a capture through a meter, as `serve` would have read it live.
+
+use std::sync::Arc;
+
+use crate::capture::format::{GpuLine, VllmLine};
+use crate::capture::read::Capture;
+use crate::config::Settings;
+use crate::meter::Meter;
+use crate::meter::engine::{MeterSettings, Span, sum};
+use crate::meter::facts::EngineFacts;
+use crate::meter::figures::Figures;
+use crate::meter::verdict::Steady;
+use crate::sample::engine::EngineTotals;
+use crate::sample::page;
+use crate::source::discovery::{Clues, Known};
+use crate::spec::deployment::DeploymentFlags;
+use crate::spec::gpu::GpuTable;
+use crate::units::Seconds;
+
+use super::super::serve;
+
+/// GPU readings up to so many seconds after a page are taken before it.
+const LOOK_AHEAD: f64 = 1.0;
+
+/// Plays stretches of a capture through a meter.
+#[derive(Debug)]
+pub struct Player<'a> {
+    capture: &'a Capture,
+    settings: MeterSettings,
+    clues: Clues,
+    table: GpuTable,
+    facts: Arc<EngineFacts>,
+}
+
+impl<'a> Player<'a> {
+    /// A player of `capture`, under `settings`.
+    ///
+    /// # Errors
+    /// A deployment that the capture's arguments do not describe.
+    pub fn new(capture: &'a Capture, settings: &Settings) -> anyhow::Result<Self> {
+        let mut player = Self {
+            capture,
+            settings: settings.meter(),
+            clues: clues(capture, settings)?,
+            table: serve::gpu_table(settings)?,
+            facts: Arc::default(),
+        };
+        let first = capture.pages.iter().find_map(engines_of);
+        if let Some(totals) = first.as_ref().and_then(|engines| engines.first()) {
+            player.facts = player.clues.facts(&player.table, totals, 0);
+        }
+        Ok(player)
+    }
+
+    /// The first page of the capture, which is whole.
+    pub(super) fn first_body(&self) -> &'a str {
+        self.capture
+            .pages
+            .iter()
+            .find_map(|line| line.body.as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The accounted spans of the pages within `from..=to`.
+    #[must_use]
+    pub fn play(&self, from: f64, to: f64) -> Vec<Span> {
+        let mut spans = Vec::new();
+        self.watch(from, to, |_, _, accounted| spans.extend(accounted));
+        spans
+    }
+
+    /// Plays the pages within `from..=to`, and after each that could be read shows the meter, the page and the spans it completed.
+    pub(super) fn watch(
+        &self,
+        from: f64,
+        to: f64,
+        mut show: impl FnMut(&mut Meter, &VllmLine, Vec<Span>),
+    ) {
+        let mut meter = Meter::new(self.settings);
+        let mut readings = self.capture.readings.iter().peekable();
+        let inside = self
+            .capture
+            .pages
+            .iter()
+            .filter(|line| (from..=to).contains(&line.time().0));
+        for line in inside {
+            let Some(engines) = engines_of(line) else {
+                continue;
+            };
+            // Hindsight: the reading that covers the moment of the page comes a little after it.
+            while let Some(reading) =
+                readings.next_if(|reading| reading.t <= line.time().0 + LOOK_AHEAD)
+            {
+                self.observe_gpu(&mut meter, reading);
+            }
+            let rank_of = |totals: &EngineTotals| {
+                engines
+                    .iter()
+                    .position(|engine| engine.key == totals.key)
+                    .unwrap_or(0)
+            };
+            let accounted = meter.observe_engines(engines.clone(), |totals| {
+                self.clues.facts(&self.table, totals, rank_of(totals))
+            });
+            let spans = accounted.into_iter().map(|(_, span)| span).collect();
+            show(&mut meter, line, spans);
+        }
+    }
+
+    fn observe_gpu(&self, meter: &mut Meter, line: &GpuLine) {
+        if let Some(gpu) = &self.capture.manifest.gpu {
+            meter.observe_gpus(vec![line.reading(gpu.uuid(line.gpu))], |_| {
+                gpu.facts(line.gpu)
+            });
+        }
+    }
+
+    /// Windows of the configured length over the whole capture; the bound is held steady from one to the next.
+    pub(super) fn windows(&self) -> Vec<Figures> {
+        let spans = self.play(f64::NEG_INFINITY, f64::INFINITY);
+        let mut steady = Steady::default();
+        let mut windows = Vec::new();
+        let mut rest = spans.as_slice();
+        while let Some(first) = rest.first() {
+            let end = first.start + self.settings.window;
+            let length = rest
+                .iter()
+                .take_while(|span| span.end <= end + Seconds(0.5))
+                .count()
+                .max(1);
+            let (window, later) = rest.split_at(length);
+            windows.extend(sum(window).map(|window| self.figures(&window)));
+            rest = later;
+        }
+        for window in &mut windows {
+            window.bound = steady.next(window.bound);
+        }
+        windows
+    }
+
+    /// What is known of the first engine.
+    #[must_use]
+    pub fn facts(&self) -> Arc<EngineFacts> {
+        Arc::clone(&self.facts)
+    }
+
+    /// The name that the model is served under.
+    #[must_use]
+    pub fn served_name(&self) -> Option<String> {
+        let engines = self.capture.pages.iter().find_map(engines_of)?;
+        Some(engines.first()?.key.model_name.clone())
+    }
+
+    /// The figures of `span`.
+    #[must_use]
+    pub fn figures(&self, span: &Span) -> Figures {
+        Figures::of(span, &self.facts, false, self.settings.overhead_below)
+    }
+}
+
+/// The engines on a page, or `None` where the scrape failed.
+#[must_use]
+pub fn engines_of(line: &VllmLine) -> Option<Vec<EngineTotals>> {
+    let body = line.body.as_deref()?;
+    match page::read(body, line.time()) {
+        Ok(mut engines) => {
+            // Later bodies of a capture hold vLLM's lines only, so the mark of a single API server is in none of them.
+            for engine in &mut engines {
+                engine.single_api_server = true;
+            }
+            Some(engines)
+        }
+        Err(error) => {
+            tracing::warn!(time = line.time().0, "page skipped: {error}");
+            None
+        }
+    }
+}
+
+/// The deployment of the capture, each fact overridable by flag.
+fn clues(capture: &Capture, settings: &Settings) -> anyhow::Result<Clues> {
+    let manifest = &capture.manifest;
+    let recorded = DeploymentFlags::from_vllm_command_line(&manifest.vllm_args)?;
+    let explicit = settings.deployment.clone();
+    let given = explicit.model.as_deref().map(|model| {
+        crate::spec::lookup::find_config(model)
+            .map(|(path, value)| Known {
+                value,
+                origin: format!("--model: {}", path.display()),
+            })
+            .map_err(|error| error.to_string())
+    });
+    let recorded_model = capture.model_config.clone().map(|value| {
+        Ok(Known {
+            value,
+            origin: "the capture's config.json".to_owned(),
+        })
+    });
+    Ok(Clues {
+        model_config: given.or(recorded_model),
+        flags: recorded.overridden_by(explicit),
+        flags_origin: "the capture's vllm_args under our own flags".to_owned(),
+        gpu: settings.gpu.clone(),
+        gpus: manifest
+            .gpu
+            .iter()
+            .flat_map(|gpu| (0..gpu.count).map(|index| gpu.facts(index)))
+            .collect(),
+    })
+}

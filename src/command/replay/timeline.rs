@@ -1,0 +1,93 @@
+//! A capture as series over time: vLLM's as they were scraped, and ours as the exporter would have shown them.
+
+use std::io::Write;
+
+use crate::config::Settings;
+use crate::export::families::families;
+use crate::export::timeline::{Rounds, Timeline};
+use crate::exposition::Exposition;
+use crate::snapshot::take::{Surroundings, Trails};
+use crate::snapshot::{Snapshot, SourceStatus};
+use crate::units::Seconds;
+
+use super::player::Player;
+
+/// How the series are written.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TimelineArgs {
+    /// With --format openmetrics: Unix time of the first point, instead of the recorded one
+    #[arg(long, value_name = "SECONDS")]
+    pub start: Option<f64>,
+    /// With --format openmetrics: play the capture so many times in a row; counters keep growing
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+    /// With --format openmetrics: a label for every series, such as job=vllm; may be given several times
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} has no \"=\"; write NAME=VALUE"))?;
+    let first = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
+    let good = name.starts_with(first)
+        && name
+            .chars()
+            .all(|letter| first(letter) || letter.is_ascii_digit());
+    if good {
+        Ok((name.to_owned(), value.to_owned()))
+    } else {
+        Err(format!(
+            "{name:?} is no label name; use letters, digits and underscores"
+        ))
+    }
+}
+
+/// Writes the whole capture of `player`.
+///
+/// # Errors
+/// When `out` does not take it.
+pub(super) fn write(
+    player: &Player<'_>,
+    settings: &Settings,
+    args: &TimelineArgs,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let whole_page = player.first_body();
+    let (metadata, _) = Exposition::parse(whole_page);
+    let mut timeline = Timeline::new(args.labels.clone());
+    let mut trails = Trails::default();
+    let mut before: Option<Seconds> = None;
+    let mut pause = Seconds(1.0);
+    player.watch(f64::NEG_INFINITY, f64::INFINITY, |meter, line, _| {
+        let time = line.time();
+        pause = before.map_or(pause, |before| time - before);
+        before = Some(time);
+        let around = Surroundings {
+            time,
+            vllm_url: settings.vllm_url.clone(),
+            sources: vec![read_at(time)],
+            reachable: true,
+        };
+        let snapshot = Snapshot::take(meter, &mut trails, settings, around);
+        timeline.add_families(time, &families(&snapshot));
+        timeline.add_page(time, line.body.as_deref().unwrap_or_default(), &metadata);
+    });
+    let rounds = Rounds {
+        start: args.start,
+        count: args.repeat,
+        pause: pause.0,
+    };
+    timeline.write(&rounds, out)
+}
+
+/// How the source of a page fared that was read at `time`.
+fn read_at(time: Seconds) -> SourceStatus {
+    SourceStatus {
+        source: "vllm",
+        success: Some(true),
+        last_success: Some(time),
+        ..SourceStatus::default()
+    }
+}
