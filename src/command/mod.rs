@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod dynamic;
 pub mod gpus;
+pub mod load_args;
 pub mod metrics;
 pub mod output;
 pub mod record;

@@ -97,6 +97,19 @@ pub struct Lengths {
     pub max: u32,
 }
 
+impl Lengths {
+    /// Those of `lengths`; `None` of nothing.
+    pub fn of(lengths: impl Iterator<Item = u32> + Clone) -> Option<Self> {
+        let count = lengths.clone().fold(0.0, |count, _| count + 1.0);
+        let sum: f64 = lengths.clone().map(f64::from).sum();
+        Some(Self {
+            min: lengths.clone().min()?,
+            max: lengths.max()?,
+            mean: sum / count,
+        })
+    }
+}
+
 /// What the client itself cost, measured while it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClientCost {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::load::quantile::quantile;
 use crate::sample::histogram::Histogram;
 
 /// A 95 % confidence interval.
@@ -74,21 +75,6 @@ const SHARES: [f64; 15] = [
     0.0, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 0.99, 1.0,
 ];
 
-/// The value below which the share `q` of `sorted` lies, linearly interpolated between neighbours (numpy's default).
-#[must_use]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a place within the slice"
-)]
-pub fn percentile(sorted: &[f64], q: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let place = q.clamp(0.0, 1.0) * last as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(last);
-    Some(sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64))
-}
-
 impl Distribution {
     /// The distribution of `samples`; `None` without any.
     #[must_use]
@@ -106,7 +92,7 @@ impl Distribution {
             .map(|sample| (sample - mean).powi(2))
             .sum::<f64>()
             / count;
-        let at = |q| percentile(&sorted, q);
+        let at = |q| quantile(&sorted, q);
         Some(Self {
             origin: Origin::Requests,
             count: Some(count),
@@ -218,13 +204,11 @@ mod tests {
 
     #[test]
     fn percentiles_are_numpys() {
-        // numpy.percentile([1, 2, 4, 8], [50, 90, 99]) = [3.0, 6.8, 7.88]
-        let sorted = [1.0, 2.0, 4.0, 8.0];
-        for (q, expected) in [(0.0, 1.0), (0.5, 3.0), (0.9, 6.8), (0.99, 7.88), (1.0, 8.0)] {
-            assert!((percentile(&sorted, q).unwrap() - expected).abs() < 1e-12);
-        }
-        assert_eq!(percentile(&[], 0.5), None);
-        assert_eq!(percentile(&[7.0], 0.99), Some(7.0));
+        // numpy.percentile([1, 2, 4, 8], [50, 90, 95, 99]) = [3.0, 6.8, 7.4, 7.88]
+        let found = Distribution::of([8.0, 1.0, 4.0, 2.0]).unwrap();
+        let close = |value: Option<f64>, expected: f64| (value.unwrap() - expected).abs() < 1e-12;
+        assert!(close(found.p50_seconds, 3.0) && close(found.p90_seconds, 6.8));
+        assert!(close(found.p95_seconds, 7.4) && close(found.p99_seconds, 7.88));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod own;
 mod requests;
 mod vllm_bench;
 
-pub use distribution::{Distribution, Interval, Origin, percentile};
+pub use distribution::{Distribution, Interval, Origin};
 pub use document::{KNOWN_TOOLS, read, read_all};
 pub use error::ResultsError;
 
