@@ -37,6 +37,8 @@ pub enum Command {
     Static(Box<command::static_roofline::StaticArgs>),
     /// Compare load tests and captures with the roofline: measured vs predicted, bottlenecks, advice
     Dynamic(Box<command::dynamic::DynamicArgs>),
+    /// Write predictions and analyses as one HTML page
+    Report(command::report::ReportArgs),
     /// List the GPU table
     Gpus(command::gpus::GpusArgs),
     /// List the metric catalogue

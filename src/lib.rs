@@ -18,10 +18,12 @@ pub mod sample;
 // Edges.
 pub mod analysis;
 pub mod capture;
+pub mod chart;
 pub mod config;
 pub mod export;
 pub mod landing;
 pub mod load;
+pub mod report;
 pub mod results;
 pub mod snapshot;
 pub mod source;

@@ -338,8 +338,9 @@ fn changed(before: &Analysis, after: &Analysis) -> Vec<Changed> {
         .collect()
 }
 
-/// What is known of a deployment, by name.
-pub(super) fn settings(analysis: &Analysis) -> Vec<(String, String)> {
+/// What is known of the deployment that `analysis` is of, by vLLM's names of flags.
+#[must_use]
+pub fn settings(analysis: &Analysis) -> Vec<(String, String)> {
     let configuration = &analysis.configuration;
     let mut settings = Vec::new();
     if let Ok(Value::Object(flags)) = serde_json::to_value(&configuration.deployment) {

@@ -229,13 +229,13 @@ fn decode(step: &StepPrediction, measured: Seconds, overhead_below: f64) -> Opti
         basis: Basis::ClientCounts,
         evidence: vec![
             format!(
-                "a decode step of {} requests spends {} on HBM and {} on arithmetic at the attainable ceilings (modelled)",
+                "a decode step of {} requests needs {} for its HBM traffic and {} for its arithmetic at the datasheet's peaks (modelled)",
                 count(step.batch),
-                duration(time.memory.0),
-                duration(time.compute.0),
+                duration(step.memory_seconds?.0),
+                duration(step.compute_seconds?.0),
             ),
             format!(
-                "a token took {} at the median (measured): the roofline explains {} of it",
+                "a token took {} at the median (measured): at the attainable ceilings the roofline explains {} of it",
                 duration(measured.0),
                 ratio(roofline.0, measured.0).map_or_else(String::new, percent)
             ),
@@ -248,11 +248,11 @@ fn prefill(
     prediction: &Prediction,
     measured: &Measured,
 ) -> Option<Bottleneck> {
-    let time = step.time_seconds?;
     let mut evidence = vec![format!(
-        "the first step of a prompt spends {} on arithmetic and {} on HBM at the attainable ceilings (modelled)",
-        duration(time.compute.0),
-        duration(time.memory.0)
+        "the first step of a prompt needs {} for its arithmetic and {} for its HBM traffic at the datasheet's peaks, and {} in all (modelled)",
+        duration(step.compute_seconds?.0),
+        duration(step.memory_seconds?.0),
+        duration(step.expected_seconds?.0)
     )];
     let first = measured
         .latency

@@ -16,7 +16,10 @@ mod subject;
 mod targets;
 pub mod text;
 
-pub use baseline::{Arrival, Baseline, Change, Changed, Outcome, Pair, PredictedEffect, compare};
+pub use baseline::{
+    Arrival, Baseline, Change, Changed, Outcome, Pair, PredictedEffect, compare,
+    settings as settings_of,
+};
 pub use figure::Figure;
 pub use noise::{Estimate, NoiseBasis};
 pub use run::{

@@ -241,6 +241,27 @@ impl Targets {
             .collect()
     }
 
+    /// Each target in words.
+    #[must_use]
+    pub fn in_words(&self) -> Vec<(&'static str, String)> {
+        let judged = [
+            (Figure::OutputTokensPerSecond, self.throughput(Some(0.0))),
+            (
+                Figure::TtftP50Seconds,
+                below(Some(0.0), self.ttft_good_seconds, self.ttft_bad_seconds),
+            ),
+            (
+                Figure::TpotP50Seconds,
+                below(Some(0.0), self.tpot_good_seconds, self.tpot_bad_seconds),
+            ),
+            (Figure::GpuUtilization, self.gpu_utilization(Some(0.0))),
+        ];
+        let told = judged
+            .into_iter()
+            .filter_map(|(figure, judged)| Some((figure.label(), judged?.1)));
+        told.collect()
+    }
+
     fn throughput(&self, value: Option<f64>) -> Option<(Standing, String)> {
         let value = value?;
         let standing = if value > self.throughput_good {

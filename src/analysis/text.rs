@@ -1,6 +1,6 @@
 //! Numbers as people read them. The same in tables and in the report.
 
-/// `0.0234` is `23.4 ms`, `1.5` is `1.50 s`.
+/// `0.0234` is `23.4 ms`, `1.5` is `1.50 s`, `0.000025` is `25.0 µs`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {
     let milliseconds = seconds * 1e3;
@@ -12,8 +12,10 @@ pub fn duration(seconds: f64) -> String {
         format!("{milliseconds:.0} ms")
     } else if milliseconds >= 1.0 {
         format!("{milliseconds:.1} ms")
+    } else if milliseconds >= 0.1 {
+        format!("{:.0} µs", milliseconds * 1e3)
     } else {
-        format!("{milliseconds:.3} ms")
+        format!("{:.1} µs", milliseconds * 1e3)
     }
 }
 
@@ -72,7 +74,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_about_three_digits() {
-        assert_eq!(duration(0.000_5), "0.500 ms");
+        assert_eq!(duration(0.000_025), "25.0 µs");
+        assert_eq!(duration(0.000_5), "500 µs");
         assert_eq!(duration(0.023_44), "23.4 ms");
         assert_eq!(duration(0.232_9), "233 ms");
         assert_eq!(duration(11.5), "11.50 s");

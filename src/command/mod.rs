@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod output;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod serve;
 pub mod static_roofline;
 pub mod usage;
@@ -44,6 +45,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&args, &mut out),
         Command::Static(args) => static_roofline::run(&args, &mut out),
         Command::Dynamic(args) => dynamic::run(&args, &mut out),
+        Command::Report(args) => report::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }
