@@ -224,27 +224,34 @@ impl Analyst<'_> {
             }
         }
         let at_load = at_load
-            .and_then(|at_load| predicted::compare(Against::MeasuredLoad, at_load, measured));
+            .and_then(|at_load| predicted::compare(Against::MeasuredLoad, at_load, measured))
+            .filter(|at_load| {
+                !stated
+                    .as_ref()
+                    .is_some_and(|stated| predicted::same(stated, at_load))
+            });
         stated.into_iter().chain(at_load).collect()
     }
 
-    /// Against the bottlenecks that were found, which may be others than those predicted.
+    /// Against the bottlenecks that were found, which may be others than those predicted. A phase in which too little happened to
+    /// find any needs no advice.
     fn advice(
         &self,
         run: &Run,
         scenario: Option<&Scenario>,
         prediction: Option<Prediction>,
     ) -> Vec<Suggestion> {
-        let advice = match (scenario, prediction) {
+        let stated = self.inputs.prediction.as_ref();
+        let mut advice = match (scenario, prediction) {
             (Some(scenario), Some(prediction)) => {
                 scenario.advise_against(&prediction, |phase| run.bound_of(phase))
             }
-            _ => self
-                .inputs
-                .prediction
-                .as_ref()
-                .map_or_else(Vec::new, |stated| stated.advice.clone()),
+            _ => stated.map_or_else(Vec::new, |stated| stated.advice.clone()),
         };
+        advice.retain(|advice| {
+            let phase = advice.phase;
+            run.bottlenecks.is_empty() || phase.is_none_or(|phase| run.bound_of(phase).is_some())
+        });
         predicted::suggestions(advice, &run.measured, &run.bottlenecks)
     }
 

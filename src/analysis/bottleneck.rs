@@ -13,6 +13,9 @@ use crate::meter::verdict::{Admission, Bound as Verdict};
 use crate::predict::{Bound, Phase, Prediction, StepPrediction, Steps};
 use crate::units::{Seconds, ratio};
 
+/// A phase that takes less of the time than this limits nothing.
+const LEAST_SHARE: f64 = 0.02;
+
 /// Roofline seconds of a phase by what they go to, and the seconds that it took.
 struct Times {
     compute: Seconds,
@@ -147,7 +150,7 @@ fn phase_of(
     overhead_below: f64,
 ) -> Option<Bottleneck> {
     let (flops, bytes) = own.flops.zip(own.hbm_bytes)?;
-    if own.busy_seconds < figures.seconds * 0.005 {
+    if own.busy_seconds < figures.seconds * LEAST_SHARE {
         return None;
     }
     let ceiling = subject.facts.ceiling(sm_clock_mhz)?;

@@ -23,6 +23,15 @@ pub(super) fn compare(
     })
 }
 
+/// Whether two predictions expect the same, to a hundredth.
+pub(super) fn same(one: &Comparison, other: &Comparison) -> bool {
+    let pairs = one.rows.iter().zip(&other.rows);
+    one.rows.len() == other.rows.len()
+        && pairs
+            .into_iter()
+            .all(|(one, other)| (one.expected / other.expected - 1.0).abs() < 0.01)
+}
+
 fn rows(latency: &Latency, measured: &Measured) -> Vec<ComparisonRow> {
     let ttft = measured
         .latency

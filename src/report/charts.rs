@@ -1,6 +1,7 @@
 //! The charts of an analysis: rooflines, heatmaps, distributions.
 
-use super::cell::Place;
+use super::cell::{Cell, Place};
+use crate::analysis::text::{count, scaled};
 use crate::analysis::{Analysis, Moment, RoofLine, RooflinePoint, Run};
 use crate::chart::curves::{self, Curve, class_of};
 use crate::chart::heatmap::{self, Row, heatmap};
@@ -18,7 +19,9 @@ pub(super) struct Roofline {
 pub(super) struct Roof {
     pub class: &'static str,
     pub label: &'static str,
-    pub text: String,
+    pub peak: Cell,
+    pub bandwidth: Cell,
+    pub ridge: Cell,
     pub provenance: String,
 }
 
@@ -31,43 +34,51 @@ pub(super) struct Curves {
 
 /// The runs of `analysis` as numbered points under its roofs.
 pub(super) fn roofline(document: usize, analysis: &Analysis) -> Option<Roofline> {
-    let roofs = analysis
-        .runs
-        .iter()
-        .map(|run| &run.roofs)
-        .max_by_key(|roofs| roofs.len())?;
-    // The current clock differs from run to run; each run's own chart has it.
-    let shared: Vec<&RoofLine> = roofs
-        .iter()
-        .filter(|roof| analysis.runs.len() == 1 || roof.level != "current_clock")
-        .collect();
+    let runs = &analysis.runs;
     let place = Place::new(document).at("runs");
-    let points = analysis.runs.iter().enumerate().flat_map(|(number, run)| {
+    let (most, run) = runs
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, run)| run.roofs.len())?;
+    // The current clock differs from run to run; each run's own chart has it.
+    let shared = |roof: &RoofLine| runs.len() == 1 || roof.level != "current_clock";
+    let points = runs.iter().enumerate().flat_map(|(number, run)| {
         let own = place.at(number).at("modelled");
         means(run, |phase| Mark {
             text: (number + 1).to_string(),
             path: own.path(phase),
         })
     });
-    draw(&shared, &points.collect::<Vec<_>>())
+    let points: Vec<Point> = points.collect();
+    draw(&place.at(most), run, shared, &points)
 }
 
 /// One run under its roofs, with the trail it came along.
 pub(super) fn roofline_of(place: &Place, run: &Run) -> Option<Roofline> {
-    let roofs: Vec<&RoofLine> = run.roofs.iter().collect();
     let own = place.at("modelled");
     let mut points = trail(&run.timeline);
     points.extend(means(run, |phase| Mark {
         text: if phase == "prefill" { "P" } else { "D" }.to_owned(),
         path: own.path(phase),
     }));
-    draw(&roofs, &points)
+    draw(place, run, |_| true, &points)
 }
 
-fn draw(roofs: &[&RoofLine], points: &[Point]) -> Option<Roofline> {
-    let lines: Vec<chart::RoofLine> = roofs
+/// `points` under those roofs of `run` that are `wanted`.
+fn draw(
+    place: &Place,
+    run: &Run,
+    wanted: impl Fn(&RoofLine) -> bool,
+    points: &[Point],
+) -> Option<Roofline> {
+    let roofs = run
+        .roofs
         .iter()
-        .map(|roof| chart::RoofLine {
+        .enumerate()
+        .filter(|(_, roof)| wanted(roof));
+    let lines: Vec<chart::RoofLine> = roofs
+        .clone()
+        .map(|(_, roof)| chart::RoofLine {
             level: named(roof).0,
             label: named(roof).1,
             ridge: Intensity(roof.ridge_flops_per_byte.0),
@@ -75,21 +86,24 @@ fn draw(roofs: &[&RoofLine], points: &[Point]) -> Option<Roofline> {
         })
         .collect();
     let svg = chart::roofline(&lines, points)?;
-    let told = roofs.iter().map(|roof| Roof {
-        class: named(roof).0,
-        label: named(roof).1,
-        text: format!(
-            "{}, {:.2} TB/s, ridge at {:.0} FLOP/byte",
-            chart::rate(roof.peak_flops_per_second.0),
-            roof.hbm_bytes_per_second.0 / 1e12,
-            roof.ridge_flops_per_byte.0
-        ),
-        provenance: roof.provenance.clone(),
+    let told = roofs.map(|(number, roof)| {
+        let own = place.at("roofs").at(number);
+        let (peak, bandwidth) = (roof.peak_flops_per_second.0, roof.hbm_bytes_per_second.0);
+        Roof {
+            class: named(roof).0,
+            label: named(roof).1,
+            peak: own.cell("peak_flops_per_second", peak, |value| {
+                format!("{}FLOP/s", scaled(value))
+            }),
+            bandwidth: own.cell("hbm_bytes_per_second", bandwidth, |value| {
+                format!("{}B/s", scaled(value))
+            }),
+            ridge: own.cell("ridge_flops_per_byte", roof.ridge_flops_per_byte.0, count),
+            provenance: roof.provenance.clone(),
+        }
     });
-    Some(Roofline {
-        svg,
-        roofs: told.collect(),
-    })
+    let roofs = told.collect();
+    Some(Roofline { svg, roofs })
 }
 
 /// The CSS class and the name of a roof.

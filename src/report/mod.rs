@@ -16,7 +16,7 @@ use crate::build_info::BUILD;
 use crate::predict::Prediction;
 
 use prediction::PredictionView;
-use run::{OverviewRow, RunView};
+use run::{Overview, RunView};
 use worked::StepView;
 
 /// An analysis and what it is called on the page.
@@ -60,7 +60,7 @@ pub enum ReportError {
 struct Page {
     version: &'static str,
     title: String,
-    overview: Vec<OverviewRow>,
+    overview: Vec<Overview>,
     several: bool,
     steps: Vec<StepView>,
     parts: Vec<PartView>,
@@ -96,7 +96,7 @@ pub fn render(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> Result<Str
         overview: parts
             .iter()
             .enumerate()
-            .flat_map(|(place, part)| run::overview(place, part))
+            .map(|(place, part)| run::overview(place, part))
             .collect(),
         several,
         steps: worked::steps(parts),

@@ -10,9 +10,14 @@ use crate::analysis::{
 use crate::predict::Metric;
 use crate::units::ratio;
 
+/// The runs of an analysis as rows of the overview.
+pub(super) struct Overview {
+    pub part: String,
+    pub rows: Vec<OverviewRow>,
+}
+
 /// A run as a row of the overview.
 pub(super) struct OverviewRow {
-    pub part: String,
     pub anchor: String,
     pub number: usize,
     pub name: String,
@@ -86,17 +91,19 @@ pub(super) struct AdviceView {
 }
 
 /// The runs of `part`, which is number `document`, as rows.
-pub(super) fn overview(document: usize, part: &Part<'_>) -> Vec<OverviewRow> {
+pub(super) fn overview(document: usize, part: &Part<'_>) -> Overview {
     let place = Place::new(document).at("runs");
     let row = |(number, run): (usize, &Run)| OverviewRow {
-        part: part.name.to_owned(),
         anchor: anchor(document, number),
         number: number + 1,
         name: run.name.clone(),
         cells: overview_cells(&place.at(number), run),
         bound: bound_of(run),
     };
-    part.analysis.runs.iter().enumerate().map(row).collect()
+    Overview {
+        part: part.name.to_owned(),
+        rows: part.analysis.runs.iter().enumerate().map(row).collect(),
+    }
 }
 
 /// The columns of the overview, after the name.
@@ -104,8 +111,8 @@ pub(super) const OVERVIEW: [&str; 11] = [
     "requests",
     "failed",
     "in flight",
-    "in",
-    "out",
+    "tokens in",
+    "tokens out",
     "tokens/s",
     "TTFT P50",
     "TPOT P50",
@@ -174,13 +181,13 @@ fn bound_of(run: &Run) -> String {
     }
     let phases = run.bottlenecks.iter().map(|found| {
         let phase = found.phase.map_or("", |phase| phase.name());
-        format!("{phase}: {}", spoken(found.bound.name()))
+        format!("{phase} {}", spoken(found.bound.name()))
     });
     let phases: Vec<String> = phases.collect();
     if phases.is_empty() {
         "–".to_owned()
     } else {
-        phases.join(", ")
+        phases.join(" · ")
     }
 }
 

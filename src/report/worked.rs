@@ -77,21 +77,18 @@ fn step(title: String, baseline: &Baseline, both: Option<&Both<'_>>) -> StepView
             told(&changed.after)
         )
     });
-    let only = |names: &[String], when: &str| -> Vec<String> {
-        names
-            .iter()
-            .map(|name| format!("only {when}: {name}"))
-            .collect()
+    let only = |names: &[String], when: &str| {
+        (!names.is_empty()).then(|| format!("Only {when}: {}.", names.join(", ")))
     };
+    let unpaired = [
+        only(&baseline.only_before, "before"),
+        only(&baseline.only_after, "after"),
+    ];
     StepView {
         title,
         changed: changed.collect(),
         loads: baseline.pairs.iter().map(|pair| load(pair, both)).collect(),
-        unpaired: [
-            only(&baseline.only_before, "before"),
-            only(&baseline.only_after, "after"),
-        ]
-        .concat(),
+        unpaired: unpaired.into_iter().flatten().collect(),
     }
 }
 
