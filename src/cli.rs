@@ -39,6 +39,8 @@ pub enum Command {
     Dynamic(Box<command::dynamic::DynamicArgs>),
     /// Write predictions and analyses as one HTML page
     Report(command::report::ReportArgs),
+    /// Put the same load on a server at rising batch sizes, and name the best
+    Sweep(Box<command::sweep::SweepArgs>),
     /// List the GPU table
     Gpus(command::gpus::GpusArgs),
     /// List the metric catalogue

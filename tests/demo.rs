@@ -17,7 +17,9 @@ use support::{Answering, Exporter, get, ok, value};
 fn the_page_shows_a_live_roofline_and_the_metrics_pass_promtool() {
     let demo = Exporter::start(&["demo", "--gpu-hour-price", "2.5"]);
     let metrics = demo.wait_for("/metrics", 20, |page| {
+        let measured = "vllm_roofline_measured_bandwidth_utilization_ratio";
         value(page, "vllm_roofline_bound", "bound=\"memory_bandwidth\"") == Some(1.0)
+            && value(page, measured, "").is_some()
     });
     assert_eq!(value(&metrics, "vllm_roofline_up", ""), Some(1.0));
     let ratio = value(

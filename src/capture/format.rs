@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sample::gpu::{Gpm, GpuFacts, GpuReading};
+use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Traffic};
 use crate::units::{Joules, Seconds};
 
 /// The format written here, and the only one read.
@@ -116,7 +116,14 @@ impl GpuLineFacts {
             sm_count: self.sm_count,
             compute_capability: self.compute_capability.clone(),
             memory_bytes: self.memory_bytes,
-            gpm_supported: self.gpm_supported,
+            power_limit_watts: self.power_limit_milliwatts.map(|limit| limit / 1e3),
+            gpm: if self.gpm_supported {
+                Access::Offered
+            } else {
+                Access::Absent(Cause::NotSupported)
+            },
+            slice: None,
+            processes: None,
         }
     }
 
@@ -135,8 +142,8 @@ impl GpuLineFacts {
             sm_count: first.sm_count,
             compute_capability: first.compute_capability.clone(),
             memory_bytes: first.memory_bytes,
-            power_limit_milliwatts: None,
-            gpm_supported: first.gpm_supported,
+            power_limit_milliwatts: first.power_limit_watts.map(|limit| limit * 1e3),
+            gpm_supported: first.gpm.is_offered(),
         })
     }
 }
@@ -194,6 +201,9 @@ pub struct GpuLine {
     /// Clock event reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clocks_event_reasons: Option<u64>,
+    /// NVML's utilization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilization_gpu_percent: Option<f64>,
     /// GPM counters in percent over the interval since the reading before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpm: Option<GpmLine>,
@@ -217,13 +227,66 @@ pub struct GpmLine {
     /// Graphics engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graphics_util: Option<f64>,
+    /// PCIe, from the GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pcie_tx_mib_per_second: Option<f64>,
+    /// PCIe, to the GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pcie_rx_mib_per_second: Option<f64>,
+    /// NVLink, from the GPU, all links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvlink_tx_mib_per_second: Option<f64>,
+    /// NVLink, to the GPU, all links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvlink_rx_mib_per_second: Option<f64>,
+}
+
+/// What GPM gives rates of traffic in.
+const MIB: f64 = 1_048_576.0;
+
+impl GpmLine {
+    fn counters(&self) -> Gpm {
+        let share = |percent: Option<f64>| percent.map(|percent| percent / 100.0);
+        let traffic = |sent: Option<f64>, received: Option<f64>| {
+            let (sent, received) = sent.zip(received)?;
+            Some(Traffic {
+                sent: sent * MIB,
+                received: received * MIB,
+            })
+        };
+        Gpm {
+            dram_bandwidth: share(self.dram_bw_util),
+            any_tensor: share(self.any_tensor_util),
+            sm: share(self.sm_util),
+            sm_occupancy: share(self.sm_occupancy),
+            graphics: share(self.graphics_util),
+            pcie: traffic(self.pcie_tx_mib_per_second, self.pcie_rx_mib_per_second),
+            nvlink: traffic(self.nvlink_tx_mib_per_second, self.nvlink_rx_mib_per_second),
+        }
+    }
+
+    fn of(gpm: &Gpm) -> Self {
+        let percent = |share: Option<f64>| share.map(|share| share * 100.0);
+        let sent = |traffic: Option<Traffic>| traffic.map(|traffic| traffic.sent / MIB);
+        let received = |traffic: Option<Traffic>| traffic.map(|traffic| traffic.received / MIB);
+        Self {
+            dram_bw_util: percent(gpm.dram_bandwidth),
+            any_tensor_util: percent(gpm.any_tensor),
+            sm_util: percent(gpm.sm),
+            sm_occupancy: percent(gpm.sm_occupancy),
+            graphics_util: percent(gpm.graphics),
+            pcie_tx_mib_per_second: sent(gpm.pcie),
+            pcie_rx_mib_per_second: received(gpm.pcie),
+            nvlink_tx_mib_per_second: sent(gpm.nvlink),
+            nvlink_rx_mib_per_second: received(gpm.nvlink),
+        }
+    }
 }
 
 impl GpuLine {
     /// The reading, of the GPU with this `uuid`.
     #[must_use]
     pub fn reading(&self, uuid: String) -> GpuReading {
-        let share = |percent: Option<f64>| percent.map(|percent| percent / 100.0);
         GpuReading {
             time: Seconds(self.t),
             uuid,
@@ -234,37 +297,28 @@ impl GpuLine {
             memory_used_bytes: self.memory_used_bytes,
             temperature_celsius: self.temperature_celsius,
             clock_event_reasons: self.clocks_event_reasons,
-            gpm: self.gpm.map(|gpm| Gpm {
-                dram_bandwidth: share(gpm.dram_bw_util),
-                any_tensor: share(gpm.any_tensor_util),
-                sm: share(gpm.sm_util),
-                sm_occupancy: share(gpm.sm_occupancy),
-                graphics: share(gpm.graphics_util),
-            }),
+            utilization: self.utilization_gpu_percent.map(|percent| percent / 100.0),
+            gpm: self.gpm.as_ref().map(GpmLine::counters),
+            absent: Vec::new(),
         }
     }
 
     /// The line for `reading`, of the GPU with this index.
     #[must_use]
     pub fn of(reading: &GpuReading, index: usize) -> Self {
-        let percent = |share: Option<f64>| share.map(|share| share * 100.0);
         Self {
             t: reading.time.0,
             gpu: index,
             power_milliwatts: reading.power_watts.map(|power| power * 1e3),
-            energy_millijoules: reading.energy.map(|energy| energy.0 * 1e3),
+            // The counter is whole: rounding gives back what dividing took.
+            energy_millijoules: reading.energy.map(|energy| (energy.0 * 1e3).round()),
             sm_clock_mhz: reading.sm_clock_mhz,
             mem_clock_mhz: reading.mem_clock_mhz,
             memory_used_bytes: reading.memory_used_bytes,
             temperature_celsius: reading.temperature_celsius,
             clocks_event_reasons: reading.clock_event_reasons,
-            gpm: reading.gpm.map(|gpm| GpmLine {
-                dram_bw_util: percent(gpm.dram_bandwidth),
-                any_tensor_util: percent(gpm.any_tensor),
-                sm_util: percent(gpm.sm),
-                sm_occupancy: percent(gpm.sm_occupancy),
-                graphics_util: percent(gpm.graphics),
-            }),
+            utilization_gpu_percent: reading.utilization.map(|share| share * 100.0),
+            gpm: reading.gpm.as_ref().map(GpmLine::of),
         }
     }
 }

@@ -5,12 +5,13 @@ use std::io::Write;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
+use crate::sample::gpu::{GpuFacts, GpuReading, Quantity};
 use crate::sampler::{Sampler, now};
 use crate::source::vllm::VllmSource;
 
 use super::output::{Format, table, write_json, write_table};
-use super::serve;
 use super::usage::UsageError;
+use super::{gpu_source, serve};
 
 /// Arguments of `check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,20 +39,26 @@ struct Finding {
 pub fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     serve::check(&settings)?;
-    let gpu = serve::gpu_source(&settings)?;
+    let gpu = gpu_source::open(&settings)?;
     let gpu_table = serve::gpu_table(&settings)?;
     let (findings, reached) = serve::block_on(async move {
-        let timeout = settings.tick.0.mul_f64(0.9);
+        let timeout = settings.read_limit();
         let key = settings.vllm_api_key_file.clone();
         let vllm = VllmSource::new(&settings.vllm_url, key, timeout).map_err(UsageError::of)?;
         let (mut sampler, _) = Sampler::new(settings, gpu_table, gpu).map_err(UsageError::of)?;
+        let gpus = of_gpus(&mut sampler).await;
         Ok(match vllm.read_whole(now).await {
             Ok(reading) => {
                 let mut findings = of_page(&reading.engines);
+                findings.extend(gpus);
                 findings.extend(of_facts(&mut sampler, &reading.engines).await);
                 (findings, true)
             }
-            Err(error) => (vec![finding("vLLM", false, error.to_string())], false),
+            Err(error) => {
+                let mut findings = vec![finding("vLLM", false, error.to_string())];
+                findings.extend(gpus);
+                (findings, false)
+            }
         })
     })?;
     match args.format {
@@ -109,6 +116,110 @@ fn of_page(engines: &[EngineTotals]) -> Vec<Finding> {
     let capacity = engine.kv_capacity_tokens();
     findings.push(finding("KV capacity", capacity.is_some(), told(capacity)));
     findings
+}
+
+/// Which GPUs are there, and what each offers.
+async fn of_gpus(sampler: &mut Sampler) -> Vec<Finding> {
+    let (gpus, readings, status) = sampler.look_at_gpus().await;
+    let mut findings = Vec::new();
+    if let Some(status) = status {
+        let found = status.success == Some(true);
+        let note = status
+            .error
+            .unwrap_or_else(|| format!("{} GPU(s)", gpus.len()));
+        findings.push(finding(
+            format!("GPU source {}", status.source),
+            found,
+            note,
+        ));
+    }
+    for gpu in &gpus {
+        let reading = readings.iter().find(|reading| reading.uuid == gpu.uuid);
+        findings.push(finding(
+            format!("GPU {}", gpu.uuid),
+            reading.is_some(),
+            described(gpu),
+        ));
+        findings.extend(reading.iter().flat_map(|reading| of_reading(reading)));
+    }
+    findings
+}
+
+/// A GPU in a line.
+fn described(gpu: &GpuFacts) -> String {
+    let told = |what: &str, value: Option<f64>, unit: &str| {
+        value.map(|value| format!("{what}{value:.0} {unit}"))
+    };
+    let slice = gpu.slice.map(|slice| {
+        format!(
+            "MIG: {:.0} % of the SMs, {:.1} % of the memory",
+            slice.compute * 100.0,
+            slice.memory * 100.0
+        )
+    });
+    [
+        Some(gpu.name.clone()),
+        gpu.driver.as_ref().map(|driver| format!("driver {driver}")),
+        told("", gpu.memory_bytes.map(|bytes| bytes / 1_048_576.0), "MiB"),
+        told("memory bus ", gpu.memory_bus_bits, "bit"),
+        told("SM clock up to ", gpu.max_sm_clock_mhz, "MHz"),
+        told("power limit ", gpu.power_limit_watts, "W"),
+        slice,
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(", ")
+}
+
+/// What was read of a GPU, and why the rest was not.
+fn of_reading(reading: &GpuReading) -> Vec<Finding> {
+    let gpm = reading.gpm.unwrap_or_default();
+    let percent = |share: Option<f64>| share.map(|share| share * 100.0);
+    let rows = [
+        (Quantity::SmClock, reading.sm_clock_mhz, "MHz"),
+        (Quantity::MemClock, reading.mem_clock_mhz, "MHz"),
+        (Quantity::Energy, reading.energy.map(|energy| energy.0), "J"),
+        (Quantity::Power, reading.power_watts, "W"),
+        (
+            Quantity::Memory,
+            reading.memory_used_bytes.map(|bytes| bytes / 1_048_576.0),
+            "MiB",
+        ),
+        (Quantity::Temperature, reading.temperature_celsius, "°C"),
+        (Quantity::Utilization, percent(reading.utilization), "%"),
+        (
+            Quantity::Gpm,
+            percent(gpm.dram_bandwidth),
+            "% of DRAM bandwidth",
+        ),
+    ];
+    let mut findings: Vec<_> = rows
+        .into_iter()
+        .map(|(quantity, value, unit)| {
+            let note = value.map(|value| format!("{value:.1} {unit}"));
+            of_quantity(reading, quantity, note)
+        })
+        .collect();
+    let reasons = reading
+        .clock_event_reasons
+        .map(|reasons| format!("{reasons:#x}"));
+    findings.push(of_quantity(reading, Quantity::ClockReasons, reasons));
+    findings
+}
+
+fn of_quantity(reading: &GpuReading, quantity: Quantity, value: Option<String>) -> Finding {
+    let absent = reading
+        .absent
+        .iter()
+        .find(|(absent, _)| *absent == quantity);
+    finding(
+        format!("  {}", quantity.as_str()),
+        value.is_some(),
+        value
+            .or_else(|| absent.map(|(_, cause)| cause.as_str().to_owned()))
+            .unwrap_or_else(|| "not told this time".to_owned()),
+    )
 }
 
 fn told(value: Option<f64>) -> String {

@@ -2,16 +2,22 @@
 
 pub mod check;
 pub mod demo;
+mod deployment;
 pub mod dynamic;
+mod gpu_source;
 pub mod gpus;
+pub mod interrupt;
 pub mod load_args;
+pub mod measure;
 pub mod metrics;
 pub mod output;
+pub mod progress;
 pub mod record;
 pub mod replay;
 pub mod report;
 pub mod serve;
 pub mod static_roofline;
+pub mod sweep;
 pub mod usage;
 
 use std::io::{self, Write};
@@ -46,6 +52,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Static(args) => static_roofline::run(&args, &mut out),
         Command::Dynamic(args) => dynamic::run(&args, &mut out),
         Command::Report(args) => report::run(&args, &mut out),
+        Command::Sweep(args) => sweep::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }

@@ -1,24 +1,26 @@
 //! `record`: a capture from live sources.
 
+use std::future::Future;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::capture::format::{FORMAT, GpuLine, GpuLineFacts, Manifest, VllmLine};
 use crate::capture::write::Recorder;
 use crate::config::Settings;
 use crate::config::duration::Span;
 use crate::config::flags::SettingsFlags;
+use crate::sample::gpu::GpuFacts;
 use crate::sampler::now;
-use crate::source::discovery;
-use crate::source::gpu::GpuSource;
+use crate::source::discovery::{self, process};
+use crate::source::gpu::{GpuError, GpuSight, GpuSource};
 use crate::source::vllm::VllmSource;
 use crate::spec::lookup::find_config;
 use crate::telemetry;
 
-use super::serve;
 use super::usage::UsageError;
+use super::{gpu_source, serve};
 
 /// Arguments of `record`.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,47 +43,61 @@ pub struct RecordArgs {
 pub fn run(args: &RecordArgs) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     telemetry::start(&settings.log).map_err(UsageError::of)?;
-    let gpu = serve::gpu_source(&settings)?;
+    let gpu = gpu_source::open(&settings)?;
     let recorder = Recorder::create(&args.output).map_err(UsageError::new)?;
-    let limit = args.duration;
-    serve::block_on(record(settings, gpu, recorder, limit))
+    serve::block_on(async {
+        let ending = async {
+            match args.duration {
+                Some(limit) => tokio::select! {
+                    () = sleep(limit.0) => {}
+                    () = serve::terminated() => {}
+                },
+                None => serve::terminated().await,
+            }
+        };
+        record(settings, gpu, recorder, ending).await
+    })
 }
 
-async fn record(
+/// Records until `ending`.
+///
+/// # Errors
+/// Files that cannot be written; a vLLM that never answers.
+pub(super) async fn record(
     settings: Settings,
     mut gpu: GpuSource,
     mut recorder: Recorder,
-    limit: Option<Span>,
+    ending: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let timeout = settings.tick.0.mul_f64(0.9);
     let key = settings.vllm_api_key_file.clone();
-    let mut vllm = VllmSource::new(&settings.vllm_url, key, timeout).map_err(UsageError::of)?;
-    describe(&settings, &vllm, &gpu, &recorder).await?;
-    let uuids: Vec<_> = gpu.facts().into_iter().map(|gpu| gpu.uuid).collect();
-    let started = now();
+    let mut vllm =
+        VllmSource::new(&settings.vllm_url, key, settings.read_limit()).map_err(UsageError::of)?;
+    let mut gpus = Gpus::default();
+    // The first look says which GPUs there are.
+    gpus.write(gpu.read(now).await, gpu.facts(), &mut recorder)?;
+    let (mut manifest, config) = describe(&settings, &vllm).await;
+    manifest.gpu = GpuLineFacts::of(&gpus.known);
+    recorder
+        .describe(&manifest, config.as_deref())
+        .context("cannot write capture.json")?;
     let mut ticks = interval(settings.tick.0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ending = serve::terminated();
     tokio::pin!(ending);
     let mut pages = 0_u64;
-    while limit.is_none_or(|limit| now() - started < limit.seconds()) {
+    loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = &mut ending => break,
         }
-        let line = page(&mut vllm).await;
+        let (line, sight) = tokio::join!(page(&mut vllm), gpu.read(now));
         pages += u64::from(line.body.is_some());
         recorder.page(&line).context("cannot write the page")?;
-        for reading in gpu.read(now())? {
-            let index = uuids
-                .iter()
-                .position(|uuid| *uuid == reading.uuid)
-                .unwrap_or(0);
-            recorder
-                .reading(&GpuLine::of(&reading, index))
-                .context("cannot write the reading")?;
-        }
+        gpus.write(sight, gpu.facts(), &mut recorder)?;
     }
+    manifest.gpu = GpuLineFacts::of(&gpus.known);
+    recorder
+        .describe(&manifest, None)
+        .context("cannot write capture.json")?;
     recorder.finish().context("cannot end the capture")?;
     tracing::info!(pages, "recorded");
     anyhow::ensure!(
@@ -90,6 +106,47 @@ async fn record(
         settings.vllm_url
     );
     Ok(())
+}
+
+/// The GPUs of the recording, in the order of their indices there.
+#[derive(Default)]
+struct Gpus {
+    known: Vec<GpuFacts>,
+    problem: Option<GpuError>,
+}
+
+impl Gpus {
+    /// Writes the readings of `sight`, of GPUs that `facts` tells of. What cannot be read is logged when it changes.
+    fn write(
+        &mut self,
+        sight: GpuSight,
+        facts: Vec<GpuFacts>,
+        recorder: &mut Recorder,
+    ) -> anyhow::Result<()> {
+        for gpu in facts {
+            if self.index(&gpu.uuid).is_none() {
+                self.known.push(gpu);
+            }
+        }
+        for reading in &sight.readings {
+            if let Some(index) = self.index(&reading.uuid) {
+                recorder
+                    .reading(&GpuLine::of(reading, index))
+                    .context("cannot write the reading")?;
+            }
+        }
+        if sight.problem != self.problem {
+            if let Some(error) = &sight.problem {
+                tracing::warn!(reason = error.reason(), "{error}");
+            }
+            self.problem = sight.problem;
+        }
+        Ok(())
+    }
+
+    fn index(&self, uuid: &str) -> Option<usize> {
+        self.known.iter().position(|gpu| gpu.uuid == uuid)
+    }
 }
 
 async fn page(vllm: &mut VllmSource) -> VllmLine {
@@ -107,13 +164,8 @@ async fn page(vllm: &mut VllmSource) -> VllmLine {
     }
 }
 
-/// Writes down what the recording is of, as far as it can be found out.
-async fn describe(
-    settings: &Settings,
-    vllm: &VllmSource,
-    gpu: &GpuSource,
-    recorder: &Recorder,
-) -> anyhow::Result<()> {
+/// What the recording is of, as far as it can be found out, and the model's config.json.
+async fn describe(settings: &Settings, vllm: &VllmSource) -> (Manifest, Option<String>) {
     let models = vllm.models().await.unwrap_or_default();
     let root = settings
         .deployment
@@ -126,17 +178,16 @@ async fn describe(
             "the model's config.json was not found; give --model, or add config.json to the capture"
         );
     }
+    let server = process::server(vllm.url());
     let manifest = Manifest {
         format: FORMAT,
         name: settings.vllm_url.clone(),
         vllm_version: None,
-        vllm_args: discovery::command_line(vllm.url()).unwrap_or_default(),
+        vllm_args: server.map(|server| server.arguments).unwrap_or_default(),
         v1_models: models,
         kv_cache_tokens_logged: None,
-        gpu: GpuLineFacts::of(&gpu.facts()),
+        gpu: None,
         phases: Vec::new(),
     };
-    recorder
-        .describe(&manifest, config.as_ref().map(|(_, text)| text.as_str()))
-        .context("cannot write capture.json")
+    (manifest, config.map(|(_, text)| text))
 }

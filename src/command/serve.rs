@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::config::{GpuSource as Choice, Settings};
 use crate::sampler::Sampler;
 use crate::server::access::Access;
 use crate::server::{self, Site};
@@ -16,6 +16,7 @@ use crate::source::gpu::GpuSource;
 use crate::spec::gpu::GpuTable;
 use crate::telemetry;
 
+use super::gpu_source;
 use super::usage::UsageError;
 
 /// Arguments of `serve`.
@@ -40,7 +41,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     telemetry::start(&settings.log).map_err(UsageError::of)?;
-    let gpu = gpu_source(&settings)?;
+    let gpu = gpu_source::open(&settings)?;
     block_on(serve(settings, gpu, terminated()))
 }
 
@@ -122,23 +123,6 @@ pub async fn serve(
     let served = server::run(listener, site, access, shutdown).await;
     sampling.abort();
     served.context("the server failed")
-}
-
-/// The GPU source that the settings ask for.
-///
-/// # Errors
-/// A source that this build does not have.
-pub fn gpu_source(settings: &Settings) -> Result<GpuSource, UsageError> {
-    match settings.gpu_source {
-        Choice::None => Ok(GpuSource::None),
-        Choice::Auto => {
-            tracing::info!("no GPU is read: no measured HBM bytes, energy or clocks; --gpu names the GPU for its roof");
-            Ok(GpuSource::None)
-        }
-        Choice::Nvml | Choice::Dcgm => Err(UsageError::of(
-            "gpu-source nvml and dcgm are not built in yet; use gpu-source none, and --gpu to name the GPU for its roof".to_owned(),
-        )),
-    }
 }
 
 /// Ends with SIGTERM (Kubernetes) or SIGINT (a terminal).

@@ -5,6 +5,7 @@ pub mod flags;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized};
@@ -190,6 +191,12 @@ impl Settings {
             longest_interval: Seconds(300.0).max(self.window.seconds()),
             overhead_below: self.overhead_below,
         }
+    }
+
+    /// How long a source may take to answer: it must be done before the next tick.
+    #[must_use]
+    pub fn read_limit(&self) -> Duration {
+        self.tick.0.mul_f64(0.9)
     }
 
     /// The settings as JSON, with a URL's password masked.

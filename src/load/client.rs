@@ -170,7 +170,7 @@ impl Client {
 }
 
 /// A client that neither follows redirects, which would hide where a load goes, nor asks for compression, which holds chunks back.
-pub(super) fn http_client(url: &Url) -> Result<reqwest::Client, LoadError> {
+pub(crate) fn http_client(url: &Url) -> Result<reqwest::Client, LoadError> {
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_CONNECTION)

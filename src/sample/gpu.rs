@@ -5,7 +5,7 @@ use crate::units::{Joules, Seconds};
 /// What does not change while a GPU is up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuFacts {
-    /// NVML UUID; the index as text where a capture has none.
+    /// NVML UUID, of a MIG slice its own; the index as text where there is none.
     pub uuid: String,
     /// NVML product name.
     pub name: String,
@@ -23,11 +23,122 @@ pub struct GpuFacts {
     pub compute_capability: Option<String>,
     /// Memory the driver reports.
     pub memory_bytes: Option<f64>,
+    /// Power limit in force.
+    pub power_limit_watts: Option<f64>,
     /// Whether GPM counters can be read.
-    pub gpm_supported: bool,
+    pub gpm: Access,
+    /// What part of a GPU this is, where MIG cuts it up.
+    pub slice: Option<MigSlice>,
+    /// Processes that compute on it, where they can be seen: those of our own process namespace.
+    pub processes: Option<Vec<u32>>,
 }
 
-/// GPM counters, each the mean of the interval since the reading before, 0..=1.
+/// The part of a GPU that a MIG slice is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MigSlice {
+    /// Its streaming multiprocessors over those of the whole GPU.
+    pub compute: f64,
+    /// Its memory, and with it bandwidth, over that of the whole GPU.
+    pub memory: f64,
+}
+
+/// Whether something can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It can.
+    Offered,
+    /// It cannot.
+    Absent(Cause),
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self::Absent(Cause::NotSupported)
+    }
+}
+
+impl Access {
+    /// Whether it can be read.
+    #[must_use]
+    pub fn is_offered(self) -> bool {
+        self == Self::Offered
+    }
+}
+
+/// Why something cannot be read of a GPU that can be read otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// This GPU does not have it.
+    NotSupported,
+    /// The driver keeps it from us.
+    NoPermission,
+    /// The driver's library has no such function.
+    OldDriver,
+    /// The counter is the whole GPU's, and this is a MIG slice.
+    WholeGpu,
+    /// The exporter that is scraped does not export it.
+    NotExported,
+    /// The driver failed to tell.
+    Failed,
+}
+
+impl Cause {
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSupported => "not supported by this GPU",
+            Self::NoPermission => "the driver denies permission",
+            Self::OldDriver => "not in this driver's library",
+            Self::WholeGpu => "counted for the whole GPU, not for its MIG slices",
+            Self::NotExported => "not exported by the dcgm-exporter",
+            Self::Failed => "the driver failed to tell",
+        }
+    }
+}
+
+/// What can be read of a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// SM clock.
+    SmClock,
+    /// Memory clock.
+    MemClock,
+    /// Energy counter.
+    Energy,
+    /// Power.
+    Power,
+    /// Memory in use.
+    Memory,
+    /// Temperature.
+    Temperature,
+    /// Clock event reasons.
+    ClockReasons,
+    /// Time with a kernel running.
+    Utilization,
+    /// GPM counters.
+    Gpm,
+}
+
+impl Quantity {
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SmClock => "SM clock",
+            Self::MemClock => "memory clock",
+            Self::Energy => "energy",
+            Self::Power => "power",
+            Self::Memory => "memory in use",
+            Self::Temperature => "temperature",
+            Self::ClockReasons => "clock event reasons",
+            Self::Utilization => "utilization",
+            Self::Gpm => "GPM",
+        }
+    }
+}
+
+/// GPM counters, each the mean of the interval since the reading before; shares are 0..=1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Gpm {
     /// DRAM traffic over the theoretical peak.
@@ -40,6 +151,19 @@ pub struct Gpm {
     pub sm_occupancy: Option<f64>,
     /// Time any compute or graphics engine was active.
     pub graphics: Option<f64>,
+    /// PCIe bytes per second, to and from the host.
+    pub pcie: Option<Traffic>,
+    /// NVLink bytes per second, all links.
+    pub nvlink: Option<Traffic>,
+}
+
+/// What went over a link, bytes per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// From the GPU.
+    pub sent: f64,
+    /// To the GPU.
+    pub received: f64,
 }
 
 /// One reading of one GPU.
@@ -63,8 +187,12 @@ pub struct GpuReading {
     pub temperature_celsius: Option<f64>,
     /// NVML's clock event (throttle) reasons, a bit mask.
     pub clock_event_reasons: Option<u64>,
+    /// Share of time with any kernel running, as NVML samples it. Says nothing of how far the GPU is used.
+    pub utilization: Option<f64>,
     /// GPM counters since the reading before.
     pub gpm: Option<Gpm>,
+    /// What could not be read, and why.
+    pub absent: Vec<(Quantity, Cause)>,
 }
 
 /// `nvmlClocksEventReasonSwPowerCap`.
@@ -78,5 +206,19 @@ impl GpuReading {
     pub fn power_limited(&self) -> Option<bool> {
         self.clock_event_reasons
             .map(|reasons| reasons & (SOFTWARE_POWER_CAP | HARDWARE_POWER_BRAKE) != 0)
+    }
+
+    /// Whether anything was read at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.sm_clock_mhz.is_none()
+            && self.mem_clock_mhz.is_none()
+            && self.energy.is_none()
+            && self.power_watts.is_none()
+            && self.memory_used_bytes.is_none()
+            && self.temperature_celsius.is_none()
+            && self.clock_event_reasons.is_none()
+            && self.utilization.is_none()
+            && self.gpm.is_none()
     }
 }

@@ -1,21 +1,18 @@
 //! vLLM's metrics page becomes the totals of its engines.
 //!
 //! Families are taken by presence, not by version: the page of any vLLM from 0.9.2 on is read, former names included. The names stand
-//! in [`SCALARS`] and [`DISTRIBUTIONS`], which is where a rename goes.
+//! in `names`, which is where a rename goes.
 
-use std::borrow::Cow;
+mod draft;
+mod names;
 
 use crate::exposition::{ErrorKind, Lines, ParseError, Sample};
 use crate::units::Seconds;
 
-use super::engine::{CacheConfig, Counter, EngineKey, EngineTotals, Gauge};
-use super::engine::{Counters, Gauges, Histograms};
-use super::histogram::Histogram;
-
-/// What vLLM's names start with: as it writes them, as its OpenMetrics page escapes them, and as Ray Serve re-exports them.
-const PREFIXES: [&str; 3] = ["vllm:", "ray_vllm_", "vllm_"];
-/// Present only while one API server answers: several share their metrics through files and leave process metrics out.
-const SINGLE_PROCESS: &str = "process_start_time_seconds";
+use self::draft::{Draft, cache_config, engine_label};
+pub use self::names::needed_names;
+use self::names::{Field, PREFIXES, SINGLE_PROCESS, distribution, scalar};
+use super::engine::{CacheConfig, EngineKey, EngineTotals};
 
 /// Why a page tells nothing of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,199 +56,6 @@ impl PageError {
             Self::Duplicate(_) => "duplicate_series",
         }
     }
-}
-
-/// Where a sample goes.
-#[derive(Clone, Copy)]
-enum Field {
-    Counter(Counter),
-    /// One of several series that add up.
-    CounterPart(Counter),
-    Gauge(Gauge),
-    /// The name that [`Gauge::KvCacheUsage`] had up to vLLM 0.11; good only where the present one is missing.
-    FormerKvUsage,
-    CacheConfig,
-}
-
-/// A label that picks one series of a family.
-type Where = Option<(&'static str, &'static str)>;
-
-/// What vLLM's scalar families are to us; names without their prefix.
-const SCALARS: &[(&str, Where, Field)] = &[
-    ("num_requests_running", None, Field::Gauge(Gauge::Running)),
-    ("num_requests_waiting", None, Field::Gauge(Gauge::Waiting)),
-    (
-        "kv_cache_usage_perc",
-        None,
-        Field::Gauge(Gauge::KvCacheUsage),
-    ),
-    ("gpu_cache_usage_perc", None, Field::FormerKvUsage),
-    (
-        "engine_sleep_state",
-        Some(("sleep_state", "awake")),
-        Field::Gauge(Gauge::Awake),
-    ),
-    ("cache_config_info", None, Field::CacheConfig),
-    (
-        "prompt_tokens_total",
-        None,
-        Field::Counter(Counter::PromptTokens),
-    ),
-    (
-        "prompt_tokens_by_source_total",
-        Some(("source", "local_compute")),
-        Field::Counter(Counter::PromptTokensComputed),
-    ),
-    (
-        "prompt_tokens_cached_total",
-        None,
-        Field::Counter(Counter::PromptTokensCached),
-    ),
-    (
-        "generation_tokens_total",
-        None,
-        Field::Counter(Counter::GenerationTokens),
-    ),
-    (
-        "prefix_cache_queries_total",
-        None,
-        Field::Counter(Counter::PrefixCacheQueries),
-    ),
-    (
-        "prefix_cache_hits_total",
-        None,
-        Field::Counter(Counter::PrefixCacheHits),
-    ),
-    (
-        "external_prefix_cache_hits_total",
-        None,
-        Field::Counter(Counter::ExternalPrefixCacheHits),
-    ),
-    (
-        "num_preemptions_total",
-        None,
-        Field::Counter(Counter::Preemptions),
-    ),
-    (
-        "spec_decode_num_draft_tokens_total",
-        None,
-        Field::Counter(Counter::DraftTokens),
-    ),
-    (
-        "spec_decode_num_accepted_tokens_total",
-        None,
-        Field::Counter(Counter::AcceptedTokens),
-    ),
-    (
-        "request_success_total",
-        None,
-        Field::CounterPart(Counter::FinishedRequests),
-    ),
-    (
-        "estimated_flops_per_gpu_total",
-        None,
-        Field::Counter(Counter::EstimatedFlops),
-    ),
-    (
-        "estimated_read_bytes_per_gpu_total",
-        None,
-        Field::Counter(Counter::EstimatedReadBytes),
-    ),
-    (
-        "estimated_write_bytes_per_gpu_total",
-        None,
-        Field::Counter(Counter::EstimatedWriteBytes),
-    ),
-];
-
-/// The histograms that are read.
-#[derive(Clone, Copy)]
-enum Distribution {
-    IterationTokens,
-    TimeToFirstToken,
-    InterTokenLatency,
-    /// The name that inter-token latency had up to vLLM 0.14.
-    FormerInterTokenLatency,
-    RequestGenerationTokens,
-}
-
-/// What vLLM's histograms are to us, and whether their buckets are needed.
-const DISTRIBUTIONS: &[(&str, Distribution, bool)] = &[
-    (
-        "iteration_tokens_total",
-        Distribution::IterationTokens,
-        true,
-    ),
-    (
-        "time_to_first_token_seconds",
-        Distribution::TimeToFirstToken,
-        true,
-    ),
-    (
-        "inter_token_latency_seconds",
-        Distribution::InterTokenLatency,
-        true,
-    ),
-    (
-        "time_per_output_token_seconds",
-        Distribution::FormerInterTokenLatency,
-        true,
-    ),
-    (
-        "request_generation_tokens",
-        Distribution::RequestGenerationTokens,
-        false,
-    ),
-];
-
-#[derive(Clone, Copy)]
-enum Part {
-    Bucket,
-    Sum,
-    Count,
-}
-
-const PARTS: [(&str, Part); 3] = [
-    ("_bucket", Part::Bucket),
-    ("_sum", Part::Sum),
-    ("_count", Part::Count),
-];
-
-/// What the sample `name`, without its prefix, is to us.
-fn scalar(name: &str, sample: &Sample<'_>) -> Option<Field> {
-    let &(_, picked, field) = SCALARS.iter().find(|(scalar, ..)| *scalar == name)?;
-    let fits =
-        picked.is_none_or(|(label, value)| sample.labels.get(label).as_deref() == Some(value));
-    fits.then_some(field)
-}
-
-/// Which histogram the sample `name` is a part of, and which part.
-fn distribution(name: &str) -> Option<(Distribution, Part)> {
-    let (family, part) = PARTS
-        .iter()
-        .find_map(|&(suffix, part)| Some((name.strip_suffix(suffix)?, part)))?;
-    let &(_, which, buckets) = DISTRIBUTIONS
-        .iter()
-        .find(|(distribution, ..)| *distribution == family)?;
-    (buckets || !matches!(part, Part::Bucket)).then_some((which, part))
-}
-
-/// The sample names that [`read`] looks at: what to ask a server for that can answer with a part of its page.
-#[must_use]
-pub fn needed_names() -> Vec<String> {
-    let scalars = SCALARS
-        .iter()
-        .map(|(name, ..)| format!("{}{name}", PREFIXES[0]));
-    let parts = DISTRIBUTIONS.iter().flat_map(|&(name, _, buckets)| {
-        let wanted = PARTS
-            .iter()
-            .filter(move |(_, part)| buckets || !matches!(part, Part::Bucket));
-        wanted.map(move |(suffix, _)| format!("{}{name}{suffix}", PREFIXES[0]))
-    });
-    scalars
-        .chain(parts)
-        .chain([SINGLE_PROCESS.to_owned()])
-        .collect()
 }
 
 /// Reads `page`, fetched at `time`.
@@ -300,22 +104,6 @@ struct Reader {
     any_series: bool,
 }
 
-/// The totals of an engine while its page is being read.
-struct Draft {
-    key: EngineKey,
-    counters: Counters,
-    gauges: Gauges,
-    former_kv_usage: Option<f64>,
-    histograms: [DraftHistogram; 5],
-}
-
-#[derive(Default)]
-struct DraftHistogram {
-    buckets: Histogram,
-    sum: Option<f64>,
-    count: Option<f64>,
-}
-
 impl Reader {
     fn take(&mut self, sample: &Sample<'_>) -> Result<(), PageError> {
         let Some(name) = PREFIXES
@@ -348,16 +136,10 @@ impl Reader {
             .iter()
             .position(|draft| draft.key.engine == engine && draft.key.model_name == model_name);
         let place = known.unwrap_or_else(|| {
-            self.engines.push(Draft {
-                key: EngineKey {
-                    model_name: model_name.into_owned(),
-                    engine,
-                },
-                counters: Counters::default(),
-                gauges: Gauges::default(),
-                former_kv_usage: None,
-                histograms: Default::default(),
-            });
+            self.engines.push(Draft::of(EngineKey {
+                model_name: model_name.into_owned(),
+                engine,
+            }));
             self.engines.len() - 1
         });
         &mut self.engines[place]
@@ -388,136 +170,5 @@ impl Reader {
             }
         });
         Ok(totals.collect())
-    }
-}
-
-impl Draft {
-    fn scalar(&mut self, field: Field, sample: &Sample<'_>) -> Result<(), PageError> {
-        if sample.value.is_nan() {
-            return Ok(());
-        }
-        let replaced = match field {
-            Field::Counter(counter) => self.counters.set(counter, sample.value),
-            Field::CounterPart(counter) => {
-                let others = self.counters.get(counter).unwrap_or(0.0);
-                self.counters.set(counter, others + sample.value);
-                None
-            }
-            Field::Gauge(gauge) => self.gauges.set(gauge, sample.value),
-            Field::FormerKvUsage => self.former_kv_usage.replace(sample.value),
-            Field::CacheConfig => None,
-        };
-        once(replaced, sample)
-    }
-
-    fn distribution(
-        &mut self,
-        which: Distribution,
-        part: Part,
-        sample: &Sample<'_>,
-    ) -> Result<(), PageError> {
-        let histogram = &mut self.histograms[which as usize];
-        let replaced = match part {
-            Part::Sum => histogram.sum.replace(sample.value),
-            Part::Count => histogram.count.replace(sample.value),
-            Part::Bucket => {
-                let le = sample.labels.get("le").and_then(|le| le.parse().ok());
-                le.and_then(|le| histogram.bucket(le, sample.value))
-            }
-        };
-        once(replaced, sample)
-    }
-
-    /// A page may carry series of vLLM's that belong to no engine (a router's, a tool parser's).
-    fn is_engine(&self) -> bool {
-        self.gauges.get(Gauge::Running).is_some()
-            || self.counters.get(Counter::GenerationTokens).is_some()
-    }
-
-    fn finish(mut self) -> EngineTotals {
-        if self.gauges.get(Gauge::KvCacheUsage).is_none()
-            && let Some(usage) = self.former_kv_usage
-        {
-            self.gauges.set(Gauge::KvCacheUsage, usage);
-        }
-        let [iterations, first_token, latency, former_latency, outputs] =
-            self.histograms.map(DraftHistogram::finish);
-        EngineTotals {
-            key: self.key,
-            time: Seconds::ZERO,
-            counters: self.counters,
-            gauges: self.gauges,
-            histograms: Histograms {
-                iteration_tokens: iterations,
-                time_to_first_token: first_token,
-                inter_token_latency: latency.or(former_latency),
-                request_generation_tokens: outputs,
-            },
-            cache: CacheConfig::default(),
-            engines_on_page: 1,
-            single_api_server: true,
-        }
-    }
-}
-
-impl DraftHistogram {
-    /// Adds a bucket, or returns the value of the one that is there already.
-    fn bucket(&mut self, le: f64, count: f64) -> Option<f64> {
-        let buckets = &mut self.buckets.buckets;
-        // Pages list buckets in ascending order, so this is a push.
-        match buckets.iter().rposition(|&(bound, _)| bound <= le) {
-            Some(place) if buckets[place].0.total_cmp(&le).is_eq() => Some(buckets[place].1),
-            Some(place) => {
-                buckets.insert(place + 1, (le, count));
-                None
-            }
-            None => {
-                buckets.insert(0, (le, count));
-                None
-            }
-        }
-    }
-
-    fn finish(self) -> Option<Histogram> {
-        Some(Histogram {
-            sum: self.sum.unwrap_or(0.0),
-            count: self.count?,
-            ..self.buckets
-        })
-    }
-}
-
-fn once(replaced: Option<f64>, sample: &Sample<'_>) -> Result<(), PageError> {
-    match replaced {
-        Some(_) => Err(PageError::Duplicate(format!(
-            "{}{}",
-            sample.name, sample.labels
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// The label `engine`, `"0"` before vLLM had it; under Ray Serve with the replica before it, since replicas share a page.
-fn engine_label(sample: &Sample<'_>) -> String {
-    let engine = sample.labels.get("engine").unwrap_or(Cow::Borrowed("0"));
-    match sample.labels.get("ReplicaId") {
-        Some(replica) if !replica.is_empty() => format!("{replica}/{engine}"),
-        _ => engine.into_owned(),
-    }
-}
-
-fn cache_config(sample: &Sample<'_>) -> CacheConfig {
-    let text = |label: &str| sample.labels.get(label).filter(|value| value != "None");
-    let number = |label: &str| {
-        text(label)
-            .and_then(|value| value.parse().ok())
-            .filter(|&value: &f64| value.is_finite() && value > 0.0)
-    };
-    CacheConfig {
-        size_tokens: number("kv_cache_size_tokens"),
-        num_gpu_blocks: number("num_gpu_blocks"),
-        block_size: number("block_size"),
-        cache_dtype: text("cache_dtype").map(Cow::into_owned),
-        gpu_memory_utilization: number("gpu_memory_utilization"),
     }
 }

@@ -28,6 +28,8 @@ pub struct Surroundings {
     pub sources: Vec<SourceStatus>,
     /// Whether vLLM answers; what is derived from its pages vanishes where it does not.
     pub reachable: bool,
+    /// GPUs last read before this are lost, and what was read of them must not stand on.
+    pub gpus_since: Seconds,
 }
 
 /// Where the phases of each engine were on the roofline.
@@ -49,7 +51,7 @@ impl Snapshot {
         });
         Self {
             engines: engines.collect(),
-            gpus: meter.gpus.values().map(gpu_snapshot).collect(),
+            gpus: gpus_read_since(meter, around.gpus_since),
             discards: meter
                 .discards
                 .iter()
@@ -113,6 +115,15 @@ fn gauges(meter: &EngineMeter) -> Now {
         kv_cache_usage: gauge(Gauge::KvCacheUsage),
         kv_capacity_tokens: latest.and_then(EngineTotals::kv_capacity_tokens),
     }
+}
+
+fn gpus_read_since(meter: &Meter, oldest: Seconds) -> Vec<GpuSnapshot> {
+    let present = |gpu: &&GpuMeter| {
+        let latest = gpu.latest.as_ref();
+        latest.is_some_and(|latest| latest.time >= oldest)
+    };
+    let gpus = meter.gpus.values().filter(present);
+    gpus.map(gpu_snapshot).collect()
 }
 
 fn gpu_snapshot(gpu: &GpuMeter) -> GpuSnapshot {

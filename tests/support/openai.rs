@@ -62,7 +62,15 @@ pub(crate) struct Server {
 impl Server {
     /// Serves the model `fake`; the request with number `n` is answered as `answers(n)` says.
     pub(crate) async fn start(answers: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0", answers).await
+    }
+
+    /// The same at `address`.
+    pub(crate) async fn start_at(
+        address: &str,
+        answers: impl Fn(usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Log::default());
         let (shared, answers) = (Arc::clone(&log), Arc::new(answers));
@@ -106,6 +114,7 @@ async fn connection(
                 let models = json!({"data": [{"id": "fake", "owned_by": "vllm"}]});
                 plain(&mut stream, 200, &models).await?;
             }
+            "/health" => plain(&mut stream, 200, &json!({})).await?,
             "/tokenize" => plain(&mut stream, 200, &json!({"count": 512})).await?,
             _ => {
                 let number = {

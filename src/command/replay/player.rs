@@ -206,5 +206,6 @@ fn clues(capture: &Capture, settings: &Settings) -> anyhow::Result<Clues> {
             .iter()
             .flat_map(|gpu| (0..gpu.count).map(|index| gpu.facts(index)))
             .collect(),
+        ..Clues::default()
     })
 }

@@ -69,6 +69,7 @@ pub(super) fn write(
             vllm_url: settings.vllm_url.clone(),
             sources: vec![read_at(time)],
             reachable: true,
+            gpus_since: Seconds(f64::NEG_INFINITY),
         };
         let snapshot = Snapshot::take(meter, &mut trails, settings, around);
         timeline.add_families(time, &families(&snapshot));

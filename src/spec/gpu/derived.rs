@@ -19,8 +19,8 @@ pub struct NvmlFacts {
     pub name: String,
     /// CUDA compute capability.
     pub compute_capability: ComputeCapability,
-    /// CUDA cores, all SMs together.
-    pub cuda_cores: u32,
+    /// Streaming multiprocessors: CUDA cores over [`cores_per_sm`].
+    pub sm_count: u32,
     /// Highest SM clock in MHz.
     pub max_sm_clock_mhz: f64,
     /// Highest memory clock in MHz.
@@ -38,7 +38,7 @@ impl GpuSpec {
     #[must_use]
     pub fn derived(facts: &NvmlFacts) -> Self {
         let capability = facts.compute_capability;
-        let sm_count = facts.cuda_cores / cores_per_sm(capability);
+        let sm_count = facts.sm_count;
         let rates = rates(capability, is_geforce(&facts.name));
         let peak =
             |rate: f64| FlopsPerSecond(f64::from(sm_count) * rate * facts.max_sm_clock_mhz * 1e6);
@@ -77,8 +77,9 @@ impl GpuSpec {
     }
 }
 
-/// 64 on P100, Volta, Turing and GA100, 128 elsewhere.
-fn cores_per_sm(capability: ComputeCapability) -> u32 {
+/// CUDA cores of a streaming multiprocessor: 64 on P100, Volta, Turing and GA100, 128 elsewhere.
+#[must_use]
+pub const fn cores_per_sm(capability: ComputeCapability) -> u32 {
     match (capability.major, capability.minor) {
         (6, 0) | (7, _) | (8, 0) => 64,
         _ => 128,
@@ -143,7 +144,7 @@ mod tests {
         let gpu = GpuSpec::derived(&NvmlFacts {
             name: "NVIDIA H100 80GB HBM3".to_owned(),
             compute_capability: ComputeCapability::HOPPER,
-            cuda_cores: 16_896,
+            sm_count: 132,
             max_sm_clock_mhz: 1980.0,
             max_memory_clock_mhz: 2619.0,
             memory_bus_bits: 5120,

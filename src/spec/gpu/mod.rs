@@ -4,9 +4,10 @@
 
 mod derived;
 mod file;
+mod slice;
 mod table;
 
-pub use derived::NvmlFacts;
+pub use derived::{NvmlFacts, cores_per_sm};
 pub use table::{GpuLookupError, GpuTable, GpuTableError};
 
 use serde::{Deserialize, Serialize};

@@ -1,58 +1,10 @@
-//! The GPU source: whatever can give readings of GPUs.
+//! GPU readings of a recording.
 
 use std::sync::Arc;
 
 use crate::capture::format::{GpuLine, GpuLineFacts};
 use crate::sample::gpu::{GpuFacts, GpuReading};
 use crate::units::{Joules, Seconds};
-
-/// Why GPUs could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum GpuError {
-    /// The source asked for is not in this build.
-    #[error("GPU source {0} is not built in")]
-    NotBuilt(&'static str),
-}
-
-/// A source of GPU readings.
-#[derive(Debug)]
-pub enum GpuSource {
-    /// None: a normal way to run.
-    None,
-    /// A recording, played in a loop.
-    Playback(Box<Playback>),
-}
-
-impl GpuSource {
-    /// The label `source`.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Playback(_) => "capture",
-        }
-    }
-
-    /// What there is to read, as far as it is known without reading.
-    #[must_use]
-    pub fn facts(&self) -> Vec<GpuFacts> {
-        match self {
-            Self::None => Vec::new(),
-            Self::Playback(playback) => playback.facts(),
-        }
-    }
-
-    /// The readings since the last call, up to `now`.
-    ///
-    /// # Errors
-    /// [`GpuError`].
-    pub fn read(&mut self, now: Seconds) -> Result<Vec<GpuReading>, GpuError> {
-        match self {
-            Self::None => Ok(Vec::new()),
-            Self::Playback(playback) => Ok(playback.read(now)),
-        }
-    }
-}
 
 /// GPU readings of a recording, played in a loop with an energy counter that keeps growing.
 #[derive(Debug)]
@@ -93,7 +45,9 @@ impl Playback {
         }
     }
 
-    fn facts(&self) -> Vec<GpuFacts> {
+    /// What was recorded.
+    #[must_use]
+    pub fn facts(&self) -> Vec<GpuFacts> {
         (0..self.facts.count)
             .map(|index| self.facts.facts(index))
             .collect()
@@ -124,7 +78,8 @@ impl Playback {
         Joules((last - first) / 1e3)
     }
 
-    fn read(&mut self, now: Seconds) -> Vec<GpuReading> {
+    /// The readings that fell due since the last call.
+    pub fn read(&mut self, now: Seconds) -> Vec<GpuReading> {
         let mut readings = Vec::new();
         while let Some(reading) = self.due(self.given).filter(|reading| reading.time <= now) {
             readings.push(reading);

@@ -1,0 +1,140 @@
+//! What a tick costs: from a page in memory to a snapshot and its rendered text. Budgets: one engine 300 µs hot and 700 µs with cold
+//! caches, 64 engines 5 ms.
+
+use std::fmt::Write;
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use vllm_roofline_exporter::capture::playback::Pages;
+use vllm_roofline_exporter::capture::read::Capture;
+use vllm_roofline_exporter::command::demo::recording;
+use vllm_roofline_exporter::config::Settings;
+use vllm_roofline_exporter::meter::Meter;
+use vllm_roofline_exporter::sample::page;
+use vllm_roofline_exporter::sampler::Published;
+use vllm_roofline_exporter::snapshot::Snapshot;
+use vllm_roofline_exporter::snapshot::take::{Surroundings, Trails};
+use vllm_roofline_exporter::source::discovery::{Clues, Known};
+use vllm_roofline_exporter::spec::deployment::DeploymentFlags;
+use vllm_roofline_exporter::spec::gpu::GpuTable;
+use vllm_roofline_exporter::units::Seconds;
+
+/// Pages made in advance, one a second; counters go on growing over them.
+const PAGES: usize = 120;
+/// More than any last-level cache.
+const CACHE: usize = 96 << 20;
+
+/// Everything a tick works on.
+struct Ticker {
+    settings: Settings,
+    table: GpuTable,
+    clues: Clues,
+    meter: Meter,
+    trails: Trails,
+    pages: Vec<String>,
+    ticks: usize,
+}
+
+impl Ticker {
+    fn new(engines: usize) -> anyhow::Result<Self> {
+        let capture = recording()?;
+        let settings = Settings::defaults()?;
+        let playback = Pages::of(&capture);
+        let pages = (0..PAGES).map(|second| several(&playback.at(second as f64), engines));
+        Ok(Self {
+            meter: Meter::new(settings.meter()),
+            table: GpuTable::embedded()?,
+            clues: clues(&capture)?,
+            trails: Trails::default(),
+            pages: pages.collect(),
+            settings,
+            ticks: 0,
+        })
+    }
+
+    /// One tick; when the pages are used up they start over, as after a restart of vLLM.
+    fn tick(&mut self) -> anyhow::Result<Published> {
+        let time = Seconds(1e9 + self.ticks as f64);
+        let page = &self.pages[self.ticks % PAGES];
+        self.ticks += 1;
+        let engines = page::read(page, time)?;
+        let (clues, table) = (&self.clues, &self.table);
+        self.meter
+            .observe_engines(engines, |totals| clues.facts(table, totals, 0));
+        let around = Surroundings {
+            time,
+            vllm_url: self.settings.vllm_url.clone(),
+            sources: Vec::new(),
+            reachable: true,
+            gpus_since: Seconds(f64::NEG_INFINITY),
+        };
+        let snapshot = Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around);
+        Ok(Published::new(snapshot, false))
+    }
+}
+
+fn clues(capture: &Capture) -> anyhow::Result<Clues> {
+    Ok(Clues {
+        model_config: capture.model_config.clone().map(|value| {
+            Ok(Known {
+                value,
+                origin: "the recording".to_owned(),
+            })
+        }),
+        flags: DeploymentFlags::from_vllm_command_line(&capture.manifest.vllm_args)?,
+        gpu: Some("H100".to_owned()),
+        ..Clues::default()
+    })
+}
+
+/// The page of a vLLM with so many engines that all do the same.
+fn several(page: &str, engines: usize) -> String {
+    let mut whole = String::with_capacity(page.len() * engines);
+    for line in page.lines() {
+        let copies = if line.contains("engine=\"0\"") {
+            engines
+        } else {
+            1
+        };
+        for engine in 0..copies {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                whole,
+                "{}",
+                line.replace("engine=\"0\"", &format!("engine=\"{engine}\""))
+            );
+        }
+    }
+    whole
+}
+
+fn ticks(criterion: &mut Criterion) {
+    let ticker = |engines| Ticker::new(engines).unwrap_or_else(|error| panic!("{error}"));
+    let mut one = ticker(1);
+    criterion.bench_function("tick: one engine, hot (budget 300 µs)", |bencher| {
+        bencher.iter(|| black_box(one.tick()));
+    });
+    let mut cache = vec![0_u8; CACHE];
+    criterion.bench_function("tick: one engine, cold caches (budget 700 µs)", |bencher| {
+        bencher.iter_batched(
+            || {
+                cache
+                    .iter_mut()
+                    .for_each(|byte| *byte = byte.wrapping_add(1))
+            },
+            |()| black_box(one.tick()),
+            BatchSize::PerIteration,
+        );
+    });
+    let mut many = ticker(64);
+    criterion.bench_function("tick: 64 engines (budget 5 ms)", |bencher| {
+        bencher.iter(|| black_box(many.tick()));
+    });
+}
+
+criterion_group! {
+    name = all;
+    config = Criterion::default().sample_size(20);
+    targets = ticks
+}
+criterion_main!(all);

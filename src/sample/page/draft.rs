@@ -1,0 +1,170 @@
+//! The totals of one engine while its page is being read.
+
+use std::borrow::Cow;
+
+use crate::exposition::Sample;
+use crate::sample::engine::{
+    CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
+};
+use crate::sample::histogram::Histogram;
+use crate::units::Seconds;
+
+use super::PageError;
+use super::names::{Distribution, Field, Part};
+
+/// The totals of an engine while its page is being read.
+pub(super) struct Draft {
+    pub(super) key: EngineKey,
+    counters: Counters,
+    gauges: Gauges,
+    former_kv_usage: Option<f64>,
+    histograms: [DraftHistogram; 5],
+}
+
+#[derive(Default)]
+struct DraftHistogram {
+    buckets: Histogram,
+    sum: Option<f64>,
+    count: Option<f64>,
+}
+
+impl Draft {
+    pub(super) fn of(key: EngineKey) -> Self {
+        Self {
+            key,
+            counters: Counters::default(),
+            gauges: Gauges::default(),
+            former_kv_usage: None,
+            histograms: Default::default(),
+        }
+    }
+
+    pub(super) fn scalar(&mut self, field: Field, sample: &Sample<'_>) -> Result<(), PageError> {
+        if sample.value.is_nan() {
+            return Ok(());
+        }
+        let replaced = match field {
+            Field::Counter(counter) => self.counters.set(counter, sample.value),
+            Field::CounterPart(counter) => {
+                let others = self.counters.get(counter).unwrap_or(0.0);
+                self.counters.set(counter, others + sample.value);
+                None
+            }
+            Field::Gauge(gauge) => self.gauges.set(gauge, sample.value),
+            Field::FormerKvUsage => self.former_kv_usage.replace(sample.value),
+            Field::CacheConfig => None,
+        };
+        once(replaced, sample)
+    }
+
+    pub(super) fn distribution(
+        &mut self,
+        which: Distribution,
+        part: Part,
+        sample: &Sample<'_>,
+    ) -> Result<(), PageError> {
+        let histogram = &mut self.histograms[which as usize];
+        let replaced = match part {
+            Part::Sum => histogram.sum.replace(sample.value),
+            Part::Count => histogram.count.replace(sample.value),
+            Part::Bucket => {
+                let le = sample.labels.get("le").and_then(|le| le.parse().ok());
+                le.and_then(|le| histogram.bucket(le, sample.value))
+            }
+        };
+        once(replaced, sample)
+    }
+
+    /// A page may carry series of vLLM's that belong to no engine (a router's, a tool parser's).
+    pub(super) fn is_engine(&self) -> bool {
+        self.gauges.get(Gauge::Running).is_some()
+            || self.counters.get(Counter::GenerationTokens).is_some()
+    }
+
+    pub(super) fn finish(mut self) -> EngineTotals {
+        if self.gauges.get(Gauge::KvCacheUsage).is_none()
+            && let Some(usage) = self.former_kv_usage
+        {
+            self.gauges.set(Gauge::KvCacheUsage, usage);
+        }
+        let [iterations, first_token, latency, former_latency, outputs] =
+            self.histograms.map(DraftHistogram::finish);
+        EngineTotals {
+            key: self.key,
+            time: Seconds::ZERO,
+            counters: self.counters,
+            gauges: self.gauges,
+            histograms: Histograms {
+                iteration_tokens: iterations,
+                time_to_first_token: first_token,
+                inter_token_latency: latency.or(former_latency),
+                request_generation_tokens: outputs,
+            },
+            cache: CacheConfig::default(),
+            engines_on_page: 1,
+            single_api_server: true,
+        }
+    }
+}
+
+impl DraftHistogram {
+    /// Adds a bucket, or returns the value of the one that is there already.
+    fn bucket(&mut self, le: f64, count: f64) -> Option<f64> {
+        let buckets = &mut self.buckets.buckets;
+        // Pages list buckets in ascending order, so this is a push.
+        match buckets.iter().rposition(|&(bound, _)| bound <= le) {
+            Some(place) if buckets[place].0.total_cmp(&le).is_eq() => Some(buckets[place].1),
+            Some(place) => {
+                buckets.insert(place + 1, (le, count));
+                None
+            }
+            None => {
+                buckets.insert(0, (le, count));
+                None
+            }
+        }
+    }
+
+    fn finish(self) -> Option<Histogram> {
+        Some(Histogram {
+            sum: self.sum.unwrap_or(0.0),
+            count: self.count?,
+            ..self.buckets
+        })
+    }
+}
+
+fn once(replaced: Option<f64>, sample: &Sample<'_>) -> Result<(), PageError> {
+    match replaced {
+        Some(_) => Err(PageError::Duplicate(format!(
+            "{}{}",
+            sample.name, sample.labels
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The label `engine`, `"0"` before vLLM had it; under Ray Serve with the replica before it, since replicas share a page.
+pub(super) fn engine_label(sample: &Sample<'_>) -> String {
+    let engine = sample.labels.get("engine").unwrap_or(Cow::Borrowed("0"));
+    match sample.labels.get("ReplicaId") {
+        Some(replica) if !replica.is_empty() => format!("{replica}/{engine}"),
+        _ => engine.into_owned(),
+    }
+}
+
+pub(super) fn cache_config(sample: &Sample<'_>) -> CacheConfig {
+    let text = |label: &str| sample.labels.get(label).filter(|value| value != "None");
+    let number = |label: &str| {
+        text(label)
+            .and_then(|value| value.parse().ok())
+            .filter(|&value: &f64| value.is_finite() && value > 0.0)
+    };
+    CacheConfig {
+        size_tokens: number("kv_cache_size_tokens"),
+        num_gpu_blocks: number("num_gpu_blocks"),
+        block_size: number("block_size"),
+        cache_dtype: text("cache_dtype").map(Cow::into_owned),
+        gpu_memory_utilization: number("gpu_memory_utilization"),
+    }
+}

@@ -1,0 +1,195 @@
+//! When and where the facts of the engines are looked for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::meter::Meter;
+use crate::meter::facts::{EngineFacts, Missing};
+use crate::sample::engine::EngineTotals;
+use crate::sample::gpu::GpuFacts;
+use crate::source::discovery::{Clues, Known, process, root_of};
+use crate::source::vllm::VllmSource;
+use crate::spec::deployment::DeploymentFlags;
+use crate::spec::gpu::GpuTable;
+use crate::spec::lookup::find_config;
+use crate::units::Seconds;
+
+/// How often the model is looked for again while it is unknown.
+const PAUSE: Seconds = Seconds(15.0);
+
+/// What is known of the engines beside their counters, and when it was looked for.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    table: GpuTable,
+    clues: Clues,
+    /// vLLM's flags as we were told.
+    deployment: DeploymentFlags,
+    /// The model's config.json, where it comes with a recording.
+    recorded_config: Option<String>,
+    looked: Option<Seconds>,
+    /// What was logged as missing, with its engine.
+    told: BTreeSet<(String, &'static str, String)>,
+}
+
+impl Discovery {
+    pub(super) fn new(settings: &Settings, table: GpuTable) -> Self {
+        Self {
+            table,
+            clues: Clues {
+                gpu: settings.gpu.clone(),
+                devices_are_told: !settings.gpu_devices.is_empty(),
+                ..Clues::default()
+            },
+            deployment: settings.deployment.clone(),
+            recorded_config: settings.model_config.clone(),
+            looked: None,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// The GPUs that are read, with what the table knows of them beside what their source says.
+    pub(super) fn gpus(&self) -> &[GpuFacts] {
+        &self.clues.gpus
+    }
+
+    /// The facts of one engine; the engines of a page are numbered by `rank`.
+    pub(super) fn facts(&self, totals: &EngineTotals, rank: usize) -> Arc<EngineFacts> {
+        self.clues.facts(&self.table, totals, rank)
+    }
+
+    /// Takes the GPUs that their source sees now. Whether they are others than before.
+    pub(super) fn see_gpus(&mut self, facts: Vec<GpuFacts>) -> bool {
+        let facts = facts.into_iter().map(|gpu| self.completed(gpu)).collect();
+        if self.clues.gpus == facts {
+            return false;
+        }
+        self.clues.gpus = facts;
+        self.find_own_processes();
+        true
+    }
+
+    /// A dcgm-exporter does not tell of the memory bus; the table may know it.
+    fn completed(&self, gpu: GpuFacts) -> GpuFacts {
+        if gpu.memory_bus_bits.is_some() || gpu.slice.is_some() {
+            return gpu;
+        }
+        let spec = self.table.find(&gpu.name).ok();
+        GpuFacts {
+            memory_bus_bits: spec.and_then(|spec| spec.memory_bus_bits).map(f64::from),
+            max_mem_clock_mhz: gpu
+                .max_mem_clock_mhz
+                .or_else(|| spec.and_then(|spec| spec.memory_clock_mhz)),
+            ..gpu
+        }
+    }
+
+    /// vLLM has restarted: it may serve another model.
+    pub(super) fn forget_model(&mut self) {
+        self.looked = None;
+        self.clues.model_config = None;
+    }
+
+    /// Looks for the model at the start, after vLLM was away, and from time to time while it is unknown. Whether it was looked for.
+    pub(super) async fn look(
+        &mut self,
+        vllm: &VllmSource,
+        engines: &[EngineTotals],
+        now: Seconds,
+    ) -> bool {
+        let known = matches!(self.clues.model_config, Some(Ok(_)));
+        let recently = self.looked.is_some_and(|looked| now - looked < PAUSE);
+        if known || recently {
+            return false;
+        }
+        self.looked = Some(now);
+        let server = process::server(vllm.url());
+        self.clues.server = server.as_ref().map(|server| server.pid);
+        self.find_own_processes();
+        let line = server
+            .and_then(|server| DeploymentFlags::from_vllm_command_line(&server.arguments).ok());
+        self.clues.flags_origin = if line.is_some() {
+            "vLLM's command line under our own flags".to_owned()
+        } else {
+            "flags, configuration and defaults".to_owned()
+        };
+        self.clues.flags = line
+            .unwrap_or_default()
+            .overridden_by(self.deployment.clone());
+        self.clues.model_config = Some(self.find_model(vllm, engines).await);
+        true
+    }
+
+    /// Which of the processes on the GPUs are vLLM's.
+    fn find_own_processes(&mut self) {
+        let Some(server) = self.clues.server else {
+            return;
+        };
+        let on_gpus = self
+            .clues
+            .gpus
+            .iter()
+            .flat_map(|gpu| gpu.processes.iter().flatten());
+        self.clues.own_processes = on_gpus
+            .copied()
+            .filter(|&pid| process::descends_from(pid, server))
+            .collect();
+    }
+
+    async fn find_model(
+        &self,
+        vllm: &VllmSource,
+        engines: &[EngineTotals],
+    ) -> Result<Known<String>, String> {
+        if let Some(config) = &self.recorded_config {
+            return Ok(Known {
+                value: config.clone(),
+                origin: "the recording".to_owned(),
+            });
+        }
+        let (name, origin) = if let Some(model) = &self.clues.flags.model {
+            (model.clone(), "--model")
+        } else {
+            let models = vllm.models().await.map_err(|error| {
+                format!(
+                    "the model is not configured and /v1/models does not say: {error}; set --model"
+                )
+            })?;
+            let served = engines
+                .first()
+                .map_or("", |engine| engine.key.model_name.as_str());
+            let root = root_of(&models, served)
+                .ok_or("the model is not configured and /v1/models names no root; set --model")?;
+            (root, "/v1/models")
+        };
+        let (path, text) = find_config(&name).map_err(|error| error.to_string())?;
+        Ok(Known {
+            value: text,
+            origin: format!("{origin}: {}", path.display()),
+        })
+    }
+
+    /// Gives the meter what is known now of the engines and of the GPUs it has met.
+    pub(super) fn refresh(&mut self, meter: &mut Meter, engines: &[EngineTotals]) {
+        for gpu in &self.clues.gpus {
+            if let Some(meter) = meter.gpus.get_mut(&gpu.uuid) {
+                meter.facts.clone_from(gpu);
+            }
+        }
+        for (rank, totals) in engines.iter().enumerate() {
+            let facts = self.facts(totals, rank);
+            self.tell_missing(&totals.key.engine, &facts.missing);
+            if let Some(meter) = meter.engines.get_mut(&totals.key) {
+                meter.facts = facts;
+            }
+        }
+    }
+
+    fn tell_missing(&mut self, engine: &str, missing: &[Missing]) {
+        for Missing { fact, why } in missing {
+            if self.told.insert((engine.to_owned(), *fact, why.clone())) {
+                tracing::warn!(fact, engine, "{why}");
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The GPU source within a tick: read, noted, handed to the meter.
+
+use crate::meter::Meter;
+use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::snapshot::SourceStatus;
+use crate::source::gpu::{GpuSight, GpuSource};
+use crate::units::Seconds;
+
+use super::status;
+
+/// The GPU source and how it fares.
+#[derive(Debug)]
+pub(super) struct Gpus {
+    source: GpuSource,
+    status: SourceStatus,
+}
+
+impl Gpus {
+    pub(super) fn new(source: GpuSource) -> Self {
+        Self {
+            status: status::unread(source.name(), source.reasons()),
+            source,
+        }
+    }
+
+    /// The GPUs there are, as far as is known.
+    pub(super) fn facts(&self) -> Vec<GpuFacts> {
+        self.source.facts()
+    }
+
+    /// How the source fares; nothing where there is none.
+    pub(super) fn status(&self) -> Option<SourceStatus> {
+        (!self.is_none()).then(|| self.status.clone())
+    }
+
+    const fn is_none(&self) -> bool {
+        matches!(self.source, GpuSource::None)
+    }
+
+    /// Reads the GPUs.
+    pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> Vec<GpuReading> {
+        if self.is_none() {
+            return Vec::new();
+        }
+        let started = clock();
+        let GpuSight { readings, problem } = self.source.read(clock).await;
+        let took = clock() - started;
+        match problem {
+            None => status::succeed(&mut self.status, started, took),
+            Some(error) => {
+                status::fail(&mut self.status, error.reason(), &error.to_string(), took);
+            }
+        }
+        readings
+    }
+}
+
+/// Hands `readings` of the GPUs in `known` to the meter.
+pub(super) fn observe(meter: &mut Meter, readings: Vec<GpuReading>, known: &[GpuFacts]) {
+    meter.observe_gpus(readings, |reading| {
+        let facts = known.iter().find(|gpu| gpu.uuid == reading.uuid);
+        facts.cloned().unwrap_or_else(|| GpuFacts {
+            uuid: reading.uuid.clone(),
+            ..GpuFacts::default()
+        })
+    });
+}

@@ -1,0 +1,198 @@
+//! The driver: ticks, reads the sources, feeds the meter, publishes a snapshot. The only clock in the program.
+
+mod discovery;
+mod gpus;
+mod published;
+mod status;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::Settings;
+use crate::meter::Meter;
+use crate::meter::facts::EngineFacts;
+use crate::meter::interval::Gap;
+use crate::sample::engine::{EngineKey, EngineTotals};
+use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::snapshot::take::{Surroundings, Trails};
+use crate::snapshot::{Snapshot, SourceStatus};
+use crate::source::gpu::GpuSource;
+use crate::source::vllm::{Reading, VllmError, VllmSource};
+use crate::spec::gpu::GpuTable;
+use crate::units::Seconds;
+
+use discovery::Discovery;
+use gpus::Gpus;
+pub use published::Published;
+
+/// A missed page or two is jitter; after this many ticks without one, what was derived from pages vanishes.
+const GRACE_TICKS: u32 = 2;
+
+/// Time between two looks at the GPUs that GPM can tell of.
+const LOOK_PAUSE: Duration = Duration::from_millis(300);
+
+/// Unix time now.
+#[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+#[must_use]
+pub fn now() -> Seconds {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Seconds(since.map_or(0.0, |since| since.as_secs_f64()))
+}
+
+/// What the server gets; `None` before the first tick.
+pub type Receiver = watch::Receiver<Option<Arc<Published>>>;
+
+/// Reads, measures and publishes.
+#[derive(Debug)]
+pub struct Sampler {
+    settings: Settings,
+    vllm: VllmSource,
+    vllm_status: SourceStatus,
+    gpus: Gpus,
+    discovery: Discovery,
+    meter: Meter,
+    missed: u32,
+    trails: Trails,
+    publish: watch::Sender<Option<Arc<Published>>>,
+}
+
+impl Sampler {
+    /// A sampler of these sources, and where it publishes.
+    ///
+    /// # Errors
+    /// A source that cannot be set up, in words.
+    pub fn new(
+        settings: Settings,
+        table: GpuTable,
+        gpu: GpuSource,
+    ) -> Result<(Self, Receiver), VllmError> {
+        let vllm = VllmSource::new(
+            &settings.vllm_url,
+            settings.vllm_api_key_file.clone(),
+            settings.read_limit(),
+        )?;
+        let (publish, receiver) = watch::channel(None);
+        let sampler = Self {
+            meter: Meter::new(settings.meter()),
+            vllm_status: status::unread("vllm", &VllmError::REASONS),
+            gpus: Gpus::new(gpu),
+            discovery: Discovery::new(&settings, table),
+            settings,
+            vllm,
+            missed: 0,
+            trails: Trails::default(),
+            publish,
+        };
+        Ok((sampler, receiver))
+    }
+
+    /// Samples until nobody listens any more.
+    pub async fn run(mut self) {
+        let mut ticks = interval(self.settings.tick.0);
+        // After a stall, windows of the usual length rather than a burst of short ones.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.publish.is_closed() {
+            ticks.tick().await;
+            self.tick().await;
+        }
+    }
+
+    async fn tick(&mut self) {
+        let started = now();
+        let (readings, page) = tokio::join!(self.gpus.read(now), self.vllm.read(now));
+        let gpus_changed = self.observe_gpus(readings);
+        match self.noted(page, now() - started) {
+            Some(engines) => {
+                self.missed = 0;
+                let looked = self.discovery.look(&self.vllm, &engines, now()).await;
+                if looked || gpus_changed {
+                    self.discovery.refresh(&mut self.meter, &engines);
+                }
+                self.observe_engines(engines);
+            }
+            None => self.missed += 1,
+        }
+        let snapshot = self.snapshot(now());
+        let published = Published::new(snapshot, !self.settings.web.disable_exporter_metrics);
+        self.publish.send_replace(Some(Arc::new(published)));
+    }
+
+    /// Whether the GPUs are others than before.
+    fn observe_gpus(&mut self, readings: Vec<GpuReading>) -> bool {
+        let changed = self.discovery.see_gpus(self.gpus.facts());
+        gpus::observe(&mut self.meter, readings, self.discovery.gpus());
+        changed
+    }
+
+    /// The engines on the page, with its reading noted.
+    fn noted(
+        &mut self,
+        page: Result<Reading, VllmError>,
+        took: Seconds,
+    ) -> Option<Vec<EngineTotals>> {
+        match page {
+            Ok(reading) => {
+                status::succeed(&mut self.vllm_status, now(), took);
+                Some(reading.engines)
+            }
+            Err(error) => {
+                status::fail(
+                    &mut self.vllm_status,
+                    error.reason(),
+                    &error.to_string(),
+                    took,
+                );
+                None
+            }
+        }
+    }
+
+    fn observe_engines(&mut self, engines: Vec<EngineTotals>) {
+        let discovery = &self.discovery;
+        let ranks: Vec<EngineKey> = engines.iter().map(|engine| engine.key.clone()).collect();
+        let before = self.meter.discards.get(&Gap::CounterReset).copied();
+        self.meter.observe_engines(engines, |totals| {
+            let rank = ranks.iter().position(|key| *key == totals.key).unwrap_or(0);
+            discovery.facts(totals, rank)
+        });
+        if self.meter.discards.get(&Gap::CounterReset).copied() != before {
+            tracing::info!("vLLM restarted: its counters began again");
+            self.discovery.forget_model();
+        }
+    }
+
+    fn snapshot(&mut self, time: Seconds) -> Snapshot {
+        let vllm = std::iter::once(self.vllm_status.clone());
+        let around = Surroundings {
+            time,
+            vllm_url: self.vllm.url().to_string(),
+            sources: vllm.chain(self.gpus.status()).collect(),
+            reachable: self.missed <= GRACE_TICKS,
+            gpus_since: time - self.settings.tick.seconds() * f64::from(GRACE_TICKS + 1),
+        };
+        Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around)
+    }
+
+    /// What is known of `engines`, looked for now.
+    pub async fn facts_of(&mut self, engines: &[EngineTotals]) -> Vec<Arc<EngineFacts>> {
+        self.discovery.look(&self.vllm, engines, now()).await;
+        let facts = engines.iter().enumerate();
+        facts
+            .map(|(rank, totals)| self.discovery.facts(totals, rank))
+            .collect()
+    }
+
+    /// The GPUs there are and what is read of them, for `check`: two looks, since GPM tells of the time between.
+    pub async fn look_at_gpus(&mut self) -> (Vec<GpuFacts>, Vec<GpuReading>, Option<SourceStatus>) {
+        let first = self.gpus.read(now).await;
+        if !first.is_empty() {
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+        let readings = self.gpus.read(now).await;
+        self.observe_gpus(first);
+        (self.discovery.gpus().to_vec(), readings, self.gpus.status())
+    }
+}

@@ -1,0 +1,35 @@
+//! How a source fares, from read to read. Changes are logged once; the counter carries the rest.
+
+use crate::snapshot::SourceStatus;
+use crate::units::Seconds;
+
+/// The status of a source not read yet, with a counter for each of its `reasons` to fail.
+pub(super) fn unread(source: &'static str, reasons: &[&'static str]) -> SourceStatus {
+    SourceStatus {
+        source,
+        errors: reasons.iter().map(|&reason| (reason, 0)).collect(),
+        ..SourceStatus::default()
+    }
+}
+
+/// Notes a good read.
+pub(super) fn succeed(status: &mut SourceStatus, time: Seconds, took: Seconds) {
+    if status.success != Some(true) {
+        tracing::info!(source = status.source, "source is up");
+    }
+    status.success = Some(true);
+    status.last_success = Some(time);
+    status.read_seconds = Some(took);
+    status.error = None;
+}
+
+/// Notes a failed read.
+pub(super) fn fail(status: &mut SourceStatus, reason: &'static str, error: &str, took: Seconds) {
+    if status.error.as_deref() != Some(error) {
+        tracing::warn!(source = status.source, reason, "source is down: {error}");
+    }
+    status.success = Some(false);
+    status.read_seconds = Some(took);
+    status.error = Some(error.to_owned());
+    *status.errors.entry(reason).or_default() += 1;
+}

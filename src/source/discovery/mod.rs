@@ -1,0 +1,139 @@
+//! Finds out what no metric says: which model an engine serves, and how.
+//!
+//! Flags and configuration win; then `/v1/models` names the model's root, whose config.json is in a directory or in the Hugging Face
+//! cache; then, with a shared process namespace, vLLM's own command line. What stays unknown is named, with what it leaves out.
+
+mod gpus;
+pub mod process;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::meter::facts::{EngineFacts, Missing, Served};
+use crate::roofline::timing::Coefficients;
+use crate::sample::engine::EngineTotals;
+use crate::sample::gpu::GpuFacts;
+use crate::spec::deployment::{Deployment, DeploymentFlags};
+use crate::spec::gpu::GpuTable;
+use crate::spec::model::ModelSpec;
+
+/// A value and where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known<T> {
+    /// The value.
+    pub value: T,
+    /// Where it came from, in words.
+    pub origin: String,
+}
+
+/// What the sources tell before any engine is looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Clues {
+    /// The model's config.json, or why there is none.
+    pub model_config: Option<Result<Known<String>, String>>,
+    /// vLLM's flags: ours over those of its command line.
+    pub flags: DeploymentFlags,
+    /// Where the flags came from, in words.
+    pub flags_origin: String,
+    /// `--gpu`, where given.
+    pub gpu: Option<String>,
+    /// GPUs that are read.
+    pub gpus: Vec<GpuFacts>,
+    /// Whether `--gpu-devices` says which GPUs are vLLM's.
+    pub devices_are_told: bool,
+    /// vLLM's server process, where it can be seen.
+    pub server: Option<u32>,
+    /// The processes on the GPUs that are its own.
+    pub own_processes: BTreeSet<u32>,
+}
+
+impl Clues {
+    /// The facts of the engine that `totals` shows; `engines` share the GPUs, this one is number `rank`.
+    #[must_use]
+    pub fn facts(&self, table: &GpuTable, totals: &EngineTotals, rank: usize) -> Arc<EngineFacts> {
+        let mut facts = EngineFacts {
+            flags: self.flags_with(totals),
+            coefficients: Coefficients::default(),
+            ..EngineFacts::default()
+        };
+        self.find_gpu(table, &mut facts);
+        self.find_model(&mut facts);
+        self.share_gpus(&mut facts, totals.engines_on_page, rank);
+        Arc::new(facts)
+    }
+
+    /// The flags, completed by what the page says.
+    fn flags_with(&self, totals: &EngineTotals) -> DeploymentFlags {
+        let page = DeploymentFlags {
+            kv_cache_dtype: totals.cache.cache_dtype.clone(),
+            gpu_memory_utilization: totals.cache.gpu_memory_utilization,
+            ..DeploymentFlags::default()
+        };
+        page.overridden_by(self.flags.clone())
+    }
+
+    fn find_model(&self, facts: &mut EngineFacts) {
+        let config = match &self.model_config {
+            Some(Ok(config)) => config,
+            Some(Err(why)) => return missing(facts, "model", why),
+            None => return missing(facts, "model", "not looked for yet"),
+        };
+        let served = ModelSpec::from_json(&config.value)
+            .map_err(|error| error.to_string())
+            .and_then(|model| {
+                Deployment::new(model, facts.gpu.clone(), &facts.flags)
+                    .map_err(|error| error.to_string())
+            });
+        match served {
+            Ok(deployment) => {
+                facts.origins.push(("model", config.origin.clone()));
+                facts
+                    .origins
+                    .push(("deployment", self.flags_origin.clone()));
+                facts.served = Some(Served::new(deployment));
+                if facts.flags.max_num_seqs.is_none() {
+                    missing(
+                        facts,
+                        "max_num_seqs",
+                        "in no metric: waiting requests beside free KV cannot be explained; set --max-num-seqs",
+                    );
+                }
+            }
+            Err(error) => missing(facts, "model", &format!("{}: {error}", config.origin)),
+        }
+    }
+}
+
+fn missing(facts: &mut EngineFacts, fact: &'static str, why: &str) {
+    facts.missing.push(Missing {
+        fact,
+        why: why.to_owned(),
+    });
+}
+
+/// The `root` that `/v1/models` gives for the model served as `name`.
+#[must_use]
+pub fn root_of(models: &serde_json::Value, name: &str) -> Option<String> {
+    let data = models.get("data")?.as_array()?;
+    let entry = data
+        .iter()
+        .find(|entry| entry.get("id").and_then(|id| id.as_str()) == Some(name))
+        .or_else(|| data.first())?;
+    entry.get("root")?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_that_of_the_served_name() {
+        let models = serde_json::json!({"data": [
+            {"id": "adapter", "root": "/adapters/a"},
+            {"id": "llama", "root": "/models/llama"},
+        ]});
+        assert_eq!(root_of(&models, "llama").as_deref(), Some("/models/llama"));
+        assert_eq!(root_of(&models, "other").as_deref(), Some("/adapters/a"));
+        assert_eq!(root_of(&serde_json::json!({}), "llama"), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! vLLM's processes, where the process namespace is shared: its command line, and which processes are its own.
+
+use std::fs;
+
+/// A vLLM server on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its process.
+    pub pid: u32,
+    /// Its arguments, from `serve` on.
+    pub arguments: Vec<String>,
+}
+
+/// The vLLM that answers at `url`, where it runs on this host and the process namespace is shared.
+#[must_use]
+pub fn server(url: &reqwest::Url) -> Option<Server> {
+    let here = matches!(url.host_str()?, "localhost" | "127.0.0.1" | "[::1]");
+    let port = url.port_or_known_default().filter(|_| here)?.to_string();
+    let processes = fs::read_dir("/proc").ok()?;
+    processes.flatten().find_map(|process| {
+        let raw = fs::read(process.path().join("cmdline")).ok()?;
+        Some(Server {
+            arguments: serve_line(&String::from_utf8(raw).ok()?, &port)?,
+            pid: process.file_name().to_str()?.parse().ok()?,
+        })
+    })
+}
+
+/// The arguments of a `cmdline` (words ended by NUL) that is a vLLM server on `port`; several servers may share a host.
+fn serve_line(cmdline: &str, port: &str) -> Option<Vec<String>> {
+    let words: Vec<&str> = cmdline
+        .split('\0')
+        .filter(|word| !word.is_empty())
+        .collect();
+    let server = words.iter().position(|word| {
+        *word == "vllm" || word.ends_with("/vllm") || word.starts_with("vllm.entrypoints")
+    })?;
+    let arguments = &words[server + 1..];
+    let serves =
+        words[server].starts_with("vllm.entrypoints") || arguments.first() == Some(&"serve");
+    let value = |place: usize| arguments.get(place + 1).copied();
+    let own_port = arguments
+        .iter()
+        .enumerate()
+        .find_map(|(place, word)| match word.strip_prefix("--port")? {
+            "" => value(place),
+            inline => inline.strip_prefix('='),
+        })
+        .unwrap_or("8000");
+    (serves && own_port == port).then(|| arguments.iter().map(|&word| word.to_owned()).collect())
+}
+
+/// Whether `process` is `ancestor` or was started by it, by way of others or not.
+#[must_use]
+pub fn descends_from(process: u32, ancestor: u32) -> bool {
+    let mut chain = std::iter::successors(Some(process), |&process| {
+        parent(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+    });
+    chain.any(|process| process == ancestor)
+}
+
+/// The parent in a `/proc/PID/stat`: the second word after the name, which stands in brackets and may hold any.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let parent = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    (parent != 0).then_some(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_that_of_the_server_on_the_port() {
+        let line = |text: &str, port| serve_line(&text.replace(' ', "\0"), port);
+        let words = line(
+            "/usr/bin/python3 /opt/bin/vllm serve m --port 8123 -tp 2",
+            "8123",
+        )
+        .unwrap();
+        assert_eq!(words, ["serve", "m", "--port", "8123", "-tp", "2"]);
+        assert_eq!(
+            line("python3 /opt/bin/vllm serve m --port 8123", "8000"),
+            None
+        );
+        assert!(
+            line(
+                "python3 -m vllm.entrypoints.openai.api_server --model m",
+                "8000"
+            )
+            .is_some()
+        );
+        assert_eq!(line("/opt/bin/vllm bench serve", "8000"), None);
+    }
+
+    #[test]
+    fn the_parent_is_found_behind_a_name_with_brackets() {
+        assert_eq!(parent("12 (VLLM::EngineCor) x) S 7 12 12 0"), Some(7));
+        assert_eq!(parent("1 (init) S 0 1 1 0"), None);
+        assert_eq!(parent("nothing"), None);
+    }
+
+    #[test]
+    fn a_child_descends_from_us_and_we_do_not_from_it() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let own = std::process::id();
+        assert!(descends_from(child.id(), own));
+        assert!(descends_from(own, own));
+        assert!(!descends_from(own, child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,148 @@
+//! Why GPUs could not be read: every state has a name, a sentence and a remedy.
+
+use crate::source::http::FetchError;
+
+/// Why GPUs, or one of them, could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
+    /// The driver's library is not there.
+    #[error(
+        "libnvidia-ml.so.1 cannot be loaded ({0}); it comes with the driver: in a container, use the NVIDIA runtime with NVIDIA_DRIVER_CAPABILITIES=utility, or read a dcgm-exporter (--gpu-source dcgm)"
+    )]
+    LibraryMissing(String),
+    /// The kernel module is not there.
+    #[error("the NVIDIA driver is not loaded on this host; load it, or use --gpu-source none")]
+    DriverNotLoaded,
+    /// The library is of another driver than the kernel module.
+    #[error(
+        "the driver's library and kernel module differ in version: the driver was upgraded under us; restart this container"
+    )]
+    VersionMismatch,
+    /// The driver keeps a GPU, or all of them, from us.
+    #[error(
+        "the driver denies access to {0}; give this container the device, or name others with --gpu-devices"
+    )]
+    NoPermission(String),
+    /// The driver sees no GPU.
+    #[error(
+        "the driver shows no GPU to this process; in a container, set NVIDIA_VISIBLE_DEVICES, or share the engine's GPU"
+    )]
+    NoGpu,
+    /// A GPU that was asked for is not there.
+    #[error("--gpu-devices names {asked}, and only {seen} can be seen")]
+    NoSuchGpu {
+        /// What was asked for.
+        asked: String,
+        /// What is there.
+        seen: String,
+    },
+    /// A GPU fell off the bus, or is being reset.
+    #[error("GPU {0} is lost: it fell off the bus or needs a reset (see dmesg for its Xid)")]
+    GpuLost(String),
+    /// MIG is on and nothing can be seen of it.
+    #[error(
+        "GPU {0} is cut up by MIG and none of its slices can be seen; give this container the engine's MIG device"
+    )]
+    NoMigSlice(String),
+    /// The driver did not answer in time.
+    #[error("no answer from the driver yet; it is starting, resetting a GPU, or hangs")]
+    Timeout,
+    /// The driver said something else.
+    #[error("NVML failed on {place}: {cause}")]
+    Nvml {
+        /// GPU or call.
+        place: String,
+        /// What it said.
+        cause: String,
+    },
+    /// The thread that reads is gone.
+    #[error("the thread that reads NVML has ended; restart the exporter")]
+    Stopped,
+    /// The dcgm-exporter's page cannot be had.
+    #[error("dcgm-url: {message}")]
+    Fetch {
+        /// The label `reason`.
+        reason: &'static str,
+        /// What went wrong.
+        message: String,
+    },
+    /// A page that is not text, or shows no GPU.
+    #[error("{url} shows no GPU: {cause}")]
+    NoGpuOnPage {
+        /// The page.
+        url: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A page that has stood still.
+    #[error(
+        "{url} shows the same energy for {seconds:.0} s: the exporter behind it has stopped collecting"
+    )]
+    Stale {
+        /// The page.
+        url: String,
+        /// How long, whole seconds.
+        seconds: u64,
+    },
+}
+
+impl From<FetchError> for GpuError {
+    fn from(error: FetchError) -> Self {
+        Self::Fetch {
+            reason: error.reason(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl GpuError {
+    /// The value of the label `reason` in `source_errors_total`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::LibraryMissing(_) => "library_missing",
+            Self::DriverNotLoaded => "driver_not_loaded",
+            Self::VersionMismatch => "version_mismatch",
+            Self::NoPermission(_) => "no_permission",
+            Self::NoGpu => "no_gpu",
+            Self::NoSuchGpu { .. } => "no_such_gpu",
+            Self::GpuLost(_) => "gpu_lost",
+            Self::NoMigSlice(_) => "no_mig_slice",
+            Self::Timeout => "timeout",
+            Self::Nvml { .. } => "nvml",
+            Self::Stopped => "stopped",
+            Self::Fetch { reason, .. } => reason,
+            Self::NoGpuOnPage { .. } => "no_gpu",
+            Self::Stale { .. } => "stale",
+        }
+    }
+
+    /// Reasons that NVML can give, for series that exist from the start.
+    pub const OF_NVML: [&'static str; 11] = [
+        "driver_not_loaded",
+        "gpu_lost",
+        "library_missing",
+        "no_gpu",
+        "no_mig_slice",
+        "no_permission",
+        "no_such_gpu",
+        "nvml",
+        "stopped",
+        "timeout",
+        "version_mismatch",
+    ];
+
+    /// Reasons that a dcgm-exporter can give.
+    pub const OF_DCGM: [&'static str; 10] = [
+        "client",
+        "connect",
+        "damaged",
+        "no_gpu",
+        "no_such_gpu",
+        "redirect",
+        "stale",
+        "status",
+        "timeout",
+        "too_large",
+    ];
+}

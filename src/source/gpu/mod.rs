@@ -1,0 +1,91 @@
+//! The GPU source: whatever can give readings of GPUs.
+
+mod error;
+#[cfg(feature = "nvml")]
+mod nvml;
+mod playback;
+
+pub use error::GpuError;
+#[cfg(feature = "nvml")]
+pub use nvml::NvmlSource;
+pub use playback::Playback;
+
+use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::units::Seconds;
+
+/// A source of GPU readings.
+#[derive(Debug)]
+pub enum GpuSource {
+    /// None: a normal way to run.
+    None,
+    /// The driver's own library.
+    #[cfg(feature = "nvml")]
+    Nvml(NvmlSource),
+    /// A recording, played in a loop.
+    Playback(Box<Playback>),
+}
+
+/// What one look at the GPUs gave. A GPU that fails takes nothing along but its own reading.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GpuSight {
+    /// Readings since the last look.
+    pub readings: Vec<GpuReading>,
+    /// The first thing that went wrong.
+    pub problem: Option<GpuError>,
+}
+
+impl From<GpuError> for GpuSight {
+    fn from(error: GpuError) -> Self {
+        Self {
+            readings: Vec::new(),
+            problem: Some(error),
+        }
+    }
+}
+
+impl GpuSource {
+    /// The label `source`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            #[cfg(feature = "nvml")]
+            Self::Nvml(_) => "nvml",
+            Self::Playback(_) => "capture",
+        }
+    }
+
+    /// Every reason for which it can fail.
+    #[must_use]
+    pub const fn reasons(&self) -> &'static [&'static str] {
+        match self {
+            #[cfg(feature = "nvml")]
+            Self::Nvml(_) => &GpuError::OF_NVML,
+            Self::None | Self::Playback(_) => &[],
+        }
+    }
+
+    /// The GPUs there are, as of the last look.
+    #[must_use]
+    pub fn facts(&self) -> Vec<GpuFacts> {
+        match self {
+            Self::None => Vec::new(),
+            #[cfg(feature = "nvml")]
+            Self::Nvml(source) => source.facts(),
+            Self::Playback(playback) => playback.facts(),
+        }
+    }
+
+    /// The readings since the last call, as `clock` dates them.
+    pub async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
+        match self {
+            Self::None => GpuSight::default(),
+            #[cfg(feature = "nvml")]
+            Self::Nvml(source) => source.read().await,
+            Self::Playback(playback) => GpuSight {
+                readings: playback.read(clock()),
+                problem: None,
+            },
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! One GPU, or one MIG slice of it: its facts and its readings. Every call may fail on its own and then takes only its own value along.
+
+use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::{Device, Nvml};
+
+use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, MigSlice, Quantity};
+use crate::spec::gpu::{ComputeCapability, cores_per_sm};
+use crate::units::{Joules, Seconds};
+
+use super::gpm::GpmPairs;
+
+/// Readings closer than this are not taken: GPM counters are refreshed about every 100 ms, and pairs under that read zero.
+const CLOSEST: Seconds = Seconds(0.2);
+
+/// A GPU or MIG slice that is read.
+#[derive(Debug)]
+pub(super) struct Gpu<'nvml> {
+    nvml: &'nvml Nvml,
+    device: Device<'nvml>,
+    /// The GPU that a MIG slice is part of.
+    parent: Option<Device<'nvml>>,
+    /// What it is.
+    pub(super) facts: GpuFacts,
+    gpm: GpmPairs<'nvml>,
+    last: Option<Seconds>,
+}
+
+impl<'nvml> Gpu<'nvml> {
+    /// A whole GPU.
+    ///
+    /// # Errors
+    /// A GPU that does not even tell what it is called.
+    pub(super) fn whole(nvml: &'nvml Nvml, device: Device<'nvml>) -> Result<Self, NvmlError> {
+        let gpm = GpmPairs::of(&device);
+        let facts = GpuFacts {
+            gpm: gpm.access(),
+            ..facts(nvml, &device)?
+        };
+        Ok(Self {
+            nvml,
+            device,
+            parent: None,
+            facts,
+            gpm,
+            last: None,
+        })
+    }
+
+    /// A MIG slice of `parent`. What GPM says of a slice, and of what, is not documented: it is left out.
+    ///
+    /// # Errors
+    /// A slice that does not even tell what it is called.
+    pub(super) fn slice(
+        nvml: &'nvml Nvml,
+        parent: Device<'nvml>,
+        device: Device<'nvml>,
+    ) -> Result<Self, NvmlError> {
+        let gpm = GpmPairs::absent(Cause::WholeGpu);
+        let whole = facts(nvml, &parent)?;
+        let attributes = device.attributes().ok();
+        let slice = attributes.as_ref().and_then(|attributes| {
+            Some(MigSlice {
+                compute: f64::from(attributes.multiprocessor_count) / whole.sm_count?,
+                memory: eighths(mebibytes(attributes.memory_size_mb) / whole.memory_bytes?),
+            })
+        });
+        let facts = GpuFacts {
+            uuid: device.uuid()?,
+            name: device.name().unwrap_or_else(|_| whole.name.clone()),
+            sm_count: attributes
+                .as_ref()
+                .map(|attributes| f64::from(attributes.multiprocessor_count)),
+            memory_bytes: attributes
+                .as_ref()
+                .map(|attributes| mebibytes(attributes.memory_size_mb)),
+            memory_bus_bits: whole
+                .memory_bus_bits
+                .zip(slice)
+                .map(|(bits, slice)| bits * slice.memory),
+            gpm: gpm.access(),
+            slice,
+            power_limit_watts: None,
+            ..whole
+        };
+        Ok(Self {
+            nvml,
+            device,
+            parent: Some(parent),
+            facts,
+            gpm,
+            last: None,
+        })
+    }
+
+    /// Looks again at what may change without a reset: who computes on it.
+    pub(super) fn survey(&mut self) {
+        let processes = self.device.running_compute_processes();
+        self.facts.processes = processes.ok().map(|processes| {
+            let mut pids: Vec<_> = processes.iter().map(|process| process.pid).collect();
+            pids.sort_unstable();
+            pids
+        });
+    }
+
+    /// Whether it is still what it was: not cut up by MIG since, and the same slice.
+    pub(super) fn is_still_there(&self) -> bool {
+        if self.parent.is_some() {
+            return self.device.uuid().is_ok_and(|uuid| uuid == self.facts.uuid);
+        }
+        !self.device.mig_mode().is_ok_and(|mode| mode.current == 1)
+    }
+
+    /// A reading, or `None` too soon after the last one.
+    ///
+    /// # Errors
+    /// A GPU that is lost, or tells nothing at all.
+    pub(super) fn read(&mut self, now: Seconds) -> Result<Option<GpuReading>, NvmlError> {
+        if self.last.is_some_and(|last| now - last < CLOSEST) {
+            return Ok(None);
+        }
+        self.last = Some(now);
+        let mut answers = Answers::default();
+        let gpm = self.gpm(now, &mut answers);
+        // Clocks and power are the whole GPU's; a slice runs at them. Its share of energy and power is not counted.
+        let board = self.parent.as_ref().unwrap_or(&self.device);
+        let shared = self.parent.is_some();
+        let energy = answers.of_whole(Quantity::Energy, shared, || {
+            board.total_energy_consumption()
+        });
+        let power = answers.of_whole(Quantity::Power, shared, || board.power_usage());
+        let utilization =
+            answers.of_whole(Quantity::Utilization, shared, || board.utilization_rates());
+        let sm_clock = answers.take(Quantity::SmClock, board.clock_info(Clock::SM));
+        let mem_clock = answers.take(Quantity::MemClock, board.clock_info(Clock::Memory));
+        let memory = answers.take(Quantity::Memory, self.device.memory_info());
+        let temperature = answers.take(
+            Quantity::Temperature,
+            board.temperature(TemperatureSensor::Gpu),
+        );
+        let reasons = answers.take(Quantity::ClockReasons, board.current_throttle_reasons());
+        let reading = GpuReading {
+            time: now,
+            uuid: self.facts.uuid.clone(),
+            sm_clock_mhz: sm_clock.map(f64::from),
+            mem_clock_mhz: mem_clock.map(f64::from),
+            energy: energy.map(|millijoules| Joules(millijoules as f64 / 1e3)),
+            power_watts: power.map(|milliwatts| f64::from(milliwatts) / 1e3),
+            memory_used_bytes: memory.map(|memory| memory.used as f64),
+            temperature_celsius: temperature.map(f64::from),
+            clock_event_reasons: reasons.map(|reasons| reasons.bits()),
+            utilization: utilization.map(|rates| f64::from(rates.gpu) / 100.0),
+            gpm,
+            absent: Vec::new(),
+        };
+        self.facts.gpm = self.gpm.access();
+        answers.into_reading(reading).map(Some)
+    }
+
+    fn gpm(&mut self, now: Seconds, answers: &mut Answers) -> Option<Gpm> {
+        let read = self.gpm.read(self.nvml, &self.device, now);
+        if let (Ok(None), Access::Absent(cause)) = (&read, self.gpm.access()) {
+            answers.absent.push((Quantity::Gpm, cause));
+        }
+        answers.take(Quantity::Gpm, read).flatten()
+    }
+}
+
+/// What the calls of one reading answered beside their values.
+#[derive(Default)]
+struct Answers {
+    absent: Vec<(Quantity, Cause)>,
+    /// The GPU is gone.
+    fatal: Option<NvmlError>,
+    /// The last error, whatever it was.
+    other: Option<NvmlError>,
+}
+
+impl Answers {
+    fn take<T>(&mut self, quantity: Quantity, answer: Result<T, NvmlError>) -> Option<T> {
+        match answer {
+            Ok(value) => Some(value),
+            Err(error) if is_fatal(&error) => {
+                self.fatal = Some(error);
+                None
+            }
+            Err(error) => {
+                self.absent.push((quantity, cause(&error)));
+                self.other = Some(error);
+                None
+            }
+        }
+    }
+
+    /// A quantity of the whole GPU, which a MIG slice cannot claim.
+    fn of_whole<T>(
+        &mut self,
+        quantity: Quantity,
+        shared: bool,
+        call: impl FnOnce() -> Result<T, NvmlError>,
+    ) -> Option<T> {
+        if shared {
+            self.absent.push((quantity, Cause::WholeGpu));
+            return None;
+        }
+        self.take(quantity, call())
+    }
+
+    fn into_reading(self, reading: GpuReading) -> Result<GpuReading, NvmlError> {
+        match (self.fatal, self.other) {
+            (Some(fatal), _) => Err(fatal),
+            (None, Some(error)) if reading.is_empty() => Err(error),
+            _ => Ok(GpuReading {
+                absent: self.absent,
+                ..reading
+            }),
+        }
+    }
+}
+
+fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> Result<GpuFacts, NvmlError> {
+    let clock = |clock| device.max_clock_info(clock).ok().map(f64::from);
+    let capability = device.cuda_compute_capability().ok();
+    let capability =
+        capability.map(|capability| format!("{}.{}", capability.major, capability.minor));
+    let cores = device.num_cores().ok();
+    Ok(GpuFacts {
+        uuid: device.uuid()?,
+        name: device.name()?,
+        driver: nvml.sys_driver_version().ok(),
+        max_sm_clock_mhz: clock(Clock::SM),
+        max_mem_clock_mhz: clock(Clock::Memory),
+        memory_bus_bits: device.memory_bus_width().ok().map(f64::from),
+        sm_count: cores
+            .zip(capability.as_deref().and_then(ComputeCapability::parse))
+            .map(|(cores, capability)| f64::from(cores / cores_per_sm(capability))),
+        compute_capability: capability,
+        memory_bytes: device.memory_info().ok().map(|memory| memory.total as f64),
+        power_limit_watts: device
+            .enforced_power_limit()
+            .ok()
+            .map(|milliwatts| f64::from(milliwatts) / 1e3),
+        ..GpuFacts::default()
+    })
+}
+
+/// Memory is cut into eighths; a slice's size is a little less than its share.
+fn eighths(share: f64) -> f64 {
+    (share * 8.0).round().clamp(1.0, 8.0) / 8.0
+}
+
+fn mebibytes(mebibytes: u64) -> f64 {
+    mebibytes as f64 * 1_048_576.0
+}
+
+/// Whether a GPU that says so cannot be read any more without a new start of NVML.
+pub(super) const fn is_fatal(error: &NvmlError) -> bool {
+    matches!(
+        error,
+        NvmlError::GpuLost
+            | NvmlError::ResetRequired
+            | NvmlError::Uninitialized
+            | NvmlError::DriverNotLoaded
+            | NvmlError::LibRmVersionMismatch
+    )
+}
+
+/// Why a call that failed has no value.
+pub(super) const fn cause(error: &NvmlError) -> Cause {
+    match error {
+        NvmlError::NotSupported => Cause::NotSupported,
+        NvmlError::NoPermission => Cause::NoPermission,
+        NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound => Cause::OldDriver,
+        _ => Cause::Failed,
+    }
+}

@@ -1,0 +1,172 @@
+//! GPM: what the GPU's units did between two samples.
+
+use nvml_wrapper::enums::gpm::GpmMetricId as Metric;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::gpm::{GpmSample, gpm_metrics_get};
+use nvml_wrapper::{Device, Nvml};
+
+use crate::sample::gpu::{Access, Cause, Gpm, Traffic};
+use crate::units::Seconds;
+
+use super::device::cause;
+
+/// Samples further apart than this bridge an outage.
+const FARTHEST: Seconds = Seconds(30.0);
+/// How long a denial is taken as it is, before it is tried again.
+const DENIED: Seconds = Seconds(300.0);
+/// NVML's header says MiB/s; the wrapper's comments say bytes.
+const MIB: f64 = 1_048_576.0;
+
+const METRICS: [Metric; 9] = [
+    Metric::DramBwUtil,
+    Metric::AnyTensorUtil,
+    Metric::SmUtil,
+    Metric::SmOccupancy,
+    Metric::GraphicsUtil,
+    Metric::PcieTxPerSec,
+    Metric::PcieRxPerSec,
+    Metric::NvlinkTotalTxPerSec,
+    Metric::NvlinkTotalRxPerSec,
+];
+
+/// GPM of one GPU: the sample taken last, to be paired with the next.
+#[derive(Debug)]
+pub(super) struct GpmPairs<'nvml> {
+    access: Access,
+    denied_at: Option<Seconds>,
+    /// Whether any NVLink is up: without, its counters read 0 all the same.
+    nvlink: bool,
+    last: Option<(Seconds, GpmSample<'nvml>)>,
+}
+
+/// NVLinks that a GPU can have.
+const MOST_LINKS: u32 = 18;
+
+impl<'nvml> GpmPairs<'nvml> {
+    /// GPM of `device`, if it has any.
+    pub(super) fn of(device: &Device<'nvml>) -> Self {
+        let access = match device.gpm_support() {
+            Ok(true) => Access::Offered,
+            Ok(false) => Access::Absent(Cause::NotSupported),
+            Err(error) => Access::Absent(cause(&error)),
+        };
+        Self {
+            access,
+            denied_at: None,
+            nvlink: (0..MOST_LINKS).any(|link| {
+                let up = device.link_wrapper_for(link).is_active();
+                up.unwrap_or(false)
+            }),
+            last: None,
+        }
+    }
+
+    /// None, for the reason given.
+    pub(super) const fn absent(cause: Cause) -> Self {
+        Self {
+            access: Access::Absent(cause),
+            denied_at: None,
+            nvlink: false,
+            last: None,
+        }
+    }
+
+    pub(super) const fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Samples `device` at `now`. The counters since the sample before, or `None` where the two are no pair.
+    ///
+    /// # Errors
+    /// Those of NVML. A denial holds for minutes, an absence for good.
+    pub(super) fn read(
+        &mut self,
+        nvml: &'nvml Nvml,
+        device: &Device<'nvml>,
+        now: Seconds,
+    ) -> Result<Option<Gpm>, NvmlError> {
+        let waiting = self.denied_at.is_some_and(|denied| now - denied < DENIED);
+        if waiting || !(self.access.is_offered() || self.denied_at.is_some()) {
+            return Ok(None);
+        }
+        let sample = match device.gpm_sample() {
+            Ok(sample) => sample,
+            Err(error) => return Err(self.refused(error, now)),
+        };
+        self.access = Access::Offered;
+        self.denied_at = None;
+        let before = self.last.replace((now, sample));
+        let Some(((then, before), (_, sample))) = before.zip(self.last.as_ref()) else {
+            return Ok(None);
+        };
+        if now - then > FARTHEST {
+            return Ok(None);
+        }
+        let counted = counters(nvml, &before, sample)?;
+        Ok(counted.map(|gpm| Gpm {
+            nvlink: gpm.nvlink.filter(|_| self.nvlink),
+            ..gpm
+        }))
+    }
+
+    fn refused(&mut self, error: NvmlError, now: Seconds) -> NvmlError {
+        self.last = None;
+        match cause(&error) {
+            Cause::NoPermission => {
+                self.denied_at = Some(now);
+                self.access = Access::Absent(Cause::NoPermission);
+            }
+            // The next sample may come.
+            Cause::Failed => {}
+            lasting => self.access = Access::Absent(lasting),
+        }
+        error
+    }
+}
+
+/// What the driver makes of two samples; `None` where they were too close for it: DRAM is then not a number.
+fn counters<'nvml>(
+    nvml: &'nvml Nvml,
+    before: &GpmSample<'nvml>,
+    after: &GpmSample<'nvml>,
+) -> Result<Option<Gpm>, NvmlError> {
+    let mut gpm = Gpm::default();
+    let mut sent = [None; 2];
+    let mut received = [None; 2];
+    for metric in gpm_metrics_get(nvml, before, after, &METRICS)?
+        .into_iter()
+        .flatten()
+    {
+        // A metric that this GPU lacks reads 0 and has no name.
+        if metric.metric_info.short_name.is_empty() {
+            continue;
+        }
+        if !metric.value.is_finite() {
+            if metric.metric_id == Metric::DramBwUtil {
+                return Ok(None);
+            }
+            continue;
+        }
+        let share = Some(metric.value / 100.0);
+        let rate = Some(metric.value * MIB);
+        match metric.metric_id {
+            Metric::DramBwUtil => gpm.dram_bandwidth = share,
+            Metric::AnyTensorUtil => gpm.any_tensor = share,
+            Metric::SmUtil => gpm.sm = share,
+            Metric::SmOccupancy => gpm.sm_occupancy = share,
+            Metric::GraphicsUtil => gpm.graphics = share,
+            Metric::PcieTxPerSec => sent[0] = rate,
+            Metric::PcieRxPerSec => received[0] = rate,
+            Metric::NvlinkTotalTxPerSec => sent[1] = rate,
+            Metric::NvlinkTotalRxPerSec => received[1] = rate,
+            _ => {}
+        }
+    }
+    let traffic = |link: usize| {
+        let (sent, received) = sent[link].zip(received[link])?;
+        Some(Traffic { sent, received })
+    };
+    gpm.pcie = traffic(0);
+    gpm.nvlink = traffic(1);
+    Ok(Some(gpm))
+}

@@ -1,0 +1,143 @@
+//! The driver's own library, read from a thread of its own: NVML blocks, and a GPU that is being reset can hold a call for seconds.
+//!
+//! One request a tick goes to the thread, one answer comes back. The thread owns everything of NVML; when it fails, it starts anew.
+
+mod device;
+mod gpm;
+mod session;
+mod thread;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
+use tokio::sync::mpsc as answers;
+use tokio::time::timeout;
+
+use crate::sample::gpu::GpuFacts;
+use crate::units::Seconds;
+
+use super::{GpuError, GpuSight};
+
+/// What the thread tells after a request.
+#[derive(Debug)]
+struct Answer {
+    sight: GpuSight,
+    /// The GPUs there are, where that has changed.
+    facts: Option<Vec<GpuFacts>>,
+}
+
+/// Readings of NVML.
+#[derive(Debug)]
+pub struct NvmlSource {
+    requests: mpsc::Sender<()>,
+    answers: answers::Receiver<Answer>,
+    /// Whether an answer is still to come.
+    awaiting: bool,
+    /// How long to wait for one.
+    limit: Duration,
+    facts: Vec<GpuFacts>,
+}
+
+impl NvmlSource {
+    /// Starts the thread. `devices` are UUIDs or indices of the GPUs to read, none for all; an answer is awaited for `limit`;
+    /// `clock` dates the readings.
+    ///
+    /// # Errors
+    /// A system that gives no thread.
+    pub fn start(
+        devices: Vec<String>,
+        limit: Duration,
+        clock: fn() -> Seconds,
+    ) -> std::io::Result<Self> {
+        let (requests, asked) = mpsc::channel();
+        let (answer, answers) = answers::channel(1);
+        std::thread::Builder::new()
+            .name("nvml".to_owned())
+            .spawn(move || thread::run(&devices, clock, &asked, &answer))?;
+        Ok(Self {
+            requests,
+            answers,
+            awaiting: false,
+            limit,
+            facts: Vec::new(),
+        })
+    }
+
+    /// Whether the driver's library can be loaded.
+    ///
+    /// # Errors
+    /// [`GpuError::LibraryMissing`].
+    pub fn library() -> Result<(), GpuError> {
+        match Nvml::init() {
+            Err(error @ NvmlError::LibloadingError(_)) => Err(of_init(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn facts(&self) -> Vec<GpuFacts> {
+        self.facts.clone()
+    }
+
+    pub(super) async fn read(&mut self) -> GpuSight {
+        if !self.awaiting {
+            if self.requests.send(()).is_err() {
+                return GpuError::Stopped.into();
+            }
+            self.awaiting = true;
+        }
+        match timeout(self.limit, self.answers.recv()).await {
+            // The answer is still awaited: the next tick takes it.
+            Err(_) => GpuError::Timeout.into(),
+            Ok(None) => GpuError::Stopped.into(),
+            Ok(Some(answer)) => {
+                self.awaiting = false;
+                if let Some(facts) = answer.facts {
+                    self.facts = facts;
+                }
+                answer.sight
+            }
+        }
+    }
+}
+
+/// The state that an error of `Nvml::init` means.
+fn of_init(error: &NvmlError) -> GpuError {
+    match error {
+        NvmlError::LibloadingError(cause) => GpuError::LibraryMissing(innermost(cause)),
+        NvmlError::LibraryNotFound => GpuError::LibraryMissing(error.to_string()),
+        NvmlError::DriverNotLoaded => GpuError::DriverNotLoaded,
+        NvmlError::LibRmVersionMismatch => GpuError::VersionMismatch,
+        NvmlError::NoPermission => GpuError::NoPermission("the driver".to_owned()),
+        NvmlError::GpuLost | NvmlError::ResetRequired => {
+            GpuError::GpuLost("of this host".to_owned())
+        }
+        other => GpuError::Nvml {
+            place: "nvmlInit".to_owned(),
+            cause: other.to_string(),
+        },
+    }
+}
+
+/// What `error` on the GPU `name` means.
+fn of_gpu(name: &str, error: &NvmlError) -> GpuError {
+    match error {
+        NvmlError::GpuLost | NvmlError::ResetRequired => GpuError::GpuLost(name.to_owned()),
+        NvmlError::NoPermission => GpuError::NoPermission(format!("GPU {name}")),
+        NvmlError::DriverNotLoaded => GpuError::DriverNotLoaded,
+        NvmlError::LibRmVersionMismatch => GpuError::VersionMismatch,
+        other => GpuError::Nvml {
+            place: format!("GPU {name}"),
+            cause: other.to_string(),
+        },
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

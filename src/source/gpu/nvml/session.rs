@@ -1,0 +1,169 @@
+//! One life of NVML, from its initialisation to the error that ends it: which GPUs are read, and a look at them.
+
+use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
+
+use crate::sample::gpu::GpuFacts;
+use crate::source::gpu::{GpuError, GpuSight};
+use crate::units::Seconds;
+
+use super::device::Gpu;
+use super::of_gpu;
+
+/// How often is looked who computes on a GPU, and whether the GPUs are still the same.
+const SURVEY_PAUSE: Seconds = Seconds(15.0);
+
+/// The GPUs that are read.
+#[derive(Debug)]
+pub(super) struct Session<'nvml> {
+    nvml: &'nvml Nvml,
+    gpus: Vec<Gpu<'nvml>>,
+    /// GPUs that the driver counts.
+    count: u32,
+    /// What keeps a GPU from being read from the start.
+    problem: Option<GpuError>,
+    surveyed: Option<Seconds>,
+}
+
+impl<'nvml> Session<'nvml> {
+    /// Looks for the GPUs that `devices` names, by index or UUID, or for all.
+    pub(super) fn open(nvml: &'nvml Nvml, devices: &[String]) -> Self {
+        let (count, uncounted) = match nvml.device_count() {
+            Ok(count) => (count, None),
+            Err(error) => (0, Some(of_gpu("count", &error))),
+        };
+        let mut found = Found::default();
+        for index in 0..count {
+            match gpus_at(nvml, index) {
+                Ok(gpus) => found.gpus.extend(gpus.into_iter().map(|gpu| (index, gpu))),
+                Err(error) => found.refused.push((index, error)),
+            }
+        }
+        let problem = uncounted.or_else(|| found.problem(devices));
+        let gpus = found.gpus.into_iter();
+        let asked = gpus.filter(|(index, gpu)| {
+            devices.is_empty()
+                || devices
+                    .iter()
+                    .any(|device| names(device, *index, &gpu.facts))
+        });
+        Self {
+            nvml,
+            gpus: asked.map(|(_, gpu)| gpu).collect(),
+            count,
+            problem,
+            surveyed: None,
+        }
+    }
+
+    /// What is known of the GPUs now.
+    pub(super) fn facts(&self) -> Vec<GpuFacts> {
+        self.gpus.iter().map(|gpu| gpu.facts.clone()).collect()
+    }
+
+    /// Looks, from time to time, at what changes rarely. `false` when the GPUs are not those of the start any more.
+    pub(super) fn survey(&mut self, now: Seconds) -> bool {
+        if self.surveyed.is_some_and(|last| now - last < SURVEY_PAUSE) {
+            return true;
+        }
+        self.surveyed = Some(now);
+        for gpu in &mut self.gpus {
+            gpu.survey();
+        }
+        self.nvml
+            .device_count()
+            .is_ok_and(|count| count == self.count)
+            && self.gpus.iter().all(Gpu::is_still_there)
+    }
+
+    /// Reads every GPU, each at its own time.
+    pub(super) fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
+        let mut sight = GpuSight {
+            readings: Vec::with_capacity(self.gpus.len()),
+            problem: self.problem.clone(),
+        };
+        for gpu in &mut self.gpus {
+            match gpu.read(clock()) {
+                Ok(reading) => sight.readings.extend(reading),
+                Err(error) => {
+                    let problem = of_gpu(&gpu.facts.uuid, &error);
+                    sight.problem.get_or_insert(problem);
+                }
+            }
+        }
+        sight
+    }
+}
+
+/// What was found behind the indices that the driver counts.
+#[derive(Default)]
+struct Found<'nvml> {
+    gpus: Vec<(u32, Gpu<'nvml>)>,
+    refused: Vec<(u32, GpuError)>,
+}
+
+impl Found<'_> {
+    /// Why a GPU that should be read is not. The driver also counts GPUs that it keeps from us: beside others, that is no failure.
+    fn problem(&self, devices: &[String]) -> Option<GpuError> {
+        let mut refused = self.refused.iter();
+        if devices.is_empty() {
+            let lost = refused.find(|(_, error)| !matches!(error, GpuError::NoPermission(_)));
+            let denied = self.refused.first().filter(|_| self.gpus.is_empty());
+            let none = self.gpus.is_empty().then_some(GpuError::NoGpu);
+            return lost.or(denied).map(|(_, error)| error.clone()).or(none);
+        }
+        let unseen = |device: &&String| {
+            !self
+                .gpus
+                .iter()
+                .any(|(index, gpu)| names(device, *index, &gpu.facts))
+        };
+        let asked = devices.iter().find(unseen)?;
+        let own = refused.find(|(index, _)| *asked == index.to_string());
+        // A GPU that cannot be opened has no UUID: it may be the one.
+        let other = self.refused.first().filter(|_| asked.contains('-'));
+        let error = own.or(other).map(|(_, error)| error.clone());
+        Some(error.unwrap_or_else(|| GpuError::NoSuchGpu {
+            asked: asked.clone(),
+            seen: self.seen(),
+        }))
+    }
+
+    fn seen(&self) -> String {
+        let seen: Vec<_> = self
+            .gpus
+            .iter()
+            .map(|(index, gpu)| format!("{index} ({})", gpu.facts.uuid))
+            .collect();
+        if seen.is_empty() {
+            "none".to_owned()
+        } else {
+            seen.join(", ")
+        }
+    }
+}
+
+/// Whether `device`, a UUID or an index, names the GPU. An index names all MIG slices of its GPU.
+fn names(device: &str, index: u32, gpu: &GpuFacts) -> bool {
+    device == gpu.uuid || device == index.to_string()
+}
+
+/// The GPU with this index, or its MIG slices.
+fn gpus_at(nvml: &Nvml, index: u32) -> Result<Vec<Gpu<'_>>, GpuError> {
+    let failed = |error: NvmlError| of_gpu(&index.to_string(), &error);
+    let device = nvml.device_by_index(index).map_err(failed)?;
+    let cut = device.mig_mode().is_ok_and(|mode| mode.current == 1);
+    if !cut {
+        return Ok(vec![Gpu::whole(nvml, device).map_err(failed)?]);
+    }
+    let most = device.mig_device_count().unwrap_or(0);
+    let mut slices = Vec::new();
+    for slice in (0..most).filter_map(|slice| device.mig_device_by_index(slice).ok()) {
+        let parent = nvml.device_by_index(index).map_err(failed)?;
+        slices.push(Gpu::slice(nvml, parent, slice).map_err(failed)?);
+    }
+    if slices.is_empty() {
+        return Err(GpuError::NoMigSlice(index.to_string()));
+    }
+    Ok(slices)
+}

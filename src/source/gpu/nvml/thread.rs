@@ -1,0 +1,130 @@
+//! The thread that owns NVML: it answers requests, and starts NVML anew when a GPU was lost.
+
+use std::sync::mpsc::Receiver;
+
+use nvml_wrapper::Nvml;
+use tokio::sync::mpsc::Sender;
+
+use crate::sample::gpu::GpuFacts;
+use crate::source::gpu::{GpuError, GpuSight};
+use crate::units::Seconds;
+
+use super::session::Session;
+use super::{Answer, of_init};
+
+/// Pause before the first new start.
+const SHORTEST_PAUSE: Seconds = Seconds(1.0);
+/// Pause that is not exceeded, however often it failed.
+const LONGEST_PAUSE: Seconds = Seconds(30.0);
+
+/// Nobody asks any more.
+struct Over;
+
+/// Answers requests until nobody asks any more.
+pub(super) fn run(
+    devices: &[String],
+    clock: fn() -> Seconds,
+    requests: &Receiver<()>,
+    answers: &Sender<Answer>,
+) {
+    let mut reader = Reader {
+        devices,
+        clock,
+        requests,
+        answers,
+        pause: SHORTEST_PAUSE,
+        told: Vec::new(),
+    };
+    while reader.live_once().is_ok() {}
+}
+
+struct Reader<'a> {
+    devices: &'a [String],
+    clock: fn() -> Seconds,
+    requests: &'a Receiver<()>,
+    answers: &'a Sender<Answer>,
+    /// How long to wait before the next new start.
+    pause: Seconds,
+    /// The facts told last.
+    told: Vec<GpuFacts>,
+}
+
+impl Reader<'_> {
+    /// One life of NVML.
+    fn live_once(&mut self) -> Result<(), Over> {
+        match Nvml::init() {
+            Ok(nvml) => self.live(&nvml),
+            Err(error) => self.mourn(&of_init(&error)),
+        }
+    }
+
+    /// Reads until the GPUs change, or a failure has lasted for the pause.
+    fn live(&mut self, nvml: &Nvml) -> Result<(), Over> {
+        let mut session = Session::open(nvml, self.devices);
+        let mut failing_since = None;
+        loop {
+            self.requests.recv().map_err(|_| Over)?;
+            let now = (self.clock)();
+            let same = session.survey(now);
+            let sight = session.read(self.clock);
+            let failed = sight.problem.is_some();
+            let facts = if failed {
+                self.with_lost(session.facts())
+            } else {
+                session.facts()
+            };
+            self.answer(sight, facts)?;
+            if !same {
+                tracing::info!("the GPUs have changed: NVML starts anew");
+                return Ok(());
+            }
+            if !failed {
+                failing_since = None;
+                self.pause = SHORTEST_PAUSE;
+            } else if now - *failing_since.get_or_insert(now) >= self.pause {
+                self.lengthen_pause();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Without NVML, every request is answered by why it is not there, until the next try.
+    fn mourn(&mut self, error: &GpuError) -> Result<(), Over> {
+        let until = (self.clock)() + self.pause;
+        self.lengthen_pause();
+        loop {
+            self.requests.recv().map_err(|_| Over)?;
+            self.answer(error.clone().into(), self.told.clone())?;
+            if (self.clock)() >= until {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What a GPU is does not change while it cannot be read: `facts`, and those of the GPUs that were there before.
+    fn with_lost(&self, facts: Vec<GpuFacts>) -> Vec<GpuFacts> {
+        let is_back = |lost: &GpuFacts| facts.iter().any(|gpu| gpu.uuid == lost.uuid);
+        let mut known: Vec<_> = self
+            .told
+            .iter()
+            .filter(|told| !is_back(told))
+            .cloned()
+            .collect();
+        known.extend(facts);
+        known
+    }
+
+    fn lengthen_pause(&mut self) {
+        self.pause = (self.pause * 2.0).min(LONGEST_PAUSE);
+    }
+
+    fn answer(&mut self, sight: GpuSight, facts: Vec<GpuFacts>) -> Result<(), Over> {
+        let facts = (facts != self.told).then_some(facts);
+        if let Some(facts) = &facts {
+            self.told.clone_from(facts);
+        }
+        self.answers
+            .blocking_send(Answer { sight, facts })
+            .map_err(|_| Over)
+    }
+}
