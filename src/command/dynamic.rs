@@ -1,5 +1,6 @@
-//! `dynamic`: load tests and captures against the roofline.
+//! `dynamic`: load tests and captures against the roofline. Without either it puts a load on the server itself.
 
+mod live;
 mod table;
 
 use std::fs::{self, File};
@@ -10,24 +11,31 @@ use anyhow::Context;
 use clap::Args;
 use serde::de::DeserializeOwned;
 
+use super::load_args::LoadArgs;
 use super::output::{Format, write_json};
 use super::usage::UsageError;
-use crate::analysis::{Analysis, Inputs, SCHEMA, TargetFlags, analyze, compare};
+use crate::analysis::{Analysis, Inputs, SCHEMA, TargetFlags, Targets, analyze, compare};
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::predict::Prediction;
-use crate::results;
+use crate::results::{self, LoadResult};
 
 /// Arguments of `dynamic`.
 #[derive(Args, Clone, Debug)]
 pub struct DynamicArgs {
     /// Results of load tests: ours, vllm bench serve, GuideLLM, AIPerf
-    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "capture")]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub results: Vec<PathBuf>,
     /// A capture; with --results, of the same time
     #[arg(long, value_name = "DIR")]
     pub capture: Option<PathBuf>,
+    /// Without --results and --capture: write the load's own result to this file, request by request
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["results", "capture"])]
+    pub save_result: Option<PathBuf>,
+    /// Likewise: keep the capture that is made beside the load
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["results", "capture"])]
+    pub save_capture: Option<PathBuf>,
     /// A prediction to compare with, of `static --format json`
     #[arg(long = "static", value_name = "FILE")]
     pub prediction: Option<PathBuf>,
@@ -43,6 +51,9 @@ pub struct DynamicArgs {
     /// What counts as good and as bad.
     #[command(flatten)]
     pub targets: TargetFlags,
+    /// The load to put on the server of --vllm-url, without --results and --capture.
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// Model, GPU, deployment and how to measure.
     #[command(flatten)]
     pub settings: SettingsFlags,
@@ -51,48 +62,83 @@ pub struct DynamicArgs {
 /// Analyses and prints.
 ///
 /// # Errors
-/// A [`UsageError`] for files and names that cannot be used; any other error for what went wrong after that.
+/// A [`UsageError`] for files and names that cannot be used; any other error for what went wrong after that: the figures there are
+/// were printed then.
 pub fn run(args: &DynamicArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let analysis = analysis(args)?;
+    let settings = Settings::load(&args.settings)?;
+    let earlier = Earlier::read(args)?;
+    let measured = if args.results.is_empty() && args.capture.is_none() {
+        live::measured(args, &settings)?
+    } else {
+        read_measured(args)?
+    };
+    let mut analysis = analyze(&Inputs {
+        results: measured.results,
+        capture: measured.capture.as_ref(),
+        settings: &settings,
+        targets: earlier.targets,
+        prediction: earlier.prediction,
+    })
+    .map_err(UsageError::new)?;
+    analysis.notes.extend(measured.notes);
+    analysis.baseline = earlier
+        .baseline
+        .map(|(file, before)| compare(&before, &analysis, &file));
     if let Some(path) = &args.output {
         write_file(path, &analysis)?;
     }
     match args.format {
-        Format::Json => write_json(&analysis, out),
-        Format::Table => Ok(table::write(&analysis, out)?),
+        Format::Json => write_json(&analysis, out)?,
+        Format::Table => table::write(&analysis, out)?,
     }
+    anyhow::ensure!(
+        analysis.runs.iter().any(|run| run.completed > 0),
+        "no request was completed: there is nothing to measure"
+    );
+    measured.shortfall.map_or(Ok(()), Err)
 }
 
-fn analysis(args: &DynamicArgs) -> anyhow::Result<Analysis> {
-    let settings = Settings::load(&args.settings)?;
-    let targets = args.targets.targets().map_err(UsageError::of)?;
-    let capture = args
-        .capture
-        .as_deref()
-        .map(Capture::open)
-        .transpose()
-        .map_err(UsageError::new)?;
-    let baseline = args.baseline.as_deref().map(read_analysis).transpose()?;
-    let inputs = Inputs {
+/// What was measured.
+#[derive(Debug, Default)]
+struct Measured {
+    results: Vec<LoadResult>,
+    capture: Option<Capture>,
+    notes: Vec<String>,
+    /// Why it is less than what was asked for.
+    shortfall: Option<anyhow::Error>,
+}
+
+fn read_measured(args: &DynamicArgs) -> anyhow::Result<Measured> {
+    let capture = args.capture.as_deref().map(Capture::open).transpose();
+    Ok(Measured {
         results: results::read_all(&args.results).map_err(UsageError::new)?,
-        capture: capture.as_ref(),
-        settings: &settings,
-        targets,
-        prediction: args
-            .prediction
-            .as_deref()
-            .map(read_prediction)
-            .transpose()?,
-    };
-    let mut analysis = analyze(&inputs).map_err(UsageError::new)?;
-    anyhow::ensure!(
-        !analysis.runs.is_empty(),
-        "nothing ran in this capture: no request was served in the time it recorded"
-    );
-    analysis.baseline = baseline
-        .zip(args.baseline.as_ref())
-        .map(|(before, path)| compare(&before, &analysis, &path.display().to_string()));
-    Ok(analysis)
+        capture: capture.map_err(UsageError::new)?,
+        ..Measured::default()
+    })
+}
+
+/// What there is from before: read first, since a wrong file must not cost a load.
+struct Earlier {
+    targets: Targets,
+    prediction: Option<Prediction>,
+    baseline: Option<(String, Analysis)>,
+}
+
+impl Earlier {
+    fn read(args: &DynamicArgs) -> anyhow::Result<Self> {
+        let baseline = args.baseline.as_deref();
+        let baseline = baseline
+            .map(|path| Ok::<_, anyhow::Error>((path.display().to_string(), read_analysis(path)?)));
+        Ok(Self {
+            targets: args.targets.targets().map_err(UsageError::of)?,
+            prediction: args
+                .prediction
+                .as_deref()
+                .map(read_prediction)
+                .transpose()?,
+            baseline: baseline.transpose()?,
+        })
+    }
 }
 
 /// What `dynamic` wrote to `path`.
