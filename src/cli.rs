@@ -35,6 +35,10 @@ pub enum Command {
     Check(Box<command::check::CheckArgs>),
     /// Predict a model on a GPU: bounds, expectations, limits, advice
     Static(Box<command::static_roofline::StaticArgs>),
+    /// Compare load tests and captures with the roofline: measured vs predicted, bottlenecks, advice
+    Dynamic(Box<command::dynamic::DynamicArgs>),
+    /// Write predictions and analyses as one HTML page
+    Report(command::report::ReportArgs),
     /// Put the same load on a server at rising batch sizes, and name the best
     Sweep(Box<command::sweep::SweepArgs>),
     /// List the GPU table

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 mod deployment;
+pub mod dynamic;
 mod gpu_source;
 pub mod gpus;
 pub mod interrupt;
@@ -13,6 +14,7 @@ pub mod output;
 pub mod progress;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod serve;
 pub mod static_roofline;
 pub mod sweep;
@@ -48,6 +50,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Check(args) => check::run(&args, &mut out),
         Command::Static(args) => static_roofline::run(&args, &mut out),
+        Command::Dynamic(args) => dynamic::run(&args, &mut out),
+        Command::Report(args) => report::run(&args, &mut out),
         Command::Sweep(args) => sweep::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),

@@ -4,7 +4,7 @@
 //! limits; weight-only quantisation saves bytes, not arithmetic; CUDA graphs and larger steps cure overhead; fewer ranks cure the
 //! interconnect. A remedy that the GPU cannot run, or that gains less than 2 %, is not given.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Bound, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
 use crate::roofline::step::RequestGroup;
@@ -20,7 +20,7 @@ const LEAST_GAIN: f64 = 1.02;
 const HIGH_UTILIZATION: f64 = 0.95;
 
 /// One remedy.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Advice {
     /// What it helps against.
     pub bound: Bound,
@@ -39,7 +39,7 @@ pub struct Advice {
 }
 
 /// A figure that a remedy improves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Expected seconds of the step.
@@ -116,6 +116,15 @@ struct Remedy {
 
 /// The remedies for what bounds `prediction`, largest gain first.
 pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice> {
+    advise_against(scenario, prediction, |_| None)
+}
+
+/// The same, for bounds that were `found` by measuring; for those predicted where nothing was found.
+fn advise_against(
+    scenario: &Scenario,
+    prediction: &Prediction,
+    found: impl Fn(Phase) -> Option<Bound>,
+) -> Vec<Advice> {
     let mut advice = Vec::new();
     if is_short_of_cache(scenario, prediction) {
         let remedies = scenario.for_cache();
@@ -141,7 +150,7 @@ pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice
         ],
     };
     for view in views {
-        let Some(bound) = view.step.bottleneck else {
+        let Some(bound) = found(view.step.phase).or(view.step.bottleneck) else {
             continue;
         };
         let remedies = scenario.for_bound(bound, view, prediction);
@@ -188,6 +197,16 @@ fn tried(
 }
 
 impl Scenario {
+    /// What helps against the bounds that were `found` in each phase by measuring. Where nothing was found, those of `prediction`,
+    /// which is this scenario's, count. Largest predicted gain first.
+    pub fn advise_against(
+        &self,
+        prediction: &Prediction,
+        found: impl Fn(Phase) -> Option<Bound>,
+    ) -> Vec<Advice> {
+        advise_against(self, prediction, found)
+    }
+
     fn for_cache(&self) -> Vec<Remedy> {
         let metric = Metric::KvCapacityTokens;
         let mut remedies = self.narrower_weights(metric);

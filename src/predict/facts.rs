@@ -1,6 +1,6 @@
 //! What a prediction says of the model, of the GPU and of its memory.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Predictor;
 use super::latency::ASSUMED_ACCEPTANCE;
@@ -12,7 +12,7 @@ use crate::spec::to_f64;
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
 /// The model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFacts {
     /// Its name.
     pub name: String,
@@ -40,7 +40,7 @@ impl ModelFacts {
 }
 
 /// The GPU, with the peaks of the precision that most of the work is done in.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GpuFacts {
     /// Id in the table.
     pub id: String,
@@ -86,7 +86,7 @@ impl GpuFacts {
 }
 
 /// What the memory of one GPU holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryFacts {
     /// Weights.
     pub weights_resident_bytes_per_gpu: Bytes,
@@ -146,7 +146,7 @@ fn problem(predictor: &Predictor) -> Option<String> {
 }
 
 /// Which coefficients were measured on this part and which were taken over from its kin.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origins {
     /// Attainable share of the compute peak.
     pub attainable_flops: Origin,

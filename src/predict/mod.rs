@@ -18,7 +18,7 @@ pub use limits::Limits;
 pub use recommend::Recommendation;
 pub use step::{Bound, Phase, Predictor, Roof, StepPrediction, TimeByComponent};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::roofline::step::RequestGroup;
 use crate::roofline::timing::Coefficients;
@@ -149,7 +149,7 @@ pub struct Targets {
 }
 
 /// The answer. What needs a GPU's ceilings is `None` without one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Version of this form.
     pub schema: u32,
@@ -178,7 +178,7 @@ pub struct Prediction {
 }
 
 /// The one step asked for, or the two that a load consists of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Steps {
     /// The step asked for.
@@ -188,7 +188,7 @@ pub enum Steps {
 }
 
 /// The two kinds of steps that a load consists of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadSteps {
     /// The first step of one prompt, up to the token budget.
     pub prefill: StepPrediction,
