@@ -39,6 +39,8 @@ pub enum Command {
     Dynamic(Box<command::dynamic::DynamicArgs>),
     /// Write predictions and analyses as one HTML page
     Report(command::report::ReportArgs),
+    /// Predict, put a load on the server, analyse and report, all into one directory
+    Analyze(Box<command::analyze::AnalyzeArgs>),
     /// Put the same load on a server at rising batch sizes, and name the best
     Sweep(Box<command::sweep::SweepArgs>),
     /// List the GPU table

@@ -1,5 +1,6 @@
 //! The commands: each wires the core to the world, and nothing more.
 
+pub mod analyze;
 pub mod check;
 pub mod demo;
 mod deployment;
@@ -15,6 +16,7 @@ pub mod progress;
 pub mod record;
 pub mod replay;
 pub mod report;
+mod scenario;
 pub mod serve;
 pub mod static_roofline;
 pub mod sweep;
@@ -52,6 +54,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Static(args) => static_roofline::run(&args, &mut out),
         Command::Dynamic(args) => dynamic::run(&args, &mut out),
         Command::Report(args) => report::run(&args, &mut out),
+        Command::Analyze(args) => analyze::run(&args, &mut out),
         Command::Sweep(args) => sweep::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),

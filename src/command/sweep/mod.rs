@@ -14,14 +14,16 @@ use anyhow::{Context, bail};
 use super::deployment;
 use super::interrupt::Interrupt;
 use super::output::{Format, write_json};
+use super::scenario::scenario;
 use super::serve;
 use super::usage::UsageError;
 use crate::config::Settings;
 use crate::launch::template::{Place, Template, deployment_of};
 use crate::load::settings::Arrivals;
+use crate::predict::{Serving, Targets};
 use crate::spec::deployment::DeploymentFlags;
 use crate::sweep::choice::{best, saturated};
-use crate::sweep::prediction::{Predicted, Subject, predict};
+use crate::sweep::prediction::Predicted;
 use crate::sweep::setting::{Point, Setting};
 use crate::sweep::steps::{Steps, batches};
 use crate::sweep::{SCHEMA, Slo, Sweep};
@@ -259,21 +261,36 @@ fn predicted(
     else {
         return Ok(None);
     };
-    let launched = runner.args.launch.as_deref().map_or(running, deployment_of);
-    let flags = launched.overridden_by(settings.deployment.clone());
-    let table = serve::gpu_table(settings)?;
-    let mut point = setting.point;
-    if let Some(concurrency) = sweep.concurrency {
-        // Of the load that waits, the server runs no more than its batch.
-        point.batch = point.batch.min(concurrency);
-    }
     if let Arrivals::Open { .. } = runner.load.arrivals {
         bail!("an open loop has no fixed number of requests at a time");
     }
-    let subject = Subject {
-        flags: &flags,
-        gpu: settings.gpu.as_deref(),
-        table: &table,
+    let point = setting.point;
+    // Of a load that waits, the server runs no more than its batch.
+    let running_at_a_time = point.batch.min(sweep.concurrency.unwrap_or(u32::MAX));
+    let serving = Serving {
+        input_tokens: measured.input_tokens,
+        cached_tokens: 0.0,
+        output_tokens: measured.output_tokens,
+        batch: f64::from(running_at_a_time),
     };
-    predict(&subject, &point, measured, &sweep.slo).map(Some)
+    let launched = runner.args.launch.as_deref().map_or(running, deployment_of);
+    let flags = launched.overridden_by(settings.deployment.clone());
+    let flags = DeploymentFlags {
+        gpu_memory_utilization: point
+            .gpu_memory_utilization
+            .or(flags.gpu_memory_utilization),
+        max_num_batched_tokens: point
+            .max_num_batched_tokens
+            .or(flags.max_num_batched_tokens),
+        // The batch asked about is to run, whatever the limit is now.
+        max_num_seqs: None,
+        ..flags
+    };
+    let targets = Targets {
+        ttft: sweep.slo.ttft_seconds,
+        tpot: sweep.slo.tpot_seconds,
+    };
+    let table = serve::gpu_table(settings)?;
+    let scenario = scenario(flags, settings.gpu.as_deref(), &table, serving, targets)?;
+    Predicted::of(&scenario, serving, measured).map(Some)
 }
