@@ -288,7 +288,7 @@ impl StaticArgs {
 }
 
 /// A short name of the model: its id, or the directory that it lies in.
-fn name_of(id: &str, config: &Path) -> String {
+pub(super) fn name_of(id: &str, config: &Path) -> String {
     let directory = config.parent().and_then(Path::file_name);
     match directory {
         Some(directory) if Path::new(id).exists() => directory.to_string_lossy().into_owned(),

@@ -201,7 +201,10 @@ fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
 
 /// Loads no certificates for a URL that needs none: an image without any must still read `http://`.
 #[cfg(feature = "tls")]
-fn without_unused_tls(builder: reqwest::ClientBuilder, url: &Url) -> reqwest::ClientBuilder {
+pub(crate) fn without_unused_tls(
+    builder: reqwest::ClientBuilder,
+    url: &Url,
+) -> reqwest::ClientBuilder {
     if url.scheme() == "https" {
         builder
     } else {
@@ -210,6 +213,9 @@ fn without_unused_tls(builder: reqwest::ClientBuilder, url: &Url) -> reqwest::Cl
 }
 
 #[cfg(not(feature = "tls"))]
-fn without_unused_tls(builder: reqwest::ClientBuilder, _url: &Url) -> reqwest::ClientBuilder {
+pub(crate) fn without_unused_tls(
+    builder: reqwest::ClientBuilder,
+    _url: &Url,
+) -> reqwest::ClientBuilder {
     builder
 }
