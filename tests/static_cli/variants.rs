@@ -30,6 +30,10 @@ fn variants_agree_with_a_calculation_of_their_own() {
                 variant["name"]
             );
         }
-        assert_eq!(answer["step"]["bound"], variant["bound"], "{}", variant["name"]);
+        assert_eq!(
+            answer["step"]["bound"], variant["bound"],
+            "{}",
+            variant["name"]
+        );
     }
 }
