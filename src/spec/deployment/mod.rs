@@ -365,8 +365,11 @@ fn default_sizes(gpu: &GpuSpec) -> (u64, u64) {
     }
 }
 
-/// `num_speculative_tokens` of a speculative configuration.
-fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
+/// `num_speculative_tokens` of a speculative configuration, 0 without one.
+///
+/// # Errors
+/// When it is no JSON object or does not state the number.
+pub fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
     let Some(config) = config else {
         return Ok(0);
     };
