@@ -47,7 +47,7 @@ impl Ceiling {
     /// The attainable roof with the SMs at `sm_clock_mhz`.
     ///
     /// The measured shares of the peak were taken under the power cap; here the clock says so itself, and kernels that keep the
-    /// tensor cores busy come to nine tenths of the peak at that clock.
+    /// tensor cores busy come to `clock_fraction` of the peak at that clock.
     #[must_use]
     pub fn at_clock(gpu: &GpuSpec, coefficients: &Coefficients, sm_clock_mhz: f64) -> Self {
         let attainable = Self::attainable(gpu, coefficients);
@@ -55,7 +55,7 @@ impl Ceiling {
             let at_clock = gpu.peak_at_clock(precision, sm_clock_mhz);
             (
                 precision,
-                at_clock.map_or(peak, |clocked| clocked * KERNEL_EFFICIENCY),
+                at_clock.map_or(peak, |clocked| clocked * coefficients.clock_fraction.value),
             )
         });
         Self {
@@ -110,6 +110,3 @@ impl Ceiling {
         self.peak(precision).min(self.hbm * intensity)
     }
 }
-
-/// Share of the tensor cores' peak at the running clock that large multiplications reach (0.88 of 754 TFLOP/s on an H100).
-const KERNEL_EFFICIENCY: f64 = 0.9;

@@ -19,6 +19,17 @@ pub struct Coefficient {
     pub origin: Origin,
 }
 
+impl Coefficient {
+    /// What was seen on the GPU at hand.
+    #[must_use]
+    pub const fn calibrated(value: f64) -> Self {
+        Self {
+            value,
+            origin: Origin::Calibrated,
+        }
+    }
+}
+
 /// In a file: a number, which is then stated, or a value with its origin.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -86,6 +97,8 @@ macro_rules! coefficients {
 }
 
 coefficients! {
+    /// Share of the peak at the running clock that large multiplications reach.
+    clock_fraction = 0.9,
     /// Share of the attainable compute that a model's mix of shapes reaches under the power cap.
     compute_efficiency = 0.8,
     /// Seconds of a step's kernels outside its layers.
@@ -115,6 +128,24 @@ coefficients! {
 }
 
 impl Coefficients {
+    /// Those found by calibration, by name; none without it.
+    #[must_use]
+    pub fn calibrated(&self) -> Vec<(&'static str, f64)> {
+        let shares = self.hbm_fraction.map(|share| ("hbm_fraction", share));
+        shares
+            .into_iter()
+            .chain(self.costs())
+            .filter(|(_, coefficient)| coefficient.origin == Origin::Calibrated)
+            .map(|(name, coefficient)| (name, coefficient.value))
+            .collect()
+    }
+
+    /// Whether any of them was found by calibration.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        !self.calibrated().is_empty()
+    }
+
     /// What makes no sense in them, if anything.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -133,6 +164,7 @@ impl Coefficients {
         };
         share("hbm_fraction", self.hbm_fraction)
             .or_else(|| share("flops_fraction", self.flops_fraction))
+            .or_else(|| share("clock_fraction", Some(self.clock_fraction)))
             .or_else(|| share("compute_efficiency", Some(self.compute_efficiency)))
             .or_else(|| self.costs().into_iter().find_map(cost))
     }

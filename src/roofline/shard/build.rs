@@ -191,7 +191,15 @@ impl Builder<'_> {
             weight_only: scheme.is_some() && operand_width >= activation_width,
             operand_width,
             activation_width,
+            fused_input: self.compiled_before(first),
         }
+    }
+
+    /// Whether the compiler fuses what makes `projection`'s input, a norm or an activation function. Attention and recurrences are
+    /// kernels of their own.
+    fn compiled_before(&self, projection: &Projection) -> bool {
+        let after_mixer = projection.split == Split::Row && !projection.module.starts_with("mlp");
+        !self.deployment.limits.enforce_eager && !after_mixer
     }
 
     fn grouped(&self, attention: &GroupedAttention) -> AttentionLayers {

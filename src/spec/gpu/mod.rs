@@ -37,6 +37,8 @@ pub enum Origin {
     Stated,
     /// Assumed: the usual value of the architecture.
     Assumed,
+    /// Raised to what was seen on the GPU at hand.
+    Calibrated,
 }
 
 impl Origin {
@@ -46,6 +48,7 @@ impl Origin {
         match self {
             Self::Measured => "measured",
             Self::Stated => "stated",
+            Self::Calibrated => "calibrated",
             Self::Assumed => "assumed",
         }
     }
