@@ -93,6 +93,9 @@ pub struct SettingsFlags {
         help_heading = "Measuring"
     )]
     pub overhead_below: Option<f64>,
+    /// Raise attainable ceilings to what is seen, and learn overheads [default: off]
+    #[arg(long, help_heading = "Measuring")]
+    pub calibrate: bool,
     /// Dollars per GPU-hour
     #[arg(
         long = "gpu-hour-price",
@@ -146,6 +149,9 @@ impl SettingsFlags {
         set(&["window"], json!(self.window));
         set(&["stall-after"], json!(self.stall_after));
         set(&["overhead-below"], json!(self.overhead_below));
+        if self.calibrate {
+            set(&["calibrate"], json!(true));
+        }
         set(&["gpu-hour-price"], json!(self.gpu_hour_price));
         set(&["slo-ttft"], json!(self.slo_ttft));
         set(&["slo-tpot"], json!(self.slo_tpot));

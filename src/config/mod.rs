@@ -54,6 +54,8 @@ pub struct Settings {
     pub stall_after: Span,
     /// Share of busy time under which the bound is overhead.
     pub overhead_below: f64,
+    /// Attainable ceilings and overheads follow what is seen.
+    pub calibrate: bool,
     /// Dollars per GPU-hour.
     pub gpu_hour_price: Option<f64>,
     /// Target for time to first token.
@@ -192,6 +194,7 @@ impl Settings {
             stall_after: self.stall_after.seconds(),
             longest_interval: Seconds(300.0).max(self.window.seconds()),
             overhead_below: self.overhead_below,
+            calibrate: self.calibrate,
         }
     }
 

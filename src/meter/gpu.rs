@@ -24,6 +24,8 @@ pub struct GpuSlice {
     pub hbm_bytes: Option<Bytes>,
     /// Energy used.
     pub energy: Option<Joules>,
+    /// Time with a kernel running.
+    pub busy: Option<Seconds>,
     /// SM clock at the end.
     pub sm_clock_mhz: Option<f64>,
     /// Whether a power limit held the clock down at the end.
@@ -43,6 +45,7 @@ pub struct GpuMeter {
     energy_total: Option<Joules>,
     /// The counter, as last read.
     energy_counter: Option<Joules>,
+    busy_total: Option<Seconds>,
     slices: VecDeque<GpuSlice>,
 }
 
@@ -56,6 +59,7 @@ impl GpuMeter {
             hbm_bytes_total: None,
             energy_total: None,
             energy_counter: None,
+            busy_total: None,
             slices: VecDeque::new(),
         }
     }
@@ -88,6 +92,7 @@ impl GpuMeter {
 
     fn push(&mut self, slice: GpuSlice) {
         add(&mut self.hbm_bytes_total, slice.hbm_bytes);
+        add(&mut self.busy_total, slice.busy);
         self.slices.push_back(slice);
         while self
             .slices
@@ -111,6 +116,14 @@ impl GpuMeter {
     pub fn energy_total(&self) -> Option<Joules> {
         let latest = self.latest.as_ref()?;
         self.energy_total.filter(|_| latest.energy.is_some())
+    }
+
+    /// Seconds with a kernel running since the start of the program, as long as they are told.
+    #[must_use]
+    pub fn busy_total(&self) -> Option<Seconds> {
+        let mut newest = self.slices.iter().rev().take(UNTOLD);
+        let told = newest.any(|slice| slice.busy.is_some());
+        self.busy_total.filter(|_| told)
     }
 
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).
@@ -137,6 +150,7 @@ impl GpuMeter {
                 .zip(self.peak_bandwidth(reading))
                 .map(|(share, peak)| peak * span * share),
             energy: energy_between(before, reading),
+            busy: reading.busy_share().map(|share| span * share),
             sm_clock_mhz: reading.sm_clock_mhz,
             power_limited: reading.power_limited(),
             tensor_activity: gpm.any_tensor,
@@ -191,8 +205,10 @@ pub struct HardwareUse {
     pub clock_mhz_seconds: f64,
     /// GPU-seconds with a known SM clock.
     pub clock_seconds: Seconds,
-    /// Tensor activity × GPU-seconds.
-    pub tensor_seconds: Seconds,
+    /// Tensor activity × SM clock × GPU-seconds, in MHz·s.
+    pub tensor_mhz_seconds: f64,
+    /// GPU-seconds with a known tensor activity and SM clock.
+    pub tensor_known_seconds: Seconds,
 }
 
 impl HardwareUse {
@@ -215,8 +231,9 @@ impl HardwareUse {
             self.clock_mhz_seconds += clock * overlap.0;
             self.clock_seconds += overlap;
         }
-        if let Some(activity) = slice.tensor_activity {
-            self.tensor_seconds += overlap * activity;
+        if let Some((activity, clock)) = slice.tensor_activity.zip(slice.sm_clock_mhz) {
+            self.tensor_mhz_seconds += activity * clock * overlap.0;
+            self.tensor_known_seconds += overlap;
         }
     }
 
@@ -229,7 +246,8 @@ impl HardwareUse {
         self.power_limited_seconds += other.power_limited_seconds;
         self.clock_mhz_seconds += other.clock_mhz_seconds;
         self.clock_seconds += other.clock_seconds;
-        self.tensor_seconds += other.tensor_seconds;
+        self.tensor_mhz_seconds += other.tensor_mhz_seconds;
+        self.tensor_known_seconds += other.tensor_known_seconds;
     }
 
     /// Mean SM clock, MHz.

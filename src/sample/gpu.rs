@@ -201,6 +201,13 @@ impl GpuReading {
             .map(|reasons| reasons & (SOFTWARE_POWER_CAP | HARDWARE_POWER_BRAKE) != 0)
     }
 
+    /// Share of the time since the reading before with a kernel running, 0..=1: GPM's, else NVML's sampled utilization.
+    #[must_use]
+    pub fn busy_share(&self) -> Option<f64> {
+        let share = self.gpm.and_then(|gpm| gpm.graphics).or(self.utilization)?;
+        (0.0..=1.5).contains(&share).then(|| share.min(1.0))
+    }
+
     /// Whether anything was read at all.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -113,11 +113,19 @@ impl Sampler {
                 }
                 self.observe_engines(engines);
             }
-            None => self.missed += 1,
+            None => self.miss(),
         }
         let snapshot = self.snapshot(now());
         let published = Published::new(snapshot, !self.settings.web.disable_exporter_metrics);
         self.publish.send_replace(Some(Arc::new(published)));
+    }
+
+    /// A page or two may be late; time beyond that is nobody's.
+    fn miss(&mut self) {
+        self.missed += 1;
+        if self.missed > GRACE_TICKS {
+            self.meter.miss(now());
+        }
     }
 
     /// Whether the GPUs are others than before.

@@ -98,9 +98,15 @@ fn engine_snapshot(
         state,
         bound,
         totals: meter.totals.clone(),
+        settled: meter.settled.clone(),
+        phase_seconds: meter.phase_seconds,
         bound_seconds: meter.bound_seconds,
         sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
         window: figures,
+        missing_inputs: meter
+            .latest
+            .as_ref()
+            .map_or_else(Vec::new, EngineTotals::missing_inputs),
         now: gauges(meter),
         trail: trail.iter().copied().collect(),
     }
@@ -137,6 +143,7 @@ fn gpu_snapshot(gpu: &GpuMeter) -> GpuSnapshot {
         latest: gpu.latest.clone(),
         hbm_bytes_total: gpu.hbm_bytes_total(),
         energy_total: gpu.energy_total(),
+        busy_total: gpu.busy_total(),
     }
 }
 

@@ -4,9 +4,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The exporter as a process, ended with the test.
@@ -138,29 +140,58 @@ fn unchunked(mut rest: &str) -> String {
     body
 }
 
-/// A server that answers every request with the same bytes, which can be changed.
+/// A server that answers every request with the same bytes, which can be changed. It ends with the value.
 pub(crate) struct Answering {
     pub(crate) url: String,
+    address: SocketAddr,
     answer: Arc<Mutex<Vec<u8>>>,
+    ended: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 impl Answering {
     pub(crate) fn with(answer: impl Into<Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::at("127.0.0.1:0", answer)
+    }
+
+    /// The same at an address.
+    pub(crate) fn at(address: impl ToSocketAddrs, answer: impl Into<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(answer.into()));
-        let shared = Arc::clone(&answer);
-        std::thread::spawn(move || {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (shared, end) = (Arc::clone(&answer), Arc::clone(&ended));
+        let accepting = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if end.load(Ordering::Relaxed) {
+                    break;
+                }
                 let answer = shared.lock().unwrap().clone();
                 std::thread::spawn(move || serve(stream, &answer));
             }
         });
-        Self { url, answer }
+        Self {
+            url: format!("http://{address}"),
+            address,
+            answer,
+            ended,
+            accepting: Some(accepting),
+        }
     }
 
     pub(crate) fn answer(&self, answer: impl Into<Vec<u8>>) {
         *self.answer.lock().unwrap() = answer.into();
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        // One more connection, to wake it.
+        drop(TcpStream::connect(self.address));
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
     }
 }
 

@@ -19,6 +19,11 @@ impl EngineSeries<'_> {
             &[label],
             gpu.energy_total.map(|energy| energy.0),
         );
+        self.add(
+            &c::GPU_BUSY_SECONDS_TOTAL,
+            &[label],
+            gpu.busy_total.map(|busy| busy.0),
+        );
         if let Some([spec, provenance, attainable]) = self.engine.facts.gpu_spec_labels() {
             let labels = [
                 label,

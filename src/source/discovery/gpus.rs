@@ -55,7 +55,7 @@ impl Clues {
     }
 
     /// Gives the engine its GPUs: all if they are as many as the engines need, else those that vLLM's processes compute on, in order
-    /// of rank.
+    /// of rank; of an engine over several nodes, its part on this one.
     pub(super) fn share_gpus(&self, facts: &mut EngineFacts, engines: usize, rank: usize) {
         if self.gpus.is_empty() {
             return;
@@ -68,10 +68,7 @@ impl Clues {
             });
         let all: Vec<&GpuFacts> = self.gpus.iter().collect();
         let computing = all.iter().copied().filter(|gpu| self.computes_on(gpu));
-        let Some(own) = [all.clone(), computing.collect()]
-            .into_iter()
-            .find(|gpus| gpus.len() == needed * engines)
-        else {
+        let Some(own) = chosen([&all, &computing.collect()], needed, engines) else {
             let why = format!(
                 "{} GPUs are visible and {engines} engine(s) need {needed} each: which are whose is not known, so nothing measured on them is shown; set --gpu-devices, or share vLLM's process namespace",
                 all.len()
@@ -112,6 +109,19 @@ impl Clues {
     }
 }
 
+/// The first of `offers` with as many GPUs as `engines` need. A single engine may have the rest on other nodes, as many on each: then the
+/// last that is such a part.
+fn chosen<T: Clone>(offers: [&Vec<T>; 2], needed: usize, engines: usize) -> Option<Vec<T>> {
+    let is_whole = |gpus: &&&Vec<T>| gpus.len() == needed * engines;
+    let is_part =
+        |gpus: &&&Vec<T>| engines == 1 && !gpus.is_empty() && needed.is_multiple_of(gpus.len());
+    let offer = offers
+        .iter()
+        .find(is_whole)
+        .or_else(|| offers.iter().rev().find(is_part))?;
+    Some((*offer).clone())
+}
+
 /// Without GPM, HBM traffic is modelled only: says why.
 fn note_gpm(facts: &mut EngineFacts, own: &[&GpuFacts]) {
     for gpu in own {
@@ -147,4 +157,29 @@ fn derived(gpu: &GpuFacts) -> Option<GpuSpec> {
         memory: Bytes(gpu.memory_bytes.unwrap_or(0.0)),
         gpm: gpu.gpm.is_offered(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpus(count: usize) -> Vec<usize> {
+        (0..count).collect()
+    }
+
+    #[test]
+    fn an_engine_gets_all_gpus_or_those_it_computes_on() {
+        assert_eq!(chosen([&gpus(2), &gpus(0)], 2, 1), Some(gpus(2)));
+        assert_eq!(chosen([&gpus(8), &gpus(4)], 2, 2), Some(gpus(4)));
+        assert_eq!(chosen([&gpus(8), &gpus(0)], 2, 1), None);
+        assert_eq!(chosen([&gpus(8), &gpus(0)], 2, 2), None);
+    }
+
+    #[test]
+    fn an_engine_over_several_nodes_gets_its_part_on_this_one() {
+        assert_eq!(chosen([&gpus(8), &gpus(0)], 16, 1), Some(gpus(8)));
+        assert_eq!(chosen([&gpus(8), &gpus(4)], 16, 1), Some(gpus(4)));
+        assert_eq!(chosen([&gpus(3), &gpus(0)], 16, 1), None);
+        assert_eq!(chosen([&gpus(8), &gpus(0)], 16, 2), None);
+    }
 }
