@@ -76,6 +76,8 @@ pub struct EngineSnapshot {
     pub window: Option<Figures>,
     /// SM clock over the window.
     pub sm_clock_mhz: Option<f64>,
+    /// vLLM's metrics that the newest page lacks.
+    pub missing_inputs: Vec<&'static str>,
     /// The gauges of the newest reading.
     pub now: Now,
     /// Where the phases were on the roofline, oldest first.
@@ -119,6 +121,8 @@ pub struct GpuSnapshot {
     pub hbm_bytes_total: Option<Bytes>,
     /// Joules since the exporter started.
     pub energy_total: Option<Joules>,
+    /// Seconds with a kernel running since the exporter started.
+    pub busy_total: Option<Seconds>,
 }
 
 impl Snapshot {

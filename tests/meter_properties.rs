@@ -391,7 +391,7 @@ fn calibration_is_off_until_asked_for_and_shown_when_on() {
             play(&mut meter, page);
         }
         let facts = Arc::clone(&meter.engines.values().next().unwrap().facts);
-        (facts.calibrated(), facts.attainable_origin())
+        (facts.coefficients.calibrated(), facts.attainable_origin())
     };
     assert_eq!(calibrated(false), (Vec::new(), "measured"));
     let (coefficients, origin) = calibrated(true);

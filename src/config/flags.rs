@@ -58,6 +58,13 @@ pub struct SettingsFlags {
     /// URL of the dcgm-exporter on this node
     #[arg(long = "dcgm-url", value_name = "URL", help_heading = "Sources")]
     pub dcgm_url: Option<String>,
+    /// Pod whose GPUs are read from it, as the dcgm-exporter labels them [default: all GPUs]
+    #[arg(
+        long = "dcgm-pod",
+        value_name = "NAMESPACE/POD",
+        help_heading = "Sources"
+    )]
+    pub dcgm_pod: Option<String>,
     /// UUIDs or indices of the engine's GPUs [default: all]
     #[arg(
         long = "gpu-devices",
@@ -136,6 +143,7 @@ impl SettingsFlags {
         set(&["vllm-api-key-file"], json!(self.vllm_api_key_file));
         set(&["gpu-source"], json!(self.gpu_source));
         set(&["dcgm-url"], json!(self.dcgm_url));
+        set(&["dcgm-pod"], json!(self.dcgm_pod));
         set(&["gpu-devices"], json!(self.gpu_devices));
         set(&["tick"], json!(self.tick));
         set(&["window"], json!(self.window));

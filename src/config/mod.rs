@@ -42,6 +42,8 @@ pub struct Settings {
     pub gpu_source: GpuSource,
     /// URL of a dcgm-exporter.
     pub dcgm_url: Option<String>,
+    /// The pod whose GPUs are read from it, as `NAMESPACE/POD`.
+    pub dcgm_pod: Option<String>,
     /// UUIDs or indices of the engine's GPUs; empty for all.
     pub gpu_devices: Vec<String>,
     /// How often the sources are read.

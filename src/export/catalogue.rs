@@ -93,6 +93,8 @@ families! {
         "Engine steps. Modelled from vLLM's iteration histogram, which misses steps that only compute a chunk of a prompt.";
     ENERGY_JOULES_TOTAL = "energy_joules_total" Counter Measured Stable engine ["gpu"]
         "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter.";
+    GPU_BUSY_SECONDS_TOTAL = "gpu_busy_seconds_total" Counter Measured Stable engine ["gpu"]
+        "Seconds with any kernel running on one GPU since the exporter started. Measured by the GPU; says that it ran, not how well.";
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
         "Price of the engine's GPUs for the time observed: gpu-hour-price x GPUs x hours. Only with a configured price.";
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
@@ -137,6 +139,29 @@ families! {
     POWER_LIMITED = "power_limited_ratio" Gauge Measured Stable engine []
         "Share of GPU readings in the window with the SM clock held down by a power limit. Measured by NVML's clock event reasons.";
 
+    GPU_SM_CLOCK = "gpu_sm_clock_hertz" Gauge Measured Experimental engine ["gpu"]
+        "SM clock of one GPU, now. Measured by NVML or the dcgm-exporter.";
+    GPU_MEMORY_CLOCK = "gpu_memory_clock_hertz" Gauge Measured Experimental engine ["gpu"]
+        "Memory clock of one GPU, now. Measured by NVML or the dcgm-exporter.";
+    GPU_POWER = "gpu_power_watts" Gauge Measured Experimental engine ["gpu"]
+        "Power of one GPU, a mean over about a second. Measured by NVML or the dcgm-exporter; energy_joules_total is exact.";
+    GPU_TEMPERATURE = "gpu_temperature_celsius" Gauge Measured Experimental engine ["gpu"]
+        "Temperature of one GPU. Measured by NVML or the dcgm-exporter.";
+    GPU_MEMORY_USED = "gpu_memory_used_bytes" Gauge Measured Experimental engine ["gpu"]
+        "Memory in use on one GPU; vLLM takes its share at the start and keeps it. Measured by NVML or the dcgm-exporter.";
+    GPU_UTILIZATION = "gpu_utilization_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Share of time with any kernel running on one GPU: 1 says nothing of how far it is used. Measured by NVML or the dcgm-exporter.";
+    GPU_TENSOR_ACTIVE = "gpu_tensor_active_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Share of cycles with a busy tensor pipe on one GPU since the reading before; padding counts, so it is no utilization by FLOPs. Measured by GPM.";
+    GPU_SM_ACTIVE = "gpu_sm_active_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Share of SMs with at least one warp on one GPU since the reading before. Measured by GPM.";
+    GPU_SM_OCCUPANCY = "gpu_sm_occupancy_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Warps over the most that the SMs of one GPU can hold, since the reading before. Measured by GPM.";
+    GPU_ENGINE_ACTIVE = "gpu_engine_active_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Share of time with the compute or graphics engine of one GPU active, since the reading before. Measured by GPM.";
+    GPU_LINK_BYTES = "gpu_link_bytes_per_second" Gauge Measured Experimental engine ["gpu", "link", "direction"]
+        "Traffic of one GPU over PCIe and NVLink since the reading before; sent is from the GPU. Measured by GPM.";
+
     PEAK_FLOPS = "peak_flops_per_second" Gauge Specified Stable engine ["precision"]
         "Dense datasheet peak, all GPUs of the engine. From the GPU table, or derived from NVML.";
     ATTAINABLE_FLOPS = "attainable_flops_per_second" Gauge Specified Stable engine ["precision"]
@@ -171,6 +196,8 @@ families! {
         "How the engine is deployed; an empty label is not known.";
     MISSING_FACT = "missing_fact" Gauge Own Experimental engine ["fact"]
         "1 for each fact of the engine that could not be found; see the landing page or `check` for what it leaves out and the remedy.";
+    MISSING_INPUT = "missing_input" Gauge Own Experimental engine ["metric"]
+        "1 for each of vLLM's metrics, without its prefix, that figures are made of and that its page lacks: renamed, or not there yet.";
     SLO = "slo_seconds" Gauge Specified Experimental global ["slo"]
         "The configured targets for time to first token and time per output token.";
 

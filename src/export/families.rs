@@ -1,12 +1,14 @@
 //! A snapshot becomes metric families. Pure: the same snapshot gives the same page.
 
+mod gpu;
+
 use prometheus::proto::MetricFamily;
 
 use crate::build_info::BUILD;
 use crate::meter::account::ByKind;
 use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::verdict::{Admission, Bound, EngineState};
-use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot, SourceStatus};
+use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
 use crate::spec::precision::Precision;
 
 use super::catalogue::{self as c, Family};
@@ -224,31 +226,6 @@ impl EngineSeries<'_> {
         }
     }
 
-    fn gpu(&mut self, gpu: &GpuSnapshot) {
-        let label = [("gpu", gpu.facts.uuid.as_str())];
-        self.add(
-            &c::MEASURED_HBM_BYTES_TOTAL,
-            &label,
-            gpu.hbm_bytes_total.map(|bytes| bytes.0),
-        );
-        self.add(
-            &c::ENERGY_JOULES_TOTAL,
-            &label,
-            gpu.energy_total.map(|energy| energy.0),
-        );
-        if let Some(spec) = self.engine.facts.gpu_spec_labels() {
-            let [spec, provenance, attainable] = spec;
-            let labels = [
-                label[0],
-                ("name", gpu.facts.name.as_str()),
-                ("spec", spec),
-                ("provenance", provenance),
-                ("attainable", attainable),
-            ];
-            self.add(&c::GPU_INFO, &labels, 1.0);
-        }
-    }
-
     fn window(&mut self, window: &Figures) {
         let seconds = window.seconds;
         let per_second = |amount: Option<f64>| amount.map(|amount| amount / seconds.0);
@@ -318,6 +295,10 @@ impl EngineSeries<'_> {
         for missing in &facts.missing {
             self.add(&c::MISSING_FACT, &[("fact", missing.fact)], 1.0);
         }
+        let missing = self.engine.missing_inputs.clone();
+        for metric in missing {
+            self.add(&c::MISSING_INPUT, &[("metric", metric)], 1.0);
+        }
         self.add(
             &c::KV_CAPACITY_TOKENS,
             &[],
@@ -345,7 +326,7 @@ impl EngineSeries<'_> {
 
     fn ceilings(&mut self) {
         let facts = std::sync::Arc::clone(&self.engine.facts);
-        for (coefficient, value) in facts.calibrated() {
+        for (coefficient, value) in facts.coefficients.calibrated() {
             self.add(&c::CALIBRATED, &[("coefficient", coefficient)], value);
         }
         for (precision, peak, attainable) in facts.peaks() {

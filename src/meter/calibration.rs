@@ -3,8 +3,7 @@
 //! A ceiling is only ever raised, to the most that held for three spans running: what runs slower may have reasons other than the
 //! ceiling. Overhead per step is the mean of the newest spans that only decoded.
 
-use crate::roofline::timing::Coefficients;
-use crate::spec::gpu::Origin;
+use crate::roofline::coefficients::{Coefficient, Coefficients};
 use crate::units::{Bytes, Seconds, ratio};
 
 use super::account::Account;
@@ -87,24 +86,30 @@ impl Calibration {
     pub fn adjusted(&self, facts: &EngineFacts) -> Option<Coefficients> {
         let gpu = facts.gpu.as_ref()?;
         let current = facts.coefficients;
-        let hbm = current.hbm_fraction.unwrap_or(gpu.attainable_hbm.fraction);
+        let hbm = current
+            .hbm_fraction
+            .map_or(gpu.attainable_hbm.fraction, |share| share.value);
+        let raised_hbm = hbm.max(self.bandwidth.best);
+        let of_layers = current.seconds_per_layer.value * facts.layers();
+        let of_step = self
+            .overhead_per_step
+            .map(|overhead| (overhead.0 - of_layers).max(0.0));
         let adjusted = Coefficients {
-            hbm_fraction: Some(hbm.max(self.bandwidth.best)),
-            clock_fraction: current.clock_fraction.max(self.compute.best),
-            seconds_per_step: self
-                .overhead_per_step
-                .map_or(current.seconds_per_step, |overhead| {
-                    let of_layers = current.seconds_per_layer * facts.layers();
-                    (overhead.0 - of_layers).max(0.0)
-                }),
-            origin: Origin::Calibrated,
+            hbm_fraction: Some(Coefficient::calibrated(raised_hbm)),
+            clock_fraction: Coefficient::calibrated(
+                current.clock_fraction.value.max(self.compute.best),
+            ),
+            seconds_per_step: of_step.map_or(current.seconds_per_step, Coefficient::calibrated),
             ..current
         };
         let moved = |from: f64, to: f64| (to - from).abs() > NOTICEABLE * from.abs();
-        let noticeable = current.origin != Origin::Calibrated
-            || moved(hbm, adjusted.hbm_fraction.unwrap_or(hbm))
-            || moved(current.clock_fraction, adjusted.clock_fraction)
-            || moved(current.seconds_per_step, adjusted.seconds_per_step);
+        let noticeable = !current.is_calibrated()
+            || moved(hbm, raised_hbm)
+            || moved(current.clock_fraction.value, adjusted.clock_fraction.value)
+            || moved(
+                current.seconds_per_step.value,
+                adjusted.seconds_per_step.value,
+            );
         noticeable.then_some(adjusted)
     }
 }

@@ -1,9 +1,9 @@
 //! What is known of one engine beside its counters: its model, how it is deployed, its GPUs, and what could not be found out.
 
 use crate::roofline::ceiling::Ceiling;
+use crate::roofline::coefficients::Coefficients;
 use crate::roofline::shard::Shard;
 use crate::roofline::step::RequestGroup;
-use crate::roofline::timing::Coefficients;
 use crate::spec::deployment::{Deployment, DeploymentFlags};
 use crate::spec::gpu::{GpuSpec, Provenance};
 use crate::spec::precision::Precision;
@@ -163,23 +163,6 @@ impl EngineFacts {
             let deployment = &served.deployment;
             deployment.model.layers.len() as f64 / deployment.parallelism.pipeline as f64
         })
-    }
-
-    /// The coefficients found by calibration, by name; none without it.
-    #[must_use]
-    pub fn calibrated(&self) -> Vec<(&'static str, f64)> {
-        let coefficients = &self.coefficients;
-        if coefficients.origin != crate::spec::gpu::Origin::Calibrated {
-            return Vec::new();
-        }
-        let hbm = coefficients
-            .hbm_fraction
-            .map(|fraction| ("hbm_fraction", fraction));
-        let others = [
-            ("clock_fraction", coefficients.clock_fraction),
-            ("seconds_per_step", coefficients.seconds_per_step),
-        ];
-        hbm.into_iter().chain(others).collect()
     }
 
     /// What the engine's large matrix multiplications compute in.
@@ -342,7 +325,7 @@ impl EngineFacts {
     #[must_use]
     pub fn attainable_origin(&self) -> &'static str {
         use crate::spec::gpu::Origin;
-        if self.coefficients.origin == Origin::Calibrated {
+        if self.coefficients.is_calibrated() {
             return Origin::Calibrated.name();
         }
         let measured =

@@ -2,51 +2,11 @@
 
 use serde::Serialize;
 
+pub use crate::bound::Bound;
+use crate::bound::states;
 use crate::units::{Bytes, Seconds};
 
 use super::account::{Account, BusyTime, ByKind};
-
-/// Declares an enumeration whose values are label values.
-macro_rules! states {
-    ($(#[$doc:meta])* $name:ident { $($(#[$state_doc:meta])* $state:ident = $label:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-        pub enum $name {
-            $($(#[$state_doc])* #[serde(rename = $label)] $state,)*
-        }
-
-        impl $name {
-            /// Every value, in the order of the documentation.
-            pub const ALL: &[Self] = &[$(Self::$state,)*];
-
-            /// The label value.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$state => $label,)*
-                }
-            }
-        }
-    };
-}
-
-states!(
-    /// What bounds the engine.
-    Bound {
-        /// The tensor cores, at the ceiling of the current clock.
-        Compute = "compute",
-        /// HBM bandwidth.
-        MemoryBandwidth = "memory_bandwidth",
-        /// Links between GPUs.
-        Interconnect = "interconnect",
-        /// None of the roofline's components: launches, scheduling, sampling, bubbles.
-        Overhead = "overhead",
-        /// Nothing ran.
-        Idle = "idle",
-        /// A fact is missing: the model, the GPU, or the engine itself.
-        Unknown = "unknown",
-    }
-);
 
 states!(
     /// What keeps waiting requests out.

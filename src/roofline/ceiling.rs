@@ -1,6 +1,6 @@
 //! `Ceiling`: what one GPU gives, in theory and in practice, and how fast it reaches its peers.
 
-use super::timing::Coefficients;
+use super::coefficients::Coefficients;
 use crate::spec::gpu::GpuSpec;
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{BytesPerSecond, FlopsPerSecond, Intensity, Seconds};
@@ -55,7 +55,7 @@ impl Ceiling {
             let at_clock = gpu.peak_at_clock(precision, sm_clock_mhz);
             (
                 precision,
-                at_clock.map_or(peak, |clocked| clocked * coefficients.clock_fraction),
+                at_clock.map_or(peak, |clocked| clocked * coefficients.clock_fraction.value),
             )
         });
         Self {
@@ -66,23 +66,24 @@ impl Ceiling {
 
     fn lowered(self, gpu: &GpuSpec, coefficients: &Coefficients) -> Self {
         let peaks = self.peaks.iter().map(|(precision, peak)| {
-            let fraction = coefficients
-                .flops_fraction
-                .unwrap_or_else(|| gpu.attainable_flops(precision).fraction);
+            let fraction = coefficients.flops_fraction.map_or_else(
+                || gpu.attainable_flops(precision).fraction,
+                |stated| stated.value,
+            );
             (precision, peak * fraction)
         });
         let latency = match gpu.nvlink_per_direction {
             Some(_) => coefficients.nvlink_latency_seconds,
             None => coefficients.pcie_latency_seconds,
         };
+        let hbm_fraction = coefficients
+            .hbm_fraction
+            .map_or(gpu.attainable_hbm.fraction, |stated| stated.value);
         Self {
             peaks: peaks.collect(),
-            hbm: self.hbm
-                * coefficients
-                    .hbm_fraction
-                    .unwrap_or(gpu.attainable_hbm.fraction),
+            hbm: self.hbm * hbm_fraction,
             link: Link {
-                latency: Seconds(latency),
+                latency: Seconds(latency.value),
                 ..self.link
             },
         }

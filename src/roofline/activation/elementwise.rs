@@ -1,7 +1,7 @@
 //! Traffic of what runs between the multiplications of a layer: norms, rotary embeddings, attention's operands, activation functions.
 
 use super::Cache;
-use crate::spec::model::{FeedForward, Layer, Mixer, Recurrent};
+use crate::spec::model::{FeedForward, Layer, Mixer};
 use crate::spec::to_f64;
 
 /// The operations between the multiplications of a layer, as widths of the tensors that they pass on.
@@ -81,27 +81,7 @@ fn mixer_widths(mixer: &Mixer) -> (u64, u64) {
                 2 * keys + values,
             )
         }
-        Mixer::Recurrent(Recurrent::GatedDelta {
-            key_heads,
-            value_heads,
-            key_dim,
-            value_dim,
-            ..
-        }) => {
-            let (keys, values) = (key_heads * key_dim, value_heads * value_dim);
-            (2 * keys + 2 * values, 2 * keys + 3 * values)
-        }
-        Mixer::Recurrent(Recurrent::Mamba2 {
-            heads,
-            head_dim,
-            groups,
-            state,
-            ..
-        }) => (
-            2 * heads * head_dim + 2 * groups * state,
-            3 * heads * head_dim,
-        ),
-        Mixer::Recurrent(Recurrent::Mamba1 { inner, .. }) => (2 * inner, 3 * inner),
+        Mixer::Recurrent(recurrent) => recurrent.widths(),
     }
 }
 

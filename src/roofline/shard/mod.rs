@@ -99,16 +99,22 @@ pub struct AttentionLayers {
     pub(super) decode_flops_per_pair: Flops,
     /// Cache of one token in one layer.
     pub(super) kv_per_token: Bytes,
+    /// Writes that cache; otherwise reads an earlier layer's.
+    pub(super) owns_cache: bool,
 }
 
 impl Shard {
     /// Cache of one token, all layers.
     #[must_use]
     pub fn kv_per_token(&self) -> Bytes {
-        self.attention
-            .iter()
+        self.caching_layers()
             .map(|layers| layers.kv_per_token * layers.layers)
             .sum()
+    }
+
+    /// Layers that keep a cache of their own.
+    pub(super) fn caching_layers(&self) -> impl Iterator<Item = &AttentionLayers> {
+        self.attention.iter().filter(|layers| layers.owns_cache)
     }
 
     /// Whether tokens choose among experts.
@@ -121,7 +127,8 @@ impl Shard {
     #[must_use]
     pub fn caches_evenly(&self) -> bool {
         let unlimited = |layers: &AttentionLayers| layers.span.limit().is_none();
-        self.state_per_sequence <= Bytes::ZERO && self.attention.iter().all(unlimited)
+        self.state_per_sequence <= Bytes::ZERO
+            && self.caching_layers().all(|layers| unlimited(layers))
     }
 
     /// Cache and state of a sequence of `tokens` tokens; windowed layers keep their window and the `ahead` tokens of one step.
@@ -131,8 +138,8 @@ impl Shard {
             let limit = layers.span.limit().map(|window| window - 1.0 + ahead);
             limit.map_or(tokens, |limit| tokens.min(limit))
         };
-        let layers = self.attention.iter();
-        let cached: Bytes = layers
+        let cached: Bytes = self
+            .caching_layers()
             .map(|layers| layers.kv_per_token * (layers.layers * kept(layers)))
             .sum();
         cached + self.state_per_sequence

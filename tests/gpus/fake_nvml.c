@@ -126,16 +126,6 @@ static const line *at(double t) {
     return &lines[i];
 }
 
-/* The integral of a share over time up to `t`: each line tells of the time since the line before. */
-static double integral(size_t field, double t) {
-    double sum = 0;
-    for (int i = 1; i < count_lines && lines[i - 1].t < t; i++) {
-        double end = lines[i].t < t ? lines[i].t : t;
-        sum += (end - lines[i - 1].t) * *(double *)((char *)&lines[i] + field);
-    }
-    return sum;
-}
-
 /* ---- the library ---- */
 
 ret nvmlInit_v2(void) {
@@ -261,6 +251,16 @@ ret nvmlGpmSampleGet(device d, sample s) {
     s->gpu = d->gpu;
     s->t = played();
     return OK;
+}
+
+/* The integral of a share over time up to `t`: each line tells of the time since the line before. */
+static double integral(size_t field, double t) {
+    double sum = 0;
+    for (int i = 1; i < count_lines && lines[i - 1].t < t; i++) {
+        double end = lines[i].t < t ? lines[i].t : t;
+        sum += (end - lines[i - 1].t) * *(double *)((char *)&lines[i] + field);
+    }
+    return sum;
 }
 
 static double mean(sample before, sample after, size_t field, const char *key, double otherwise) {
