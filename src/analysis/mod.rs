@@ -13,6 +13,7 @@ mod predicted;
 mod recorded;
 mod run;
 mod subject;
+mod target_flags;
 mod targets;
 pub mod text;
 
@@ -26,7 +27,8 @@ pub use run::{
     Against, Basis, Bottleneck, Comparison, ComparisonRow, Measured, Modelled, Moment, RoofLine,
     RooflinePoint, Run, Suggestion, TimeSplit, Workload,
 };
-pub use targets::{Standing, TargetFlags, Targets, Verdict};
+pub use target_flags::TargetFlags;
+pub use targets::{Standing, Targets, Verdict};
 
 use serde::{Deserialize, Serialize};
 

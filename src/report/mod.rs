@@ -11,7 +11,7 @@ mod worked;
 
 use askama::Template;
 
-use crate::analysis::{Analysis, settings_of};
+use crate::analysis::{Analysis, Targets, settings_of};
 use crate::build_info::BUILD;
 use crate::predict::Prediction;
 
@@ -155,7 +155,10 @@ fn part_view(place: usize, part: &Part<'_>) -> PartView {
         curves: charts::curves(place, analysis),
         runs: run::views(place, analysis),
         settings: settings_of(analysis),
-        targets: analysis.targets.in_words(),
+        targets: Targets::FIGURES
+            .into_iter()
+            .filter_map(|figure| Some((figure.label(), analysis.targets.in_words(figure)?)))
+            .collect(),
         notes: analysis.notes.clone(),
     }
 }
