@@ -7,6 +7,7 @@ mod analyst;
 mod baseline;
 mod bottleneck;
 mod client;
+mod effect;
 mod figure;
 mod noise;
 mod predicted;
@@ -17,10 +18,8 @@ mod target_flags;
 mod targets;
 pub mod text;
 
-pub use baseline::{
-    Arrival, Baseline, Change, Changed, Outcome, Pair, PredictedEffect, compare,
-    settings as settings_of,
-};
+pub use baseline::{Baseline, Change, Changed, Outcome, Pair, compare, settings as settings_of};
+pub use effect::{Arrival, PredictedEffect};
 pub use figure::Figure;
 pub use noise::{Estimate, NoiseBasis};
 pub use run::{

@@ -5,6 +5,8 @@
 
 mod cell;
 mod charts;
+mod figures;
+mod overview;
 mod prediction;
 mod run;
 mod worked;
@@ -15,8 +17,9 @@ use crate::analysis::{Analysis, Targets, settings_of};
 use crate::build_info::BUILD;
 use crate::predict::Prediction;
 
+use overview::Overview;
 use prediction::PredictionView;
-use run::{Overview, RunView};
+use run::RunView;
 use worked::StepView;
 
 /// An analysis and what it is called on the page.
@@ -96,7 +99,7 @@ pub fn render(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> Result<Str
         overview: parts
             .iter()
             .enumerate()
-            .map(|(place, part)| run::overview(place, part))
+            .map(|(place, part)| overview::overview(place, part))
             .collect(),
         several,
         steps: worked::steps(parts),
