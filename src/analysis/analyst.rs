@@ -170,6 +170,7 @@ impl Analyst<'_> {
                     .map(|&caveat| caveat.to_owned()),
             );
             run.adopt(recorded);
+            run.caveats.extend(self.without_gpm(&mut run.measured));
         }
         run.roofs = self.subject.roofs(run.measured.sm_clock_mhz);
         let scenario = self.scenario(&run.load);
@@ -197,6 +198,20 @@ impl Analyst<'_> {
         run.verdicts = self.inputs.targets.judge(&run.measured);
         run.advice = self.advice(&run, scenario.as_ref(), prediction);
         run
+    }
+
+    /// Without GPM the GPU's utilisation is that of the engine, and without a GPU there is none.
+    fn without_gpm(&self, measured: &mut Measured) -> Option<String> {
+        if measured.gpu_utilization_source.as_deref() == Some("gpm") {
+            return None;
+        }
+        if self.subject.facts.gpu.is_none() {
+            measured.gpu_utilization = None;
+            measured.gpu_utilization_source = None;
+            return None;
+        }
+        let stands = "GPU utilisation is the share of time in which vLLM had a request running: no GPM reading tells more";
+        Some(stands.to_owned())
     }
 
     fn scenario(&self, load: &Workload) -> Option<Scenario> {

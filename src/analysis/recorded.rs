@@ -57,7 +57,7 @@ pub(super) fn told(phase: &Phase, load: &mut Workload) {
         max_concurrency: number("concurrency"),
         ..load.sent
     };
-    // A closed loop keeps them in flight; vLLM's gauges, read once a second, catch short requests only by chance.
+    // A closed loop keeps them in flight.
     load.concurrency = number("concurrency").or(load.concurrency);
     load.input_tokens = number("prompt_tokens_per_request").or(load.input_tokens);
     load.output_tokens = number("output_tokens_per_request").or(load.output_tokens);
@@ -119,11 +119,12 @@ impl Counts {
     }
 
     fn load(&self, whole: &Span) -> Workload {
-        let queue = &whole.account.queue;
-        let seconds = whole.account.seconds.0;
+        let account = &whole.account;
+        // Little's law over vLLM's own timers; its gauges, read once a second, catch short requests only by chance.
+        let in_flight = account.time_to_first_token.sum + account.inter_token_latency.sum;
         Workload {
             sent: Load::default(),
-            concurrency: ratio(queue.running_seconds + queue.waiting_seconds, seconds),
+            concurrency: ratio(in_flight, account.seconds.0),
             // Prompts are counted with their first token.
             input_tokens: ratio(self.tokens.input, self.first_tokens),
             cached_tokens: ratio(self.tokens.cached.unwrap_or(0.0), self.first_tokens),
