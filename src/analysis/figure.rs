@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::run::Run;
 use super::text;
-use crate::predict::{Bound, Phase};
+use crate::bound::Bound;
+use crate::predict::{Obstacle, Phase};
 use crate::results::{Latencies, Rates};
 
 /// A figure that can be predicted and measured.
@@ -103,7 +104,10 @@ impl Run {
             .bottlenecks
             .iter()
             .find(|found| found.phase == Some(phase));
-        found.map(|found| found.bound)
+        match found?.bound {
+            Obstacle::Step(bound) => Some(bound),
+            Obstacle::KvCapacity => None,
+        }
     }
 
     /// Takes over what a capture saw. What the client measured stays: it is what users feel.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figure::Figure;
 use super::targets::Verdict;
-use crate::predict::{Advice, Bound, Phase};
+use crate::predict::{Advice, Obstacle, Phase};
 use crate::results::{Latencies, Load, Rates, Source};
 use crate::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, Seconds};
 
@@ -275,7 +275,7 @@ pub struct Bottleneck {
     /// Which phase; `null` for the run as a whole.
     pub phase: Option<Phase>,
     /// What limits it.
-    pub bound: Bound,
+    pub bound: Obstacle,
     /// What says so.
     pub basis: Basis,
     /// In words, with the figures.

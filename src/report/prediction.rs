@@ -2,7 +2,8 @@
 
 use super::cell::{Cell, Place};
 use crate::analysis::text::{count, duration, scaled};
-use crate::predict::{Bound, Prediction, StepPrediction, Steps};
+use crate::bound::Bound;
+use crate::predict::{Obstacle, Prediction, StepPrediction, Steps};
 use crate::units::Seconds;
 
 /// A prediction.
@@ -31,7 +32,7 @@ pub(super) fn view(prediction: &Prediction) -> PredictionView {
             .map_or_else(String::new, |phase| format!("{}: ", phase.name()));
         (
             advice.r#do.clone(),
-            format!("{phase}{}", spoken(Some(advice.bound))),
+            format!("{phase}{}", against(advice.bound)),
             advice.predicted_effect.clone(),
         )
     });
@@ -153,11 +154,17 @@ fn row(place: &Place, step: &StepPrediction) -> StepRow {
     }
 }
 
+const fn against(what: Obstacle) -> &'static str {
+    match what {
+        Obstacle::Step(bound) => spoken(Some(bound)),
+        Obstacle::KvCapacity => "room in the KV cache",
+    }
+}
+
 const fn spoken(bound: Option<Bound>) -> &'static str {
     match bound {
         Some(Bound::MemoryBandwidth) => "memory bandwidth",
-        Some(Bound::KvCapacity) => "room in the KV cache",
-        Some(other) => other.name(),
+        Some(other) => other.as_str(),
         None => "–",
     }
 }
