@@ -181,10 +181,11 @@ fn phase_of(
             of(times.memory)
         ),
         format!(
-            "its {}FLOP need {} at the attainable {}FLOP/s of the current clock: {} of that",
+            "its {}FLOP need {} at the attainable {}FLOP/s{}: {} of that",
             scaled(flops.0),
             duration(times.compute.0),
             scaled(peak.0),
+            sm_clock_mhz.map_or("", |_| " of the current clock"),
             of(times.compute)
         ),
     ];

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::run::Run;
 use super::text;
-use crate::bound::Bound;
 use crate::predict::{Obstacle, Phase};
 use crate::results::{Latencies, Rates};
 
@@ -98,16 +97,10 @@ impl Run {
         }
     }
 
-    /// What was found to limit `phase`.
-    pub(super) fn bound_of(&self, phase: Phase) -> Option<Bound> {
-        let found = self
-            .bottlenecks
-            .iter()
-            .find(|found| found.phase == Some(phase));
-        match found?.bound {
-            Obstacle::Step(bound) => Some(bound),
-            Obstacle::KvCapacity => None,
-        }
+    /// What was found to limit `phase`, or the run as a whole.
+    pub(super) fn obstacle_of(&self, phase: Option<Phase>) -> Option<Obstacle> {
+        let found = self.bottlenecks.iter().find(|found| found.phase == phase);
+        found.map(|found| found.bound)
     }
 
     /// Takes over what a capture saw. What the client measured stays: it is what users feel.

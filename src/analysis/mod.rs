@@ -7,26 +7,27 @@ mod analyst;
 mod baseline;
 mod bottleneck;
 mod client;
+mod effect;
 mod figure;
 mod noise;
 mod predicted;
 mod recorded;
 mod run;
 mod subject;
+mod target_flags;
 mod targets;
 pub mod text;
 
-pub use baseline::{
-    Arrival, Baseline, Change, Changed, Outcome, Pair, PredictedEffect, compare,
-    settings as settings_of,
-};
+pub use baseline::{Baseline, Change, Changed, Outcome, Pair, compare, settings as settings_of};
+pub use effect::{Arrival, PredictedEffect};
 pub use figure::Figure;
 pub use noise::{Estimate, NoiseBasis};
 pub use run::{
     Against, Basis, Bottleneck, Comparison, ComparisonRow, Measured, Modelled, Moment, RoofLine,
     RooflinePoint, Run, Suggestion, TimeSplit, Workload,
 };
-pub use targets::{Standing, TargetFlags, Targets, Verdict};
+pub use target_flags::TargetFlags;
+pub use targets::{Standing, Targets, Verdict};
 
 use serde::{Deserialize, Serialize};
 

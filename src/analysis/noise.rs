@@ -1,7 +1,8 @@
 //! Whether two figures differ by more than chance.
 //!
 //! Of repeats: Student's interval of their mean. Of a single run: the interval within it (ranks of the median, slices of the
-//! throughput), which knows nothing of what differs from run to run. Where neither is told, 5 % are assumed.
+//! throughput), which knows nothing of what differs from run to run. Where neither is told, 5 % are assumed, and half of the value for
+//! the 99th percentile, of which few requests tell little.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,10 @@ use crate::results::{Distribution, Interval};
 
 /// Changes smaller than this are of no consequence, however sure.
 const LEAST_CHANGE: f64 = 0.01;
-/// How far a single figure without any interval is trusted.
+/// Half of the interval of a single figure without one, as a share of it.
 const ASSUMED: f64 = 0.05;
+/// The same for a 99th percentile.
+const ASSUMED_OF_TAILS: f64 = 0.5;
 
 /// Where an interval comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +25,7 @@ pub enum NoiseBasis {
     Repeats,
     /// Requests or slices of one run.
     WithinRun,
-    /// Nothing is told: 5 %.
+    /// Nothing is told: 5 %, of tails half.
     Assumed,
 }
 
@@ -60,7 +63,7 @@ impl Estimate {
             },
             None => Self {
                 value,
-                plus_minus: value.abs() * ASSUMED,
+                plus_minus: value.abs() * assumed(figure),
                 basis: NoiseBasis::Assumed,
             },
         }
@@ -99,6 +102,13 @@ fn interval(run: &Run, figure: Figure) -> Option<Interval> {
         Figure::TpotP99Seconds => tail(latency.per_token()),
         Figure::E2eP50Seconds => median(latency.e2e.as_ref()),
         Figure::RequestsPerSecond | Figure::Mfu | Figure::Mbu | Figure::GpuUtilization => None,
+    }
+}
+
+const fn assumed(figure: Figure) -> f64 {
+    match figure {
+        Figure::TtftP99Seconds | Figure::TpotP99Seconds => ASSUMED_OF_TAILS,
+        _ => ASSUMED,
     }
 }
 

@@ -82,31 +82,35 @@ fn rows(latency: &Latency, measured: &Measured) -> Vec<ComparisonRow> {
         .collect()
 }
 
-/// `advice` with what it should do to what was measured; first what is against a bottleneck that was found.
+/// `advice` with what it should do to what was measured: first what is against the bottleneck of the whole run, then what is against
+/// that of a phase.
 pub(super) fn suggestions(
-    advice: Vec<Advice>,
+    mut advice: Vec<Advice>,
     measured: &Measured,
     bottlenecks: &[Bottleneck],
 ) -> Vec<Suggestion> {
-    let fits = |advice: &Advice| {
+    let found = |advice: &Advice, whole: bool| {
         bottlenecks.iter().any(|found| {
-            found.bound == advice.bound && (found.phase == advice.phase || found.phase.is_none())
+            found.bound == advice.bound
+                && (found.phase == advice.phase || found.phase.is_none())
+                && found.phase.is_none() == whole
         })
     };
-    let (first, later): (Vec<_>, Vec<_>) = advice.into_iter().partition(fits);
-    first
+    advice.sort_by_key(|advice| (!found(advice, true), !found(advice, false)));
+    advice
         .into_iter()
-        .chain(later)
-        .map(|advice| {
-            let value = of(advice.metric, measured);
-            let factor = ratio(advice.after, advice.before);
-            Suggestion {
-                measured: value,
-                measured_then: value.zip(factor).map(|(value, factor)| value * factor),
-                advice,
-            }
-        })
+        .map(|advice| suggestion(advice, measured))
         .collect()
+}
+
+fn suggestion(advice: Advice, measured: &Measured) -> Suggestion {
+    let value = of(advice.metric, measured);
+    let factor = ratio(advice.after, advice.before);
+    Suggestion {
+        measured: value,
+        measured_then: value.zip(factor).map(|(value, factor)| value * factor),
+        advice,
+    }
 }
 
 /// The measured figure that a piece of advice is about.

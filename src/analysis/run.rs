@@ -79,9 +79,9 @@ pub struct Measured {
     /// How long requests waited.
     #[serde(flatten)]
     pub latency: Latencies,
-    /// Share of time in which a kernel ran on the GPU (GPM); without it, in which vLLM had a request running.
+    /// Share of time in which a kernel ran on the GPU (GPM or NVML); without it, in which vLLM had a request running.
     pub gpu_utilization: Option<f64>,
-    /// Which of the two: `gpm` or `busy`.
+    /// Which of the two: `gpu` or `engine`.
     pub gpu_utilization_source: Option<String>,
     /// HBM traffic over the datasheet peak (GPM).
     pub hbm_utilization: Option<f64>,

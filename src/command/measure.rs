@@ -20,6 +20,24 @@ pub struct Measured {
     pub not_recorded: Option<anyhow::Error>,
 }
 
+impl Measured {
+    /// What the missing capture leaves out, in words.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        self.not_recorded.as_ref().map(|error| {
+            format!("vLLM's counters were not recorded beside the load ({error:#}): what it did follows from the client's counts")
+        })
+    }
+
+    /// Why a run that was cut short is a failure, unless the user `wanted` that.
+    #[must_use]
+    pub fn shortfall(&self, wanted: bool) -> Option<anyhow::Error> {
+        (self.run.interrupted && !wanted).then(|| {
+            anyhow::anyhow!("the server went away during the load: the figures are those of the requests up to then")
+        })
+    }
+}
+
 /// Puts `load` on the server of `settings`, and writes a capture of the same time into `directory`. Without a capture the load
 /// counts all the same.
 ///

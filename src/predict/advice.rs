@@ -60,6 +60,24 @@ impl Obstacle {
             Self::KvCapacity => "kv_capacity",
         }
     }
+
+    /// What bounds a step, where it is that.
+    const fn of_step(self) -> Option<Bound> {
+        match self {
+            Self::Step(bound) => Some(bound),
+            Self::KvCapacity => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Obstacle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        if name == Self::KvCapacity.name() {
+            return Ok(Self::KvCapacity);
+        }
+        Bound::deserialize(name.into_deserializer()).map(Self::Step)
+    }
 }
 
 impl<'de> Deserialize<'de> for Obstacle {
@@ -96,14 +114,14 @@ pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice
     advise_against(scenario, prediction, |_| None)
 }
 
-/// The same, for bounds that were `found` by measuring; for those predicted where nothing was found.
+/// The same, for what was `found` by measuring of a phase or of the whole; for what is predicted where nothing was found.
 fn advise_against(
     scenario: &Scenario,
     prediction: &Prediction,
-    found: impl Fn(Phase) -> Option<Bound>,
+    found: impl Fn(Option<Phase>) -> Option<Obstacle>,
 ) -> Vec<Advice> {
     let mut advice = Vec::new();
-    if is_short_of_cache(scenario, prediction) {
+    if found(None) == Some(Obstacle::KvCapacity) || is_short_of_cache(scenario, prediction) {
         let remedies = scenario.for_cache();
         advice.extend(tried(prediction, Obstacle::KvCapacity, None, remedies));
     }
@@ -127,7 +145,8 @@ fn advise_against(
         ],
     };
     for view in views {
-        let Some(bound) = found(view.step.phase).or(view.step.bottleneck) else {
+        let measured = found(Some(view.step.phase)).and_then(Obstacle::of_step);
+        let Some(bound) = measured.or(view.step.bottleneck) else {
             continue;
         };
         let remedies = scenario.for_bound(bound, view, prediction);
@@ -179,12 +198,12 @@ fn tried(
 }
 
 impl Scenario {
-    /// What helps against the bounds that were `found` in each phase by measuring. Where nothing was found, those of `prediction`,
-    /// which is this scenario's, count. Largest predicted gain first.
+    /// What helps against what was `found` by measuring, of each phase and of the whole (`None`). Where nothing was found, what bounds
+    /// `prediction`, which is this scenario's, counts. Largest predicted gain first.
     pub fn advise_against(
         &self,
         prediction: &Prediction,
-        found: impl Fn(Phase) -> Option<Bound>,
+        found: impl Fn(Option<Phase>) -> Option<Obstacle>,
     ) -> Vec<Advice> {
         advise_against(self, prediction, found)
     }

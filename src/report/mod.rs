@@ -5,18 +5,21 @@
 
 mod cell;
 mod charts;
+mod figures;
+mod overview;
 mod prediction;
 mod run;
 mod worked;
 
 use askama::Template;
 
-use crate::analysis::{Analysis, settings_of};
+use crate::analysis::{Analysis, Targets, settings_of};
 use crate::build_info::BUILD;
 use crate::predict::Prediction;
 
+use overview::Overview;
 use prediction::PredictionView;
-use run::{Overview, RunView};
+use run::RunView;
 use worked::StepView;
 
 /// An analysis and what it is called on the page.
@@ -96,7 +99,7 @@ pub fn render(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> Result<Str
         overview: parts
             .iter()
             .enumerate()
-            .map(|(place, part)| run::overview(place, part))
+            .map(|(place, part)| overview::overview(place, part))
             .collect(),
         several,
         steps: worked::steps(parts),
@@ -155,7 +158,10 @@ fn part_view(place: usize, part: &Part<'_>) -> PartView {
         curves: charts::curves(place, analysis),
         runs: run::views(place, analysis),
         settings: settings_of(analysis),
-        targets: analysis.targets.in_words(),
+        targets: Targets::FIGURES
+            .into_iter()
+            .filter_map(|figure| Some((figure.label(), analysis.targets.in_words(figure)?)))
+            .collect(),
         notes: analysis.notes.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Part;
 use super::cell::{Cell, Place};
-use super::run::figure_cell;
+use super::figures::figure_cell;
 use crate::analysis::text::change;
 use crate::analysis::{Baseline, Change, Figure, Outcome, Pair, Run, compare};
 

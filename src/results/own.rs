@@ -64,7 +64,7 @@ pub(super) fn result(run: &LoadRun) -> LoadResult {
 }
 
 /// Time from bytes at the socket to our seeing them, from which on latencies are the client's as much as the server's.
-const LATE: f64 = 0.002;
+const LATE: f64 = 0.005;
 
 fn caveats(run: &LoadRun) -> Vec<String> {
     let mut caveats = Vec::new();

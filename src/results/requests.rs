@@ -25,7 +25,7 @@ pub(super) fn latencies(requests: &[Request]) -> Latencies {
 /// 95 % interval of the output tokens per second of a run of `duration` seconds, by the method of batch means over ten slices of
 /// it. The first and the last slice are left out: there the load rises and drains.
 pub(super) fn throughput_interval(requests: &[Request], duration: f64) -> Option<Interval> {
-    if requests.len() < 5 * SLICES || duration <= 0.0 {
+    if requests.len() < 2 * SLICES || duration <= 0.0 {
         return None;
     }
     let mut tokens = [0.0; SLICES + 2];
@@ -81,6 +81,6 @@ mod tests {
         let uneven = throughput_interval(&run(&|place| f64::from(place)), 100.0).unwrap();
         assert!(steady.high - steady.low < 2.0, "{steady:?}");
         assert!(uneven.high - uneven.low > 20.0, "{uneven:?}");
-        assert_eq!(throughput_interval(&run(&|_| 50.0)[..20], 20.0), None);
+        assert_eq!(throughput_interval(&run(&|_| 50.0)[..10], 10.0), None);
     }
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::dynamic::write_file;
 use super::interrupt::Interrupt;
 use super::load_args::{LoadArgs, seconds};
-use super::measure::measure;
-use super::output::{Format, write_json};
+use super::measure::{Measured, measure};
+use super::output::{Format, write_json, write_json_file};
 use super::progress::ProgressLine;
 use super::serve;
 use super::usage::UsageError;
@@ -24,7 +24,7 @@ use crate::config::Settings;
 use crate::config::duration::Span;
 use crate::config::flags::SettingsFlags;
 use crate::launch::{LaunchError, Launched};
-use crate::load::{LoadRun, LoadSettings};
+use crate::load::LoadSettings;
 use crate::predict::Prediction;
 use crate::report::{Part, render};
 use crate::results::LoadResult;
@@ -97,8 +97,7 @@ impl Files {
 /// What was measured, and what had been predicted.
 struct Seen {
     prediction: Result<Prediction, anyhow::Error>,
-    run: LoadRun,
-    not_recorded: Option<anyhow::Error>,
+    measured: Measured,
     wanted_end: bool,
 }
 
@@ -114,21 +113,22 @@ pub fn run(args: &AnalyzeArgs, out: &mut impl Write) -> anyhow::Result<()> {
     planned::check_gpu(&settings)?;
     let files = Files::in_directory(&args.output)?;
     let seen = serve::block_on(measured(args, &settings, &load, &files))?;
+    let load_run = &seen.measured.run;
     anyhow::ensure!(
-        seen.run.completed > 0,
+        load_run.completed > 0,
         "no request was completed ({:?}): there is nothing to analyse; see {}",
-        seen.run.errors,
+        load_run.errors,
         files.load.display()
     );
 
     tracing::info!("3 of 4: analysing");
-    let capture = match &seen.not_recorded {
+    let capture = match &seen.measured.not_recorded {
         None => Some(Capture::open(&files.capture).context("the capture beside the load")?),
         Some(_) => None,
     };
     let prediction = seen.prediction.as_ref().ok().cloned();
     let mut analysis = analyze(&Inputs {
-        results: vec![LoadResult::from(&seen.run)],
+        results: vec![LoadResult::from(load_run)],
         capture: capture.as_ref(),
         settings: &settings,
         targets,
@@ -140,16 +140,12 @@ pub fn run(args: &AnalyzeArgs, out: &mut impl Write) -> anyhow::Result<()> {
 
     tracing::info!("4 of 4: writing {}", files.report.display());
     write_report(&files, prediction.as_ref(), &analysis)?;
-    let summary = Summary::of(&analysis, &seen.run, &files)?;
+    let summary = Summary::of(&analysis, load_run, &files)?;
     match args.format {
         Format::Json => write_json(&summary, out)?,
         Format::Table => summary.write(out)?,
     }
-    anyhow::ensure!(
-        !seen.run.interrupted || seen.wanted_end,
-        "the server went away during the load: the figures are those of the requests up to then"
-    );
-    Ok(())
+    seen.measured.shortfall(seen.wanted_end).map_or(Ok(()), Err)
 }
 
 /// Starts the server where that is asked for, predicts, and puts the load on it.
@@ -214,15 +210,14 @@ async fn predicted_and_measured(
     }
     tracing::info!("2 of 4: measuring");
     let line = ProgressLine::new("2 of 4: load");
-    let seen = measure(settings, load, &files.capture, interrupt, |now| {
+    let measured = measure(settings, load, &files.capture, interrupt, |now| {
         line.load(now)
     })
     .await?;
-    write_json_file(&seen.run, &files.load)?;
+    write_json_file(&measured.run, &files.load)?;
     Ok(Seen {
         prediction,
-        run: seen.run,
-        not_recorded: seen.not_recorded,
+        measured,
         wanted_end: interrupt.heard(),
     })
 }
@@ -231,11 +226,7 @@ async fn predicted_and_measured(
 fn notes(seen: &Seen) -> Vec<String> {
     let prediction = seen.prediction.as_ref().err();
     let prediction = prediction.map(|error| format!("no prediction: {error:#}"));
-    let recording = seen.not_recorded.as_ref();
-    let recording = recording.map(|error| {
-        format!("vLLM's counters were not recorded beside the load ({error:#}): what it did follows from the client's counts")
-    });
-    prediction.into_iter().chain(recording).collect()
+    prediction.into_iter().chain(seen.measured.note()).collect()
 }
 
 fn write_report(
@@ -250,9 +241,4 @@ fn write_report(
     let page = render(prediction, &[part])?;
     std::fs::write(&files.report, page)
         .with_context(|| format!("cannot write {}", files.report.display()))
-}
-
-fn write_json_file(value: &impl Serialize, path: &Path) -> anyhow::Result<()> {
-    let text = serde_json::to_string(value)?;
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,6 +1,5 @@
 //! A load of our own, with a capture beside it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,12 +8,12 @@ use tempfile::TempDir;
 use super::{DynamicArgs, Measured};
 use crate::capture::read::Capture;
 use crate::command::interrupt::Interrupt;
-use crate::command::measure::{self, measure};
+use crate::command::measure::measure;
+use crate::command::output::write_json_file;
 use crate::command::progress::ProgressLine;
 use crate::command::serve::block_on;
 use crate::command::usage::UsageError;
 use crate::config::Settings;
-use crate::load::LoadRun;
 use crate::results::LoadResult;
 use crate::telemetry;
 
@@ -36,38 +35,18 @@ pub(super) fn measured(args: &DynamicArgs, settings: &Settings) -> anyhow::Resul
         anyhow::Ok((seen, interrupt.heard()))
     })?;
     if let Some(path) = &args.save_result {
-        save(&seen.run, path)?;
+        write_json_file(&seen.run, path)?;
     }
-    let mut notes = Vec::new();
     let capture = match &seen.not_recorded {
         None => Some(Capture::open(place.directory()).context("the capture beside the load")?),
-        Some(error) => {
-            notes.push(format!(
-                "vLLM's counters were not recorded beside the load ({error:#}): what it did follows from the client's counts"
-            ));
-            None
-        }
+        Some(_) => None,
     };
     Ok(Measured {
         results: vec![LoadResult::from(&seen.run)],
         capture,
-        notes,
-        shortfall: shortfall(&seen, wanted),
+        notes: seen.note().into_iter().collect(),
+        shortfall: seen.shortfall(wanted),
     })
-}
-
-/// Why a run that was cut short is a failure, unless that is what the user wanted.
-fn shortfall(seen: &measure::Measured, wanted: bool) -> Option<anyhow::Error> {
-    (seen.run.interrupted && !wanted).then(|| {
-        anyhow::anyhow!(
-            "the server went away during the load: the figures are those of the requests up to then"
-        )
-    })
-}
-
-fn save(run: &LoadRun, path: &Path) -> anyhow::Result<()> {
-    let text = serde_json::to_string(run)?;
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Where the capture lies: where it was asked for, or in a directory that is gone afterwards.

@@ -1,10 +1,7 @@
 //! Runs the loads of a sweep, on a server that runs already or on one that is started anew for each setting.
 
-use std::path::Path;
-
-use anyhow::Context;
-
 use crate::command::interrupt::Interrupt;
+use crate::command::output::write_json_file;
 use crate::command::progress::ProgressLine;
 use crate::command::usage::UsageError;
 use crate::launch::template::{Place, Template};
@@ -113,7 +110,7 @@ impl Runner<'_> {
             };
             drop(line);
             if let Some(directory) = &self.args.save_results {
-                save(
+                write_json_file(
                     &run,
                     &directory.join(format!("{}-run{repeat}.json", file_name(&point))),
                 )?;
@@ -190,9 +187,4 @@ fn file_name(point: &Point) -> String {
         utilization.unwrap_or_default(),
         tokens.unwrap_or_default()
     )
-}
-
-fn save(run: &LoadRun, path: &Path) -> anyhow::Result<()> {
-    let text = serde_json::to_string(run)?;
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
