@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::meter::account::Account;
+use crate::meter::account::{Account, PerPhase};
 use crate::meter::facts::EngineFacts;
 use crate::meter::figures::Figures;
 use crate::meter::verdict::{Bound, EngineState};
@@ -64,8 +64,12 @@ pub struct EngineSnapshot {
     pub state: EngineState,
     /// What bounds it.
     pub bound: Bound,
-    /// Sums since the exporter started.
+    /// Sums since the exporter started, as vLLM counted.
     pub totals: Account,
+    /// The same with every prompt's work where it ran; up to one tick behind while requests run.
+    pub settled: Account,
+    /// Settled busy seconds by phase.
+    pub phase_seconds: PerPhase<Seconds>,
     /// Seconds each bound held.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     /// The trailing window; absent while nothing is measured, or vLLM cannot be read.

@@ -4,16 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::fmt::friendly::{Designator, SpanParser, SpanPrinter};
 use serde::{Deserialize, Serialize};
 
 use crate::units::Seconds;
 
 /// A span of time, not negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Span(
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")] pub Duration,
-);
+#[serde(try_from = "String", into = "String")]
+pub struct Span(pub Duration);
 
 impl Span {
     /// Its length in seconds.
@@ -25,8 +24,7 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let printer = jiff::fmt::friendly::SpanPrinter::new()
-            .designator(jiff::fmt::friendly::Designator::Compact);
+        let printer = SpanPrinter::new().designator(Designator::Compact);
         formatter.write_str(&printer.unsigned_duration_to_string(&self.0))
     }
 }
@@ -34,8 +32,23 @@ impl fmt::Display for Span {
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        serde_json::from_value(serde_json::Value::String(text.to_owned()))
+        SpanParser::new()
+            .parse_unsigned_duration(text)
+            .map(Self)
             .map_err(|_| format!("`{text}` is not a duration such as 500ms, 10s or 1m30s"))
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        span.to_string()
     }
 }
 

@@ -10,6 +10,9 @@ const KEPT: Seconds = Seconds(120.0);
 /// A slice longer than this bridges an outage, and means nothing.
 const LONGEST: Seconds = Seconds(30.0);
 
+/// A slice or two without GPM are a pair that was dropped; after this many, GPM is gone.
+const UNTOLD: usize = 3;
+
 /// What one GPU did between two readings. Every figure is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GpuSlice {
@@ -38,12 +41,9 @@ pub struct GpuMeter {
     pub facts: GpuFacts,
     /// The newest reading.
     pub latest: Option<GpuReading>,
-    /// HBM bytes since the start of the program, where GPM says.
-    pub hbm_bytes_total: Option<Bytes>,
-    /// Joules since the start of the program.
-    pub energy_total: Option<Joules>,
-    /// Seconds with a kernel running since the start of the program.
-    pub busy_total: Option<Seconds>,
+    hbm_bytes_total: Option<Bytes>,
+    energy_total: Option<Joules>,
+    busy_total: Option<Seconds>,
     slices: VecDeque<GpuSlice>,
 }
 
@@ -63,6 +63,9 @@ impl GpuMeter {
 
     /// Takes one more reading. Readings that do not advance in time are dropped.
     pub fn observe(&mut self, reading: GpuReading) {
+        if reading.energy.is_some() {
+            self.energy_total.get_or_insert(Joules::ZERO);
+        }
         if let Some(slice) = self
             .latest
             .as_ref()
@@ -87,6 +90,29 @@ impl GpuMeter {
         {
             self.latest = Some(reading);
         }
+    }
+
+    /// HBM bytes since the start of the program, as long as GPM tells of them: a sum that stands still would say that there is no traffic.
+    #[must_use]
+    pub fn hbm_bytes_total(&self) -> Option<Bytes> {
+        let mut newest = self.slices.iter().rev().take(UNTOLD);
+        let told = newest.any(|slice| slice.hbm_bytes.is_some());
+        self.hbm_bytes_total.filter(|_| told)
+    }
+
+    /// Joules since the start of the program, as long as the counter can be read.
+    #[must_use]
+    pub fn energy_total(&self) -> Option<Joules> {
+        let latest = self.latest.as_ref()?;
+        self.energy_total.filter(|_| latest.energy.is_some())
+    }
+
+    /// Seconds with a kernel running since the start of the program, as long as they are told.
+    #[must_use]
+    pub fn busy_total(&self) -> Option<Seconds> {
+        let mut newest = self.slices.iter().rev().take(UNTOLD);
+        let told = newest.any(|slice| slice.busy.is_some());
+        self.busy_total.filter(|_| told)
     }
 
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).
@@ -168,8 +194,10 @@ pub struct HardwareUse {
     pub clock_mhz_seconds: f64,
     /// GPU-seconds with a known SM clock.
     pub clock_seconds: Seconds,
-    /// Tensor activity × GPU-seconds.
-    pub tensor_seconds: Seconds,
+    /// Tensor activity × SM clock × GPU-seconds, in MHz·s.
+    pub tensor_mhz_seconds: f64,
+    /// GPU-seconds with a known tensor activity and SM clock.
+    pub tensor_known_seconds: Seconds,
 }
 
 impl HardwareUse {
@@ -192,8 +220,9 @@ impl HardwareUse {
             self.clock_mhz_seconds += clock * overlap.0;
             self.clock_seconds += overlap;
         }
-        if let Some(activity) = slice.tensor_activity {
-            self.tensor_seconds += overlap * activity;
+        if let Some((activity, clock)) = slice.tensor_activity.zip(slice.sm_clock_mhz) {
+            self.tensor_mhz_seconds += activity * clock * overlap.0;
+            self.tensor_known_seconds += overlap;
         }
     }
 
@@ -206,7 +235,8 @@ impl HardwareUse {
         self.power_limited_seconds += other.power_limited_seconds;
         self.clock_mhz_seconds += other.clock_mhz_seconds;
         self.clock_seconds += other.clock_seconds;
-        self.tensor_seconds += other.tensor_seconds;
+        self.tensor_mhz_seconds += other.tensor_mhz_seconds;
+        self.tensor_known_seconds += other.tensor_known_seconds;
     }
 
     /// Mean SM clock, MHz.

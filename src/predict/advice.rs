@@ -6,7 +6,8 @@
 
 use serde::Serialize;
 
-use super::{Bound, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
+use super::{Metric, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
+use crate::bound::Bound;
 use crate::roofline::step::RequestGroup;
 use crate::spec::deployment::DeploymentFlags;
 use crate::spec::precision::Precision;
@@ -23,7 +24,7 @@ const HIGH_UTILIZATION: f64 = 0.95;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Advice {
     /// What it helps against.
-    pub bound: Bound,
+    pub bound: Against,
     /// In which phase; `None`: in both.
     pub phase: Option<Phase>,
     /// What to do.
@@ -38,65 +39,30 @@ pub struct Advice {
     pub after: f64,
 }
 
-/// A figure that a remedy improves.
+/// What a remedy helps against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Expected seconds of the step.
-    StepSeconds,
-    /// Expected tokens per second of steps like it.
-    StepTokensPerSecond,
-    /// Expected time to first token.
-    TtftSeconds,
-    /// Expected time per output token.
-    TpotSeconds,
-    /// Expected tokens per second.
-    OutputTokensPerSecond,
-    /// Tokens that the KV cache holds.
-    KvCapacityTokens,
+#[serde(untagged)]
+pub enum Against {
+    /// What bounds a step.
+    Step(Bound),
+    /// Room in the KV cache, which bounds no step but the load.
+    #[serde(serialize_with = "kv_capacity")]
+    KvCapacity,
 }
 
-impl Metric {
-    /// Its value in `prediction`.
-    fn of(self, prediction: &Prediction) -> Option<f64> {
-        let step = match &prediction.steps {
-            Steps::Step(step) => Some(step),
-            Steps::Steps(_) => None,
-        };
-        let seconds = || Some(step?.expected_seconds?.0);
-        let latency = prediction.latency.as_ref();
+impl Against {
+    /// The name in JSON and tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::StepSeconds => seconds(),
-            Self::StepTokensPerSecond => Some(step?.batch / seconds()?),
-            Self::TtftSeconds => Some(latency?.ttft_expected_seconds.0),
-            Self::TpotSeconds => Some(latency?.tpot_expected_seconds.0),
-            Self::OutputTokensPerSecond => Some(latency?.output_tokens_per_second_expected),
-            Self::KvCapacityTokens => prediction.memory.kv_capacity_tokens,
+            Self::Step(bound) => bound.as_str(),
+            Self::KvCapacity => "kv_capacity",
         }
     }
+}
 
-    /// By which factor `after` is better than `before`.
-    fn gain(self, before: f64, after: f64) -> f64 {
-        match self {
-            Self::StepSeconds | Self::TtftSeconds | Self::TpotSeconds => before / after,
-            Self::StepTokensPerSecond | Self::OutputTokensPerSecond | Self::KvCapacityTokens => {
-                after / before
-            }
-        }
-    }
-
-    fn describe(self, before: f64, after: f64) -> String {
-        let milliseconds =
-            |name: &str| format!("{name} {:.1} → {:.1} ms", before * 1e3, after * 1e3);
-        let whole = |unit: &str| format!("{before:.0} → {after:.0} {unit}");
-        match self {
-            Self::StepSeconds => milliseconds("step"),
-            Self::TtftSeconds => milliseconds("TTFT"),
-            Self::TpotSeconds => milliseconds("TPOT"),
-            Self::StepTokensPerSecond | Self::OutputTokensPerSecond => whole("tokens/s"),
-            Self::KvCapacityTokens => whole("tokens of KV cache"),
-        }
-    }
+fn kv_capacity<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(Against::KvCapacity.name())
 }
 
 /// What the remedies of a phase are measured by.
@@ -119,7 +85,7 @@ pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice
     let mut advice = Vec::new();
     if is_short_of_cache(scenario, prediction) {
         let remedies = scenario.for_cache();
-        advice.extend(tried(prediction, Bound::KvCapacity, None, remedies));
+        advice.extend(tried(prediction, Against::KvCapacity, None, remedies));
     }
     let views = match &prediction.steps {
         Steps::Step(step) => vec![View {
@@ -145,7 +111,12 @@ pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice
             continue;
         };
         let remedies = scenario.for_bound(bound, view, prediction);
-        advice.extend(tried(prediction, bound, Some(view.step.phase), remedies));
+        advice.extend(tried(
+            prediction,
+            Against::Step(bound),
+            Some(view.step.phase),
+            remedies,
+        ));
     }
     advice.sort_by(|left, right| gain(right).total_cmp(&gain(left)));
     advice
@@ -167,7 +138,7 @@ fn is_short_of_cache(scenario: &Scenario, prediction: &Prediction) -> bool {
 /// Those of `remedies` that run and gain something.
 fn tried(
     prediction: &Prediction,
-    bound: Bound,
+    bound: Against,
     phase: Option<Phase>,
     remedies: Vec<Remedy>,
 ) -> impl Iterator<Item = Advice> {
@@ -232,7 +203,7 @@ impl Scenario {
                 remedies.extend(self.fewer_ranks(view.time));
             }
             Bound::Interconnect => remedies.extend(self.fewer_ranks(view.time)),
-            Bound::KvCapacity => {}
+            Bound::Idle | Bound::Unknown => {}
         }
         remedies
     }

@@ -27,19 +27,12 @@ pub struct GpuFacts {
     pub power_limit_watts: Option<f64>,
     /// Whether GPM counters can be read.
     pub gpm: Access,
-    /// What part of a GPU this is, where MIG cuts it up.
-    pub slice: Option<MigSlice>,
+    /// Whether this is a slice of a GPU that MIG has cut up; SMs and memory are then those of the slice.
+    pub is_mig_slice: bool,
     /// Processes that compute on it, where they can be seen: those of our own process namespace.
     pub processes: Option<Vec<u32>>,
-}
-
-/// The part of a GPU that a MIG slice is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MigSlice {
-    /// Its streaming multiprocessors over those of the whole GPU.
-    pub compute: f64,
-    /// Its memory, and with it bandwidth, over that of the whole GPU.
-    pub memory: f64,
+    /// Whether several pods were given it.
+    pub shared_by_pods: bool,
 }
 
 /// Whether something can be read.

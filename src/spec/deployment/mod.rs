@@ -1,9 +1,11 @@
 //! `Deployment`: a model, its number formats, its parallelism and vLLM's limits, checked together with the GPU.
 
+pub mod command_line;
 mod flags;
 mod formats;
+mod vllm_flags;
 
-pub use flags::{CommandLineError, DeploymentFlags};
+pub use flags::{CommandLineError, DeploymentFlags, takes};
 pub use formats::KvCacheFormat;
 
 use serde_json::Value;
@@ -13,7 +15,7 @@ use super::gpu::{ComputeCapability, GpuSpec};
 use super::model::{LatentAttention, Mixer, ModelSpec, Recurrent};
 use super::precision::Precision;
 use super::quantization::{Arithmetic, Quantization, QuantizationError, Scheme};
-use super::to_f64;
+use super::{to_f64, to_u64};
 use crate::units::Bytes;
 
 /// Why a deployment cannot run.
@@ -227,15 +229,18 @@ impl Deployment {
             remedy: remedy.to_owned(),
         };
         let old = capability < ComputeCapability::AMPERE;
-        let schemes = (0..self.model.layers.len()).flat_map(|layer| {
+        let schemes = self.model.layers.iter().flat_map(|layer| {
             let modules = ["mlp.up_proj", super::model::Moe::EXPERT_MODULE];
             modules
                 .into_iter()
-                .filter_map(move |module| self.quantization.scheme_of(layer, module))
+                .filter_map(move |module| self.quantization.scheme_of(layer.index, module))
         });
-        let narrow = schemes
-            .into_iter()
-            .find(|scheme| matches!(scheme, Scheme::Fp8 { .. } | Scheme::Nvfp4 | Scheme::Mxfp4));
+        let narrow = schemes.into_iter().find(|scheme| {
+            matches!(
+                scheme,
+                Scheme::Fp8 { .. } | Scheme::Nvfp4 { .. } | Scheme::Mxfp4
+            )
+        });
         match narrow {
             Some(Scheme::Fp8 { .. }) if old => {
                 Err(unsupported("fp8 weights", "an AWQ or GPTQ checkpoint"))
@@ -306,6 +311,12 @@ fn divided(mixer: &Mixer) -> Vec<(u64, &'static str)> {
                 (*value_heads, "linear-attention value heads"),
             ]
         }
+        Mixer::Recurrent(Recurrent::KimiDelta { heads, .. }) => {
+            vec![(*heads, "linear-attention heads")]
+        }
+        Mixer::Recurrent(Recurrent::ShortConv { channels, .. }) => {
+            vec![(*channels, "convolution channels")]
+        }
         Mixer::Recurrent(Recurrent::Mamba2 { heads, .. }) => vec![(*heads, "mamba heads")],
         Mixer::Recurrent(Recurrent::Mamba1 { inner, .. }) => vec![(*inner, "mamba channels")],
     }
@@ -366,10 +377,6 @@ fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
         .get("num_speculative_tokens")
         .and_then(Value::as_u64)
         .ok_or_else(|| bad("must set num_speculative_tokens"))
-}
-
-fn to_u64(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn arithmetic_follows_the_gpu() {
     let turing = deploy(llama(&json!({})), "T4", "--dtype half").expect("runs");
     assert_eq!(turing.compute_precision(int8), Precision::Int8);
     assert_eq!(
-        turing.compute_precision(Some(Scheme::Nvfp4)),
+        turing.compute_precision(Some(Scheme::Nvfp4 { weight_only: false })),
         Precision::Fp16
     );
 }

@@ -1,0 +1,133 @@
+//! Settings: what is wrong with them is told with file, key and remedy, and flags win over the environment, that over the file.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail that way")]
+
+use std::process::Output;
+
+use assert_cmd::cargo::cargo_bin_cmd;
+use tempfile::TempDir;
+
+/// `serve --config.check` with a configuration file of `text`, environment variables and more arguments.
+fn check(text: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("exporter.yaml");
+    std::fs::write(&file, text).unwrap();
+    cargo_bin_cmd!()
+        .args([
+            "serve",
+            "--config.check",
+            "--config.file",
+            file.to_str().unwrap(),
+        ])
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn refused(output: &Output, told: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for word in told {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+}
+
+#[track_caller]
+fn accepted(output: &Output) {
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_file_is_refused_with_its_name_and_the_key() {
+    for (text, told) in [
+        ("tik: 1s\n", &["unknown", "tik", "exporter.yaml"][..]),
+        (
+            "web: {listen_address: \"0.0.0.0:1\"}\n",
+            &["listen_address", "listen-address"],
+        ),
+        ("tick: fast\n", &["tick", "fast"]),
+        ("tick: 50ms\n", &["tick", "200ms..1m"]),
+        ("window: 100ms\n", &["window", "shorter than one tick"]),
+        ("tick: 1s\ntick: 2s\n", &["tick", "duplicate"]),
+        (
+            "overhead-below: 2\n",
+            &["overhead-below", "between 0 and 1"],
+        ),
+        ("gpu-hour-price: -1\n", &["gpu-hour-price", "dollars"]),
+        ("gpu-source: cuda\n", &["gpu-source", "nvml", "dcgm"]),
+        ("gpu-source: dcgm\n", &["dcgm-url", "9400"]),
+        (
+            "web: {telemetry-path: metrics}\n",
+            &["web.telemetry-path", "/"],
+        ),
+        ("gpus: [{id: x}]\n", &["gpus"]),
+        ("web: [\n", &["exporter.yaml"]),
+    ] {
+        refused(&check(text, &[], &[]), told);
+    }
+}
+
+#[test]
+fn an_empty_file_changes_nothing() {
+    accepted(&check("", &[], &[]));
+    accepted(&check("# nothing\n", &[], &[]));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let output = cargo_bin_cmd!()
+        .args([
+            "serve",
+            "--config.check",
+            "--config.file",
+            "/nowhere/exporter.yaml",
+        ])
+        .output()
+        .unwrap();
+    refused(&output, &["/nowhere/exporter.yaml", "--config.file"]);
+}
+
+/// Each layer has a window that is too short, but for the one that wins.
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let bad = "window: 100ms\n";
+    let good = ("ROOFLINE__WINDOW", "20s");
+    refused(&check(bad, &[], &[]), &["window"]);
+    accepted(&check(bad, &[good], &[]));
+    refused(&check(bad, &[good], &["--window", "100ms"]), &["window"]);
+    accepted(&check(
+        bad,
+        &[("ROOFLINE__WINDOW", "1ms")],
+        &["--window", "20s"],
+    ));
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    refused(
+        &check("", &[("ROOFLINE__TIK", "1s")], &[]),
+        &["tik", "ROOFLINE__"],
+    );
+    let nested = ("ROOFLINE__WEB__LISTEN_ADDRESS", "nowhere");
+    refused(&check("", &[nested], &[]), &["listen-address"]);
+}
+
+/// Kubernetes makes `<SERVICE>_PORT` for every service, and a service may well be called `roofline`.
+#[test]
+fn variables_of_services_are_no_settings() {
+    accepted(&check(
+        "",
+        &[
+            ("ROOFLINE_PORT", "tcp://10.0.0.1:80"),
+            ("ROOFLINE_SERVICE_HOST", "10.0.0.1"),
+        ],
+        &[],
+    ));
+}
