@@ -179,6 +179,19 @@ fn gpus_are_found_by_the_processes_on_them_and_not_shared_with_others() {
 }
 
 #[test]
+fn a_gpu_of_several_processes_is_the_engines_only_if_we_are_told() {
+    // None of them is known as vLLM's: it may run where its processes cannot be told from others.
+    let driver = FakeNvml::with("process 1 2");
+    let (exporter, _vllm) = serve(&driver.environment(), &[]);
+    exporter.wait_for("/metrics", 10, |page| {
+        missing(page, "gpu_alone") == Some(1.0)
+    });
+    let (exporter, _vllm) = serve(&driver.environment(), &["--gpu-devices", "0"]);
+    let page = page_with(&exporter, "gpu_power_watts", &["GPU-fake-0"]);
+    assert_eq!(missing(&page, "gpu_alone"), None);
+}
+
+#[test]
 fn a_mig_slice_has_ceilings_of_its_own_and_no_share_of_what_the_gpu_counts() {
     let driver = FakeNvml::with("mig 2");
     let slice = "MIG-fake-0-1";
