@@ -262,12 +262,12 @@ impl HardwareUse {
         crate::units::ratio(self.power_limited_seconds.0, self.reasons_seconds.0)
     }
 
-    /// HBM bytes of `gpus` GPUs over `span`, scaled to the whole span where at least half of it was measured.
+    /// HBM bytes of `gpus` GPUs over `span`, of which `read` are read: scaled to the whole span where at least half of it was measured,
+    /// and to all GPUs, since those on other nodes do the same work.
     #[must_use]
-    pub fn measured_hbm_bytes(&self, span: Seconds, gpus: f64) -> Option<Bytes> {
-        let whole = span * gpus;
-        let covered = crate::units::ratio(self.hbm_seconds.0, whole.0)?;
-        (covered >= 0.5).then(|| self.hbm_bytes / covered)
+    pub fn measured_hbm_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+        let covered = crate::units::ratio(self.hbm_seconds.0, span.0 * read)?;
+        (covered >= 0.5).then(|| self.hbm_bytes / covered * (gpus / read))
     }
 }
 
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(used.power_limited_ratio(), Some(1.0));
         let half = meter.over(Seconds(11.0), Seconds(20.0));
         assert!((half.energy.0 - 300.0).abs() < 1e-9);
-        assert_eq!(half.measured_hbm_bytes(Seconds(9.0), 1.0), None);
+        assert_eq!(half.measured_hbm_bytes(Seconds(9.0), 1.0, 1.0), None);
     }
 
     #[test]

@@ -91,6 +91,20 @@ fn the_gpus_of_an_engine_add_up() {
     }
 }
 
+/// 16 GPUs over two nodes, of which this one has 8: those are shown, and stand for the others.
+#[test]
+fn an_engine_over_two_nodes_shows_the_gpus_of_this_one() {
+    let driver = FakeNvml::with("count 8");
+    let parallel = ["--tensor-parallel-size=8", "--pipeline-parallel-size=2"];
+    let (exporter, _vllm) = serve(&driver.environment(), &parallel);
+    let page = page_with(&exporter, "measured_hbm_bytes_total", &["GPU-fake-7"]);
+    assert_eq!(page.matches("vllm_roofline_gpu_info{").count(), 8);
+    let family = "vllm_roofline_measured_bandwidth_utilization_ratio";
+    let page = exporter.wait_for("/metrics", 10, |page| value(page, family, "").is_some());
+    let measured = value(&page, family, "").unwrap();
+    assert!((measured - 0.4).abs() < 0.001, "{measured}");
+}
+
 #[test]
 fn gpus_are_chosen_by_index_and_by_uuid() {
     let driver = FakeNvml::with("count 8");
