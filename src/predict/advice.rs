@@ -80,16 +80,6 @@ impl<'de> Deserialize<'de> for Obstacle {
     }
 }
 
-impl<'de> Deserialize<'de> for Obstacle {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        if name == Self::KvCapacity.name() {
-            return Ok(Self::KvCapacity);
-        }
-        Bound::deserialize(name.into_deserializer()).map(Self::Step)
-    }
-}
-
 fn kv_capacity<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(Obstacle::KvCapacity.name())
 }
