@@ -3,32 +3,27 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::LoadError;
-use super::arrival::Schedule;
-use super::client::{Client, Prepared};
+use super::client::Client;
+use super::crew::Crew;
 use super::failure::is_refusal;
-use super::ledger::{Ledger, Progress};
-use super::phase::{Conductor, Phase, Watch, begin};
+use super::ledger::Progress;
+use super::phase::{Conductor, Phase, begin};
 use super::preflight::{self, Server};
 use super::probe::Probe;
 use super::prompt::Writer;
 use super::run::{ClientCost, Lengths, Load, LoadRun, Request, SCHEMA, TOOL};
-use super::settings::{Arrivals, LoadSettings};
+use super::settings::LoadSettings;
 use crate::sampler::now;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(500);
-/// A worker whose request failed waits so long, twice as long after each further failure, at most [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// See [`FIRST_PAUSE`].
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Keeps the prompts of the warm-up out of the measured ones, which else would find them in the prefix cache.
 const WARMUP_SALT: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -151,131 +146,6 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What the workers of a run share.
-#[derive(Clone, Debug)]
-struct Crew {
-    client: Arc<Client>,
-    supply: Arc<Mutex<Supply>>,
-    ledger: Arc<Ledger>,
-    epoch: Instant,
-}
-
-/// The prompts that are left.
-#[derive(Debug)]
-struct Supply {
-    writer: Writer,
-    left: Option<u32>,
-}
-
-impl Crew {
-    fn new(client: Arc<Client>, writer: Writer, left: Option<u32>) -> Self {
-        Self {
-            client,
-            supply: Arc::new(Mutex::new(Supply { writer, left })),
-            ledger: Arc::default(),
-            epoch: Instant::now(),
-        }
-    }
-
-    /// Sets the workers of `settings` to work.
-    fn start(&self, settings: &LoadSettings, watch: &Watch) -> Result<JoinSet<()>, LoadError> {
-        match settings.arrivals {
-            Arrivals::Closed { concurrency } => Ok(self.closed_loop(concurrency, watch)),
-            Arrivals::Open {
-                rate,
-                burstiness,
-                most,
-            } => {
-                let requests = settings.limit.requests;
-                let schedule = Schedule::new(rate, burstiness, requests, settings.seed)
-                    .ok_or_else(|| LoadError::Refused(format!("no requests can be sent at {rate} a second with burstiness {burstiness}")))?;
-                let mut workers = JoinSet::new();
-                workers.spawn(self.clone().open_loop(schedule, most, watch.clone()));
-                Ok(workers)
-            }
-        }
-    }
-
-    fn closed_loop(&self, concurrency: u32, watch: &Watch) -> JoinSet<()> {
-        (0..concurrency)
-            .map(|_| self.clone().one_after_the_other(watch.clone()))
-            .collect()
-    }
-
-    async fn one_after_the_other(self, mut watch: Watch) {
-        let mut pause = FIRST_PAUSE;
-        while watch.sending()
-            && let Some(request) = self.next()
-        {
-            if self.send(request, watch.clone()).await {
-                pause = FIRST_PAUSE;
-                continue;
-            }
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = watch.drained() => {}
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    async fn open_loop(self, schedule: Schedule, most: Option<u32>, mut watch: Watch) {
-        let places = most.map(|most| Arc::new(Semaphore::new(most as usize)));
-        let mut running = JoinSet::new();
-        for time in schedule {
-            // Made before its time, so that it is sent on time.
-            let Some(request) = self.next() else { break };
-            let due = self.epoch + Duration::from_secs_f64(time);
-            let place = async {
-                sleep_until(due).await;
-                place(places.as_ref()).await
-            };
-            let place = tokio::select! {
-                place = place => place,
-                () = watch.drained() => break,
-            };
-            let (crew, watch) = (self.clone(), watch.clone());
-            running.spawn(async move {
-                crew.send(request, watch).await;
-                drop(place);
-            });
-            while running.try_join_next().is_some() {}
-        }
-        while running.join_next().await.is_some() {}
-    }
-
-    /// The next request, as long as any is left.
-    fn next(&self) -> Option<Prepared> {
-        let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = &mut supply.left {
-            *left = left.checked_sub(1)?;
-        }
-        let ask = supply.writer.ask();
-        drop(supply);
-        Some(self.client.prepare(&ask))
-    }
-
-    /// Sends `request` and tells whether it was answered in full.
-    async fn send(&self, request: Prepared, watch: Watch) -> bool {
-        self.ledger.begin();
-        let request = self
-            .client
-            .send(request, self.epoch, &self.ledger, watch)
-            .await;
-        let answered = request.error.is_none();
-        self.ledger.end(request);
-        answered
-    }
-}
-
-/// A place among those that may run at a time, where that is limited.
-async fn place(places: Option<&Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
-    match places {
-        Some(places) => Arc::clone(places).acquire_owned().await.ok(),
-        None => None,
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod arrival;
 pub mod client;
+mod crew;
 pub mod dataset;
 pub mod driver;
 pub mod failure;
