@@ -4,6 +4,7 @@
 //! socket, no environment. See ARCHITECTURE.md for the code map and the invariants.
 
 // Vocabulary.
+pub mod bound;
 pub mod build_info;
 pub mod spec;
 pub mod units;

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use vllm_roofline_exporter::cli::Cli;
 use vllm_roofline_exporter::command;
 
 fn main() -> ExitCode {
-    command::exit_code(command::run(Cli::parse().command))
+    command::exit_code(command::run(Cli::from_arguments().command))
 }

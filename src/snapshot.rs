@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::meter::account::Account;
+use crate::meter::account::{Account, PerPhase};
 use crate::meter::facts::EngineFacts;
 use crate::meter::figures::Figures;
 use crate::meter::verdict::{Bound, EngineState};
@@ -64,14 +64,20 @@ pub struct EngineSnapshot {
     pub state: EngineState,
     /// What bounds it.
     pub bound: Bound,
-    /// Sums since the exporter started.
+    /// Sums since the exporter started, as vLLM counted.
     pub totals: Account,
+    /// The same with every prompt's work where it ran; up to one tick behind while requests run.
+    pub settled: Account,
+    /// Settled busy seconds by phase.
+    pub phase_seconds: PerPhase<Seconds>,
     /// Seconds each bound held.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     /// The trailing window; absent while nothing is measured, or vLLM cannot be read.
     pub window: Option<Figures>,
     /// SM clock over the window.
     pub sm_clock_mhz: Option<f64>,
+    /// vLLM's metrics that the newest page lacks.
+    pub missing_inputs: Vec<&'static str>,
     /// The gauges of the newest reading.
     pub now: Now,
     /// Where the phases were on the roofline, oldest first.
@@ -115,6 +121,8 @@ pub struct GpuSnapshot {
     pub hbm_bytes_total: Option<Bytes>,
     /// Joules since the exporter started.
     pub energy_total: Option<Joules>,
+    /// Seconds with a kernel running since the exporter started.
+    pub busy_total: Option<Seconds>,
 }
 
 impl Snapshot {

@@ -7,6 +7,8 @@ need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 missing=()
 need promtool prometheus
 need chromium chromium
+need bwrap bubblewrap
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing ${missing[*]}"
   as_root=()
@@ -19,3 +21,5 @@ cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
 cargo check --locked --no-default-features
 cargo test --locked
+
+tests/deploy.sh

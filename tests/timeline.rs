@@ -92,6 +92,12 @@ fn promtool_makes_a_database_of_a_repeated_recording() {
         "vllm_roofline_bound{job=\"vllm\",bound=\"memory_bandwidth\"}",
     );
     assert!(bounds.iter().any(|(_, held)| *held > 0.0));
+    // What is itself a moment goes with the time.
+    let read = dump(
+        &database,
+        "vllm_roofline_source_last_success_timestamp_seconds",
+    );
+    assert!(read.iter().all(|(time, at)| (time - at).abs() < 2.0));
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Analyst<'_> {
                     .map(|&caveat| caveat.to_owned()),
             );
             run.adopt(recorded);
-            run.caveats.extend(self.without_gpm(&mut run.measured));
+            run.caveats.extend(self.without_readings(&mut run.measured));
         }
         run.roofs = self.subject.roofs(run.measured.sm_clock_mhz);
         let scenario = self.scenario(&run.load);
@@ -200,9 +200,9 @@ impl Analyst<'_> {
         run
     }
 
-    /// Without GPM the GPU's utilisation is that of the engine, and without a GPU there is none.
-    fn without_gpm(&self, measured: &mut Measured) -> Option<String> {
-        if measured.gpu_utilization_source.as_deref() == Some("gpm") {
+    /// Without readings the GPU's utilisation is that of the engine, and without a GPU there is none.
+    fn without_readings(&self, measured: &mut Measured) -> Option<String> {
+        if measured.gpu_utilization_source.as_deref() == Some("gpu") {
             return None;
         }
         if self.subject.facts.gpu.is_none() {
@@ -210,7 +210,7 @@ impl Analyst<'_> {
             measured.gpu_utilization_source = None;
             return None;
         }
-        let stands = "GPU utilisation is the share of time in which vLLM had a request running: no GPM reading tells more";
+        let stands = "GPU utilisation is the share of time in which vLLM had a request running: no reading of the GPU tells more";
         Some(stands.to_owned())
     }
 
@@ -259,13 +259,13 @@ impl Analyst<'_> {
         let stated = self.inputs.prediction.as_ref();
         let mut advice = match (scenario, prediction) {
             (Some(scenario), Some(prediction)) => {
-                scenario.advise_against(&prediction, |phase| run.bound_of(phase))
+                scenario.advise_against(&prediction, |phase| run.obstacle_of(phase))
             }
             _ => stated.map_or_else(Vec::new, |stated| stated.advice.clone()),
         };
         advice.retain(|advice| {
             let phase = advice.phase;
-            run.bottlenecks.is_empty() || phase.is_none_or(|phase| run.bound_of(phase).is_some())
+            run.bottlenecks.is_empty() || phase.is_none() || run.obstacle_of(phase).is_some()
         });
         predicted::suggestions(advice, &run.measured, &run.bottlenecks)
     }

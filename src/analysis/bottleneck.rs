@@ -8,9 +8,10 @@ use super::recorded::Recorded;
 use super::run::{Basis, Bottleneck, Measured};
 use super::subject::Subject;
 use super::text::{count, duration, percent, scaled};
+use crate::bound::Bound;
 use crate::meter::figures::{Figures, PhaseFigures};
-use crate::meter::verdict::{Admission, Bound as Verdict};
-use crate::predict::{Bound, Phase, Prediction, StepPrediction, Steps};
+use crate::meter::verdict::Admission;
+use crate::predict::{Obstacle, Phase, Prediction, StepPrediction, Steps};
 use crate::units::{Seconds, ratio};
 
 /// A phase that takes less of the time than this limits nothing.
@@ -75,12 +76,9 @@ pub(super) fn from_capture(
 /// The verdict on the run as a whole.
 fn whole(figures: &Figures, measured: &Measured) -> Option<Bottleneck> {
     let bound = match (figures.admission, figures.bound) {
-        (Admission::KvCapacity, _) => Bound::KvCapacity,
-        (_, Verdict::Compute) => Bound::Compute,
-        (_, Verdict::MemoryBandwidth) => Bound::MemoryBandwidth,
-        (_, Verdict::Interconnect) => Bound::Interconnect,
-        (_, Verdict::Overhead) => Bound::Overhead,
-        (_, Verdict::Idle | Verdict::Unknown) => return None,
+        (Admission::KvCapacity, _) => Obstacle::KvCapacity,
+        (_, Bound::Idle | Bound::Unknown) => return None,
+        (_, bound) => Obstacle::Step(bound),
     };
     let mut evidence = Vec::new();
     if let Some(time) = figures.time_seconds {
@@ -193,7 +191,7 @@ fn phase_of(
     ];
     Some(Bottleneck {
         phase: Some(phase),
-        bound: times.bound(overhead_below),
+        bound: Obstacle::Step(times.bound(overhead_below)),
         basis: Basis::VllmCounters,
         evidence,
     })
@@ -229,7 +227,7 @@ fn decode(step: &StepPrediction, measured: Seconds, overhead_below: f64) -> Opti
     let roofline = time.compute + time.memory + time.communication;
     Some(Bottleneck {
         phase: Some(Phase::Decode),
-        bound: times.bound(overhead_below),
+        bound: Obstacle::Step(times.bound(overhead_below)),
         basis: Basis::ClientCounts,
         evidence: vec![
             format!(
@@ -272,7 +270,7 @@ fn prefill(
     }
     Some(Bottleneck {
         phase: Some(Phase::Prefill),
-        bound: step.bottleneck?,
+        bound: Obstacle::Step(step.bottleneck?),
         basis: Basis::ClientCounts,
         evidence,
     })

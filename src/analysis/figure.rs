@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::Run;
 use super::text;
-use crate::predict::{Bound, Phase};
+use crate::predict::{Obstacle, Phase};
 use crate::results::{Latencies, Rates};
 
 /// A figure that can be predicted and measured.
@@ -97,12 +97,9 @@ impl Run {
         }
     }
 
-    /// What was found to limit `phase`.
-    pub(super) fn bound_of(&self, phase: Phase) -> Option<Bound> {
-        let found = self
-            .bottlenecks
-            .iter()
-            .find(|found| found.phase == Some(phase));
+    /// What was found to limit `phase`, or the run as a whole.
+    pub(super) fn obstacle_of(&self, phase: Option<Phase>) -> Option<Obstacle> {
+        let found = self.bottlenecks.iter().find(|found| found.phase == phase);
         found.map(|found| found.bound)
     }
 

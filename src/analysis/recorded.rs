@@ -1,6 +1,6 @@
 //! What a capture tells of the stretch of time in which a load ran: vLLM's counters and the GPU's, played through the meter.
 
-use crate::capture::format::Phase;
+use crate::capture::format::{GpuLine, Phase};
 use crate::capture::read::Capture;
 use crate::command::replay::player::{Player, engines_of};
 use crate::meter::engine::{Span, sum};
@@ -137,8 +137,8 @@ fn measured(capture: &Capture, whole: &Span, counts: &Counts) -> Measured {
     let account = &whole.account;
     let seconds = account.seconds.0;
     let hardware = &account.hardware;
-    let gpm = mean_reading(capture, whole.start.0, whole.end.0, |gpm| gpm.graphics_util);
-    let hbm = mean_reading(capture, whole.start.0, whole.end.0, |gpm| gpm.dram_bw_util);
+    let (start, end) = (whole.start.0, whole.end.0);
+    let busy = mean_reading(capture, start, end, busy_percent);
     let energy = (hardware.energy.0 > 0.0).then_some(hardware.energy.0);
     let output = ratio(account.output_tokens, seconds);
     Measured {
@@ -156,9 +156,9 @@ fn measured(capture: &Capture, whole: &Span, counts: &Counts) -> Measured {
             itl: Distribution::of_histogram(&account.inter_token_latency),
             ..Latencies::default()
         },
-        gpu_utilization: gpm.or_else(|| ratio((account.busy + account.stalled).0, seconds)),
-        gpu_utilization_source: Some(if gpm.is_some() { "gpm" } else { "busy" }.to_owned()),
-        hbm_utilization: hbm,
+        gpu_utilization: busy.or_else(|| ratio((account.busy + account.stalled).0, seconds)),
+        gpu_utilization_source: Some(if busy.is_some() { "gpu" } else { "engine" }.to_owned()),
+        hbm_utilization: mean_reading(capture, start, end, hbm_percent),
         power_watts: energy.and_then(|energy| ratio(energy, seconds)),
         joules_per_output_token: energy.and_then(|energy| ratio(energy, account.output_tokens)),
         sm_clock_mhz: hardware.sm_clock_mhz(),
@@ -166,19 +166,29 @@ fn measured(capture: &Capture, whole: &Span, counts: &Counts) -> Measured {
     }
 }
 
-/// Mean of a GPM percentage over the readings of a stretch, as a share.
+/// Time with a kernel running: GPM's word for it, else NVML's.
+fn busy_percent(reading: &GpuLine) -> Option<f64> {
+    let gpm = reading.gpm.and_then(|gpm| gpm.graphics_util);
+    gpm.or(reading.utilization_gpu_percent)
+}
+
+fn hbm_percent(reading: &GpuLine) -> Option<f64> {
+    reading.gpm?.dram_bw_util
+}
+
+/// Mean of a percentage over the readings of a stretch, as a share.
 fn mean_reading(
     capture: &Capture,
     from: f64,
     to: f64,
-    pick: impl Fn(&crate::capture::format::GpmLine) -> Option<f64>,
+    pick: impl Fn(&GpuLine) -> Option<f64>,
 ) -> Option<f64> {
     let inside = capture
         .readings
         .iter()
         .filter(|reading| reading.t > from && reading.t <= to);
     let values: Vec<f64> = inside
-        .filter_map(|reading| pick(reading.gpm.as_ref()?))
+        .filter_map(pick)
         .filter(|value| value.is_finite())
         .collect();
     ratio(values.iter().sum::<f64>() / 100.0, values.len() as f64)
@@ -253,8 +263,8 @@ fn moment(capture: &Capture, figures: &Figures, origin: f64) -> Moment {
         output_tokens_per_second: figures.output_tokens_per_second,
         prefill_tokens_per_second: ratio(figures.prefill_tokens, figures.seconds.0),
         decode_batch: figures.decode_batch,
-        gpu_utilization: mean_reading(capture, start, end, |gpm| gpm.graphics_util),
-        hbm_utilization: mean_reading(capture, start, end, |gpm| gpm.dram_bw_util),
+        gpu_utilization: mean_reading(capture, start, end, busy_percent),
+        hbm_utilization: mean_reading(capture, start, end, hbm_percent),
         mfu: figures.mfu,
         mbu: figures.mbu,
         kv_cache_usage: ratio(usage.iter().sum(), usage.len() as f64),

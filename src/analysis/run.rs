@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figure::Figure;
 use super::targets::Verdict;
-use crate::predict::{Advice, Bound, Phase};
+use crate::predict::{Advice, Obstacle, Phase};
 use crate::results::{Latencies, Load, Rates, Source};
 use crate::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, Seconds};
 
@@ -79,9 +79,9 @@ pub struct Measured {
     /// How long requests waited.
     #[serde(flatten)]
     pub latency: Latencies,
-    /// Share of time in which a kernel ran on the GPU (GPM); without it, in which vLLM had a request running.
+    /// Share of time in which a kernel ran on the GPU (GPM or NVML); without it, in which vLLM had a request running.
     pub gpu_utilization: Option<f64>,
-    /// Which of the two: `gpm` or `busy`.
+    /// Which of the two: `gpu` or `engine`.
     pub gpu_utilization_source: Option<String>,
     /// HBM traffic over the datasheet peak (GPM).
     pub hbm_utilization: Option<f64>,
@@ -275,7 +275,7 @@ pub struct Bottleneck {
     /// Which phase; `null` for the run as a whole.
     pub phase: Option<Phase>,
     /// What limits it.
-    pub bound: Bound,
+    pub bound: Obstacle,
     /// What says so.
     pub basis: Basis,
     /// In words, with the figures.

@@ -4,6 +4,7 @@
 //! (one scrape a line) and `gpu.jsonl.gz` (one reading a line).
 
 pub mod format;
+mod gpu;
 pub mod playback;
 pub mod read;
 pub mod write;

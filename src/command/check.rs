@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
 use crate::sample::gpu::{GpuFacts, GpuReading, Quantity};
-use crate::sampler::{Sampler, now};
+use crate::sampler::{GpuLook, Sampler, now};
 use crate::source::vllm::VllmSource;
 
 use super::output::{Format, table, write_json, write_table};
@@ -120,19 +120,21 @@ fn of_page(engines: &[EngineTotals]) -> Vec<Finding> {
 
 /// Which GPUs are there, and what each offers.
 async fn of_gpus(sampler: &mut Sampler) -> Vec<Finding> {
-    let (gpus, readings, status) = sampler.look_at_gpus().await;
-    let mut findings = Vec::new();
-    if let Some(status) = status {
-        let found = status.success == Some(true);
-        let note = status
-            .error
-            .unwrap_or_else(|| format!("{} GPU(s)", gpus.len()));
-        findings.push(finding(
-            format!("GPU source {}", status.source),
-            found,
-            note,
-        ));
-    }
+    let GpuLook {
+        gpus,
+        readings,
+        source,
+    } = sampler.look_at_gpus().await;
+    let mut findings = vec![match source {
+        Err(why) => finding("GPU source", false, why),
+        Ok(status) => {
+            let found = status.success == Some(true);
+            let note = status
+                .error
+                .unwrap_or_else(|| format!("{} GPU(s)", gpus.len()));
+            finding(format!("GPU source {}", status.source), found, note)
+        }
+    }];
     for gpu in &gpus {
         let reading = readings.iter().find(|reading| reading.uuid == gpu.uuid);
         findings.push(finding(
@@ -150,17 +152,12 @@ fn described(gpu: &GpuFacts) -> String {
     let told = |what: &str, value: Option<f64>, unit: &str| {
         value.map(|value| format!("{what}{value:.0} {unit}"))
     };
-    let slice = gpu.slice.map(|slice| {
-        format!(
-            "MIG: {:.0} % of the SMs, {:.1} % of the memory",
-            slice.compute * 100.0,
-            slice.memory * 100.0
-        )
-    });
+    let slice = gpu.is_mig_slice.then(|| "a MIG slice".to_owned());
     [
         Some(gpu.name.clone()),
         gpu.driver.as_ref().map(|driver| format!("driver {driver}")),
         told("", gpu.memory_bytes.map(|bytes| bytes / 1_048_576.0), "MiB"),
+        told("", gpu.sm_count, "SMs"),
         told("memory bus ", gpu.memory_bus_bits, "bit"),
         told("SM clock up to ", gpu.max_sm_clock_mhz, "MHz"),
         told("power limit ", gpu.power_limit_watts, "W"),

@@ -1,48 +1,72 @@
 //! The GPU source that the settings ask for.
 
 use crate::config::{GpuSource as Choice, Settings};
-use crate::source::gpu::GpuSource;
+#[cfg(feature = "nvml")]
+use crate::source::gpu::NvmlSource;
+use crate::source::gpu::{DcgmSource, GpuSource, Selection};
 
 use super::usage::UsageError;
 
 /// What running without a GPU source leaves out.
 const WITHOUT: &str = "no GPU is read: no measured HBM bytes, energy or clocks, so ceilings are the datasheet's; --gpu names the GPU for its roof";
 
-/// Starts the source that `settings` ask for. `auto` takes NVML if its library can be loaded, else none; which, is said once.
+/// Starts the source that `settings` ask for. `auto` takes NVML if its library can be loaded, else the dcgm-exporter if its URL is
+/// set, else none; which, is said once.
 ///
 /// # Errors
-/// A source that this build does not have.
+/// A source that this build does not have, or a wrong URL.
 pub(super) fn open(settings: &Settings) -> Result<GpuSource, UsageError> {
     match settings.gpu_source {
-        Choice::None => Ok(GpuSource::None),
+        Choice::None => Ok(none("gpu-source is none")),
         Choice::Nvml => nvml(settings),
-        Choice::Dcgm => Err(UsageError::of("gpu-source dcgm is not built in")),
+        Choice::Dcgm => dcgm(settings, settings.dcgm_url.as_deref().unwrap_or_default()),
         Choice::Auto => auto(settings),
     }
 }
 
-#[cfg(feature = "nvml")]
 fn auto(settings: &Settings) -> Result<GpuSource, UsageError> {
-    match crate::source::gpu::NvmlSource::library() {
-        Ok(()) => nvml(settings),
-        Err(error) => {
-            tracing::info!("{WITHOUT} ({error})");
-            Ok(GpuSource::None)
-        }
+    let error = match library() {
+        Ok(()) => return nvml(settings),
+        Err(error) => error,
+    };
+    if let Some(url) = &settings.dcgm_url {
+        tracing::info!("GPUs are read from the dcgm-exporter: {error}");
+        return dcgm(settings, url);
     }
+    Ok(none(&error))
+}
+
+/// No source, and what that leaves out, said once.
+fn none(why: &str) -> GpuSource {
+    let note = format!("{WITHOUT} ({why})");
+    tracing::info!("{note}");
+    GpuSource::None(note)
+}
+
+fn dcgm(settings: &Settings, url: &str) -> Result<GpuSource, UsageError> {
+    let selection = Selection {
+        devices: settings.gpu_devices.clone(),
+        pod: settings.dcgm_pod.clone(),
+    };
+    DcgmSource::new(url, selection, settings.read_limit())
+        .map(|source| GpuSource::Dcgm(Box::new(source)))
+        .map_err(UsageError::of)
+}
+
+#[cfg(feature = "nvml")]
+fn library() -> Result<(), String> {
+    NvmlSource::library().map_err(|error| error.to_string())
 }
 
 #[cfg(not(feature = "nvml"))]
-fn auto(_settings: &Settings) -> Result<GpuSource, UsageError> {
-    tracing::info!("{WITHOUT} (this build has no NVML)");
-    Ok(GpuSource::None)
+fn library() -> Result<(), String> {
+    Err("this build has no NVML".to_owned())
 }
 
 #[cfg(feature = "nvml")]
 fn nvml(settings: &Settings) -> Result<GpuSource, UsageError> {
     let devices = settings.gpu_devices.clone();
-    let clock = crate::sampler::now;
-    crate::source::gpu::NvmlSource::start(devices, settings.read_limit(), clock)
+    NvmlSource::start(devices, settings.read_limit(), crate::sampler::now)
         .map(GpuSource::Nvml)
         .map_err(UsageError::of)
 }

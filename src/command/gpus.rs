@@ -1,13 +1,17 @@
 //! `gpus`: the GPUs that are known, and what is known of one.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Format};
+use super::serve::gpu_table;
 use super::usage::UsageError;
-use crate::spec::gpu::{GpuSpec, GpuTable};
+use crate::config::Settings;
+use crate::config::flags::SettingsFlags;
+use crate::spec::gpu::GpuSpec;
 use crate::spec::precision::Precision;
 
 /// Version of the JSON form.
@@ -18,24 +22,24 @@ const SCHEMA: u32 = 1;
 pub struct GpusArgs {
     /// Id, alias or NVML product name; all without it
     pub name: Option<String>,
+    /// Configuration file (YAML) with GPUs of your own
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
     /// How the answer looks
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 }
 
-/// Prints the embedded table, or one GPU of it.
+/// Prints the table with the settings' additions, or one GPU of it.
 ///
 /// # Errors
 /// A [`UsageError`] for an unknown or ambiguous name, with the candidates.
 pub fn run(args: &GpusArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    run_with(args, &GpuTable::embedded()?, out)
-}
-
-/// The same with `table`.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_with(args: &GpusArgs, table: &GpuTable, out: &mut impl Write) -> anyhow::Result<()> {
+    let settings = Settings::load(&SettingsFlags {
+        config_file: args.config_file.clone(),
+        ..SettingsFlags::default()
+    })?;
+    let table = gpu_table(&settings)?;
     let gpus: Vec<&GpuSpec> = match &args.name {
         Some(name) => vec![table.find(name).map_err(UsageError::new)?],
         None => table.iter().collect(),

@@ -13,8 +13,9 @@ use serde::Serialize;
 use crate::capture::read::{Capture, CaptureError};
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::meter::engine::sum;
 use crate::meter::figures::Figures;
+use crate::meter::verdict::Bound;
+use crate::units::Seconds;
 
 use self::player::Player;
 use self::table::table;
@@ -100,8 +101,8 @@ pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
 pub fn replay(capture: &Capture, settings: &Settings) -> anyhow::Result<Replay> {
     let player = Player::new(capture, settings)?;
     let phases = capture.manifest.phases.iter().filter_map(|phase| {
-        let spans = player.play(phase.t_start + WARM_UP, phase.t_load_end);
-        let figures = player.figures(&sum(&spans)?);
+        let span = player.stretch(phase.t_start + WARM_UP, phase.t_load_end)?;
+        let figures = player.figures(&span);
         Some(Figures {
             name: Some(phase.name.clone()),
             ..figures
@@ -112,4 +113,18 @@ pub fn replay(capture: &Capture, settings: &Settings) -> anyhow::Result<Replay> 
         phases: phases.collect(),
         windows: player.windows(),
     })
+}
+
+/// The bound that a live exporter would have shown after each page of `capture`.
+///
+/// # Errors
+/// A deployment that the capture's arguments do not describe.
+pub fn bounds(capture: &Capture, settings: &Settings) -> anyhow::Result<Vec<(Seconds, Bound)>> {
+    let player = Player::new(capture, settings)?;
+    let mut shown = Vec::new();
+    player.watch(f64::NEG_INFINITY, f64::INFINITY, |meter, line, _| {
+        let bounds = meter.engines.values().map(|engine| engine.bound());
+        shown.extend(bounds.map(|bound| (line.time(), bound)));
+    });
+    Ok(shown)
 }

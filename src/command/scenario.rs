@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::predict::{Scenario, Serving, Targets, Workload};
-use crate::roofline::timing::Coefficients;
+use crate::roofline::coefficients::Coefficients;
 use crate::spec::deployment::DeploymentFlags;
 use crate::spec::gpu::GpuTable;
 use crate::spec::lookup::find_config;

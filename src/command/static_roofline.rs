@@ -15,21 +15,28 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::output::{Format, write_json};
+use super::serve::gpu_table;
 use super::usage::UsageError;
+use crate::config::Settings;
 use crate::config::duration::Span;
+use crate::config::flags::SettingsFlags;
 use crate::predict::{Prediction, SCHEMA, Scenario, Serving, Targets, Workload};
+use crate::roofline::coefficients::Coefficients;
 use crate::roofline::step::RequestGroup;
-use crate::roofline::timing::Coefficients;
-use crate::spec::deployment::DeploymentFlags;
+use crate::spec::deployment::{DeploymentFlags, speculative_tokens};
 use crate::spec::gpu::{GpuSpec, GpuTable};
 use crate::spec::lookup::find_config;
 use crate::spec::model::ModelSpec;
+use crate::units::Seconds;
 
 /// What to predict, and how to print it.
 #[derive(Args, Clone, Debug)]
 pub struct StaticArgs {
+    /// Configuration file (YAML): GPUs of your own, targets, a deployment
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
     /// GPU by id, alias or NVML product name (see `gpus`); `none` leaves out the roof
-    #[arg(long, required_unless_present = "compare")]
+    #[arg(long)]
     pub gpu: Option<String>,
     /// GPUs to compare
     #[arg(
@@ -48,7 +55,7 @@ pub struct StaticArgs {
     /// Requests at a time; several make a grid
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub batch: Vec<u32>,
-    /// Tokens that each request computes in the step [default: all of a prompt, or 1]
+    /// Tokens that each request computes in the step [default: all of a prompt, or 1 and those proposed]
     #[arg(long, value_name = "N", requires = "phase", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub new_tokens: Option<u32>,
     /// Tokens that each has in the cache before the step [default: none, or half an answer]
@@ -60,25 +67,18 @@ pub struct StaticArgs {
     /// Tokens of a prompt
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub input_len: u32,
+    /// Tokens of a prompt that the prefix cache already has
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Workload")]
+    pub cached_len: u32,
     /// Tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub output_len: u32,
-    /// Target for time to first token
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "500ms",
-        help_heading = "Targets"
-    )]
-    pub slo_ttft: Span,
-    /// Target for time per output token
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "100ms",
-        help_heading = "Targets"
-    )]
-    pub slo_tpot: Span,
+    /// Target for time to first token [default: 500ms]
+    #[arg(long, value_name = "DURATION", help_heading = "Targets")]
+    pub slo_ttft: Option<Span>,
+    /// Target for time per output token [default: 100ms]
+    #[arg(long, value_name = "DURATION", help_heading = "Targets")]
+    pub slo_tpot: Option<Span>,
     /// Fitted coefficients that replace the defaults (JSON)
     #[arg(long, value_name = "FILE")]
     pub coefficients: Option<PathBuf>,
@@ -114,21 +114,22 @@ struct Grid {
     grid: Vec<Cell>,
 }
 
-/// Predicts with the embedded GPU table and prints.
+/// Predicts with the settings' GPUs, targets and deployment where flags are silent, and prints.
 ///
 /// # Errors
 /// A [`UsageError`] for what cannot be: unknown names, unreadable files, combinations that do not run. Any other error after the
 /// answer was printed: a load on a model that does not fit.
 pub fn run(args: &StaticArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    run_with(args, &GpuTable::embedded()?, out)
-}
-
-/// The same with the GPUs of `table`.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_with(args: &StaticArgs, table: &GpuTable, out: &mut impl Write) -> anyhow::Result<()> {
-    let scenarios = args.scenarios(table).map_err(UsageError::new)?;
+    let settings = Settings::load(&SettingsFlags {
+        config_file: args.config_file.clone(),
+        ..SettingsFlags::default()
+    })?;
+    let table = gpu_table(&settings)?;
+    let scenarios = args
+        .clone()
+        .with_defaults_of(settings)
+        .scenarios(&table)
+        .map_err(UsageError::new)?;
     match scenarios.as_slice() {
         [scenario] => {
             let prediction = scenario.predict().map_err(UsageError::new)?;
@@ -187,6 +188,22 @@ fn cell(scenario: &Scenario) -> Cell {
 }
 
 impl StaticArgs {
+    /// These, with what `settings` say where they are silent.
+    fn with_defaults_of(self, settings: Settings) -> Self {
+        let gpu = if self.compare.is_empty() {
+            self.gpu.or(settings.gpu)
+        } else {
+            self.gpu
+        };
+        Self {
+            gpu,
+            deployment: settings.deployment.overridden_by(self.deployment),
+            slo_ttft: self.slo_ttft.or(Some(settings.slo_ttft)),
+            slo_tpot: self.slo_tpot.or(Some(settings.slo_tpot)),
+            ..self
+        }
+    }
+
     /// What is asked: every GPU with every batch.
     fn scenarios(&self, table: &GpuTable) -> anyhow::Result<Vec<Scenario>> {
         let id =
@@ -210,8 +227,8 @@ impl StaticArgs {
                     coefficients,
                     workload,
                     targets: Targets {
-                        ttft: self.slo_ttft.seconds(),
-                        tpot: self.slo_tpot.seconds(),
+                        ttft: self.slo_ttft.map_or(Seconds(f64::INFINITY), Span::seconds),
+                        tpot: self.slo_tpot.map_or(Seconds(f64::INFINITY), Span::seconds),
                     },
                 });
             }
@@ -227,7 +244,13 @@ impl StaticArgs {
             }
             Ok(Some(table.find(name)?.clone()))
         };
-        self.compare.iter().chain(&self.gpu).map(find).collect()
+        let named: Vec<&String> = self.compare.iter().chain(&self.gpu).collect();
+        if named.is_empty() {
+            bail!(
+                "--gpu is missing: name one of `gpus`, several with --compare, or `none` for work without a roof"
+            );
+        }
+        named.into_iter().map(find).collect()
     }
 
     /// The loads or steps asked for.
@@ -241,7 +264,7 @@ impl StaticArgs {
                 Some(phase) => Workload::Step(vec![self.group(phase, batch)]),
                 None => Workload::Serving(Serving {
                     input_tokens: f64::from(self.input_len),
-                    cached_tokens: 0.0,
+                    cached_tokens: f64::from(self.cached_len.min(self.input_len - 1)),
                     output_tokens: f64::from(self.output_len),
                     batch,
                 }),
@@ -250,10 +273,20 @@ impl StaticArgs {
         Ok(self.batch.iter().map(workload).collect())
     }
 
+    /// Tokens that speculation adds to each decode step; what is wrong with its configuration is told by the prediction.
+    fn proposed_tokens(&self) -> u32 {
+        let config = self.deployment.speculative_config.as_deref();
+        let proposed = speculative_tokens(config).unwrap_or(0);
+        u32::try_from(proposed).unwrap_or(0)
+    }
+
     fn group(&self, phase: StepPhase, count: f64) -> RequestGroup {
         let (new_tokens, context) = match phase {
             StepPhase::Prefill => (self.input_len, 0),
-            StepPhase::Decode => (1, self.input_len + self.output_len / 2),
+            StepPhase::Decode => (
+                1 + self.proposed_tokens(),
+                self.input_len + self.output_len / 2,
+            ),
         };
         RequestGroup {
             count,
@@ -294,16 +327,8 @@ fn read_requests(path: &Path) -> anyhow::Result<Vec<RequestGroup>> {
 
 fn read_coefficients(path: &Path) -> anyhow::Result<Coefficients> {
     let coefficients: Coefficients = read_file(path)?;
-    let shares = [
-        coefficients.hbm_fraction.unwrap_or(1.0),
-        coefficients.flops_fraction.unwrap_or(1.0),
-        coefficients.compute_efficiency,
-    ];
-    if !shares.iter().all(|share| *share > 0.0 && *share <= 1.0) {
-        bail!(
-            "{}: hbm_fraction, flops_fraction and compute_efficiency must be above 0 and at most 1",
-            path.display()
-        );
+    if let Some(problem) = coefficients.problem() {
+        bail!("{}: {problem}", path.display());
     }
     Ok(coefficients)
 }

@@ -58,6 +58,13 @@ pub struct SettingsFlags {
     /// URL of the dcgm-exporter on this node
     #[arg(long = "dcgm-url", value_name = "URL", help_heading = "Sources")]
     pub dcgm_url: Option<String>,
+    /// Pod whose GPUs are read from it, as the dcgm-exporter labels them [default: all GPUs]
+    #[arg(
+        long = "dcgm-pod",
+        value_name = "NAMESPACE/POD",
+        help_heading = "Sources"
+    )]
+    pub dcgm_pod: Option<String>,
     /// UUIDs or indices of the engine's GPUs [default: all]
     #[arg(
         long = "gpu-devices",
@@ -86,6 +93,9 @@ pub struct SettingsFlags {
         help_heading = "Measuring"
     )]
     pub overhead_below: Option<f64>,
+    /// Raise attainable ceilings to what is seen, and learn overheads [default: off]
+    #[arg(long, help_heading = "Measuring")]
+    pub calibrate: bool,
     /// Dollars per GPU-hour
     #[arg(
         long = "gpu-hour-price",
@@ -133,11 +143,15 @@ impl SettingsFlags {
         set(&["vllm-api-key-file"], json!(self.vllm_api_key_file));
         set(&["gpu-source"], json!(self.gpu_source));
         set(&["dcgm-url"], json!(self.dcgm_url));
+        set(&["dcgm-pod"], json!(self.dcgm_pod));
         set(&["gpu-devices"], json!(self.gpu_devices));
         set(&["tick"], json!(self.tick));
         set(&["window"], json!(self.window));
         set(&["stall-after"], json!(self.stall_after));
         set(&["overhead-below"], json!(self.overhead_below));
+        if self.calibrate {
+            set(&["calibrate"], json!(true));
+        }
         set(&["gpu-hour-price"], json!(self.gpu_hour_price));
         set(&["slo-ttft"], json!(self.slo_ttft));
         set(&["slo-tpot"], json!(self.slo_tpot));

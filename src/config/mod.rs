@@ -42,6 +42,8 @@ pub struct Settings {
     pub gpu_source: GpuSource,
     /// URL of a dcgm-exporter.
     pub dcgm_url: Option<String>,
+    /// The pod whose GPUs are read from it, as `NAMESPACE/POD`.
+    pub dcgm_pod: Option<String>,
     /// UUIDs or indices of the engine's GPUs; empty for all.
     pub gpu_devices: Vec<String>,
     /// How often the sources are read.
@@ -52,6 +54,8 @@ pub struct Settings {
     pub stall_after: Span,
     /// Share of busy time under which the bound is overhead.
     pub overhead_below: f64,
+    /// Attainable ceilings and overheads follow what is seen.
+    pub calibrate: bool,
     /// Dollars per GPU-hour.
     pub gpu_hour_price: Option<f64>,
     /// Target for time to first token.
@@ -190,6 +194,7 @@ impl Settings {
             stall_after: self.stall_after.seconds(),
             longest_interval: Seconds(300.0).max(self.window.seconds()),
             overhead_below: self.overhead_below,
+            calibrate: self.calibrate,
         }
     }
 

@@ -93,10 +93,12 @@ families! {
         "Engine steps. Modelled from vLLM's iteration histogram, which misses steps that only compute a chunk of a prompt.";
     ENERGY_JOULES_TOTAL = "energy_joules_total" Counter Measured Stable engine ["gpu"]
         "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter.";
+    GPU_BUSY_SECONDS_TOTAL = "gpu_busy_seconds_total" Counter Measured Stable engine ["gpu"]
+        "Seconds with any kernel running on one GPU since the exporter started. Measured by the GPU; says that it ran, not how well.";
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
         "Price of the engine's GPUs for the time observed: gpu-hour-price x GPUs x hours. Only with a configured price.";
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
-        "Seconds for which each bound held.";
+        "Seconds for which each bound held; those in which vLLM could not be read are unknown.";
     TIME_SECONDS_TOTAL = "time_seconds_total" Counter Modelled Stable engine ["component"]
         "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock, the rest of busy time is overhead.";
     PHASE_SECONDS_TOTAL = "phase_seconds_total" Counter Modelled Experimental engine ["phase"]
@@ -118,6 +120,10 @@ families! {
         "HBM bytes that GPM measured over the peak bandwidth of all GPUs, over the window. Measured.";
     ROOFLINE_EFFICIENCY = "roofline_efficiency_ratio" Gauge Modelled Stable engine []
         "Share of busy time that the roofline explains at the attainable ceilings, over the window. Modelled.";
+    MODEL_TO_REFERENCE = "model_to_reference_ratio" Gauge Modelled Experimental engine ["quantity", "reference"]
+        "The modelled quantity over what a reference says of the window; 1 is agreement. References: gpm (measured bytes), vllm (its own estimate, where enabled), tensor_pipe (FLOPs that active tensor pipes had cycles for, padding included).";
+    IMPOSSIBLE_EFFICIENCY = "impossible_efficiency" Gauge Modelled Experimental engine ["ceiling"]
+        "1 where the modelled work of the window lies above what the GPUs can do in its busy time, else 0: the GPU, the model, its quantization or its parallelism is not what it is taken for.";
     TOKENS_PER_SECOND = "tokens_per_second" Gauge Measured Stable engine ["phase"]
         "Tokens through the model per second of wall time, over the window. Measured by vLLM's counters.";
     DECODE_BATCH_SIZE = "decode_batch_size" Gauge Modelled Stable engine []
@@ -133,6 +139,29 @@ families! {
     POWER_LIMITED = "power_limited_ratio" Gauge Measured Stable engine []
         "Share of GPU readings in the window with the SM clock held down by a power limit. Measured by NVML's clock event reasons.";
 
+    GPU_SM_CLOCK = "gpu_sm_clock_hertz" Gauge Measured Experimental engine ["gpu"]
+        "SM clock of one GPU, now. Measured by NVML or the dcgm-exporter.";
+    GPU_MEMORY_CLOCK = "gpu_memory_clock_hertz" Gauge Measured Experimental engine ["gpu"]
+        "Memory clock of one GPU, now. Measured by NVML or the dcgm-exporter.";
+    GPU_POWER = "gpu_power_watts" Gauge Measured Experimental engine ["gpu"]
+        "Power of one GPU, a mean over about a second. Measured by NVML or the dcgm-exporter; energy_joules_total is exact.";
+    GPU_TEMPERATURE = "gpu_temperature_celsius" Gauge Measured Experimental engine ["gpu"]
+        "Temperature of one GPU. Measured by NVML or the dcgm-exporter.";
+    GPU_MEMORY_USED = "gpu_memory_used_bytes" Gauge Measured Experimental engine ["gpu"]
+        "Memory in use on one GPU; vLLM takes its share at the start and keeps it. Measured by NVML or the dcgm-exporter.";
+    GPU_UTILIZATION = "gpu_utilization_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Share of time with any kernel running on one GPU: 1 says nothing of how far it is used. Measured by NVML or the dcgm-exporter.";
+    GPU_TENSOR_ACTIVE = "gpu_tensor_active_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Share of cycles with a busy tensor pipe on one GPU since the reading before; padding counts, so it is no utilization by FLOPs. Measured by GPM.";
+    GPU_SM_ACTIVE = "gpu_sm_active_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Share of SMs with at least one warp on one GPU since the reading before. Measured by GPM.";
+    GPU_SM_OCCUPANCY = "gpu_sm_occupancy_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Warps over the most that the SMs of one GPU can hold, since the reading before. Measured by GPM.";
+    GPU_ENGINE_ACTIVE = "gpu_engine_active_ratio" Gauge Measured Experimental engine ["gpu"]
+        "Share of time with the compute or graphics engine of one GPU active, since the reading before. Measured by GPM.";
+    GPU_LINK_BYTES = "gpu_link_bytes_per_second" Gauge Measured Experimental engine ["gpu", "link", "direction"]
+        "Traffic of one GPU over PCIe and NVLink since the reading before; sent is from the GPU. Measured by GPM.";
+
     PEAK_FLOPS = "peak_flops_per_second" Gauge Specified Stable engine ["precision"]
         "Dense datasheet peak, all GPUs of the engine. From the GPU table, or derived from NVML.";
     ATTAINABLE_FLOPS = "attainable_flops_per_second" Gauge Specified Stable engine ["precision"]
@@ -143,6 +172,8 @@ families! {
         "Peak HBM bandwidth, all GPUs of the engine. From the GPU table, or derived from NVML.";
     ATTAINABLE_HBM = "attainable_hbm_bytes_per_second" Gauge Specified Stable engine []
         "HBM bandwidth that copies reach, all GPUs of the engine. From the GPU table.";
+    CALIBRATED = "calibrated_coefficient" Gauge Modelled Experimental engine ["coefficient"]
+        "Only with --calibrate: what was seen in place of the table's hbm_fraction (share of bandwidth), clock_fraction (share of the peak at the current clock) and the assumed seconds_per_step.";
     RIDGE = "ridge_flops_per_byte" Gauge Specified Stable engine []
         "Arithmetic intensity at which the datasheet roof bends: peak FLOPs over peak bandwidth.";
     ROOF_INTENSITY = "roof_intensity_flops_per_byte" Gauge Specified Experimental engine ["level", "point"]
@@ -165,6 +196,8 @@ families! {
         "How the engine is deployed; an empty label is not known.";
     MISSING_FACT = "missing_fact" Gauge Own Experimental engine ["fact"]
         "1 for each fact of the engine that could not be found; see the landing page or `check` for what it leaves out and the remedy.";
+    MISSING_INPUT = "missing_input" Gauge Own Experimental engine ["metric"]
+        "1 for each of vLLM's metrics, without its prefix, that figures are made of and that its page lacks: renamed, or not there yet.";
     SLO = "slo_seconds" Gauge Specified Experimental global ["slo"]
         "The configured targets for time to first token and time per output token.";
 

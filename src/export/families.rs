@@ -1,12 +1,14 @@
 //! A snapshot becomes metric families. Pure: the same snapshot gives the same page.
 
+mod gpu;
+
 use prometheus::proto::MetricFamily;
 
 use crate::build_info::BUILD;
 use crate::meter::account::ByKind;
 use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::verdict::{Admission, Bound, EngineState};
-use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot, SourceStatus};
+use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
 use crate::spec::precision::Precision;
 
 use super::catalogue::{self as c, Family};
@@ -120,7 +122,7 @@ impl EngineSeries<'_> {
         }
     }
 
-    /// The states stay while vLLM is away: they say so.
+    /// The states stay while vLLM is away: they say so, and the time goes to the unknown bound.
     fn states(&mut self) {
         let (bound, state) = (self.engine.bound, self.engine.state);
         self.state_set(&c::BOUND, "bound", Bound::ALL, bound, Bound::as_str);
@@ -131,6 +133,13 @@ impl EngineSeries<'_> {
             state,
             EngineState::as_str,
         );
+        for (&bound, seconds) in Bound::ALL.iter().zip(self.engine.bound_seconds) {
+            self.add(
+                &c::BOUND_SECONDS_TOTAL,
+                &[("bound", bound.as_str())],
+                seconds.0,
+            );
+        }
         let admission = self
             .engine
             .window
@@ -161,21 +170,14 @@ impl EngineSeries<'_> {
         self.add(
             &c::PHASE_SECONDS_TOTAL,
             &[("phase", "prefill")],
-            totals.phase_seconds.prefill.0,
+            self.engine.phase_seconds.prefill.0,
         );
         self.add(
             &c::PHASE_SECONDS_TOTAL,
             &[("phase", "decode")],
-            totals.phase_seconds.decode.0,
+            self.engine.phase_seconds.decode.0,
         );
-        for (&bound, seconds) in Bound::ALL.iter().zip(self.engine.bound_seconds) {
-            self.add(
-                &c::BOUND_SECONDS_TOTAL,
-                &[("bound", bound.as_str())],
-                seconds.0,
-            );
-        }
-        for (component, seconds) in TimeSeconds::of(totals)
+        for (component, seconds) in TimeSeconds::of(&self.engine.settled)
             .into_iter()
             .flat_map(|time| time.components())
         {
@@ -224,31 +226,6 @@ impl EngineSeries<'_> {
         }
     }
 
-    fn gpu(&mut self, gpu: &GpuSnapshot) {
-        let label = [("gpu", gpu.facts.uuid.as_str())];
-        self.add(
-            &c::MEASURED_HBM_BYTES_TOTAL,
-            &label,
-            gpu.hbm_bytes_total.map(|bytes| bytes.0),
-        );
-        self.add(
-            &c::ENERGY_JOULES_TOTAL,
-            &label,
-            gpu.energy_total.map(|energy| energy.0),
-        );
-        if let Some(spec) = self.engine.facts.gpu_spec_labels() {
-            let [spec, provenance, attainable] = spec;
-            let labels = [
-                label[0],
-                ("name", gpu.facts.name.as_str()),
-                ("spec", spec),
-                ("provenance", provenance),
-                ("attainable", attainable),
-            ];
-            self.add(&c::GPU_INFO, &labels, 1.0);
-        }
-    }
-
     fn window(&mut self, window: &Figures) {
         let seconds = window.seconds;
         let per_second = |amount: Option<f64>| amount.map(|amount| amount / seconds.0);
@@ -286,6 +263,7 @@ impl EngineSeries<'_> {
         self.add(&c::CONTEXT_TOKENS, &[], window.context_tokens);
         self.add(&c::POWER_LIMITED, &[], window.power_limited_ratio);
         self.add(&c::WINDOW_SECONDS, &[], seconds.0);
+        self.reconciliation(window);
         let context = window.context_tokens;
         for (limit, batch) in self
             .engine
@@ -296,10 +274,30 @@ impl EngineSeries<'_> {
         }
     }
 
+    fn reconciliation(&mut self, window: &Figures) {
+        for (quantity, reference, ratio) in window.discrepancies() {
+            let labels = [("quantity", quantity), ("reference", reference)];
+            self.add(&c::MODEL_TO_REFERENCE, &labels, ratio);
+        }
+        if let Some(impossible) = window.impossible {
+            for (ceiling, above) in [
+                ("compute", impossible.compute),
+                ("memory_bandwidth", impossible.memory),
+            ] {
+                let value = f64::from(u8::from(above));
+                self.add(&c::IMPOSSIBLE_EFFICIENCY, &[("ceiling", ceiling)], value);
+            }
+        }
+    }
+
     fn facts(&mut self) {
         let facts = std::sync::Arc::clone(&self.engine.facts);
         for missing in &facts.missing {
             self.add(&c::MISSING_FACT, &[("fact", missing.fact)], 1.0);
+        }
+        let missing = self.engine.missing_inputs.clone();
+        for metric in missing {
+            self.add(&c::MISSING_INPUT, &[("metric", metric)], 1.0);
         }
         self.add(
             &c::KV_CAPACITY_TOKENS,
@@ -328,6 +326,9 @@ impl EngineSeries<'_> {
 
     fn ceilings(&mut self) {
         let facts = std::sync::Arc::clone(&self.engine.facts);
+        for (coefficient, value) in facts.coefficients.calibrated() {
+            self.add(&c::CALIBRATED, &[("coefficient", coefficient)], value);
+        }
         for (precision, peak, attainable) in facts.peaks() {
             self.add(&c::PEAK_FLOPS, &[("precision", precision.name())], peak.0);
             self.add(

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::sample::gpu::GpuReading;
 use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot};
 
 /// Version of this JSON.
@@ -57,5 +58,14 @@ fn gpu(gpu: &GpuSnapshot) -> Value {
         "temperature_celsius": latest.and_then(|reading| reading.temperature_celsius),
         "measured_hbm_bytes": gpu.hbm_bytes_total,
         "energy_joules": gpu.energy_total,
+        "absent": latest.map(absent).unwrap_or_default(),
     })
+}
+
+/// What could not be read of a GPU, and why.
+fn absent(reading: &GpuReading) -> Vec<Value> {
+    let absent = reading.absent.iter();
+    absent
+        .map(|(quantity, cause)| json!({"what": quantity.as_str(), "why": cause.as_str()}))
+        .collect()
 }

@@ -57,6 +57,17 @@ struct Point {
     value: f64,
 }
 
+/// What becomes of a value from round to round.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// Grows by as much in each round.
+    Grows,
+    /// Is a moment, and goes with the time.
+    Goes,
+    /// Is the same again.
+    Repeats,
+}
+
 /// A value on its way into a timeline.
 struct Value<'a> {
     name: &'a str,
@@ -181,7 +192,8 @@ impl Timeline {
             family.write_metadata(name, out)?;
             for metric in family.metrics.values() {
                 for round in 0..rounds.count {
-                    metric.write(family.kind, shift, f64::from(round), length, out)?;
+                    let start = shift + f64::from(round) * length;
+                    metric.write(family.pace(name), start, f64::from(round), out)?;
                 }
             }
         }
@@ -190,6 +202,14 @@ impl Timeline {
 }
 
 impl Family {
+    fn pace(&self, name: &str) -> Pace {
+        match self.kind {
+            Kind::Counter | Kind::Histogram => Pace::Grows,
+            _ if name.ends_with("_timestamp_seconds") => Pace::Goes,
+            _ => Pace::Repeats,
+        }
+    }
+
     /// A counter's family is named without its suffix `_total`.
     fn write_metadata(&self, name: &str, out: &mut impl Write) -> io::Result<()> {
         let (stem, kind) = match self.kind {
@@ -220,23 +240,15 @@ impl Metric {
         });
     }
 
-    fn write(
-        &self,
-        kind: Kind,
-        shift: f64,
-        round: f64,
-        length: f64,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        let grows = matches!(kind, Kind::Counter | Kind::Histogram);
+    fn write(&self, pace: Pace, start: f64, round: f64, out: &mut impl Write) -> io::Result<()> {
         for point in &self.points {
             let sample = &self.samples[point.sample];
-            let before = if grows {
-                round * (sample.last - sample.first)
-            } else {
-                0.0
+            let before = match pace {
+                Pace::Grows => round * (sample.last - sample.first),
+                Pace::Goes => start,
+                Pace::Repeats => 0.0,
             };
-            let time = point.time + shift + round * length;
+            let time = point.time + start;
             let value = point.value + before;
             writeln!(out, "{} {value} {time:.3}", sample.series)?;
         }

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use crate::sample::engine::{EngineTotals, Gauge};
 use crate::units::Seconds;
 
-use super::account::Account;
+use super::account::{Account, PerPhase};
+use super::calibration::Calibration;
 use super::facts::EngineFacts;
 use super::gpu::HardwareUse;
+use super::hindsight;
 use super::interval::{Gap, Interval};
-use super::verdict::{self, Bound, EngineState, Steady};
+use super::steady::Steady;
+use super::steps::Prompts;
+use super::verdict::{self, Bound, EngineState};
 
 /// How a meter measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +27,8 @@ pub struct MeterSettings {
     pub longest_interval: Seconds,
     /// Under this share of busy time the roofline does not explain where the time goes.
     pub overhead_below: f64,
+    /// Attainable ceilings and overheads follow what is seen.
+    pub calibrate: bool,
 }
 
 impl Default for MeterSettings {
@@ -32,6 +38,7 @@ impl Default for MeterSettings {
             stall_after: Seconds(5.0),
             longest_interval: Seconds(300.0),
             overhead_below: verdict::OVERHEAD_BELOW,
+            calibrate: false,
         }
     }
 }
@@ -52,19 +59,33 @@ pub struct Span {
 pub struct EngineMeter {
     /// What is known of the engine's model and GPUs.
     pub facts: Arc<EngineFacts>,
-    /// Sums since the start of the program; they survive a restart of vLLM.
+    /// Sums since the start of the program, as vLLM counted; they survive a restart of vLLM.
     pub totals: Account,
+    /// The same with every prompt's work where it ran. The newest span is missing while requests run: its successor may hand back
+    /// work to it.
+    pub settled: Account,
+    /// Settled busy seconds by phase.
+    pub phase_seconds: PerPhase<Seconds>,
     /// Seconds each bound held.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     /// The newest reading.
     pub latest: Option<EngineTotals>,
     /// The newest spans, enough for one window.
     spans: VecDeque<Span>,
+    /// Whether the newest of them is still missing in `settled`.
+    unsettled: bool,
+    /// The newest prompts known.
+    prompts: Prompts,
     /// The reading from which time is not accounted yet.
     anchor: Option<EngineTotals>,
     /// When anything last moved.
     moved: Seconds,
+    /// How much of the time not accounted yet vLLM could not be read.
+    unreachable: Seconds,
+    /// Up to when that is known.
+    missed_until: Seconds,
     steady: Steady,
+    calibration: Calibration,
     bound: Bound,
 }
 
@@ -75,12 +96,19 @@ impl EngineMeter {
         Self {
             facts,
             totals: Account::default(),
+            settled: Account::default(),
+            phase_seconds: PerPhase::default(),
             bound_seconds: [Seconds::ZERO; Bound::ALL.len()],
             latest: None,
             spans: VecDeque::new(),
+            unsettled: false,
+            prompts: Prompts::default(),
             anchor: None,
             moved: Seconds::ZERO,
+            unreachable: Seconds::ZERO,
+            missed_until: Seconds::ZERO,
             steady: Steady::default(),
+            calibration: Calibration::default(),
             bound: Bound::Unknown,
         }
     }
@@ -97,7 +125,7 @@ impl EngineMeter {
         totals: EngineTotals,
         settings: &MeterSettings,
         hardware: impl Fn(Seconds, Seconds) -> HardwareUse,
-    ) -> Result<Option<&Span>, Gap> {
+    ) -> Result<Option<Span>, Gap> {
         if self
             .latest
             .as_ref()
@@ -128,14 +156,15 @@ impl EngineMeter {
 
     /// The account of `interval`, or `None` while it cannot be told yet.
     fn account(
-        &self,
+        &mut self,
         interval: &Interval,
         hardware: HardwareUse,
         still_for_long: bool,
     ) -> Option<Account> {
         let seconds = interval.seconds();
         if interval.produced() {
-            Some(Account::of(interval, &self.facts, hardware))
+            self.prompts.learn(interval);
+            Some(Account::of(interval, &self.facts, &self.prompts, hardware))
         } else if !interval.occupied() || interval.after.asleep {
             Some(Account::idle(seconds, hardware))
         } else if still_for_long {
@@ -145,29 +174,85 @@ impl EngineMeter {
         }
     }
 
-    fn push(&mut self, interval: &Interval, account: Account, settings: &MeterSettings) -> &Span {
+    fn push(&mut self, interval: &Interval, account: Account, settings: &MeterSettings) -> Span {
         self.totals.add(&account);
-        let seconds = account.seconds;
-        self.spans.push_back(Span {
+        let span = Span {
             start: interval.start,
             end: interval.end,
             account,
-        });
-        let window = self.window(interval.end, settings.window);
-        let seen = window.map_or(Bound::Unknown, |window| {
-            verdict::bound(&window.account, settings.overhead_below)
-        });
-        self.bound = self.steady.next(seen);
-        self.bound_seconds[self.bound as usize] += seconds;
-        &self.spans[self.spans.len() - 1]
+        };
+        self.spans.push_back(span.clone());
+        hindsight::hand_back(&mut self.spans);
+        if self.unsettled {
+            self.settle(self.spans.len() - 2);
+        }
+        self.unsettled = true;
+        if !interval.occupied() {
+            self.settle_newest();
+        }
+        self.hold_bound(interval, settings);
+        if settings.calibrate {
+            self.calibrate(&span.account);
+        }
+        span
+    }
+
+    fn calibrate(&mut self, account: &Account) {
+        self.calibration.learn(account, &self.facts);
+        if let Some(coefficients) = self.calibration.adjusted(&self.facts) {
+            Arc::make_mut(&mut self.facts).coefficients = coefficients;
+        }
+    }
+
+    fn hold_bound(&mut self, interval: &Interval, settings: &MeterSettings) {
+        if let Some(trailing) = self.window(interval.end, settings.window) {
+            self.bound = self.steady.next(
+                &trailing.account,
+                settings.overhead_below,
+                interval.seconds(),
+                settings.window,
+            );
+        }
+        let told = (interval.seconds() - self.unreachable).max(Seconds::ZERO);
+        self.bound_seconds[self.bound as usize] += told;
+        self.unreachable = Seconds::ZERO;
+    }
+
+    /// Notes that vLLM's page could not be read at `now`: the time since is nobody's but `unknown`'s.
+    pub fn miss(&mut self, now: Seconds) {
+        let Some(latest) = &self.latest else {
+            return;
+        };
+        let missed = (now - latest.time.max(self.missed_until)).max(Seconds::ZERO);
+        self.bound_seconds[Bound::Unknown as usize] += missed;
+        self.unreachable += missed;
+        self.missed_until = now;
+    }
+
+    /// Adds the span at `place`, which no later one is to change any more, to the settled sums.
+    fn settle(&mut self, place: usize) {
+        if let Some(span) = self.spans.get(place) {
+            let phases = span.account.phase_seconds(&self.facts);
+            self.settled.add(&span.account);
+            self.phase_seconds.add(phases);
+        }
+    }
+
+    fn settle_newest(&mut self) {
+        if self.unsettled {
+            self.settle(self.spans.len().saturating_sub(1));
+            self.unsettled = false;
+        }
     }
 
     fn restart(&mut self, gap: Gap, totals: EngineTotals) {
         if gap != Gap::TooShort {
+            self.settle_newest();
             self.anchor = Some(totals);
             self.spans.clear();
             self.steady = Steady::default();
             self.bound = Bound::Unknown;
+            self.unreachable = Seconds::ZERO;
         }
     }
 
@@ -186,6 +271,9 @@ impl EngineMeter {
             .front()
             .is_some_and(|span| now - span.start > length + Seconds(0.5))
         {
+            if self.spans.len() == 1 {
+                self.settle_newest();
+            }
             self.spans.pop_front();
         }
         sum(&self.spans)

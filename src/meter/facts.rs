@@ -1,9 +1,9 @@
 //! What is known of one engine beside its counters: its model, how it is deployed, its GPUs, and what could not be found out.
 
 use crate::roofline::ceiling::Ceiling;
+use crate::roofline::coefficients::Coefficients;
 use crate::roofline::shard::Shard;
 use crate::roofline::step::RequestGroup;
-use crate::roofline::timing::Coefficients;
 use crate::spec::deployment::{Deployment, DeploymentFlags};
 use crate::spec::gpu::{GpuSpec, Provenance};
 use crate::spec::precision::Precision;
@@ -110,6 +110,15 @@ impl EngineFacts {
         needed.max(1) as f64
     }
 
+    /// GPUs of the engine that are read: fewer than it has where it spans nodes; all where they are not told apart.
+    #[must_use]
+    pub fn gpus_read(&self) -> f64 {
+        match self.gpu_uuids.len() {
+            0 => self.gpus(),
+            read => read as f64,
+        }
+    }
+
     /// `--max-num-seqs`, only where it was told: vLLM's default depends on what no metric shows.
     #[must_use]
     pub fn max_num_seqs(&self) -> Option<f64> {
@@ -124,6 +133,28 @@ impl EngineFacts {
             .map(|served| served.deployment.limits.max_num_batched_tokens as f64)
     }
 
+    /// Tokens of a sequence that holds `resident` tokens' worth of KV cache, as vLLM counts its capacity: in sequences of the
+    /// longest length. Where every layer keeps every token the two are the same; windowed layers and recurrent state hold less of
+    /// a long sequence and more of a short one.
+    #[must_use]
+    pub fn tokens_held(&self, resident: f64) -> f64 {
+        let Some(served) = &self.served else {
+            return resident;
+        };
+        let limits = &served.deployment.limits;
+        let Some(longest) = limits
+            .max_model_len
+            .filter(|_| !served.shard.caches_evenly())
+        else {
+            return resident;
+        };
+        let longest = longest as f64;
+        let budget = limits.max_num_batched_tokens as f64;
+        let capacity = served.shard.cache_bytes(longest, budget);
+        let held = capacity * (resident / longest);
+        served.shard.tokens_cached(held, longest)
+    }
+
     /// The attainable ceiling of one GPU, at its current clock where that is known.
     #[must_use]
     pub fn ceiling(&self, sm_clock_mhz: Option<f64>) -> Option<Ceiling> {
@@ -132,6 +163,15 @@ impl EngineFacts {
             || Ceiling::attainable(gpu, &self.coefficients),
             |clock| Ceiling::at_clock(gpu, &self.coefficients, clock),
         ))
+    }
+
+    /// Layers that one GPU runs.
+    #[must_use]
+    pub fn layers(&self) -> f64 {
+        self.served.as_ref().map_or(0.0, |served| {
+            let deployment = &served.deployment;
+            deployment.model.layers.len() as f64 / deployment.parallelism.pipeline as f64
+        })
     }
 
     /// What the engine's large matrix multiplications compute in.
@@ -148,6 +188,14 @@ impl EngineFacts {
     #[must_use]
     pub fn peak_flops(&self) -> Option<FlopsPerSecond> {
         let peak = self.gpu.as_ref()?.peak(self.main_precision()?)?;
+        Some(self.scaled(peak))
+    }
+
+    /// Peak of all GPUs in [`Self::main_precision`] with the SMs at `sm_clock_mhz`.
+    #[must_use]
+    pub fn peak_flops_at(&self, sm_clock_mhz: Option<f64>) -> Option<FlopsPerSecond> {
+        let gpu = self.gpu.as_ref()?;
+        let peak = gpu.peak_at_clock(self.main_precision()?, sm_clock_mhz?)?;
         Some(self.scaled(peak))
     }
 
@@ -282,10 +330,13 @@ impl EngineFacts {
         Some([&gpu.id, provenance, self.attainable_origin()])
     }
 
-    /// `measured` or `assumed`.
+    /// `measured`, `assumed` or `calibrated`.
     #[must_use]
     pub fn attainable_origin(&self) -> &'static str {
         use crate::spec::gpu::Origin;
+        if self.coefficients.is_calibrated() {
+            return Origin::Calibrated.name();
+        }
         let measured =
             self.gpu
                 .as_ref()

@@ -5,8 +5,10 @@ use serde::Serialize;
 use crate::units::{Bytes, Flops, Seconds, ratio};
 
 use super::account::{Account, ByKind, PerPhase};
+use super::caveats::caveats;
 use super::engine::Span;
 use super::facts::EngineFacts;
+use super::reconcile::{self, Impossible, References};
 use super::verdict::{self, Admission, Bound, Dominant, EngineState};
 
 /// The figures of one span. Engine figures sum over the engine's GPUs; `null` is what cannot be known.
@@ -49,6 +51,15 @@ pub struct Figures {
     pub hbm_bytes_by_kind: Option<ByKind>,
     /// HBM bytes that GPM measured.
     pub hbm_bytes_measured: Option<Bytes>,
+    /// HBM bytes that vLLM estimates; `null` unless it was asked to (`--enable-mfu-metrics`).
+    pub hbm_bytes_vllm: Option<Bytes>,
+    /// FLOPs that vLLM estimates; `null` unless it was asked to.
+    pub flops_vllm: Option<Flops>,
+    /// FLOPs that active tensor pipes had cycles for (GPM activity × SM clock): an upper bound, padding included.
+    pub flops_tensor_pipe: Option<Flops>,
+    /// Whether the modelled work lies above a ceiling; `null` without a model or a roof.
+    #[serde(skip)]
+    pub impossible: Option<Impossible>,
     /// Modelled FLOPs per modelled byte.
     pub arithmetic_intensity: Option<f64>,
     /// Model FLOPs utilisation: modelled FLOPs over the datasheet peak.
@@ -149,9 +160,8 @@ impl Figures {
             .map(|work| work.bytes.prefill + work.bytes.decode);
         let flops = account.work.map(|work| work.flops.total());
         let hbm_bytes = bytes.map(|bytes| bytes.total());
-        let measured = account
-            .hardware
-            .measured_hbm_bytes(account.seconds, facts.gpus());
+        let references = References::of(account, facts);
+        let measured = references.gpm_bytes;
         let seconds = account.seconds;
         let of_bandwidth = |bytes: Option<Bytes>| ratio(bytes?.0, (facts.peak_hbm()? * seconds).0);
         Self {
@@ -173,6 +183,10 @@ impl Figures {
             hbm_bytes,
             hbm_bytes_by_kind: bytes,
             hbm_bytes_measured: measured,
+            hbm_bytes_vllm: references.vllm_bytes,
+            flops_vllm: references.vllm_flops,
+            flops_tensor_pipe: references.tensor_flops,
+            impossible: Impossible::of(account, facts),
             arithmetic_intensity: intensity(flops, hbm_bytes),
             mfu: flops
                 .zip(facts.peak_flops())
@@ -186,9 +200,23 @@ impl Figures {
             output_tokens_per_second: ratio(account.output_tokens, seconds.0),
             ttft_p50_seconds: account.time_to_first_token.quantile(0.5),
             tpot_p50_seconds: account.inter_token_latency.quantile(0.5),
-            by_phase: phases(account),
+            by_phase: phases(account, facts),
             caveats: caveats(account, facts),
         }
+    }
+}
+
+impl Figures {
+    /// The model's quantity over that of each reference there is: `(quantity, reference, ratio)`.
+    #[must_use]
+    pub fn discrepancies(&self) -> Vec<(&'static str, &'static str, f64)> {
+        let references = References {
+            gpm_bytes: self.hbm_bytes_measured,
+            vllm_bytes: self.hbm_bytes_vllm,
+            vllm_flops: self.flops_vllm,
+            tensor_flops: self.flops_tensor_pipe,
+        };
+        reconcile::ratios(self.flops, self.hbm_bytes, &references)
     }
 }
 
@@ -196,7 +224,8 @@ fn intensity(flops: Option<Flops>, bytes: Option<Bytes>) -> Option<f64> {
     ratio(flops?.0, bytes?.0)
 }
 
-fn phases(account: &Account) -> PerPhase<PhaseFigures> {
+fn phases(account: &Account, facts: &EngineFacts) -> PerPhase<PhaseFigures> {
+    let seconds = account.phase_seconds(facts);
     let phase =
         |flops: Option<Flops>, bytes: Option<Bytes>, tokens, busy_seconds: Seconds| PhaseFigures {
             flops,
@@ -212,49 +241,13 @@ fn phases(account: &Account) -> PerPhase<PhaseFigures> {
             work.map(|work| work.flops.prefill),
             work.map(|work| work.bytes.prefill.total()),
             account.tokens.prefill,
-            account.phase_seconds.prefill,
+            seconds.prefill,
         ),
         decode: phase(
             work.map(|work| work.flops.decode),
             work.map(|work| work.bytes.decode.total()),
             account.tokens.decode,
-            account.phase_seconds.decode,
+            seconds.decode,
         ),
     }
-}
-
-/// What makes the figures of `account` less than exact, in words.
-fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
-    let between = account.busy_time.is_some_and(|time| {
-        let parts = [time.compute, time.memory, time.communication, time.overhead];
-        let mut shares = parts.map(|part| part / account.busy.max(Seconds(f64::MIN_POSITIVE)));
-        shares.sort_by(|one, other| other.total_cmp(one));
-        account.busy > Seconds::ZERO && shares[0] - shares[1] < 0.1
-    });
-    let possible = [
-        (
-            facts.served.is_none(),
-            "the model is not known: no FLOPs, no bytes, no bound",
-        ),
-        (
-            facts.gpu.is_none(),
-            "the GPU is not known: no roof, no utilisation, no bound",
-        ),
-        (
-            account.preemptions > 0.0,
-            "preempted requests are computed again, which no counter shows: FLOPs and bytes are lower bounds",
-        ),
-        (
-            account.several_api_servers,
-            "several API servers share the page: step counts are estimated from the running batch",
-        ),
-        (
-            between,
-            "two components are within 10 % of busy time of each other: the bound is between them",
-        ),
-    ];
-    possible
-        .into_iter()
-        .filter_map(|(applies, text)| applies.then_some(text))
-        .collect()
 }

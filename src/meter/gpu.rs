@@ -7,8 +7,11 @@ use crate::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 /// Slices older than this are of no use to any interval.
 const KEPT: Seconds = Seconds(120.0);
-/// A slice longer than this bridges an outage, and means nothing.
-const LONGEST: Seconds = Seconds(30.0);
+/// A slice longer than this, twice the longest tick and more, bridges an outage, and means nothing.
+const LONGEST: Seconds = Seconds(150.0);
+
+/// A slice or two without GPM are a pair that was dropped; after this many, GPM is gone.
+const UNTOLD: usize = 3;
 
 /// What one GPU did between two readings. Every figure is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,6 +24,8 @@ pub struct GpuSlice {
     pub hbm_bytes: Option<Bytes>,
     /// Energy used.
     pub energy: Option<Joules>,
+    /// Time with a kernel running.
+    pub busy: Option<Seconds>,
     /// SM clock at the end.
     pub sm_clock_mhz: Option<f64>,
     /// Whether a power limit held the clock down at the end.
@@ -36,10 +41,11 @@ pub struct GpuMeter {
     pub facts: GpuFacts,
     /// The newest reading.
     pub latest: Option<GpuReading>,
-    /// HBM bytes since the start of the program, where GPM says.
-    pub hbm_bytes_total: Option<Bytes>,
-    /// Joules since the start of the program.
-    pub energy_total: Option<Joules>,
+    hbm_bytes_total: Option<Bytes>,
+    energy_total: Option<Joules>,
+    /// The counter, as last read.
+    energy_counter: Option<Joules>,
+    busy_total: Option<Seconds>,
     slices: VecDeque<GpuSlice>,
 }
 
@@ -52,35 +58,72 @@ impl GpuMeter {
             latest: None,
             hbm_bytes_total: None,
             energy_total: None,
+            energy_counter: None,
+            busy_total: None,
             slices: VecDeque::new(),
         }
     }
 
     /// Takes one more reading. Readings that do not advance in time are dropped.
     pub fn observe(&mut self, reading: GpuReading) {
-        if let Some(slice) = self
-            .latest
-            .as_ref()
-            .and_then(|before| self.slice(before, &reading))
-        {
-            add(&mut self.hbm_bytes_total, slice.hbm_bytes);
-            add(&mut self.energy_total, slice.energy);
-            self.slices.push_back(slice);
-            while self
-                .slices
-                .front()
-                .is_some_and(|first| slice.end - first.end > KEPT)
-            {
-                self.slices.pop_front();
-            }
+        let before = self.latest.as_ref();
+        if before.is_some_and(|before| reading.time <= before.time) {
+            return;
         }
-        if self
-            .latest
-            .as_ref()
-            .is_none_or(|latest| latest.time < reading.time)
-        {
-            self.latest = Some(reading);
+        if let Some(slice) = before.and_then(|before| self.slice(before, &reading)) {
+            self.push(slice);
         }
+        self.count_energy(reading.energy);
+        self.latest = Some(reading);
+    }
+
+    /// The counter tells of an outage too, however long it was. Where it went down, the driver was loaded anew.
+    fn count_energy(&mut self, counter: Option<Joules>) {
+        let Some(counter) = counter else {
+            return;
+        };
+        let used = self
+            .energy_counter
+            .filter(|last| *last <= counter)
+            .map_or(Joules::ZERO, |last| counter - last);
+        self.energy_counter = Some(counter);
+        add(&mut self.energy_total, Some(used));
+    }
+
+    fn push(&mut self, slice: GpuSlice) {
+        add(&mut self.hbm_bytes_total, slice.hbm_bytes);
+        add(&mut self.busy_total, slice.busy);
+        self.slices.push_back(slice);
+        while self
+            .slices
+            .front()
+            .is_some_and(|first| slice.end - first.end > KEPT)
+        {
+            self.slices.pop_front();
+        }
+    }
+
+    /// HBM bytes since the start of the program, as long as GPM tells of them: a sum that stands still would say that there is no traffic.
+    #[must_use]
+    pub fn hbm_bytes_total(&self) -> Option<Bytes> {
+        let mut newest = self.slices.iter().rev().take(UNTOLD);
+        let told = newest.any(|slice| slice.hbm_bytes.is_some());
+        self.hbm_bytes_total.filter(|_| told)
+    }
+
+    /// Joules since the start of the program, as long as the counter can be read.
+    #[must_use]
+    pub fn energy_total(&self) -> Option<Joules> {
+        let latest = self.latest.as_ref()?;
+        self.energy_total.filter(|_| latest.energy.is_some())
+    }
+
+    /// Seconds with a kernel running since the start of the program, as long as they are told.
+    #[must_use]
+    pub fn busy_total(&self) -> Option<Seconds> {
+        let mut newest = self.slices.iter().rev().take(UNTOLD);
+        let told = newest.any(|slice| slice.busy.is_some());
+        self.busy_total.filter(|_| told)
     }
 
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).
@@ -107,6 +150,7 @@ impl GpuMeter {
                 .zip(self.peak_bandwidth(reading))
                 .map(|(share, peak)| peak * span * share),
             energy: energy_between(before, reading),
+            busy: reading.busy_share().map(|share| span * share),
             sm_clock_mhz: reading.sm_clock_mhz,
             power_limited: reading.power_limited(),
             tensor_activity: gpm.any_tensor,
@@ -161,8 +205,10 @@ pub struct HardwareUse {
     pub clock_mhz_seconds: f64,
     /// GPU-seconds with a known SM clock.
     pub clock_seconds: Seconds,
-    /// Tensor activity × GPU-seconds.
-    pub tensor_seconds: Seconds,
+    /// Tensor activity × SM clock × GPU-seconds, in MHz·s.
+    pub tensor_mhz_seconds: f64,
+    /// GPU-seconds with a known tensor activity and SM clock.
+    pub tensor_known_seconds: Seconds,
 }
 
 impl HardwareUse {
@@ -185,8 +231,9 @@ impl HardwareUse {
             self.clock_mhz_seconds += clock * overlap.0;
             self.clock_seconds += overlap;
         }
-        if let Some(activity) = slice.tensor_activity {
-            self.tensor_seconds += overlap * activity;
+        if let Some((activity, clock)) = slice.tensor_activity.zip(slice.sm_clock_mhz) {
+            self.tensor_mhz_seconds += activity * clock * overlap.0;
+            self.tensor_known_seconds += overlap;
         }
     }
 
@@ -199,7 +246,8 @@ impl HardwareUse {
         self.power_limited_seconds += other.power_limited_seconds;
         self.clock_mhz_seconds += other.clock_mhz_seconds;
         self.clock_seconds += other.clock_seconds;
-        self.tensor_seconds += other.tensor_seconds;
+        self.tensor_mhz_seconds += other.tensor_mhz_seconds;
+        self.tensor_known_seconds += other.tensor_known_seconds;
     }
 
     /// Mean SM clock, MHz.
@@ -214,12 +262,12 @@ impl HardwareUse {
         crate::units::ratio(self.power_limited_seconds.0, self.reasons_seconds.0)
     }
 
-    /// HBM bytes of `gpus` GPUs over `span`, scaled to the whole span where at least half of it was measured.
+    /// HBM bytes of `gpus` GPUs over `span`, of which `read` are read: scaled to the whole span where at least half of it was measured,
+    /// and to all GPUs, since those on other nodes do the same work.
     #[must_use]
-    pub fn measured_hbm_bytes(&self, span: Seconds, gpus: f64) -> Option<Bytes> {
-        let whole = span * gpus;
-        let covered = crate::units::ratio(self.hbm_seconds.0, whole.0)?;
-        (covered >= 0.5).then(|| self.hbm_bytes / covered)
+    pub fn measured_hbm_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+        let covered = crate::units::ratio(self.hbm_seconds.0, span.0 * read)?;
+        (covered >= 0.5).then(|| self.hbm_bytes / covered * (gpus / read))
     }
 }
 
@@ -262,7 +310,26 @@ mod tests {
         assert_eq!(used.power_limited_ratio(), Some(1.0));
         let half = meter.over(Seconds(11.0), Seconds(20.0));
         assert!((half.energy.0 - 300.0).abs() < 1e-9);
-        assert_eq!(half.measured_hbm_bytes(Seconds(9.0), 1.0), None);
+        assert_eq!(half.measured_hbm_bytes(Seconds(9.0), 1.0, 1.0), None);
+    }
+
+    #[test]
+    fn no_energy_of_the_counter_is_lost_but_that_of_a_reset() {
+        let mut meter = h100();
+        meter.observe(reading(0.0, 0.1, 100.0));
+        assert_eq!(meter.energy_total(), Some(Joules::ZERO));
+        // An outage, a reading without the counter, and one with it.
+        meter.observe(reading(600.0, 0.1, 700.0));
+        meter.observe(GpuReading {
+            energy: None,
+            ..reading(601.0, 0.1, 0.0)
+        });
+        assert_eq!(meter.energy_total(), None);
+        meter.observe(reading(602.0, 0.1, 1000.0));
+        assert_eq!(meter.energy_total(), Some(Joules(900.0)));
+        meter.observe(reading(603.0, 0.1, 5.0));
+        meter.observe(reading(604.0, 0.1, 6.0));
+        assert_eq!(meter.energy_total(), Some(Joules(901.0)));
     }
 
     #[test]

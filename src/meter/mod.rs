@@ -3,11 +3,17 @@
 //! A state machine without a clock: every reading brings its time, so a recording gives the same figures as the live run did.
 
 pub mod account;
+pub mod calibration;
+pub mod caveats;
+mod context;
 pub mod engine;
 pub mod facts;
 pub mod figures;
 pub mod gpu;
+pub mod hindsight;
 pub mod interval;
+pub mod reconcile;
+pub mod steady;
 pub mod steps;
 pub mod verdict;
 
@@ -84,11 +90,18 @@ impl Meter {
             let gpus = &self.gpus;
             let hardware = |start, end| hardware_use(gpus, &known.gpu_uuids, start, end);
             match meter.observe(totals, &self.settings, hardware) {
-                Ok(span) => accounted.extend(span.map(|span| (key, span.clone()))),
+                Ok(span) => accounted.extend(span.map(|span| (key, span))),
                 Err(gap) => *self.discards.entry(gap).or_default() += 1,
             }
         }
         accounted
+    }
+
+    /// Notes that no page could be read at `now`.
+    pub fn miss(&mut self, now: Seconds) {
+        for engine in self.engines.values_mut() {
+            engine.miss(now);
+        }
     }
 
     /// Engines that left the page take their series along.

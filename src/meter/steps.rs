@@ -1,11 +1,16 @@
 //! An interval's counters become engine steps: how many, and what one of each kind looked like.
 //!
-//! vLLM counts tokens and requests, the roofline speaks of steps. Two kinds are told apart: steps that only decode, and steps that
-//! carry prompt tokens (with the running decodes beside them). See ARCHITECTURE.md, "From counters to steps".
+//! vLLM counts tokens and requests, the roofline speaks of steps. Told apart are steps that only decode, and, by the size that the
+//! iteration histogram gives them, steps that carry prompt tokens (with the running decodes beside them). See ARCHITECTURE.md,
+//! "From counters to steps".
 
 use crate::roofline::step::RequestGroup;
 use crate::sample::engine::Counter;
+use crate::units::ratio;
 
+use super::context::Context;
+pub use super::context::Prompts;
+use super::facts::EngineFacts;
 use super::interval::Interval;
 
 /// Prompt tokens a step can carry when `--max-num-batched-tokens` is not known: vLLM's default for a large GPU.
@@ -23,150 +28,196 @@ pub struct StepKind {
 }
 
 /// The steps of one interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Steps {
-    /// Steps without prompt tokens.
-    pub decoding: StepKind,
-    /// Steps with prompt tokens.
-    pub prefilling: StepKind,
-    /// Mean tokens a decoding request attends to, its new one included.
-    pub context_tokens: f64,
+    /// Alike steps together.
+    pub kinds: Vec<StepKind>,
+    /// Request-steps of decode over the steps that decode: the mean decode batch.
+    pub decode_batch: Option<f64>,
+    /// What a decoding request attends to.
+    pub context: Context,
     /// Prompt tokens computed.
     pub prefill_tokens: f64,
     /// Tokens decoded: one per request and step, draft tokens included.
     pub decode_tokens: f64,
 }
 
+/// Steps that carry prompt tokens, alike ones together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct PromptSteps {
+    count: f64,
+    /// Prompt tokens of one.
+    tokens: f64,
+}
+
 impl Steps {
     /// All engine steps.
     #[must_use]
     pub fn count(&self) -> f64 {
-        self.decoding.count + self.prefilling.count
+        self.kinds.iter().map(|kind| kind.count).sum()
     }
 
-    /// Request-steps of decode over the steps that decode: the mean decode batch.
+    /// Recovers the steps of `interval`; `prompts` are the newest ones known.
     #[must_use]
-    pub fn decode_batch(&self) -> Option<f64> {
-        let batch = if self.decoding.count > 0.0 {
-            self.decoding.decode.count
-        } else {
-            self.prefilling.decode.count
-        };
-        (batch > 0.0).then_some(batch)
-    }
-
-    /// Recovers the steps of `interval`; `token_budget` is `--max-num-batched-tokens`.
-    #[must_use]
-    pub fn recover(interval: &Interval, token_budget: Option<f64>) -> Self {
-        let decode_request_steps = interval.decode_request_steps();
-        let draft_tokens = interval.grew(Counter::DraftTokens);
+    pub fn recover(interval: &Interval, facts: &EngineFacts, prompts: &Prompts) -> Self {
+        let request_steps = interval.decode_request_steps();
+        let drafts = interval.grew(Counter::DraftTokens);
         let prefill_tokens = interval.computed_prompt_tokens();
-        let context_tokens = context_tokens(interval);
+        let context = Context::of(interval, facts, prompts);
+        let budget = facts.token_budget().unwrap_or(USUAL_TOKEN_BUDGET);
 
-        let with_decode = steps_with_decode(interval, decode_request_steps);
-        let batch = per(decode_request_steps, with_decode);
-        let with_prompt = steps_with_prompt(
+        let with_output = steps_with_output(interval, request_steps);
+        let usual_batch = per(request_steps, with_output);
+        let prompt_steps = prompt_steps(
             interval,
-            batch + per(draft_tokens, with_decode),
-            prefill_tokens / token_budget.unwrap_or(USUAL_TOKEN_BUDGET),
+            usual_batch + per(drafts, with_output),
+            prefill_tokens,
+            budget,
         );
-        let decoding_only = (with_decode - with_prompt).max(0.0);
+        let with_prompt: f64 = prompt_steps.iter().map(|steps| steps.count).sum();
+        let decoding_only = (with_output - with_prompt).max(0.0).min(request_steps);
         // Decodes go along in every step; only where prompt steps outnumber them are they spread thinner.
-        let decodes_beside_prompt = per(decode_request_steps - batch * decoding_only, with_prompt);
-        let group = |count| RequestGroup {
+        let batch = per(
+            request_steps,
+            request_steps.min(decoding_only + with_prompt),
+        );
+        let beside_prompt = per(
+            (request_steps - batch * decoding_only).max(0.0),
+            with_prompt,
+        );
+        let decode = |count| RequestGroup {
             count,
-            new_tokens: 1.0 + per(draft_tokens, decode_request_steps),
-            cached_tokens_before: (context_tokens - 1.0).max(0.0),
+            new_tokens: 1.0 + per(drafts, request_steps),
+            cached_tokens_before: (context.attended - 1.0).max(0.0),
             is_prefill: false,
         };
-        Self {
-            decoding: StepKind {
+        let mut kinds = Vec::with_capacity(1 + prompt_steps.len());
+        if decoding_only > 0.0 {
+            kinds.push(StepKind {
                 count: decoding_only,
                 prefill: RequestGroup::default(),
-                decode: group(batch),
-            },
-            prefilling: StepKind {
-                count: with_prompt,
-                prefill: prompts_per_step(interval, prefill_tokens, with_prompt),
-                decode: group(decodes_beside_prompt),
-            },
-            context_tokens,
+                decode: decode(batch),
+            });
+        }
+        kinds.extend(prompt_steps.into_iter().map(|steps| StepKind {
+            count: steps.count,
+            prefill: prompt_group(steps.tokens, prefill_tokens, interval, prompts),
+            decode: decode(beside_prompt),
+        }));
+        let decode_batch = if decoding_only > 0.0 {
+            batch
+        } else {
+            beside_prompt
+        };
+        Self {
+            kinds,
+            decode_batch: (decode_batch > 0.0).then_some(decode_batch),
+            context,
             prefill_tokens,
-            decode_tokens: decode_request_steps + draft_tokens,
+            decode_tokens: request_steps + drafts,
         }
     }
 }
 
 fn per(amount: f64, parts: f64) -> f64 {
-    if parts > 0.0 { amount / parts } else { 0.0 }
+    ratio(amount, parts).unwrap_or(0.0)
 }
 
-/// Steps that decoded: the steps with outputs, but never more than request-steps. Where step counts cannot be trusted, request-steps
-/// over the running batch.
-fn steps_with_decode(interval: &Interval, decode_request_steps: f64) -> f64 {
+/// Steps that had an output. Where step counts cannot be trusted, request-steps over the running batch.
+fn steps_with_output(interval: &Interval, request_steps: f64) -> f64 {
     if let Some(output_steps) = interval.output_steps() {
-        return output_steps.min(decode_request_steps);
+        return output_steps;
     }
     let concurrency = interval.decode_request_seconds() / interval.seconds().0;
     let running = f64::midpoint(interval.before.running, interval.after.running);
-    per(decode_request_steps, running.max(concurrency).max(1.0))
+    per(request_steps, running.max(concurrency).max(1.0))
 }
 
-/// Steps that carried prompt tokens: those whose token count lies above the decode batch, at most one per first token, at least
-/// what the token budget forces (a chunk that ends no prompt is in no histogram).
-fn steps_with_prompt(interval: &Interval, decode_tokens_per_step: f64, least: f64) -> f64 {
+/// Steps that carried prompt tokens: those whose size lies above the decode batch, the largest first, at most one per first token.
+///
+/// The histogram's buckets give their relative sizes, the prompt tokens the absolute ones. A step above the token budget stands for
+/// several: a chunk that ends no prompt is in no histogram, and the step that ends one is reported with the whole prompt.
+fn prompt_steps(
+    interval: &Interval,
+    decode_tokens_per_step: f64,
+    prompt_tokens: f64,
+    budget: f64,
+) -> Vec<PromptSteps> {
     let first_tokens = interval.first_tokens();
-    let larger_than_decode = interval
-        .observed
-        .iteration_tokens
-        .as_ref()
-        .map_or(first_tokens, |steps| {
-            steps.count_above(decode_tokens_per_step)
+    if prompt_tokens <= 0.0 {
+        return Vec::new();
+    }
+    let mut steps = sized_above(interval, decode_tokens_per_step, first_tokens, budget);
+    if steps.is_empty() {
+        // Prompts too short to leave the decode bucket, or counted without a first token: at least one step carried them.
+        steps.push(PromptSteps {
+            count: 1.0,
+            tokens: 1.0,
         });
-    // A prompt too short to leave the decode bucket still took a step: at least one per interval.
-    let seen = larger_than_decode
-        .min(first_tokens)
-        .max(first_tokens.min(1.0));
-    seen.max(least)
+    }
+    let guessed: f64 = steps.iter().map(|steps| steps.count * steps.tokens).sum();
+    for steps in &mut steps {
+        let tokens = steps.tokens * prompt_tokens / guessed;
+        steps.count *= (tokens / budget).max(1.0);
+        steps.tokens = tokens.min(budget);
+    }
+    steps
 }
 
-/// The mean prompt group of a step: prompts that ended in it, each with the tokens computed and the tokens found in the cache.
-fn prompts_per_step(interval: &Interval, prefill_tokens: f64, steps: f64) -> RequestGroup {
-    let prompts = interval.first_tokens();
-    if prompts <= 0.0 || steps <= 0.0 {
-        return RequestGroup::default();
+/// The steps in buckets above `decode_tokens`, at most `most` of them, with the middle of their bucket as their size.
+fn sized_above(
+    interval: &Interval,
+    decode_tokens: f64,
+    most: f64,
+    budget: f64,
+) -> Vec<PromptSteps> {
+    let Some(sizes) = &interval.observed.iteration_tokens else {
+        return vec![PromptSteps {
+            count: most.max(1.0),
+            tokens: 1.0,
+        }];
+    };
+    let mut left = most;
+    let mut steps = Vec::new();
+    let lower_bounds = std::iter::once(0.0).chain(sizes.buckets.iter().map(|&(le, _)| le));
+    let counts_below = std::iter::once(0.0).chain(sizes.buckets.iter().map(|&(_, count)| count));
+    let buckets: Vec<_> = sizes
+        .buckets
+        .iter()
+        .zip(lower_bounds.zip(counts_below))
+        .map(|(&(upper, at_most), (lower, below))| (lower, upper, at_most - below))
+        .collect();
+    for &(lower, upper, count) in buckets.iter().rev() {
+        if lower < decode_tokens || left <= 0.0 {
+            break;
+        }
+        let taken = count.min(left);
+        left -= taken;
+        let middle = f64::midpoint(lower, upper.min(lower.max(budget + decode_tokens)));
+        if taken > 0.0 {
+            steps.push(PromptSteps {
+                count: taken,
+                tokens: (middle - decode_tokens).max(1.0),
+            });
+        }
     }
-    let cached = (interval.grew(Counter::PromptTokens) - prefill_tokens).max(0.0);
-    RequestGroup {
-        count: prompts / steps,
-        new_tokens: prefill_tokens / prompts,
-        cached_tokens_before: cached / prompts,
-        is_prefill: true,
-    }
+    steps
 }
 
-/// Mean tokens a running request attends to: resident tokens over running requests, less the half-empty last block; from the
-/// lengths of finished requests where the gauges saw nothing.
-fn context_tokens(interval: &Interval) -> f64 {
-    let moments = [interval.before, interval.after];
-    let running: f64 = moments.iter().map(|moment| moment.running).sum();
-    let resident: Option<f64> = moments.iter().map(|moment| moment.resident_tokens).sum();
-    match resident {
-        Some(resident) if running > 0.0 && resident > 0.0 => {
-            (resident / running - (interval.block_size - 1.0) / 2.0).max(1.0)
-        }
-        _ => {
-            let prompt = per(
-                interval.grew(Counter::PromptTokens),
-                interval.first_tokens(),
-            );
-            let output = interval
-                .observed
-                .request_generation_tokens
-                .as_ref()
-                .and_then(crate::sample::histogram::Histogram::mean)
-                .unwrap_or(0.0);
-            prompt + output / 2.0
-        }
-    }
+/// The prompts in a step with `tokens` prompt tokens: several whole ones, or a chunk of one, which on average starts halfway
+/// through what the other chunks compute.
+fn prompt_group(
+    tokens: f64,
+    prefill_tokens: f64,
+    interval: &Interval,
+    prompts: &Prompts,
+) -> RequestGroup {
+    let first_tokens = interval.first_tokens();
+    let computed = ratio(prefill_tokens, first_tokens).unwrap_or(tokens);
+    let (count, new) = if computed > tokens {
+        (1.0, tokens)
+    } else {
+        (per(tokens, computed), computed)
+    };
+    RequestGroup::prefill(count, new, prompts.cached + (computed - new) / 2.0)
 }

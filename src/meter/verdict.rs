@@ -1,52 +1,10 @@
 //! What bounds the engine, why requests wait, and whether it runs at all.
 
-use serde::Serialize;
-
+pub use crate::bound::Bound;
+use crate::bound::states;
 use crate::units::{Bytes, Seconds};
 
 use super::account::{Account, BusyTime, ByKind};
-
-/// Declares an enumeration whose values are label values.
-macro_rules! states {
-    ($(#[$doc:meta])* $name:ident { $($(#[$state_doc:meta])* $state:ident = $label:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-        pub enum $name {
-            $($(#[$state_doc])* #[serde(rename = $label)] $state,)*
-        }
-
-        impl $name {
-            /// Every value, in the order of the documentation.
-            pub const ALL: &[Self] = &[$(Self::$state,)*];
-
-            /// The label value.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$state => $label,)*
-                }
-            }
-        }
-    };
-}
-
-states!(
-    /// What bounds the engine.
-    Bound {
-        /// The tensor cores, at the ceiling of the current clock.
-        Compute = "compute",
-        /// HBM bandwidth.
-        MemoryBandwidth = "memory_bandwidth",
-        /// Links between GPUs.
-        Interconnect = "interconnect",
-        /// None of the roofline's components: launches, scheduling, sampling, bubbles.
-        Overhead = "overhead",
-        /// Nothing ran.
-        Idle = "idle",
-        /// A fact is missing: the model, the GPU, or the engine itself.
-        Unknown = "unknown",
-    }
-);
 
 states!(
     /// What keeps waiting requests out.
@@ -107,23 +65,34 @@ pub fn bound(account: &Account, overhead_below: f64) -> Bound {
         };
     }
     account.busy_time.as_ref().map_or(Bound::Unknown, |time| {
-        largest(time, account.busy, overhead_below)
+        if time.roofline() < account.busy * overhead_below {
+            Bound::Overhead
+        } else {
+            largest(time)
+        }
     })
 }
 
-fn largest(time: &BusyTime, busy: Seconds, overhead_below: f64) -> Bound {
-    if time.roofline() < busy * overhead_below {
-        return Bound::Overhead;
-    }
-    let components = [
-        (time.memory, Bound::MemoryBandwidth),
-        (time.compute, Bound::Compute),
-        (time.communication, Bound::Interconnect),
-    ];
-    components
+fn largest(time: &BusyTime) -> Bound {
+    [Bound::MemoryBandwidth, Bound::Compute, Bound::Interconnect]
         .into_iter()
-        .max_by(|one, other| one.0.0.total_cmp(&other.0.0))
-        .map_or(Bound::Unknown, |(_, bound)| bound)
+        .max_by(|one, other| {
+            component(time, *one)
+                .0
+                .total_cmp(&component(time, *other).0)
+        })
+        .unwrap_or(Bound::Unknown)
+}
+
+/// Seconds that speak for `bound`.
+pub(super) fn component(time: &BusyTime, bound: Bound) -> Seconds {
+    match bound {
+        Bound::MemoryBandwidth => time.memory,
+        Bound::Compute => time.compute,
+        Bound::Interconnect => time.communication,
+        Bound::Overhead => time.overhead,
+        Bound::Idle | Bound::Unknown => Seconds::ZERO,
+    }
 }
 
 /// The state of the engine over a span.
@@ -171,30 +140,6 @@ pub fn dominant(bytes: &ByKind) -> Option<Dominant> {
     (most > Bytes::ZERO).then_some(kind)
 }
 
-/// Keeps a bound steady: another one takes over when it has been seen in two spans running, at once where nothing is to be kept.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Steady {
-    held: Option<Bound>,
-    challenger: Option<Bound>,
-}
-
-impl Steady {
-    /// Takes the bound of one more span and returns the one to show.
-    pub fn next(&mut self, seen: Bound) -> Bound {
-        let certain = matches!(seen, Bound::Idle | Bound::Unknown);
-        let unsettled = matches!(self.held, None | Some(Bound::Idle | Bound::Unknown));
-        if certain || unsettled || self.challenger == Some(seen) {
-            self.held = Some(seen);
-            self.challenger = None;
-        } else if self.held == Some(seen) {
-            self.challenger = None;
-        } else {
-            self.challenger = Some(seen);
-        }
-        self.held.unwrap_or(seen)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,31 +183,6 @@ mod tests {
         assert_eq!(bound(&stalled, OVERHEAD_BELOW), Bound::Unknown);
         assert_eq!(engine_state(&stalled, false), EngineState::Stalled);
         assert_eq!(engine_state(&idle, true), EngineState::Sleeping);
-    }
-
-    #[test]
-    fn one_odd_span_does_not_flip_the_bound() {
-        let mut steady = Steady::default();
-        let seen = [
-            Bound::Compute,
-            Bound::MemoryBandwidth,
-            Bound::Compute,
-            Bound::Overhead,
-            Bound::Overhead,
-        ];
-        let shown: Vec<_> = seen.into_iter().map(|bound| steady.next(bound)).collect();
-        assert_eq!(
-            shown,
-            [
-                Bound::Compute,
-                Bound::Compute,
-                Bound::Compute,
-                Bound::Compute,
-                Bound::Overhead
-            ]
-        );
-        assert_eq!(steady.next(Bound::Idle), Bound::Idle);
-        assert_eq!(steady.next(Bound::Compute), Bound::Compute);
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! limits; weight-only quantisation saves bytes, not arithmetic; CUDA graphs and larger steps cure overhead; fewer ranks cure the
 //! interconnect. A remedy that the GPU cannot run, or that gains less than 2 %, is not given.
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Bound, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
+use super::{Metric, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
+use crate::bound::Bound;
 use crate::roofline::step::RequestGroup;
 use crate::spec::deployment::DeploymentFlags;
 use crate::spec::precision::Precision;
@@ -23,7 +25,7 @@ const HIGH_UTILIZATION: f64 = 0.95;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Advice {
     /// What it helps against.
-    pub bound: Bound,
+    pub bound: Obstacle,
     /// In which phase; `None`: in both.
     pub phase: Option<Phase>,
     /// What to do.
@@ -38,65 +40,48 @@ pub struct Advice {
     pub after: f64,
 }
 
-/// A figure that a remedy improves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Expected seconds of the step.
-    StepSeconds,
-    /// Expected tokens per second of steps like it.
-    StepTokensPerSecond,
-    /// Expected time to first token.
-    TtftSeconds,
-    /// Expected time per output token.
-    TpotSeconds,
-    /// Expected tokens per second.
-    OutputTokensPerSecond,
-    /// Tokens that the KV cache holds.
-    KvCapacityTokens,
+/// What a remedy helps against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Obstacle {
+    /// What bounds a step.
+    Step(Bound),
+    /// Room in the KV cache, which bounds no step but the load.
+    #[serde(serialize_with = "kv_capacity")]
+    KvCapacity,
 }
 
-impl Metric {
-    /// Its value in `prediction`.
-    fn of(self, prediction: &Prediction) -> Option<f64> {
-        let step = match &prediction.steps {
-            Steps::Step(step) => Some(step),
-            Steps::Steps(_) => None,
-        };
-        let seconds = || Some(step?.expected_seconds?.0);
-        let latency = prediction.latency.as_ref();
+impl Obstacle {
+    /// The name in JSON and tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::StepSeconds => seconds(),
-            Self::StepTokensPerSecond => Some(step?.batch / seconds()?),
-            Self::TtftSeconds => Some(latency?.ttft_expected_seconds.0),
-            Self::TpotSeconds => Some(latency?.tpot_expected_seconds.0),
-            Self::OutputTokensPerSecond => Some(latency?.output_tokens_per_second_expected),
-            Self::KvCapacityTokens => prediction.memory.kv_capacity_tokens,
+            Self::Step(bound) => bound.as_str(),
+            Self::KvCapacity => "kv_capacity",
         }
     }
 
-    /// By which factor `after` is better than `before`.
-    fn gain(self, before: f64, after: f64) -> f64 {
+    /// What bounds a step, where it is that.
+    const fn of_step(self) -> Option<Bound> {
         match self {
-            Self::StepSeconds | Self::TtftSeconds | Self::TpotSeconds => before / after,
-            Self::StepTokensPerSecond | Self::OutputTokensPerSecond | Self::KvCapacityTokens => {
-                after / before
-            }
+            Self::Step(bound) => Some(bound),
+            Self::KvCapacity => None,
         }
     }
+}
 
-    fn describe(self, before: f64, after: f64) -> String {
-        let milliseconds =
-            |name: &str| format!("{name} {:.1} → {:.1} ms", before * 1e3, after * 1e3);
-        let whole = |unit: &str| format!("{before:.0} → {after:.0} {unit}");
-        match self {
-            Self::StepSeconds => milliseconds("step"),
-            Self::TtftSeconds => milliseconds("TTFT"),
-            Self::TpotSeconds => milliseconds("TPOT"),
-            Self::StepTokensPerSecond | Self::OutputTokensPerSecond => whole("tokens/s"),
-            Self::KvCapacityTokens => whole("tokens of KV cache"),
+impl<'de> Deserialize<'de> for Obstacle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        if name == Self::KvCapacity.name() {
+            return Ok(Self::KvCapacity);
         }
+        Bound::deserialize(name.into_deserializer()).map(Self::Step)
     }
+}
+
+fn kv_capacity<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(Obstacle::KvCapacity.name())
 }
 
 /// What the remedies of a phase are measured by.
@@ -119,16 +104,16 @@ pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice
     advise_against(scenario, prediction, |_| None)
 }
 
-/// The same, for bounds that were `found` by measuring; for those predicted where nothing was found.
+/// The same, for what was `found` by measuring of a phase or of the whole; for what is predicted where nothing was found.
 fn advise_against(
     scenario: &Scenario,
     prediction: &Prediction,
-    found: impl Fn(Phase) -> Option<Bound>,
+    found: impl Fn(Option<Phase>) -> Option<Obstacle>,
 ) -> Vec<Advice> {
     let mut advice = Vec::new();
-    if is_short_of_cache(scenario, prediction) {
+    if found(None) == Some(Obstacle::KvCapacity) || is_short_of_cache(scenario, prediction) {
         let remedies = scenario.for_cache();
-        advice.extend(tried(prediction, Bound::KvCapacity, None, remedies));
+        advice.extend(tried(prediction, Obstacle::KvCapacity, None, remedies));
     }
     let views = match &prediction.steps {
         Steps::Step(step) => vec![View {
@@ -150,11 +135,17 @@ fn advise_against(
         ],
     };
     for view in views {
-        let Some(bound) = found(view.step.phase).or(view.step.bottleneck) else {
+        let measured = found(Some(view.step.phase)).and_then(Obstacle::of_step);
+        let Some(bound) = measured.or(view.step.bottleneck) else {
             continue;
         };
         let remedies = scenario.for_bound(bound, view, prediction);
-        advice.extend(tried(prediction, bound, Some(view.step.phase), remedies));
+        advice.extend(tried(
+            prediction,
+            Obstacle::Step(bound),
+            Some(view.step.phase),
+            remedies,
+        ));
     }
     advice.sort_by(|left, right| gain(right).total_cmp(&gain(left)));
     advice
@@ -176,7 +167,7 @@ fn is_short_of_cache(scenario: &Scenario, prediction: &Prediction) -> bool {
 /// Those of `remedies` that run and gain something.
 fn tried(
     prediction: &Prediction,
-    bound: Bound,
+    bound: Obstacle,
     phase: Option<Phase>,
     remedies: Vec<Remedy>,
 ) -> impl Iterator<Item = Advice> {
@@ -197,12 +188,12 @@ fn tried(
 }
 
 impl Scenario {
-    /// What helps against the bounds that were `found` in each phase by measuring. Where nothing was found, those of `prediction`,
-    /// which is this scenario's, count. Largest predicted gain first.
+    /// What helps against what was `found` by measuring, of each phase and of the whole (`None`). Where nothing was found, what bounds
+    /// `prediction`, which is this scenario's, counts. Largest predicted gain first.
     pub fn advise_against(
         &self,
         prediction: &Prediction,
-        found: impl Fn(Phase) -> Option<Bound>,
+        found: impl Fn(Option<Phase>) -> Option<Obstacle>,
     ) -> Vec<Advice> {
         advise_against(self, prediction, found)
     }
@@ -251,7 +242,7 @@ impl Scenario {
                 remedies.extend(self.fewer_ranks(view.time));
             }
             Bound::Interconnect => remedies.extend(self.fewer_ranks(view.time)),
-            Bound::KvCapacity => {}
+            Bound::Idle | Bound::Unknown => {}
         }
         remedies
     }

@@ -1,10 +1,12 @@
 //! What a prediction says of the model, of the GPU and of its memory.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Predictor;
 use super::latency::ASSUMED_ACCEPTANCE;
-use crate::roofline::timing::Coefficients;
+use crate::roofline::coefficients::{Coefficient, Coefficients};
 use crate::spec::gpu::{Confidence, Origin, Provenance};
 use crate::spec::model::ModelSpec;
 use crate::spec::precision::Precision;
@@ -146,14 +148,16 @@ fn problem(predictor: &Predictor) -> Option<String> {
 }
 
 /// Which coefficients were measured on this part and which were taken over from its kin.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origins {
     /// Attainable share of the compute peak.
     pub attainable_flops: Origin,
     /// Attainable share of memory bandwidth.
     pub attainable_hbm: Origin,
-    /// Launch, scheduling and host costs.
+    /// Costs of kernels, engine and frontend; the weakest of them.
     pub overheads: Origin,
+    /// Each of them.
+    pub coefficients: BTreeMap<String, Coefficient>,
     /// Accepted share of proposed tokens, which nobody measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assumed_acceptance: Option<f64>,
@@ -162,15 +166,22 @@ pub struct Origins {
 impl Origins {
     pub(super) fn of(predictor: &Predictor, coefficients: &Coefficients) -> Option<Self> {
         let gpu = predictor.deployment.gpu.as_ref()?;
-        let of_share = |stated: Option<f64>, own: Origin| match stated {
-            Some(_) => coefficients.origin,
-            None => own,
+        let of_share = |stated: Option<Coefficient>, own: Origin| {
+            stated.map_or(own, |coefficient| coefficient.origin)
         };
+        let costs = coefficients.on(gpu).costs();
+        let weakest = [Origin::Assumed, Origin::Stated]
+            .into_iter()
+            .find(|origin| costs.iter().any(|(_, cost)| cost.origin == *origin));
         let flops = gpu.attainable_flops(predictor.main_precision());
         Some(Self {
             attainable_flops: of_share(coefficients.flops_fraction, flops.origin),
             attainable_hbm: of_share(coefficients.hbm_fraction, gpu.attainable_hbm.origin),
-            overheads: coefficients.origin,
+            overheads: weakest.unwrap_or(Origin::Measured),
+            coefficients: costs
+                .into_iter()
+                .map(|(name, cost)| (name.to_owned(), cost))
+                .collect(),
             assumed_acceptance: (predictor.deployment.speculative_tokens > 0)
                 .then_some(ASSUMED_ACCEPTANCE),
         })

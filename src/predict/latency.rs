@@ -5,7 +5,7 @@
 //! a cycle takes at least `max((osl − 1)·t_memory, (osl − 1)·t_compute + B·t_compute of a prompt)`.
 //!
 //! Expected. Prompts are read in the steps that decode the others. Each takes these mixed steps, and holds up the others by what
-//! they take longer than decode steps; over a cycle that falls on all of a request's tokens alike, the first included. A cycle is
+//! they take longer than decode steps (where answers are short, several prompts share a step); over a cycle that falls on all of a request's tokens alike, the first included. A cycle is
 //! `TTFT + (osl − 1)·TPOT`. Requests beyond what fits wait their turn (Little's law). With a pipeline a token passes all stages,
 //! each busy with its own share of the requests.
 //!
@@ -61,8 +61,10 @@ struct Prompt {
     compute: Seconds,
     /// Expected time among the running requests.
     expected: Seconds,
-    /// How much longer its steps take than decode steps.
+    /// How much longer its steps take than decode steps, shared among the prompts in them.
     delay: Seconds,
+    /// Prompts that share its steps, itself included.
+    together: f64,
 }
 
 impl Predictor {
@@ -103,9 +105,9 @@ impl Predictor {
         let (most_tokens, mean_tokens) = self.tokens_per_step();
 
         let tokens = serving.output_tokens;
-        let delay = prompt.delay * ((running - 1.0) / tokens);
+        let delay = prompt.delay * ((running - prompt.together).max(0.0) / tokens);
         let tpot = decode.expected * stages / mean_tokens + delay;
-        let ttft = prompt.expected + delay;
+        let ttft = prompt.expected + delay + roof.timer.per_request();
         let cycle = ttft + tpot * (tokens - 1.0);
         let steps = stages * (tokens - 1.0) / most_tokens;
         let with_prompts = all.compute * steps + prompt.compute * serving.batch;
@@ -171,10 +173,19 @@ impl Predictor {
         } else {
             Seconds::ZERO
         };
+        // Prompts come as fast as answers end; as many as the budget takes share a step.
+        let length = serving.input_tokens - serving.cached_tokens;
+        prompt.together = (running / serving.output_tokens)
+            .min((left / length).floor())
+            .max(1.0);
         for chunk in chunks(serving, left) {
-            last = roof.expected(&self.shard.work_of_step(&[chunk, beside]));
+            let shared = RequestGroup {
+                count: prompt.together,
+                ..chunk
+            };
+            last = roof.expected(&self.shard.work_of_step(&[shared, beside]));
             prompt.expected += last;
-            prompt.delay += last - decode;
+            prompt.delay += (last - decode) * (1.0 / prompt.together);
         }
         prompt.expected += last * passed_on;
         prompt

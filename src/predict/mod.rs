@@ -8,20 +8,22 @@ mod advice;
 mod facts;
 mod latency;
 mod limits;
+mod metric;
 mod recommend;
 mod step;
 
-pub use advice::{Advice, Metric};
+pub use advice::{Advice, Obstacle};
 pub use facts::{GpuFacts, MemoryFacts, ModelFacts, Origins};
 pub use latency::Latency;
 pub use limits::Limits;
+pub use metric::Metric;
 pub use recommend::Recommendation;
-pub use step::{Bound, Phase, Predictor, Roof, StepPrediction, TimeByComponent};
+pub use step::{Phase, Predictor, Roof, StepPrediction, TimeByComponent};
 
 use serde::{Deserialize, Serialize};
 
+use crate::roofline::coefficients::Coefficients;
 use crate::roofline::step::RequestGroup;
-use crate::roofline::timing::Coefficients;
 use crate::spec::deployment::{Deployment, DeploymentError, DeploymentFlags};
 use crate::spec::gpu::GpuSpec;
 use crate::spec::model::ModelSpec;

@@ -3,68 +3,40 @@
 use serde::{Deserialize, Serialize};
 
 use super::Serving;
+use crate::bound::Bound;
 use crate::roofline::ceiling::Ceiling;
+use crate::roofline::coefficients::Coefficients;
 use crate::roofline::memory::MemoryPlan;
 use crate::roofline::shard::Shard;
 use crate::roofline::step::{BytesByRole, FlopsByRole, RequestGroup, StepWork};
-use crate::roofline::timing::{Coefficients, StepTime, StepTimer};
+use crate::roofline::timing::{StepTime, StepTimer};
 use crate::spec::deployment::Deployment;
 use crate::spec::precision::Precision;
 use crate::spec::to_f64;
 use crate::units::{Bytes, Flops, Intensity, Seconds};
 
-/// What limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bound {
-    /// Arithmetic.
-    Compute,
-    /// HBM bandwidth.
-    MemoryBandwidth,
-    /// Links between GPUs.
-    Interconnect,
-    /// Launches, scheduling, the host.
-    Overhead,
-    /// Room in the KV cache. No step is bound by it; loads are.
-    KvCapacity,
+/// The larger side of the roofline.
+fn larger_side(compute: Seconds, memory: Seconds) -> Bound {
+    if compute > memory {
+        Bound::Compute
+    } else {
+        Bound::MemoryBandwidth
+    }
 }
 
-impl Bound {
-    /// The name in JSON and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Compute => "compute",
-            Self::MemoryBandwidth => "memory_bandwidth",
-            Self::Interconnect => "interconnect",
-            Self::Overhead => "overhead",
-            Self::KvCapacity => "kv_capacity",
+/// The largest part of an expected time.
+fn largest_part(time: &StepTime) -> Bound {
+    let roofline = larger_side(time.compute, time.memory);
+    let mut largest = (roofline, time.compute.max(time.memory));
+    for part in [
+        (Bound::Interconnect, time.communication),
+        (Bound::Overhead, time.overhead),
+    ] {
+        if part.1 > largest.1 {
+            largest = part;
         }
     }
-
-    /// The larger side of the roofline.
-    fn of_roofline(compute: Seconds, memory: Seconds) -> Self {
-        if compute > memory {
-            Self::Compute
-        } else {
-            Self::MemoryBandwidth
-        }
-    }
-
-    /// The largest part of an expected time.
-    fn of_time(time: &StepTime) -> Self {
-        let roofline = Self::of_roofline(time.compute, time.memory);
-        let mut largest = (roofline, time.compute.max(time.memory));
-        for part in [
-            (Self::Interconnect, time.communication),
-            (Self::Overhead, time.overhead),
-        ] {
-            if part.1 > largest.1 {
-                largest = part;
-            }
-        }
-        largest.0
-    }
+    largest.0
 }
 
 /// What the requests of a step do.
@@ -249,8 +221,8 @@ impl Predictor {
             bound_seconds: roofline.map(|(compute, memory)| compute.max(memory)),
             expected_seconds: time.map(|time| time.total()),
             time_seconds: time.map(Into::into),
-            bound: roofline.map(|(compute, memory)| Bound::of_roofline(compute, memory)),
-            bottleneck: time.as_ref().map(Bound::of_time),
+            bound: roofline.map(|(compute, memory)| larger_side(compute, memory)),
+            bottleneck: time.as_ref().map(largest_part),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `Ceiling`: what one GPU gives, in theory and in practice, and how fast it reaches its peers.
 
-use super::timing::Coefficients;
+use super::coefficients::Coefficients;
 use crate::spec::gpu::GpuSpec;
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{BytesPerSecond, FlopsPerSecond, Intensity, Seconds};
@@ -47,7 +47,7 @@ impl Ceiling {
     /// The attainable roof with the SMs at `sm_clock_mhz`.
     ///
     /// The measured shares of the peak were taken under the power cap; here the clock says so itself, and kernels that keep the
-    /// tensor cores busy come to nine tenths of the peak at that clock.
+    /// tensor cores busy come to `clock_fraction` of the peak at that clock.
     #[must_use]
     pub fn at_clock(gpu: &GpuSpec, coefficients: &Coefficients, sm_clock_mhz: f64) -> Self {
         let attainable = Self::attainable(gpu, coefficients);
@@ -55,7 +55,7 @@ impl Ceiling {
             let at_clock = gpu.peak_at_clock(precision, sm_clock_mhz);
             (
                 precision,
-                at_clock.map_or(peak, |clocked| clocked * KERNEL_EFFICIENCY),
+                at_clock.map_or(peak, |clocked| clocked * coefficients.clock_fraction.value),
             )
         });
         Self {
@@ -66,23 +66,24 @@ impl Ceiling {
 
     fn lowered(self, gpu: &GpuSpec, coefficients: &Coefficients) -> Self {
         let peaks = self.peaks.iter().map(|(precision, peak)| {
-            let fraction = coefficients
-                .flops_fraction
-                .unwrap_or_else(|| gpu.attainable_flops(precision).fraction);
+            let fraction = coefficients.flops_fraction.map_or_else(
+                || gpu.attainable_flops(precision).fraction,
+                |stated| stated.value,
+            );
             (precision, peak * fraction)
         });
         let latency = match gpu.nvlink_per_direction {
             Some(_) => coefficients.nvlink_latency_seconds,
             None => coefficients.pcie_latency_seconds,
         };
+        let hbm_fraction = coefficients
+            .hbm_fraction
+            .map_or(gpu.attainable_hbm.fraction, |stated| stated.value);
         Self {
             peaks: peaks.collect(),
-            hbm: self.hbm
-                * coefficients
-                    .hbm_fraction
-                    .unwrap_or(gpu.attainable_hbm.fraction),
+            hbm: self.hbm * hbm_fraction,
             link: Link {
-                latency: Seconds(latency),
+                latency: Seconds(latency.value),
                 ..self.link
             },
         }
@@ -109,6 +110,3 @@ impl Ceiling {
         self.peak(precision).min(self.hbm * intensity)
     }
 }
-
-/// Share of the tensor cores' peak at the running clock that large multiplications reach (0.88 of 754 TFLOP/s on an H100).
-const KERNEL_EFFICIENCY: f64 = 0.9;

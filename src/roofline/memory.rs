@@ -69,7 +69,7 @@ impl MemoryPlan {
             RUNTIME
         };
         let step = to_f64(limits.max_num_batched_tokens);
-        let layers = shard.attention.iter().map(|layers| CacheLayers {
+        let layers = shard.caching_layers().map(|layers| CacheLayers {
             bytes_per_token: layers.kv_per_token * layers.layers,
             limit: layers.span.limit().map(|tokens| tokens - 1.0 + step),
         });

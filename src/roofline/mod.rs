@@ -4,6 +4,7 @@
 
 pub mod activation;
 pub mod ceiling;
+pub mod coefficients;
 pub mod communication;
 pub mod memory;
 pub mod shard;

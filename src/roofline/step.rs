@@ -133,6 +133,10 @@ impl BytesByRole {
 pub struct StepWork {
     /// Tokens computed.
     pub tokens: f64,
+    /// Requests.
+    pub requests: f64,
+    /// Tokens of prompts among those computed.
+    pub prompt_tokens: f64,
     /// Rows of logits.
     pub logits_rows: f64,
     /// FLOPs by role.
@@ -177,6 +181,12 @@ impl Shard {
         let tokens: f64 = groups.iter().map(RequestGroup::tokens).sum();
         let mut work = StepWork {
             tokens,
+            requests: groups.iter().map(|group| group.count).sum(),
+            prompt_tokens: groups
+                .iter()
+                .filter(|group| group.is_prefill)
+                .map(RequestGroup::tokens)
+                .sum(),
             logits_rows: groups.iter().map(RequestGroup::logits_rows).sum(),
             ..StepWork::default()
         };

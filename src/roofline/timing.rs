@@ -1,72 +1,23 @@
 //! `StepTimer`: how long a step is expected to take, and on what the time goes.
 //!
-//! Each operation takes the larger of its compute and its memory time at the attainable ceilings, one operation after another. A
-//! layer never takes less than its kernels' launches, the small kernels between the large ones come on top, and a step never takes
-//! less than the host needs to schedule it and to hand out its tokens:
+//! The GPU runs one operation after another, each the larger of its compute and its memory time at the attainable ceilings, and small
+//! kernels in between. Meanwhile the engine's process prepares the next step and the API server hands out the tokens of the last.
+//! Each can be what all wait for; where two take about as long, they get in each other's way:
 //!
-//! `t = max(step + L·between + max(Σ max(F/peak, B/bandwidth), L·launch), host + R·host_per_sequence) + communication`
+//! `t = ∛(gpu³ + engine³ + frontend³)`
 //!
-//! The defaults were fitted to recordings of vLLM 0.25 on an H100 SXM (8B and 0.5B bf16, 7B AWQ without CUDA graphs; the tests
-//! below hold the points they list to 10 %). Loads of 256 requests come out faster than recorded.
-
-use serde::{Deserialize, Serialize};
+//! `gpu = step + L·between + Σ max(F/peak, B/bandwidth) + communication`, `engine = step + R·sequence (+ L·launch without CUDA graphs)`,
+//! `frontend = R·output + P·prompt`, with L layers, R rows of logits and P prompt tokens. The cube is the lowest power that meets the
+//! recorded steps of 1 to 256 sequences of a large and a small model alike.
 
 use super::ceiling::Ceiling;
+use super::coefficients::Coefficients;
 use super::shard::Shard;
 use super::step::StepWork;
 use crate::spec::deployment::Deployment;
-use crate::spec::gpu::{GpuSpec, Origin};
-use crate::spec::to_f64;
+use crate::spec::gpu::GpuSpec;
+use crate::spec::{to_f64, to_u64};
 use crate::units::{Bytes, Flops, Seconds};
-
-/// Shares of the ceilings and fixed costs that turn a bound into an expectation. A file of the same form replaces them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Coefficients {
-    /// Attainable share of memory bandwidth; absent: the GPU's own.
-    pub hbm_fraction: Option<f64>,
-    /// Attainable share of compute peaks; absent: the GPU's own.
-    pub flops_fraction: Option<f64>,
-    /// Share of the attainable compute that a model's mix of shapes reaches under the power cap.
-    pub compute_efficiency: f64,
-    /// Seconds of a step outside its layers.
-    pub seconds_per_step: f64,
-    /// Seconds of the small kernels of a layer.
-    pub seconds_per_layer: f64,
-    /// Least seconds of a layer's large kernels, launched from a CUDA graph.
-    pub launch_seconds_per_layer: f64,
-    /// The same launched one by one (`--enforce-eager`).
-    pub eager_launch_seconds_per_layer: f64,
-    /// Seconds that the host needs per step, in parallel to the GPU.
-    pub host_seconds_per_step: f64,
-    /// Seconds that it needs per sequence and step.
-    pub host_seconds_per_sequence: f64,
-    /// Latency of a collective over NVLink.
-    pub nvlink_latency_seconds: f64,
-    /// The same over PCI Express.
-    pub pcie_latency_seconds: f64,
-    /// Measured on the GPU at hand or assumed to carry over.
-    pub origin: Origin,
-}
-
-impl Default for Coefficients {
-    fn default() -> Self {
-        Self {
-            hbm_fraction: None,
-            flops_fraction: None,
-            compute_efficiency: 0.8,
-            seconds_per_step: 0.5e-3,
-            seconds_per_layer: 30e-6,
-            launch_seconds_per_layer: 45e-6,
-            eager_launch_seconds_per_layer: 550e-6,
-            host_seconds_per_step: 1e-3,
-            host_seconds_per_sequence: 50e-6,
-            nvlink_latency_seconds: 8e-6,
-            pcie_latency_seconds: 30e-6,
-            origin: Origin::Assumed,
-        }
-    }
-}
 
 /// Where the expected time of a step goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -103,12 +54,15 @@ impl StepTime {
 pub struct StepTimer {
     ceiling: Ceiling,
     coefficients: Coefficients,
-    layers: f64,
-    launch_per_layer: Seconds,
+    /// Kernels of a step outside the operations.
+    between: Seconds,
+    /// What the engine's process needs of a step, whatever is in it.
+    engine: Seconds,
     /// Seconds per FLOP of projections and MLPs, of routed experts, and of everything else.
     linear: f64,
     experts: f64,
     base: f64,
+    vocabulary: f64,
 }
 
 impl StepTimer {
@@ -121,32 +75,42 @@ impl StepTimer {
         coefficients: Coefficients,
     ) -> Self {
         let ceiling = Ceiling::attainable(gpu, &coefficients);
-        let per_flop =
-            |precision| (Flops(1.0) / ceiling.peak(precision)).0 / coefficients.compute_efficiency;
+        let efficiency = coefficients.compute_efficiency.value;
+        let per_flop = |precision| (Flops(1.0) / ceiling.peak(precision)).0 / efficiency;
         let linear_total: Flops = shard.linear_flops.iter().map(|(_, flops)| flops).sum();
         let linear_time: f64 = shard
             .linear_flops
             .iter()
             .map(|(precision, flops)| flops.0 * per_flop(precision))
             .sum();
-        let layers = to_f64(u64::try_from(deployment.model.layers.len()).unwrap_or(u64::MAX));
-        let launch = if deployment.limits.enforce_eager {
-            coefficients.eager_launch_seconds_per_layer
+        let layers =
+            to_f64(to_u64(deployment.model.layers.len())) / to_f64(deployment.parallelism.pipeline);
+        let eager = if deployment.limits.enforce_eager {
+            coefficients.engine_seconds_per_eager_layer.value
         } else {
-            coefficients.launch_seconds_per_layer
+            0.0
         };
         Self {
             ceiling,
             coefficients,
-            layers: layers / to_f64(deployment.parallelism.pipeline),
-            launch_per_layer: Seconds(launch),
+            between: Seconds(
+                coefficients.seconds_per_step.value + coefficients.seconds_per_layer.value * layers,
+            ),
+            engine: Seconds(coefficients.engine_seconds_per_step.value + eager * layers),
             linear: linear_time / linear_total.0,
             experts: shard
                 .experts
                 .first()
                 .map_or(0.0, |layers| per_flop(layers.precision)),
             base: per_flop(shard.base_precision()),
+            vocabulary: shard.vocabulary,
         }
+    }
+
+    /// What a request's first token takes beside its steps.
+    #[must_use]
+    pub const fn per_request(&self) -> Seconds {
+        Seconds(self.coefficients.seconds_per_request.value)
     }
 
     /// The attainable ceilings that it uses.
@@ -159,17 +123,17 @@ impl StepTimer {
     #[must_use]
     pub fn expected(&self, work: &StepWork) -> StepTime {
         let mut time = self.operations(work);
-        let operations = time.compute + time.memory;
-        let coefficients = &self.coefficients;
-        let gpu =
-            Seconds(coefficients.seconds_per_step + coefficients.seconds_per_layer * self.layers)
-                + operations.max(self.launch_per_layer * self.layers);
-        let host = Seconds(
-            coefficients.host_seconds_per_step
-                + coefficients.host_seconds_per_sequence * work.logits_rows,
-        );
-        time.overhead = gpu.max(host) - operations;
         time.communication = work.communication.seconds(&self.ceiling.link);
+        let counted = time.total();
+        let gpu = counted + self.between;
+        let costs = &self.coefficients;
+        let engine =
+            self.engine + Seconds(costs.engine_seconds_per_sequence.value * work.logits_rows);
+        let frontend = Seconds(
+            costs.frontend_seconds_per_output_token.value * work.logits_rows
+                + costs.frontend_seconds_per_prompt_token.value * work.prompt_tokens,
+        );
+        time.overhead = together(&[gpu, engine, frontend]) - counted;
         time
     }
 
@@ -191,12 +155,30 @@ impl StepTimer {
         );
         time.add(
             base(flops.attention),
-            memory(bytes.kv_read + bytes.kv_write),
+            memory(bytes.kv_read + bytes.kv_write + self.extra_reads(work)),
         );
         time.add(base(flops.recurrence), memory(bytes.state));
         time.add(base(flops.lm_head), memory(bytes.lm_head));
+        time.add(Seconds::ZERO, memory(self.sampling(work)));
         time
     }
+
+    /// What attention reads of each sequence beside its tokens.
+    fn extra_reads(&self, work: &StepWork) -> Bytes {
+        let extra = self.coefficients.attention_extra_tokens.value * work.requests;
+        work.bytes.kv_write * (extra / work.tokens.max(1.0))
+    }
+
+    fn sampling(&self, work: &StepWork) -> Bytes {
+        let per_logit = self.coefficients.sampling_bytes_per_logit.value;
+        Bytes(per_logit * self.vocabulary * work.logits_rows)
+    }
+}
+
+/// How long processes take that wait for each other: the longest, and more where others take about as long.
+fn together(parts: &[Seconds]) -> Seconds {
+    let cubes: f64 = parts.iter().map(|part| part.0.powi(3)).sum();
+    Seconds(cubes.cbrt())
 }
 
 #[cfg(test)]

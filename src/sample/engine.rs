@@ -158,6 +158,39 @@ impl EngineTotals {
         })
     }
 
+    /// The metrics that figures are made of and that the page lacks, by their present names. A rename in vLLM shows here.
+    #[must_use]
+    pub fn missing_inputs(&self) -> Vec<&'static str> {
+        let counter = |which| self.counters.get(which).is_some();
+        let gauge = |which| self.gauges.get(which).is_some();
+        let histograms = &self.histograms;
+        [
+            ("num_requests_running", gauge(Gauge::Running)),
+            ("num_requests_waiting", gauge(Gauge::Waiting)),
+            ("kv_cache_usage_perc", gauge(Gauge::KvCacheUsage)),
+            ("prompt_tokens_total", counter(Counter::PromptTokens)),
+            (
+                "generation_tokens_total",
+                counter(Counter::GenerationTokens),
+            ),
+            (
+                "iteration_tokens_total",
+                histograms.iteration_tokens.is_some(),
+            ),
+            (
+                "time_to_first_token_seconds",
+                histograms.time_to_first_token.is_some(),
+            ),
+            (
+                "inter_token_latency_seconds",
+                histograms.inter_token_latency.is_some(),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(metric, found)| (!found).then_some(metric))
+        .collect()
+    }
+
     /// Tokens now held in the KV cache by running requests, rounded up to blocks.
     #[must_use]
     pub fn resident_tokens(&self) -> Option<f64> {

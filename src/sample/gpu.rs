@@ -27,19 +27,12 @@ pub struct GpuFacts {
     pub power_limit_watts: Option<f64>,
     /// Whether GPM counters can be read.
     pub gpm: Access,
-    /// What part of a GPU this is, where MIG cuts it up.
-    pub slice: Option<MigSlice>,
+    /// Whether this is a slice of a GPU that MIG has cut up; SMs and memory are then those of the slice.
+    pub is_mig_slice: bool,
     /// Processes that compute on it, where they can be seen: those of our own process namespace.
     pub processes: Option<Vec<u32>>,
-}
-
-/// The part of a GPU that a MIG slice is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MigSlice {
-    /// Its streaming multiprocessors over those of the whole GPU.
-    pub compute: f64,
-    /// Its memory, and with it bandwidth, over that of the whole GPU.
-    pub memory: f64,
+    /// Whether several pods were given it.
+    pub shared_by_pods: bool,
 }
 
 /// Whether something can be read.
@@ -206,6 +199,13 @@ impl GpuReading {
     pub fn power_limited(&self) -> Option<bool> {
         self.clock_event_reasons
             .map(|reasons| reasons & (SOFTWARE_POWER_CAP | HARDWARE_POWER_BRAKE) != 0)
+    }
+
+    /// Share of the time since the reading before with a kernel running, 0..=1: GPM's, else NVML's sampled utilization.
+    #[must_use]
+    pub fn busy_share(&self) -> Option<f64> {
+        let share = self.gpm.and_then(|gpm| gpm.graphics).or(self.utilization)?;
+        (0.0..=1.5).contains(&share).then(|| share.min(1.0))
     }
 
     /// Whether anything was read at all.

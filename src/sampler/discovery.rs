@@ -71,7 +71,7 @@ impl Discovery {
 
     /// A dcgm-exporter does not tell of the memory bus; the table may know it.
     fn completed(&self, gpu: GpuFacts) -> GpuFacts {
-        if gpu.memory_bus_bits.is_some() || gpu.slice.is_some() {
+        if gpu.memory_bus_bits.is_some() || gpu.is_mig_slice {
             return gpu;
         }
         let spec = self.table.find(&gpu.name).ok();

@@ -28,18 +28,22 @@ impl Gpus {
         self.source.facts()
     }
 
-    /// How the source fares; nothing where there is none.
-    pub(super) fn status(&self) -> Option<SourceStatus> {
-        (!self.is_none()).then(|| self.status.clone())
+    /// Why there is no source, where there is none.
+    pub(super) fn absence(&self) -> Option<&str> {
+        match &self.source {
+            GpuSource::None(why) => Some(why),
+            _ => None,
+        }
     }
 
-    const fn is_none(&self) -> bool {
-        matches!(self.source, GpuSource::None)
+    /// How the source fares; nothing where there is none.
+    pub(super) fn status(&self) -> Option<SourceStatus> {
+        self.absence().is_none().then(|| self.status.clone())
     }
 
     /// Reads the GPUs.
     pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> Vec<GpuReading> {
-        if self.is_none() {
+        if self.absence().is_some() {
             return Vec::new();
         }
         let started = clock();

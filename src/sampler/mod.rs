@@ -113,11 +113,19 @@ impl Sampler {
                 }
                 self.observe_engines(engines);
             }
-            None => self.missed += 1,
+            None => self.miss(),
         }
         let snapshot = self.snapshot(now());
         let published = Published::new(snapshot, !self.settings.web.disable_exporter_metrics);
         self.publish.send_replace(Some(Arc::new(published)));
+    }
+
+    /// A page or two may be late; time beyond that is nobody's.
+    fn miss(&mut self) {
+        self.missed += 1;
+        if self.missed > GRACE_TICKS {
+            self.meter.miss(now());
+        }
     }
 
     /// Whether the GPUs are others than before.
@@ -186,13 +194,31 @@ impl Sampler {
     }
 
     /// The GPUs there are and what is read of them, for `check`: two looks, since GPM tells of the time between.
-    pub async fn look_at_gpus(&mut self) -> (Vec<GpuFacts>, Vec<GpuReading>, Option<SourceStatus>) {
+    pub async fn look_at_gpus(&mut self) -> GpuLook {
         let first = self.gpus.read(now).await;
         if !first.is_empty() {
             tokio::time::sleep(LOOK_PAUSE).await;
         }
         let readings = self.gpus.read(now).await;
         self.observe_gpus(first);
-        (self.discovery.gpus().to_vec(), readings, self.gpus.status())
+        GpuLook {
+            gpus: self.discovery.gpus().to_vec(),
+            readings,
+            source: self
+                .gpus
+                .status()
+                .ok_or_else(|| self.gpus.absence().unwrap_or_default().to_owned()),
+        }
     }
+}
+
+/// What was seen of the GPUs.
+#[derive(Debug)]
+pub struct GpuLook {
+    /// The GPUs there are.
+    pub gpus: Vec<GpuFacts>,
+    /// What was read of them.
+    pub readings: Vec<GpuReading>,
+    /// How the source fares, or why there is none.
+    pub source: Result<SourceStatus, String>,
 }

@@ -98,9 +98,15 @@ fn engine_snapshot(
         state,
         bound,
         totals: meter.totals.clone(),
+        settled: meter.settled.clone(),
+        phase_seconds: meter.phase_seconds,
         bound_seconds: meter.bound_seconds,
         sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
         window: figures,
+        missing_inputs: meter
+            .latest
+            .as_ref()
+            .map_or_else(Vec::new, EngineTotals::missing_inputs),
         now: gauges(meter),
         trail: trail.iter().copied().collect(),
     }
@@ -117,12 +123,17 @@ fn gauges(meter: &EngineMeter) -> Now {
     }
 }
 
+/// The engines' GPUs that were read lately. Others may be seen, on a node with many, and are not ours to show.
 fn gpus_read_since(meter: &Meter, oldest: Seconds) -> Vec<GpuSnapshot> {
     let present = |gpu: &&GpuMeter| {
         let latest = gpu.latest.as_ref();
         latest.is_some_and(|latest| latest.time >= oldest)
     };
-    let gpus = meter.gpus.values().filter(present);
+    let serves = |gpu: &&GpuMeter| {
+        let mut engines = meter.engines.values();
+        engines.any(|engine| engine.facts.gpu_uuids.contains(&gpu.facts.uuid))
+    };
+    let gpus = meter.gpus.values().filter(present).filter(serves);
     gpus.map(gpu_snapshot).collect()
 }
 
@@ -130,8 +141,9 @@ fn gpu_snapshot(gpu: &GpuMeter) -> GpuSnapshot {
     GpuSnapshot {
         facts: gpu.facts.clone(),
         latest: gpu.latest.clone(),
-        hbm_bytes_total: gpu.hbm_bytes_total,
-        energy_total: gpu.energy_total,
+        hbm_bytes_total: gpu.hbm_bytes_total(),
+        energy_total: gpu.energy_total(),
+        busy_total: gpu.busy_total(),
     }
 }
 

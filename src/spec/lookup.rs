@@ -1,7 +1,8 @@
 //! `find_config`: where the `config.json` of a model lies.
 //!
 //! A path is taken as it is. A Hugging Face id is looked for in the caches that `huggingface_hub` uses: `$HF_HUB_CACHE`,
-//! `$HF_HOME/hub`, `~/.cache/huggingface/hub`; `refs/main` there names the snapshot. Nothing is downloaded.
+//! `$HF_HOME/hub`, `~/.cache/huggingface/hub`; `refs/main` there names the snapshot. Nothing is downloaded. As vLLM does, a
+//! `hf_quant_config.json` beside it stands for the `quantization_config` that it lacks.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -118,8 +119,26 @@ fn cache_directories() -> Vec<PathBuf> {
 
 fn read(path: PathBuf) -> Result<(PathBuf, String), LookupError> {
     match fs::read_to_string(&path) {
-        Ok(text) => Ok((path, text)),
+        Ok(text) => {
+            let quantization = path.with_file_name("hf_quant_config.json");
+            let text = match fs::read_to_string(quantization) {
+                Ok(quantization) => with_quantization(text, &quantization),
+                Err(_) => text,
+            };
+            Ok((path, text))
+        }
         Err(source) => Err(LookupError::Unreadable { path, source }),
+    }
+}
+
+/// `config` with `quantization` as its `quantization_config`, unless it has one. The rest of the text stays as it is.
+fn with_quantization(config: String, quantization: &str) -> String {
+    let open = config.trim_end().strip_suffix('}');
+    match open {
+        Some(open) if !config.contains("\"quantization_config\"") => {
+            format!("{open}, \"quantization_config\": {quantization}}}")
+        }
+        _ => config,
     }
 }
 
@@ -200,6 +219,30 @@ mod tests {
         ] {
             assert_eq!(find(model, &cache), Ok("{}".to_owned()), "{model}");
         }
+    }
+
+    #[test]
+    fn a_quantization_beside_the_configuration_is_taken_in() {
+        let directory = tempfile::tempdir().expect("writable");
+        let write = |name: &str, text: &str| {
+            fs::write(directory.path().join(name), text).expect("writable");
+        };
+        let read = || {
+            let (_, text) = find_config_in(&directory.path().to_string_lossy(), &[])?;
+            Ok::<serde_json::Value, LookupError>(serde_json::from_str(&text).expect("JSON"))
+        };
+        write("config.json", "{\"a\": 1}\n");
+        write(
+            "hf_quant_config.json",
+            "{\"quantization\": {\"quant_algo\": \"FP8\"}}",
+        );
+        let merged = read().expect("found");
+        assert_eq!(
+            merged["quantization_config"]["quantization"]["quant_algo"],
+            "FP8"
+        );
+        write("config.json", "{\"quantization_config\": {\"bits\": 4}}");
+        assert_eq!(read().expect("found")["quantization_config"]["bits"], 4);
     }
 
     #[test]

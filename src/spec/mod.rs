@@ -15,3 +15,8 @@ pub mod quantization;
 pub(crate) const fn to_f64(count: u64) -> f64 {
     count as f64
 }
+
+/// A length as a count.
+pub(crate) fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

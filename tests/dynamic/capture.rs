@@ -94,7 +94,7 @@ fn the_load_follows_from_vllms_counters() {
             (found / sent - 1.0).abs() < 0.06,
             "{name}: {found} in flight"
         );
-        assert!(run["measured"]["gpu_utilization_source"] == "gpm");
+        assert!(run["measured"]["gpu_utilization_source"] == "gpu");
         assert!(
             (0.5..=1.0).contains(&number(rates, "/gpu_utilization")),
             "{}",

@@ -7,3 +7,4 @@ mod loads;
 mod refusals;
 mod steps;
 mod support;
+mod variants;

@@ -55,7 +55,7 @@ const BAD_FILES: [(&str, &str, &str); 5] = [
     (
         r#"{"hbm_fraction": 1.5}"#,
         "--coefficients",
-        "must be above 0 and at most 1",
+        "hbm_fraction is 1.5; it must be above 0 and at most 1",
     ),
 ];
 
@@ -77,6 +77,7 @@ fn flags_are_refused_with_the_remedy() {
         Answer::of(&["static", "--gpu", "H100"]),
         "--model is missing",
     );
+    check(files.predict(""), "--gpu is missing: name one of `gpus`");
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn coefficients_of_a_file_replace_the_defaults() {
     let files = Files::with(&llama_3_8b());
     let path = files.write(
         "fitted.json",
-        r#"{"hbm_fraction": 0.5, "origin": "measured"}"#,
+        r#"{"hbm_fraction": {"value": 0.5, "origin": "measured"}, "seconds_per_layer": 3e-5}"#,
     );
     let slow = files.predict_json(&format!("--gpu H100 --phase decode --coefficients {path}"));
     let usual = files.predict_json("--gpu H100 --phase decode");
@@ -140,9 +140,25 @@ fn coefficients_of_a_file_replace_the_defaults() {
         usual["step"]["bound_seconds"]
     );
     assert_eq!(slow["origins"]["attainable_hbm"], "measured");
-    assert_eq!(slow["origins"]["overheads"], "measured");
+    let coefficients = |name: &str| slow["origins"]["coefficients"][name]["origin"].clone();
+    assert_eq!(coefficients("seconds_per_layer"), "stated");
+    assert_eq!(coefficients("seconds_per_step"), "measured");
+    assert_eq!(slow["origins"]["overheads"], "stated");
     let t4 = Files::with(&llama_2_7b()).predict_json("--gpu T4 --phase decode");
     assert_eq!(t4["origins"]["attainable_hbm"], "assumed");
+    assert_eq!(t4["origins"]["overheads"], "assumed");
+}
+
+#[test]
+fn a_decode_step_verifies_what_speculation_proposes() {
+    let files = Files::with(&llama_3_8b());
+    let step = "--gpu H100 --phase decode --batch 8 --context 500";
+    let proposing = files.predict_json(&format!(
+        r#"{step} --speculative-config {{"num_speculative_tokens":4}}"#
+    ));
+    let stated = files.predict_json(&format!("{step} --new-tokens 5"));
+    let flops = |answer: &Value| number(answer, "/step/flops_by_role/lm_head");
+    assert!((flops(&proposing) / flops(&stated) - 1.0).abs() < 1e-12);
 }
 
 #[test]

@@ -102,6 +102,12 @@ pub(crate) fn llama_2_7b() -> Value {
            "torch_dtype": "float16"})
 }
 
+pub(crate) fn qwen_half_b() -> Value {
+    json!({"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,
+           "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151_936,
+           "tie_word_embeddings": true, "max_position_embeddings": 32768, "torch_dtype": "bfloat16"})
+}
+
 pub(crate) fn awq(mut config: Value) -> Value {
     config["quantization_config"] =
         json!({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": true});

@@ -4,9 +4,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The exporter as a process, ended with the test.
@@ -14,21 +16,30 @@ pub(crate) struct Exporter {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) vllm: Option<String>,
+    log: Arc<Mutex<String>>,
 }
 
 impl Exporter {
     /// Starts the exporter with `arguments` on a free port and waits until it serves.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(&[], arguments)
+    }
+
+    /// The same with more `environment`.
+    pub(crate) fn start_in(environment: &[(&str, String)], arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
             .args(arguments)
             .args(["--web.listen-address", "127.0.0.1:0", "--tick", "500ms"])
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut vllm = None;
+        let log = Arc::new(Mutex::new(String::new()));
         let address = loop {
             let line = lines.next().expect("the exporter ended").unwrap();
+            log.lock().unwrap().extend([line.as_str(), "\n"]);
             if let Some((_, url)) = line.split_once("recorded vLLM at ") {
                 vllm = Some(url.trim_end_matches("/metrics").to_owned());
             }
@@ -38,12 +49,23 @@ impl Exporter {
             }
         };
         // Keeps the pipe open and empty.
-        std::thread::spawn(move || lines.for_each(drop));
+        let rest = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                rest.lock().unwrap().extend([line.as_str(), "\n"]);
+            }
+        });
         Self {
             child,
             address,
             vllm,
+            log,
         }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
@@ -118,29 +140,58 @@ fn unchunked(mut rest: &str) -> String {
     body
 }
 
-/// A server that answers every request with the same bytes, which can be changed.
+/// A server that answers every request with the same bytes, which can be changed. It ends with the value.
 pub(crate) struct Answering {
     pub(crate) url: String,
+    address: SocketAddr,
     answer: Arc<Mutex<Vec<u8>>>,
+    ended: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 impl Answering {
     pub(crate) fn with(answer: impl Into<Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::at("127.0.0.1:0", answer)
+    }
+
+    /// The same at an address.
+    pub(crate) fn at(address: impl ToSocketAddrs, answer: impl Into<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(answer.into()));
-        let shared = Arc::clone(&answer);
-        std::thread::spawn(move || {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (shared, end) = (Arc::clone(&answer), Arc::clone(&ended));
+        let accepting = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if end.load(Ordering::Relaxed) {
+                    break;
+                }
                 let answer = shared.lock().unwrap().clone();
                 std::thread::spawn(move || serve(stream, &answer));
             }
         });
-        Self { url, answer }
+        Self {
+            url: format!("http://{address}"),
+            address,
+            answer,
+            ended,
+            accepting: Some(accepting),
+        }
     }
 
     pub(crate) fn answer(&self, answer: impl Into<Vec<u8>>) {
         *self.answer.lock().unwrap() = answer.into();
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        // One more connection, to wake it.
+        drop(TcpStream::connect(self.address));
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
     }
 }
 

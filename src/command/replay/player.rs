@@ -9,7 +9,8 @@ use crate::meter::Meter;
 use crate::meter::engine::{MeterSettings, Span, sum};
 use crate::meter::facts::EngineFacts;
 use crate::meter::figures::Figures;
-use crate::meter::verdict::Steady;
+use crate::meter::hindsight;
+use crate::meter::steady::Steady;
 use crate::sample::engine::EngineTotals;
 use crate::sample::page;
 use crate::source::discovery::{Clues, Known};
@@ -21,6 +22,9 @@ use super::super::serve;
 
 /// GPU readings up to so many seconds after a page are taken before it.
 const LOOK_AHEAD: f64 = 1.0;
+
+/// Prompts are looked for so many seconds around a stretch of time.
+const HINDSIGHT: f64 = 10.0;
 
 /// Plays stretches of a capture through a meter.
 #[derive(Debug)]
@@ -67,6 +71,19 @@ impl<'a> Player<'a> {
         let mut spans = Vec::new();
         self.watch(from, to, |_, _, accounted| spans.extend(accounted));
         spans
+    }
+
+    /// The accounted span of the pages within `from..=to` as one, with hindsight: prompts that were counted early in it and ran
+    /// before it are left out, those counted soon after it that ran in it are added.
+    pub(super) fn stretch(&self, from: f64, to: f64) -> Option<Span> {
+        let inside = self.play(from, to);
+        let (start, end) = (inside.first()?.start.0, inside.last()?.end.0);
+        let before = self.play(start - HINDSIGHT, start);
+        let after = self.play(end, end + HINDSIGHT);
+        let (first, count) = (before.len(), inside.len());
+        let mut all = [before, inside, after].concat();
+        hindsight::settle(&mut all);
+        sum(&all[first..first + count])
     }
 
     /// Plays the pages within `from..=to`, and after each that could be read shows the meter, the page and the spans it completed.
@@ -117,7 +134,8 @@ impl<'a> Player<'a> {
 
     /// Windows of the configured length over the whole capture; the bound is held steady from one to the next.
     pub(super) fn windows(&self) -> Vec<Figures> {
-        let spans = self.play(f64::NEG_INFINITY, f64::INFINITY);
+        let mut spans = self.play(f64::NEG_INFINITY, f64::INFINITY);
+        hindsight::settle(&mut spans);
         let mut steady = Steady::default();
         let mut windows = Vec::new();
         let mut rest = spans.as_slice();
@@ -129,11 +147,17 @@ impl<'a> Player<'a> {
                 .count()
                 .max(1);
             let (window, later) = rest.split_at(length);
-            windows.extend(sum(window).map(|window| self.figures(&window)));
+            windows.extend(sum(window).map(|window| Figures {
+                bound: steady.next(
+                    &window.account,
+                    self.settings.overhead_below,
+                    // Windows without a common tick: each speaks for itself.
+                    window.account.seconds * 2.0,
+                    self.settings.window,
+                ),
+                ..self.figures(&window)
+            }));
             rest = later;
-        }
-        for window in &mut windows {
-            window.bound = steady.next(window.bound);
         }
         windows
     }

@@ -1,11 +1,12 @@
-//! The figures of a capture as a table: the model beside the hardware's counters.
+//! The figures of a capture as a table: the model beside the hardware's counters and vLLM's own estimate.
 
 use comfy_table::{Table, presets};
 
 use crate::meter::figures::Figures;
-use crate::units::Bytes;
+use crate::units::{Bytes, Flops};
 
-/// One row per stretch of time.
+/// One row per stretch of time. `model/GPM` and `vLLM/GPM` compare HBM bytes with measured ones, `model/tensor` FLOPs with what
+/// active tensor pipes had cycles for.
 #[must_use]
 pub(super) fn table(figures: &[Figures]) -> Table {
     let mut table = Table::new();
@@ -20,38 +21,64 @@ pub(super) fn table(figures: &[Figures]) -> Table {
         "GB/s model",
         "GB/s GPM",
         "model/GPM",
+        "vLLM/GPM",
+        "TFLOP/s",
+        "model/tensor",
         "MFU",
         "MBU",
     ]);
-    let percent = |share: Option<f64>| {
-        share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0))
-    };
     for (place, row) in figures.iter().enumerate() {
-        let gigabytes = |bytes: Option<Bytes>| bytes.map(|bytes| (bytes / row.seconds).0 / 1e9);
-        let number = |value: Option<f64>, digits: usize| {
-            value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
-        };
-        let (model, measured) = (gigabytes(row.hbm_bytes), gigabytes(row.hbm_bytes_measured));
+        let name = row.name.clone();
         table.add_row([
-            row.name
-                .clone()
-                .unwrap_or_else(|| format!("window {}", place + 1)),
+            name.unwrap_or_else(|| format!("window {}", place + 1)),
             format!("{:.1}", row.seconds.0),
             row.bound.as_str().to_owned(),
             row.admission.as_str().to_owned(),
             number(row.output_tokens_per_second, 0),
             number(row.decode_batch, 1),
-            number(model, 0),
-            number(measured, 0),
-            number(
-                model
-                    .zip(measured)
-                    .map(|(model, measured)| model / measured),
-                2,
-            ),
+            gigabytes(row, row.hbm_bytes),
+            gigabytes(row, row.hbm_bytes_measured),
+            quotient(row.hbm_bytes, row.hbm_bytes_measured),
+            quotient(row.hbm_bytes_vllm, row.hbm_bytes_measured),
+            teraflops(row, row.flops),
+            flops_quotient(row.flops, row.flops_tensor_pipe),
             percent(row.mfu),
             percent(row.mbu),
         ]);
     }
     table
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+}
+
+fn gigabytes(row: &Figures, bytes: Option<Bytes>) -> String {
+    number(bytes.map(|bytes| (bytes / row.seconds).0 / 1e9), 0)
+}
+
+fn teraflops(row: &Figures, flops: Option<Flops>) -> String {
+    number(flops.map(|flops| (flops / row.seconds).0 / 1e12), 1)
+}
+
+fn quotient(bytes: Option<Bytes>, reference: Option<Bytes>) -> String {
+    number(
+        bytes
+            .zip(reference)
+            .map(|(bytes, reference)| bytes / reference),
+        2,
+    )
+}
+
+fn flops_quotient(flops: Option<Flops>, reference: Option<Flops>) -> String {
+    number(
+        flops
+            .zip(reference)
+            .map(|(flops, reference)| flops / reference),
+        2,
+    )
 }

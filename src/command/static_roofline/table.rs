@@ -93,10 +93,12 @@ fn grid_row(prediction: &Prediction) -> Vec<String> {
     let limits = prediction.limits.as_ref();
     let mostly = match prediction.memory.fits {
         Some(false) => "does not fit",
-        _ => step.bottleneck.map_or(NOTHING, |bound| bound.name()),
+        _ => step.bottleneck.map_or(NOTHING, |bound| bound.as_str()),
     };
     vec![
-        step.bound.map_or(NOTHING, |bound| bound.name()).to_owned(),
+        step.bound
+            .map_or(NOTHING, |bound| bound.as_str())
+            .to_owned(),
         mostly.to_owned(),
         time(step.expected_seconds),
         time(step.bound_seconds),
@@ -182,7 +184,9 @@ fn step_table(steps: &[(&'static str, &StepPrediction)]) -> Table {
             format!("{:.1}", step.flops_per_gpu.0 / 1e9),
             format!("{:.2}", step.bytes_per_gpu.0 / 1e9),
             format!("{:.1}", step.arithmetic_intensity.0),
-            step.bound.map_or(NOTHING, |bound| bound.name()).to_owned(),
+            step.bound
+                .map_or(NOTHING, |bound| bound.as_str())
+                .to_owned(),
             time(step.bound_seconds),
             time(step.expected_seconds),
             time(parts.map(|parts| parts.compute)),
@@ -190,7 +194,7 @@ fn step_table(steps: &[(&'static str, &StepPrediction)]) -> Table {
             time(parts.map(|parts| parts.communication)),
             time(parts.map(|parts| parts.overhead)),
             step.bottleneck
-                .map_or(NOTHING, |bound| bound.name())
+                .map_or(NOTHING, |bound| bound.as_str())
                 .to_owned(),
         ]);
     }
@@ -274,6 +278,10 @@ fn write_advice(prediction: &Prediction, out: &mut impl Write) -> anyhow::Result
         writeln!(out, "Recommended: {}", recommended.command)?;
     }
     if let Some(origins) = &prediction.origins {
+        writeln!(
+            out,
+            "Specified: model, data sheet. Modelled: FLOPs, bytes, bounds, limits. Nothing here is measured on your machine."
+        )?;
         writeln!(
             out,
             "Expected values: attainable compute {}, bandwidth {}, overheads {}.",

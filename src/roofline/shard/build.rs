@@ -1,14 +1,16 @@
 //! Sums the layers of a deployment up into the coefficients of a `Shard`.
 
 use super::{AlikeLayers, AttentionLayers, ExpertLayers, Shard};
-use crate::roofline::activation::{Cache, Elementwise, Gemm};
+use crate::roofline::activation::{Cache, Elementwise, Gemm, Kernel};
 use crate::roofline::communication::Peers;
 use crate::spec::deployment::Deployment;
+use crate::spec::gpu::ComputeCapability;
 use crate::spec::model::{
-    FeedForward, GroupedAttention, LatentAttention, Layer, Mixer, Moe, Projection, Recurrent, Span,
-    Split,
+    FeedForward, GroupedAttention, Indexer, KvSource, LatentAttention, Layer, Mixer, Moe,
+    Projection, Recurrent, Span, Split,
 };
 use crate::spec::precision::ByPrecision;
+use crate::spec::quantization::Scheme;
 use crate::spec::to_f64;
 use crate::units::{Bytes, Flops};
 
@@ -24,8 +26,8 @@ impl Shard {
             stage,
             tensor,
         };
-        for (index, layer) in deployment.model.layers.iter().enumerate() {
-            builder.add_layer(&mut shard, index, layer);
+        for layer in &deployment.model.layers {
+            builder.add_layer(&mut shard, layer);
         }
         builder.add_outer(&mut shard);
         shard
@@ -91,7 +93,9 @@ impl Builder<'_> {
             .bytes_per_weight(head_scheme, model.embedding_width);
         shard.head_flops = Flops(2.0 * table);
         shard.head_weights = Bytes(table * head_width);
-        shard.embedding_row = Bytes(to_f64(model.embedding_width) * width * self.stage);
+        let layer_inputs: u64 = model.layers.iter().map(|layer| layer.layer_input).sum();
+        let row = to_f64(model.embedding_width + layer_inputs);
+        shard.embedding_row = Bytes(row * width * self.stage);
         shard.all_reduces += self.stage;
         let outer = Bytes(to_f64(model.outer_params) * width * self.stage);
         let embedding = if model.tied_head {
@@ -99,11 +103,14 @@ impl Builder<'_> {
         } else {
             Bytes(table * width)
         };
+        let layer_table = to_f64(model.layer_embedding_params) / self.tensor * self.stage;
+        shard.resident_weights += Bytes(layer_table * width);
         shard.resident_weights += shard.dense_weights + outer + shard.head_weights + embedding;
         shard.dense_weights += Bytes(shard.hidden * width * self.stage);
     }
 
-    fn add_layer(&self, shard: &mut Shard, index: usize, layer: &Layer) {
+    fn add_layer(&self, shard: &mut Shard, layer: &Layer) {
+        let index = layer.index;
         let hidden = self.deployment.model.hidden_size;
         let width = self.deployment.dtype.bytes();
         let projections = layer.projections(hidden);
@@ -118,7 +125,12 @@ impl Builder<'_> {
         match &layer.mixer {
             Mixer::None => {}
             Mixer::Grouped(attention) => self.grouped(attention).join(&mut shard.attention),
-            Mixer::Latent(attention) => self.latent(attention).join(&mut shard.attention),
+            Mixer::Latent(attention) => {
+                self.latent(attention).join(&mut shard.attention);
+                if let Some(indexer) = attention.scoring() {
+                    self.indexer(indexer).join(&mut shard.attention);
+                }
+            }
             Mixer::Recurrent(recurrent) => self.add_recurrence(shard, recurrent),
         }
         if let FeedForward::Experts(moe) = &layer.feed_forward {
@@ -126,7 +138,7 @@ impl Builder<'_> {
         }
     }
 
-    fn add_projection(&self, shard: &mut Shard, index: usize, projection: &Projection) {
+    fn add_projection(&self, shard: &mut Shard, index: u64, projection: &Projection) {
         let deployment = self.deployment;
         let scheme = deployment.quantization.scheme_of(index, projection.module);
         let share = self.stage / to_f64(projection.split.ways(deployment.parallelism.tensor));
@@ -142,7 +154,7 @@ impl Builder<'_> {
     }
 
     /// Projections that read the same input run as one multiplication, as vLLM fuses them (qkv, gate and up).
-    fn add_gemms(&self, shard: &mut Shard, index: usize, projections: &[Projection]) {
+    fn add_gemms(&self, shard: &mut Shard, index: u64, projections: &[Projection]) {
         let fusible = |left: &Projection, right: &Projection| {
             left.inputs == right.inputs && left.split != Split::Row && right.split != Split::Row
         };
@@ -151,7 +163,7 @@ impl Builder<'_> {
         }
     }
 
-    fn gemm(&self, index: usize, fused: &[Projection]) -> Gemm {
+    fn gemm(&self, index: u64, fused: &[Projection]) -> Gemm {
         let deployment = self.deployment;
         let first = &fused[0];
         let divided = |count: u64, split: Split| {
@@ -178,25 +190,52 @@ impl Builder<'_> {
             inputs,
             outputs,
             weight_width: deployment.bytes_per_weight(scheme, first.inputs),
-            weight_only: scheme.is_some() && operand_width >= activation_width,
+            kernel: self.kernel(scheme, operand_width),
             operand_width,
             activation_width,
+            fused_input: self.compiled_before(first),
         }
+    }
+
+    /// The kernel that vLLM takes for weights of `scheme`.
+    fn kernel(&self, scheme: Option<Scheme>, operand_width: f64) -> Kernel {
+        let capability = self
+            .deployment
+            .gpu
+            .as_ref()
+            .and_then(|gpu| gpu.compute_capability);
+        if operand_width < self.deployment.dtype.bytes() {
+            Kernel::Strips
+        } else if scheme.is_none() {
+            Kernel::Squares
+        } else if capability == Some(ComputeCapability::HOPPER) {
+            Kernel::Strips
+        } else {
+            Kernel::Stripes
+        }
+    }
+
+    /// Whether the compiler fuses what makes `projection`'s input, a norm or an activation function. Attention and recurrences are
+    /// kernels of their own.
+    fn compiled_before(&self, projection: &Projection) -> bool {
+        let after_mixer = projection.split == Split::Row && !projection.module.starts_with("mlp");
+        !self.deployment.limits.enforce_eager && !after_mixer
     }
 
     fn grouped(&self, attention: &GroupedAttention) -> AttentionLayers {
         let deployment = self.deployment;
         let heads = to_f64(attention.query_heads) / self.tensor;
-        let head_dim = to_f64(attention.head_dim);
         let kv_ways = Split::KvHeads(attention.kv_heads).ways(deployment.parallelism.tensor);
         let kv_heads = to_f64(attention.kv_heads) / to_f64(kv_ways);
-        let flops_per_pair = Flops(4.0 * heads * head_dim);
+        let flops_per_pair = Flops(2.0 * heads * to_f64(attention.head_dim + attention.value_dim));
+        let width = deployment.kv_cache.bytes_per_element;
         AttentionLayers {
             layers: self.stage,
             span: attention.span,
             prefill_flops_per_pair: flops_per_pair,
             decode_flops_per_pair: flops_per_pair,
-            kv_per_token: Bytes(2.0 * kv_heads * head_dim * deployment.kv_cache.bytes_per_element),
+            kv_per_token: Bytes(attention.cached_elements(kv_heads) * width),
+            owns_cache: attention.kv_source != KvSource::EarlierLayer,
         }
     }
 
@@ -208,10 +247,24 @@ impl Builder<'_> {
         let cached = to_f64(attention.latent_width());
         AttentionLayers {
             layers: self.stage,
-            span: Span::Full,
+            span: attention.span(),
             prefill_flops_per_pair: Flops(2.0 * heads * full),
             decode_flops_per_pair: Flops(2.0 * heads * absorbed),
             kv_per_token: Bytes(cached * self.deployment.kv_cache.bytes_per_element),
+            owns_cache: true,
+        }
+    }
+
+    /// The scores of an indexer: each of its heads against one key per cached token, the same on every rank.
+    fn indexer(&self, indexer: &Indexer) -> AttentionLayers {
+        let flops_per_pair = Flops(2.0 * to_f64(indexer.heads * indexer.dim));
+        AttentionLayers {
+            layers: self.stage,
+            span: Span::Full,
+            prefill_flops_per_pair: flops_per_pair,
+            decode_flops_per_pair: flops_per_pair,
+            kv_per_token: Bytes(indexer.cached_bytes()),
+            owns_cache: true,
         }
     }
 
@@ -223,7 +276,7 @@ impl Builder<'_> {
         shard.state_per_sequence += Bytes((state + conv) * share);
     }
 
-    fn add_experts(&self, shard: &mut Shard, index: usize, moe: &Moe) {
+    fn add_experts(&self, shard: &mut Shard, index: u64, moe: &Moe) {
         let deployment = self.deployment;
         let width = deployment.dtype.bytes();
         let scheme = deployment.quantization.scheme_of(index, Moe::EXPERT_MODULE);

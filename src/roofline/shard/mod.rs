@@ -99,16 +99,66 @@ pub struct AttentionLayers {
     pub(super) decode_flops_per_pair: Flops,
     /// Cache of one token in one layer.
     pub(super) kv_per_token: Bytes,
+    /// Writes that cache; otherwise reads an earlier layer's.
+    pub(super) owns_cache: bool,
 }
 
 impl Shard {
     /// Cache of one token, all layers.
     #[must_use]
     pub fn kv_per_token(&self) -> Bytes {
-        self.attention
-            .iter()
+        self.caching_layers()
             .map(|layers| layers.kv_per_token * layers.layers)
             .sum()
+    }
+
+    /// Layers that keep a cache of their own.
+    pub(super) fn caching_layers(&self) -> impl Iterator<Item = &AttentionLayers> {
+        self.attention.iter().filter(|layers| layers.owns_cache)
+    }
+
+    /// Whether tokens choose among experts.
+    #[must_use]
+    pub fn routes_experts(&self) -> bool {
+        !self.experts.is_empty()
+    }
+
+    /// Whether the cache of a sequence grows by the same bytes with every token.
+    #[must_use]
+    pub fn caches_evenly(&self) -> bool {
+        let unlimited = |layers: &AttentionLayers| layers.span.limit().is_none();
+        self.state_per_sequence <= Bytes::ZERO
+            && self.caching_layers().all(unlimited)
+    }
+
+    /// Cache and state of a sequence of `tokens` tokens; windowed layers keep their window and the `ahead` tokens of one step.
+    #[must_use]
+    pub fn cache_bytes(&self, tokens: f64, ahead: f64) -> Bytes {
+        let kept = |layers: &AttentionLayers| {
+            let limit = layers.span.limit().map(|window| window - 1.0 + ahead);
+            limit.map_or(tokens, |limit| tokens.min(limit))
+        };
+        let cached: Bytes = self
+            .caching_layers()
+            .map(|layers| layers.kv_per_token * (layers.layers * kept(layers)))
+            .sum();
+        cached + self.state_per_sequence
+    }
+
+    /// Tokens of a decoding sequence whose cache takes `bytes`, up to `longest`.
+    #[must_use]
+    pub fn tokens_cached(&self, bytes: Bytes, longest: f64) -> f64 {
+        let (mut low, mut high) = (0.0, longest);
+        // The cache grows with the sequence: halving the range finds its length to within a token.
+        while high - low > 0.5 {
+            let middle = f64::midpoint(low, high);
+            if self.cache_bytes(middle, 1.0) < bytes {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        f64::midpoint(low, high)
     }
 
     /// Recurrent state of one sequence, all layers.

@@ -10,7 +10,8 @@ use super::{Clues, missing};
 impl Clues {
     /// The ceilings of the engine's GPU: by the name that is configured, else by that of the GPUs read.
     pub(super) fn find_gpu(&self, table: &GpuTable, facts: &mut EngineFacts) {
-        let read = self.gpus.first();
+        let own = self.gpus.iter().find(|gpu| self.computes_on(gpu));
+        let read = own.or(self.gpus.first());
         let name = match (&self.gpu, read) {
             (Some(name), _) if name == "none" => {
                 return missing(
@@ -38,15 +39,23 @@ impl Clues {
                 None => return missing(facts, "gpu", &error.to_string()),
             },
         };
+        let spec = match read.filter(|read| read.is_mig_slice) {
+            None => Some(spec),
+            Some(slice) => sliced(spec, slice),
+        };
+        if spec.is_none() {
+            return missing(
+                facts,
+                "gpu",
+                "the engine runs on a MIG slice whose size is not told, so its ceilings are not known: read NVML, or add the slice to `gpus` and name it with --gpu",
+            );
+        }
         facts.origins.push(("gpu", format!("{origin}: {name}")));
-        facts.gpu = Some(match read.and_then(|read| read.slice) {
-            Some(slice) => spec.sliced(slice.compute, slice.memory),
-            None => spec,
-        });
+        facts.gpu = spec;
     }
 
     /// Gives the engine its GPUs: all if they are as many as the engines need, else those that vLLM's processes compute on, in order
-    /// of rank.
+    /// of rank; of an engine over several nodes, its part on this one.
     pub(super) fn share_gpus(&self, facts: &mut EngineFacts, engines: usize, rank: usize) {
         if self.gpus.is_empty() {
             return;
@@ -59,10 +68,7 @@ impl Clues {
             });
         let all: Vec<&GpuFacts> = self.gpus.iter().collect();
         let computing = all.iter().copied().filter(|gpu| self.computes_on(gpu));
-        let Some(own) = [all.clone(), computing.collect()]
-            .into_iter()
-            .find(|gpus| gpus.len() == needed * engines)
-        else {
+        let Some(own) = chosen([&all, &computing.collect()], needed, engines) else {
             let why = format!(
                 "{} GPUs are visible and {engines} engine(s) need {needed} each: which are whose is not known, so nothing measured on them is shown; set --gpu-devices, or share vLLM's process namespace",
                 all.len()
@@ -72,7 +78,7 @@ impl Clues {
         let own: Vec<_> = own.into_iter().skip(rank * needed).take(needed).collect();
         if let Some(shared) = own.iter().find(|gpu| self.is_shared(gpu)) {
             let why = format!(
-                "other processes compute on GPU {} too, and what it counts cannot be split between them: nothing measured on it is shown",
+                "others compute on GPU {} too, and what it counts cannot be split between them: nothing measured on it is shown",
                 shared.uuid
             );
             return missing(facts, "gpu_alone", &why);
@@ -90,6 +96,9 @@ impl Clues {
     /// Whether somebody else computes on `gpu`. Where vLLM's own processes are not known, one is taken for its own, and all of them
     /// where the GPU was given to it by `--gpu-devices`.
     fn is_shared(&self, gpu: &GpuFacts) -> bool {
+        if gpu.shared_by_pods {
+            return true;
+        }
         let processes = gpu.processes.as_deref().unwrap_or_default();
         if self.own_processes.is_empty() {
             return processes.len() > 1 && !self.devices_are_told;
@@ -98,6 +107,19 @@ impl Clues {
             .iter()
             .any(|process| !self.own_processes.contains(process))
     }
+}
+
+/// The first of `offers` with as many GPUs as `engines` need. A single engine may have the rest on other nodes, as many on each: then the
+/// last that is such a part.
+fn chosen<T: Clone>(offers: [&Vec<T>; 2], needed: usize, engines: usize) -> Option<Vec<T>> {
+    let is_whole = |gpus: &&&Vec<T>| gpus.len() == needed * engines;
+    let is_part =
+        |gpus: &&&Vec<T>| engines == 1 && !gpus.is_empty() && needed.is_multiple_of(gpus.len());
+    let offer = offers
+        .iter()
+        .find(is_whole)
+        .or_else(|| offers.iter().rev().find(is_part))?;
+    Some((*offer).clone())
 }
 
 /// Without GPM, HBM traffic is modelled only: says why.
@@ -114,6 +136,13 @@ fn note_gpm(facts: &mut EngineFacts, own: &[&GpuFacts]) {
     }
 }
 
+/// The ceilings of a MIG slice of `whole`: by its SMs, and by its memory in the eighths that MIG cuts it into.
+fn sliced(whole: GpuSpec, slice: &GpuFacts) -> Option<GpuSpec> {
+    let compute = slice.sm_count? / f64::from(whole.sm_count?);
+    let memory = (slice.memory_bytes? / whole.memory.0 * 8.0).round();
+    Some(whole.sliced(compute.min(1.0), memory.clamp(1.0, 8.0) / 8.0))
+}
+
 /// The ceilings of a GPU that no table has, from what NVML says of it.
 fn derived(gpu: &GpuFacts) -> Option<GpuSpec> {
     let whole = |value: f64| format!("{value:.0}").parse().ok();
@@ -128,4 +157,29 @@ fn derived(gpu: &GpuFacts) -> Option<GpuSpec> {
         memory: Bytes(gpu.memory_bytes.unwrap_or(0.0)),
         gpm: gpu.gpm.is_offered(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpus(count: usize) -> Vec<usize> {
+        (0..count).collect()
+    }
+
+    #[test]
+    fn an_engine_gets_all_gpus_or_those_it_computes_on() {
+        assert_eq!(chosen([&gpus(2), &gpus(0)], 2, 1), Some(gpus(2)));
+        assert_eq!(chosen([&gpus(8), &gpus(4)], 2, 2), Some(gpus(4)));
+        assert_eq!(chosen([&gpus(8), &gpus(0)], 2, 1), None);
+        assert_eq!(chosen([&gpus(8), &gpus(0)], 2, 2), None);
+    }
+
+    #[test]
+    fn an_engine_over_several_nodes_gets_its_part_on_this_one() {
+        assert_eq!(chosen([&gpus(8), &gpus(0)], 16, 1), Some(gpus(8)));
+        assert_eq!(chosen([&gpus(8), &gpus(4)], 16, 1), Some(gpus(4)));
+        assert_eq!(chosen([&gpus(3), &gpus(0)], 16, 1), None);
+        assert_eq!(chosen([&gpus(8), &gpus(0)], 16, 2), None);
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::meter::facts::{EngineFacts, Missing, Served};
-use crate::roofline::timing::Coefficients;
+use crate::roofline::coefficients::Coefficients;
 use crate::sample::engine::EngineTotals;
 use crate::sample::gpu::GpuFacts;
 use crate::spec::deployment::{Deployment, DeploymentFlags};

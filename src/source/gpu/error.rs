@@ -1,7 +1,5 @@
 //! Why GPUs could not be read: every state has a name, a sentence and a remedy.
 
-use crate::source::http::FetchError;
-
 /// Why GPUs, or one of them, could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GpuError {
@@ -76,23 +74,14 @@ pub enum GpuError {
     },
     /// A page that has stood still.
     #[error(
-        "{url} shows the same energy for {seconds:.0} s: the exporter behind it has stopped collecting"
+        "{url} shows the same energy for {seconds} s: the exporter behind it has stopped collecting"
     )]
     Stale {
         /// The page.
         url: String,
         /// How long, whole seconds.
-        seconds: u64,
+        seconds: String,
     },
-}
-
-impl From<FetchError> for GpuError {
-    fn from(error: FetchError) -> Self {
-        Self::Fetch {
-            reason: error.reason(),
-            message: error.to_string(),
-        }
-    }
 }
 
 impl GpuError {

@@ -1,10 +1,12 @@
 //! The GPU source: whatever can give readings of GPUs.
 
+mod dcgm;
 mod error;
 #[cfg(feature = "nvml")]
 mod nvml;
 mod playback;
 
+pub use dcgm::{DcgmSource, Selection};
 pub use error::GpuError;
 #[cfg(feature = "nvml")]
 pub use nvml::NvmlSource;
@@ -16,11 +18,13 @@ use crate::units::Seconds;
 /// A source of GPU readings.
 #[derive(Debug)]
 pub enum GpuSource {
-    /// None: a normal way to run.
-    None,
+    /// None, for the reason given: a normal way to run.
+    None(String),
     /// The driver's own library.
     #[cfg(feature = "nvml")]
     Nvml(NvmlSource),
+    /// A dcgm-exporter.
+    Dcgm(Box<DcgmSource>),
     /// A recording, played in a loop.
     Playback(Box<Playback>),
 }
@@ -48,9 +52,10 @@ impl GpuSource {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::None => "none",
+            Self::None(_) => "none",
             #[cfg(feature = "nvml")]
             Self::Nvml(_) => "nvml",
+            Self::Dcgm(_) => "dcgm",
             Self::Playback(_) => "capture",
         }
     }
@@ -61,7 +66,8 @@ impl GpuSource {
         match self {
             #[cfg(feature = "nvml")]
             Self::Nvml(_) => &GpuError::OF_NVML,
-            Self::None | Self::Playback(_) => &[],
+            Self::Dcgm(_) => &GpuError::OF_DCGM,
+            Self::None(_) | Self::Playback(_) => &[],
         }
     }
 
@@ -69,9 +75,10 @@ impl GpuSource {
     #[must_use]
     pub fn facts(&self) -> Vec<GpuFacts> {
         match self {
-            Self::None => Vec::new(),
+            Self::None(_) => Vec::new(),
             #[cfg(feature = "nvml")]
             Self::Nvml(source) => source.facts(),
+            Self::Dcgm(source) => source.facts(),
             Self::Playback(playback) => playback.facts(),
         }
     }
@@ -79,9 +86,10 @@ impl GpuSource {
     /// The readings since the last call, as `clock` dates them.
     pub async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
         match self {
-            Self::None => GpuSight::default(),
+            Self::None(_) => GpuSight::default(),
             #[cfg(feature = "nvml")]
             Self::Nvml(source) => source.read().await,
+            Self::Dcgm(source) => source.read(clock).await,
             Self::Playback(playback) => GpuSight {
                 readings: playback.read(clock()),
                 problem: None,

@@ -4,6 +4,8 @@ use clap::{ArgAction, Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::command_line::{Line, Takes, spelled_out};
+
 /// How the model is served, in vLLM's words. What is not given takes vLLM's default.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -15,22 +17,22 @@ pub struct DeploymentFlags {
     /// dtype of weights and activations: auto, half, float16, bfloat16, float32.
     #[arg(long)]
     pub dtype: Option<String>,
-    /// Quantisation method; read from config.json when not given.
+    /// Quantisation method (-q); read from config.json when not given.
     #[arg(long)]
     pub quantization: Option<String>,
     /// dtype of the KV cache: auto, fp8, bfloat16, …
     #[arg(long)]
     pub kv_cache_dtype: Option<String>,
-    /// GPUs that share each layer.
+    /// GPUs that share each layer (-tp).
     #[arg(long, value_parser = parse_count)]
     pub tensor_parallel_size: Option<u64>,
-    /// Stages that the layers are divided into.
+    /// Stages that the layers are divided into (-pp).
     #[arg(long, value_parser = parse_count)]
     pub pipeline_parallel_size: Option<u64>,
-    /// Replicas of the engine.
+    /// Replicas of the engine (-dp).
     #[arg(long, value_parser = parse_count)]
     pub data_parallel_size: Option<u64>,
-    /// Distribute whole experts over the GPUs instead of slices of each.
+    /// Distribute whole experts over the GPUs instead of slices of each (-ep).
     #[arg(long)]
     pub enable_expert_parallel: bool,
     /// Longest sequence; 8k is 8,000 and 8K is 8,192.
@@ -48,7 +50,7 @@ pub struct DeploymentFlags {
     /// No CUDA graphs.
     #[arg(long)]
     pub enforce_eager: bool,
-    /// Speculative decoding, as JSON.
+    /// Speculative decoding (-sc), as JSON or by members: --speculative-config.num_speculative_tokens 3.
     #[arg(long, value_name = "JSON")]
     pub speculative_config: Option<String>,
 }
@@ -57,16 +59,6 @@ pub struct DeploymentFlags {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("vLLM's command line: {0}")]
 pub struct CommandLineError(String);
-
-/// vLLM's short names that are longer than one letter.
-const SHORT_NAMES: [(&str, &str); 6] = [
-    ("-tp", "tensor-parallel-size"),
-    ("-pp", "pipeline-parallel-size"),
-    ("-dp", "data-parallel-size"),
-    ("-ep", "enable-expert-parallel"),
-    ("-q", "quantization"),
-    ("-sc", "speculative-config"),
-];
 
 impl DeploymentFlags {
     /// Reads the arguments of a running or recorded vLLM: `serve MODEL --flag value --flag=value`. Flags of no concern are skipped.
@@ -81,9 +73,10 @@ impl DeploymentFlags {
                 .no_binary_name(true)
                 .args_override_self(true),
         );
-        let known = known_arguments(&command, arguments);
+        let words = arguments.iter().map(|word| word.as_ref().to_owned());
+        let spelled = spelled_out(Line::Vllm, words, |name| takes(&command, name));
         let matches = command
-            .try_get_matches_from(known)
+            .try_get_matches_from(spelled.arguments)
             .map_err(|error| CommandLineError(first_line(&error.to_string())))?;
         Self::from_arg_matches(&matches)
             .map_err(|error| CommandLineError(first_line(&error.to_string())))
@@ -111,44 +104,20 @@ impl DeploymentFlags {
     }
 }
 
-/// The arguments that `command` knows, each as `--name` or `--name=value`; the word after `serve` becomes `--model`.
-fn known_arguments<S: AsRef<str>>(command: &Command, arguments: &[S]) -> Vec<String> {
-    let mut words = arguments.iter().map(AsRef::as_ref).peekable();
-    let mut known = Vec::new();
-    while let Some(word) = words.next() {
-        if word == "serve" {
-            if let Some(model) = words.next_if(|next| !next.starts_with('-')) {
-                known.push(format!("--model={model}"));
-            }
-            continue;
-        }
-        let (name, value) = word
-            .split_once('=')
-            .map_or((word, None), |(name, value)| (name, Some(value)));
-        let Some(name) = long_name(name) else {
-            continue;
-        };
-        let argument = command
-            .get_arguments()
-            .find(|argument| argument.get_long() == Some(name.as_str()));
-        match argument.map(clap::Arg::get_action) {
-            None => {}
-            Some(ArgAction::SetTrue) => known.push(format!("--{name}")),
-            Some(_) => {
-                if let Some(value) = value.or_else(|| words.next()) {
-                    known.push(format!("--{name}={value}"));
-                }
-            }
-        }
-    }
-    known
-}
-
-/// The long name of a flag as vLLM accepts it: with underscores, or short.
-fn long_name(word: &str) -> Option<String> {
-    let short = SHORT_NAMES.iter().find(|(short, _)| *short == word);
-    let long = short.map_or_else(|| word.strip_prefix("--"), |(_, long)| Some(long));
-    long.map(|name| name.replace('_', "-"))
+/// What the flag `--name` of `command` takes, if it has it.
+#[must_use]
+pub fn takes(command: &Command, name: &str) -> Option<Takes> {
+    let argument = command
+        .get_arguments()
+        .find(|argument| argument.get_long() == Some(name))?;
+    let several = argument
+        .get_num_args()
+        .is_some_and(|range| range.max_values() > 1);
+    Some(match argument.get_action() {
+        ArgAction::SetTrue | ArgAction::SetFalse | ArgAction::Count => Takes::Nothing,
+        _ if several => Takes::Values,
+        _ => Takes::Value,
+    })
 }
 
 fn first_line(text: &str) -> String {
@@ -159,6 +128,9 @@ fn first_line(text: &str) -> String {
 /// A whole number as vLLM reads it: `k`, `m`, `g` are decimal multiples, `K`, `M`, `G` binary ones.
 fn parse_count(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    if digits.is_empty() {
+        return Err("not a number".to_owned());
+    }
     let factor = match &text[digits.len()..] {
         "" => 1.0,
         "k" => 1e3,

@@ -1,9 +1,11 @@
 //! `Deployment`: a model, its number formats, its parallelism and vLLM's limits, checked together with the GPU.
 
+pub mod command_line;
 mod flags;
 mod formats;
+mod vllm_flags;
 
-pub use flags::{CommandLineError, DeploymentFlags};
+pub use flags::{CommandLineError, DeploymentFlags, takes};
 pub use formats::KvCacheFormat;
 
 use serde_json::Value;
@@ -13,8 +15,7 @@ use super::gpu::{ComputeCapability, GpuSpec};
 use super::model::{LatentAttention, Mixer, ModelSpec, Recurrent};
 use super::precision::Precision;
 use super::quantization::{Arithmetic, Quantization, QuantizationError, Scheme};
-use super::to_f64;
-use crate::units::Bytes;
+use super::{to_f64, to_u64};
 
 /// Why a deployment cannot run.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -227,15 +228,18 @@ impl Deployment {
             remedy: remedy.to_owned(),
         };
         let old = capability < ComputeCapability::AMPERE;
-        let schemes = (0..self.model.layers.len()).flat_map(|layer| {
+        let schemes = self.model.layers.iter().flat_map(|layer| {
             let modules = ["mlp.up_proj", super::model::Moe::EXPERT_MODULE];
             modules
                 .into_iter()
-                .filter_map(move |module| self.quantization.scheme_of(layer, module))
+                .filter_map(move |module| self.quantization.scheme_of(layer.index, module))
         });
-        let narrow = schemes
-            .into_iter()
-            .find(|scheme| matches!(scheme, Scheme::Fp8 { .. } | Scheme::Nvfp4 | Scheme::Mxfp4));
+        let narrow = schemes.into_iter().find(|scheme| {
+            matches!(
+                scheme,
+                Scheme::Fp8 { .. } | Scheme::Nvfp4 { .. } | Scheme::Mxfp4
+            )
+        });
         match narrow {
             Some(Scheme::Fp8 { .. }) if old => {
                 Err(unsupported("fp8 weights", "an AWQ or GPTQ checkpoint"))
@@ -306,6 +310,12 @@ fn divided(mixer: &Mixer) -> Vec<(u64, &'static str)> {
                 (*value_heads, "linear-attention value heads"),
             ]
         }
+        Mixer::Recurrent(Recurrent::KimiDelta { heads, .. }) => {
+            vec![(*heads, "linear-attention heads")]
+        }
+        Mixer::Recurrent(Recurrent::ShortConv { channels, .. }) => {
+            vec![(*channels, "convolution channels")]
+        }
         Mixer::Recurrent(Recurrent::Mamba2 { heads, .. }) => vec![(*heads, "mamba heads")],
         Mixer::Recurrent(Recurrent::Mamba1 { inner, .. }) => vec![(*inner, "mamba channels")],
     }
@@ -327,11 +337,7 @@ fn limits(
             problem: "must be above 0 and at most 1".to_owned(),
         });
     }
-    let (default_seqs, default_tokens) = if gpu.is_some_and(is_large) {
-        (1024, 8192)
-    } else {
-        (256, 2048)
-    };
+    let (default_seqs, default_tokens) = gpu.map_or((256, 2048), default_sizes);
     let max_num_seqs = flags.max_num_seqs.unwrap_or(default_seqs);
     let max_model_len = flags.max_model_len.or(model.max_position_embeddings);
     let most_tokens = max_model_len.map_or(u64::MAX, |length| max_num_seqs.saturating_mul(length));
@@ -346,13 +352,24 @@ fn limits(
     })
 }
 
-/// vLLM gives GPUs with 70 GiB and more, A100s excepted, larger default steps.
-fn is_large(gpu: &GpuSpec) -> bool {
-    gpu.memory >= Bytes(70.0 * 1024.0 * 1024.0 * 1024.0) && !gpu.id.contains("a100")
+/// Most sequences and tokens of a step by default: vLLM gives GPUs with 160 GiB and more the largest, those with 70 GiB, A100s
+/// excepted, larger ones than the rest (0.32; `engine/arg_utils.py`).
+fn default_sizes(gpu: &GpuSpec) -> (u64, u64) {
+    let gib = gpu.memory.0 / f64::from(1 << 30);
+    if gib >= 160.0 {
+        (1024, 16_384)
+    } else if gib >= 70.0 && !gpu.id.contains("a100") {
+        (1024, 8192)
+    } else {
+        (256, 2048)
+    }
 }
 
-/// `num_speculative_tokens` of a speculative configuration.
-fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
+/// `num_speculative_tokens` of a speculative configuration, 0 without one.
+///
+/// # Errors
+/// When it is no JSON object or does not state the number.
+pub fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
     let Some(config) = config else {
         return Ok(0);
     };
@@ -366,10 +383,6 @@ fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
         .get("num_speculative_tokens")
         .and_then(Value::as_u64)
         .ok_or_else(|| bad("must set num_speculative_tokens"))
-}
-
-fn to_u64(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -33,8 +33,12 @@ pub enum Provenance {
 pub enum Origin {
     /// Measured on this part.
     Measured,
+    /// Given by the user.
+    Stated,
     /// Assumed: the usual value of the architecture.
     Assumed,
+    /// Raised to what was seen on the GPU at hand.
+    Calibrated,
 }
 
 impl Origin {
@@ -43,6 +47,8 @@ impl Origin {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Measured => "measured",
+            Self::Stated => "stated",
+            Self::Calibrated => "calibrated",
             Self::Assumed => "assumed",
         }
     }

@@ -1,6 +1,7 @@
 //! Attention layers: grouped-query and latent (MLA), and how far back they look.
 
 use super::projection::{Projection, Split};
+use crate::spec::to_f64;
 
 /// Which earlier tokens a query attends to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +12,8 @@ pub enum Span {
     Window(f64),
     /// Those since the last multiple of this length (Llama 4).
     Chunk(f64),
+    /// So many of them that an indexer selects (DeepSeek sparse attention); all are kept.
+    Selected(f64),
 }
 
 impl Span {
@@ -21,7 +24,7 @@ impl Span {
     pub fn pairs(self, new: f64, cached: f64) -> f64 {
         match self {
             Self::Full => triangle(cached + new) - triangle(cached),
-            Self::Window(window) => {
+            Self::Window(window) | Self::Selected(window) => {
                 let growing = (window - cached).clamp(0.0, new);
                 growing * cached + triangle(growing) + (new - growing) * window
             }
@@ -36,6 +39,7 @@ impl Span {
             Self::Full => cached + new,
             Self::Window(window) => (cached + new).min(window + new - 1.0),
             Self::Chunk(chunk) => cached + new - (cached / chunk).floor() * chunk,
+            Self::Selected(tokens) => (cached + new).min(tokens * new),
         }
     }
 
@@ -43,7 +47,7 @@ impl Span {
     #[must_use]
     pub const fn limit(self) -> Option<f64> {
         match self {
-            Self::Full => None,
+            Self::Full | Self::Selected(_) => None,
             Self::Window(tokens) | Self::Chunk(tokens) => Some(tokens),
         }
     }
@@ -60,6 +64,17 @@ fn sawtooth(n: f64, chunk: f64) -> f64 {
     whole * triangle(chunk) + triangle(n - whole * chunk)
 }
 
+/// Where a layer's keys and values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvSource {
+    /// A projection each.
+    Projections,
+    /// One projection makes both (Gemma 4's global layers).
+    KeysAsValues,
+    /// The cache of an earlier layer, which this one only reads (Gemma 4's last layers).
+    EarlierLayer,
+}
+
 /// Grouped-query attention; multi-head and multi-query are its ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupedAttention {
@@ -67,43 +82,60 @@ pub struct GroupedAttention {
     pub query_heads: u64,
     /// Key and value heads.
     pub kv_heads: u64,
-    /// Width of a head.
+    /// Width of a head's query and key.
     pub head_dim: u64,
+    /// Width of a head's value.
+    pub value_dim: u64,
     /// How far it looks back.
     pub span: Span,
     /// Biases on the query, key and value projections.
     pub qkv_bias: bool,
     /// Bias on the output projection.
     pub output_bias: bool,
-    /// The query projection also makes a gate for the output (Qwen3-Next).
-    pub output_gate: bool,
-    /// Keys serve as values, so that there is no value projection (Gemma 4's global layers).
-    pub keys_as_values: bool,
+    /// Elements of a gate for the output that a projection makes of each token: none, one per head, or all (Qwen3-Next).
+    pub gate_width: u64,
+    /// Where keys and values come from.
+    pub kv_source: KvSource,
     /// Parameters of the norms on queries and keys, and of attention sinks.
     pub extra_params: u64,
 }
 
 impl GroupedAttention {
+    /// Whether queries and keys have norms of their own: a weight per element of a head at least.
+    #[must_use]
+    pub const fn norms_heads(&self) -> bool {
+        self.extra_params >= 2 * self.head_dim
+    }
+
     pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
-        let query = self.query_heads * self.head_dim;
-        let kv = self.kv_heads * self.head_dim;
-        let gated_query = if self.output_gate { 2 * query } else { query };
-        let kv_split = Split::KvHeads(self.kv_heads);
+        let queries = self.query_heads * self.head_dim + self.gate_width;
+        let projected = |module, outputs| {
+            Projection::new(module, hidden, outputs, Split::KvHeads(self.kv_heads))
+                .with_bias(self.qkv_bias)
+        };
+        let keys = projected("self_attn.k_proj", self.kv_heads * self.head_dim);
+        let values = projected("self_attn.v_proj", self.kv_heads * self.value_dim);
         let mut projections = vec![
-            Projection::new("self_attn.q_proj", hidden, gated_query, Split::Column)
+            Projection::new("self_attn.q_proj", hidden, queries, Split::Column)
                 .with_bias(self.qkv_bias),
-            Projection::new("self_attn.k_proj", hidden, kv, kv_split).with_bias(self.qkv_bias),
         ];
-        if !self.keys_as_values {
-            projections.push(
-                Projection::new("self_attn.v_proj", hidden, kv, kv_split).with_bias(self.qkv_bias),
-            );
+        match self.kv_source {
+            KvSource::Projections => projections.extend([keys, values]),
+            KvSource::KeysAsValues => projections.push(keys),
+            KvSource::EarlierLayer => {}
         }
+        let attended = self.query_heads * self.value_dim;
         projections.push(
-            Projection::new("self_attn.o_proj", query, hidden, Split::Row)
+            Projection::new("self_attn.o_proj", attended, hidden, Split::Row)
                 .with_bias(self.output_bias),
         );
         projections
+    }
+
+    /// Elements that the cache holds per token, on one GPU with `kv_heads` of the heads.
+    #[must_use]
+    pub fn cached_elements(&self, kv_heads: f64) -> f64 {
+        kv_heads * to_f64(self.head_dim + self.value_dim)
     }
 }
 
@@ -122,6 +154,39 @@ pub struct LatentAttention {
     pub rope_dim: u64,
     /// Width of a head's value.
     pub value_dim: u64,
+    /// What selects the tokens that are attended to, if not all are.
+    pub indexer: Option<Indexer>,
+}
+
+/// Scores all cached tokens with small heads of its own and selects the best (DeepSeek sparse attention).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indexer {
+    /// Heads.
+    pub heads: u64,
+    /// Width of a head; all share one key.
+    pub dim: u64,
+    /// Tokens selected.
+    pub top_k: u64,
+    /// It has weights and a cache of its own; otherwise it takes over what an earlier layer selected.
+    pub scores: bool,
+}
+
+impl Indexer {
+    /// Bytes that its cache holds per token: an fp8 key and its 32-bit scale.
+    #[must_use]
+    pub fn cached_bytes(&self) -> f64 {
+        to_f64(self.dim) + 4.0
+    }
+
+    fn projections(&self, hidden: u64, query_rank: u64) -> [Projection; 3] {
+        let replicated =
+            |module, inputs, outputs| Projection::new(module, inputs, outputs, Split::Replicated);
+        [
+            replicated("self_attn.indexer.wq_b", query_rank, self.heads * self.dim),
+            replicated("self_attn.indexer.wk", hidden, self.dim),
+            replicated("self_attn.indexer.weights_proj", hidden, self.heads),
+        ]
+    }
 }
 
 impl LatentAttention {
@@ -162,7 +227,23 @@ impl LatentAttention {
                 Split::Row,
             ),
         ]);
+        if let Some(indexer) = self.scoring() {
+            projections.extend(indexer.projections(hidden, self.query_rank.unwrap_or(hidden)));
+        }
         projections
+    }
+
+    /// The indexer, if it scores in this layer.
+    #[must_use]
+    pub fn scoring(&self) -> Option<&Indexer> {
+        self.indexer.as_ref().filter(|indexer| indexer.scores)
+    }
+
+    /// Which tokens it attends to.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.indexer
+            .map_or(Span::Full, |indexer| Span::Selected(to_f64(indexer.top_k)))
     }
 
     /// Elements that the cache holds per token: compressed vector and rotary key, once for all heads.
@@ -171,9 +252,10 @@ impl LatentAttention {
         self.kv_rank + self.rope_dim
     }
 
-    /// Parameters of the norms on the compressed vectors.
+    /// Parameters of the norms on the compressed vectors, and of that on the indexer's key, which has a bias.
     pub(super) fn extra_params(&self) -> u64 {
-        self.query_rank.unwrap_or(0) + self.kv_rank
+        let indexer = self.scoring().map_or(0, |indexer| 2 * indexer.dim);
+        self.query_rank.unwrap_or(0) + self.kv_rank + indexer
     }
 }
 

@@ -133,11 +133,33 @@ impl<'a> Fields<'a> {
         inner.or(outer).unwrap_or("unknown")
     }
 
-    /// The value of `name`, with null as absent.
+    /// `model_type` of the text part and of the whole.
+    pub(super) fn model_types(&self) -> Vec<&'a str> {
+        let stated = [self.text, self.outer].into_iter();
+        stated
+            .filter_map(|fields| fields.get("model_type")?.as_str())
+            .collect()
+    }
+
+    /// The value of `name`, with null as absent; of DBRX's kind also from the parts for attention and MLP.
     pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
+        let parts = ["attn_config", "ffn_config"]
+            .into_iter()
+            .filter_map(|part| self.text.get(part)?.as_object());
         [self.text, self.outer]
             .into_iter()
+            .chain(parts)
             .find_map(|fields| fields.get(name).filter(|value| !value.is_null()))
+    }
+
+    /// The fields of the object `name` inside this configuration.
+    pub(super) fn inside(&self, name: &str) -> Option<Self> {
+        let part = self.text.get(name)?.as_object()?;
+        Some(Self {
+            text: part,
+            outer: part,
+            ..*self
+        })
     }
 
     /// The first of `names` that holds a whole number, else the class's default of one of them.

@@ -11,7 +11,7 @@ mod layers;
 mod projection;
 mod recurrent;
 
-pub use attention::{GroupedAttention, LatentAttention, Span};
+pub use attention::{GroupedAttention, Indexer, KvSource, LatentAttention, Span};
 pub use config::ModelError;
 pub use feed_forward::{Mlp, Moe};
 pub use projection::{Projection, Split};
@@ -38,6 +38,8 @@ pub struct ModelSpec {
     pub tied_head: bool,
     /// Parameters outside the layers that are neither embedding nor head: final norm, position table, head bias.
     pub outer_params: u64,
+    /// Elements of a second table, of which each layer gathers its part of a token's row (Gemma 4); 0 without.
+    pub layer_embedding_params: u64,
     /// Layers in order.
     pub layers: Vec<Layer>,
     /// The checkpoint's dtype, if the file names it.
@@ -52,15 +54,20 @@ pub struct ModelSpec {
     pub not_modelled: Vec<String>,
 }
 
-/// One layer: a mixer of tokens, then a feed-forward block; either may be absent.
+/// One layer: a mixer of tokens, then a feed-forward block; either may be absent. A layer with two mixers side by side (Falcon-H1) is
+/// listed as two with one index.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Layer {
+    /// Its number in the checkpoint.
+    pub index: u64,
     /// Attention or recurrence.
     pub mixer: Mixer,
     /// MLP or experts.
     pub feed_forward: FeedForward,
-    /// Parameters of the norms.
+    /// Parameters of the norms, and single ones.
     pub norm_params: u64,
+    /// Width of the token's embedding that the layer gates and adds for itself (Gemma 4), 0 without.
+    pub layer_input: u64,
 }
 
 /// What lets tokens see each other.
@@ -102,7 +109,21 @@ impl Layer {
             FeedForward::Dense(mlp) => mlp.projections(hidden),
             FeedForward::Experts(moe) => moe.shared_projections(hidden),
         });
+        if self.layer_input > 0 {
+            projections.extend(self.layer_input_projections(hidden));
+        }
         projections
+    }
+
+    /// What makes a layer's own input of the token's embedding, gates it and leads it back.
+    fn layer_input_projections(&self, hidden: u64) -> [Projection; 3] {
+        let replicated =
+            |module, inputs, outputs| Projection::new(module, inputs, outputs, Split::Replicated);
+        [
+            replicated("per_layer_model_projection", hidden, self.layer_input),
+            replicated("per_layer_input_gate", hidden, self.layer_input),
+            replicated("per_layer_projection", self.layer_input, hidden),
+        ]
     }
 
     /// Parameters that are no matrix: norms, convolutions, sinks, router vectors.
@@ -165,6 +186,7 @@ impl ModelSpec {
         let fields = fields.with_defaults(family.defaults);
         let hidden_size = fields.need(&["hidden_size", "n_embd", "d_model", "n_embed"])?;
         let vocab_size = fields.need(&["vocab_size"])?;
+        let layers = layers::read(&fields, &family, hidden_size)?;
         if fields.is_nested() {
             not_modelled
                 .push("vision and audio encoders: only the text part is counted".to_owned());
@@ -176,11 +198,16 @@ impl ModelSpec {
             embedding_width: fields
                 .count(&["word_embed_proj_dim"])
                 .unwrap_or(hidden_size),
-            tied_head: fields
-                .flag("tie_word_embeddings")
+            tied_head: ["tie_word_embeddings", "tie_embedding"]
+                .iter()
+                .find_map(|name| fields.flag(name))
                 .unwrap_or(family.tied_head),
             outer_params: family.outer_params(&fields, hidden_size, vocab_size)?,
-            layers: layers::read(&fields, &family, hidden_size)?,
+            layer_embedding_params: layers.iter().map(|layer| layer.layer_input).sum::<u64>()
+                * fields
+                    .count(&["vocab_size_per_layer_input"])
+                    .unwrap_or(vocab_size),
+            layers,
             dtype: ["torch_dtype", "dtype"]
                 .iter()
                 .find_map(|name| Precision::from_torch_name(fields.string(name)?)),
@@ -190,6 +217,7 @@ impl ModelSpec {
                 .or(family.state_dtype),
             max_position_embeddings: fields.count(&[
                 "max_position_embeddings",
+                "model_max_length",
                 "n_positions",
                 "max_seq_len",
                 "seq_length",
@@ -228,7 +256,7 @@ impl ModelSpec {
         } else {
             self.embedding_params()
         };
-        self.active_params() - gathered
+        self.active_params() - gathered - self.layer_embedding_params
     }
 
     fn params_with(&self, experts: impl Fn(&Moe) -> u64) -> u64 {
@@ -238,7 +266,7 @@ impl ModelSpec {
             .iter()
             .map(|layer| layer.params_with(self.hidden_size, &experts))
             .sum();
-        tables * self.embedding_params() + self.outer_params + layers
+        tables * self.embedding_params() + self.layer_embedding_params + self.outer_params + layers
     }
 }
 

@@ -1,4 +1,4 @@
-//! Recurrent layers: gated delta net, Mamba-1 and Mamba-2. Their state has a constant size per sequence.
+//! Recurrent layers: gated delta nets, Kimi's delta attention, Mamba-1 and Mamba-2, short convolutions. Their state has a constant size per sequence.
 
 use super::projection::{Projection, Split};
 
@@ -18,7 +18,16 @@ pub enum Recurrent {
         /// Length of the causal convolution.
         conv: u64,
     },
-    /// Mamba-2 (Nemotron-H).
+    /// Kimi's delta attention, with a decay per channel.
+    KimiDelta {
+        /// Heads.
+        heads: u64,
+        /// Width of a head's key and value.
+        dim: u64,
+        /// Length of the causal convolution.
+        conv: u64,
+    },
+    /// Mamba-2 (Nemotron-H, Bamba, Granite 4, Falcon-H1).
     Mamba2 {
         /// Heads.
         heads: u64,
@@ -32,6 +41,8 @@ pub enum Recurrent {
         conv: u64,
         /// Bias on the projections.
         bias: bool,
+        /// A norm after the recurrence.
+        norm: bool,
     },
     /// Mamba-1 (Jamba).
     Mamba1 {
@@ -46,35 +57,48 @@ pub enum Recurrent {
         /// Norms on time step, B and C (Jamba).
         inner_norms: bool,
     },
+    /// A gated convolution over the last few tokens (LFM2).
+    ShortConv {
+        /// Channels.
+        channels: u64,
+        /// Length of the causal convolution.
+        conv: u64,
+    },
 }
 
 impl Recurrent {
     pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
+        let column =
+            |module, inputs, outputs| Projection::new(module, inputs, outputs, Split::Column);
+        let row = |module, inputs| Projection::new(module, inputs, hidden, Split::Row);
         match *self {
-            Self::GatedDelta {
-                key_heads,
-                value_heads,
-                key_dim,
-                value_dim,
-                ..
-            } => {
-                let (keys, values) = (key_heads * key_dim, value_heads * value_dim);
+            Self::GatedDelta { value_heads, .. } => {
+                let (keys, values) = self.key_and_value_width();
                 vec![
-                    Projection::new(
-                        "linear_attn.in_proj_qkvz",
-                        hidden,
-                        2 * keys + 2 * values,
-                        Split::Column,
-                    ),
-                    Projection::new(
-                        "linear_attn.in_proj_ba",
-                        hidden,
-                        2 * value_heads,
-                        Split::Column,
-                    ),
-                    Projection::new("linear_attn.out_proj", values, hidden, Split::Row),
+                    column("linear_attn.in_proj_qkvz", hidden, 2 * keys + 2 * values),
+                    column("linear_attn.in_proj_ba", hidden, 2 * value_heads),
+                    row("linear_attn.out_proj", values),
                 ]
             }
+            Self::KimiDelta { heads, dim, .. } => {
+                let width = heads * dim;
+                let narrow = |module| Projection::new(module, hidden, dim, Split::Replicated);
+                vec![
+                    column("self_attn.q_proj", hidden, width),
+                    column("self_attn.k_proj", hidden, width),
+                    column("self_attn.v_proj", hidden, width),
+                    column("self_attn.b_proj", hidden, heads),
+                    narrow("self_attn.f_a_proj"),
+                    column("self_attn.f_b_proj", dim, width),
+                    narrow("self_attn.g_a_proj"),
+                    column("self_attn.g_b_proj", dim, width),
+                    row("self_attn.o_proj", width),
+                ]
+            }
+            Self::ShortConv { channels, .. } => vec![
+                column("conv.in_proj", hidden, 3 * channels),
+                row("conv.out_proj", channels),
+            ],
             Self::Mamba2 {
                 heads,
                 head_dim,
@@ -84,28 +108,35 @@ impl Recurrent {
                 let inner = heads * head_dim;
                 let outputs = inner + self.conv_channels() + heads;
                 vec![
-                    Projection::new("mixer.in_proj", hidden, outputs, Split::Column)
-                        .with_bias(bias),
-                    Projection::new("mixer.out_proj", inner, hidden, Split::Row).with_bias(bias),
+                    column("mixer.in_proj", hidden, outputs).with_bias(bias),
+                    row("mixer.out_proj", inner).with_bias(bias),
                 ]
             }
             Self::Mamba1 {
                 inner,
                 state,
-                time_step_rank,
+                time_step_rank: rank,
                 ..
             } => vec![
-                Projection::new("mamba.in_proj", hidden, 2 * inner, Split::Column),
-                Projection::new(
-                    "mamba.x_proj",
-                    inner,
-                    time_step_rank + 2 * state,
-                    Split::Row,
-                ),
-                Projection::new("mamba.dt_proj", time_step_rank, inner, Split::Column)
-                    .with_bias(true),
-                Projection::new("mamba.out_proj", inner, hidden, Split::Row),
+                column("mamba.in_proj", hidden, 2 * inner),
+                Projection::new("mamba.x_proj", inner, rank + 2 * state, Split::Row),
+                column("mamba.dt_proj", rank, inner).with_bias(true),
+                row("mamba.out_proj", inner),
             ],
+        }
+    }
+
+    /// Widths of all keys and of all values of a gated delta net.
+    const fn key_and_value_width(&self) -> (u64, u64) {
+        match *self {
+            Self::GatedDelta {
+                key_heads,
+                value_heads,
+                key_dim,
+                value_dim,
+                ..
+            } => (key_heads * key_dim, value_heads * value_dim),
+            _ => (0, 0),
         }
     }
 
@@ -118,12 +149,20 @@ impl Recurrent {
                 conv,
                 ..
             } => self.conv_channels() * conv + 2 * value_heads + value_dim,
+            Self::KimiDelta { heads, dim, conv } => {
+                self.conv_channels() * conv + heads + heads * dim + dim
+            }
+            Self::ShortConv { channels, conv } => channels * conv,
             Self::Mamba2 {
                 heads,
                 head_dim,
                 conv,
+                norm,
                 ..
-            } => self.conv_channels() * (conv + 1) + 3 * heads + heads * head_dim,
+            } => {
+                let norm = if norm { heads * head_dim } else { 0 };
+                self.conv_channels() * (conv + 1) + 3 * heads + norm
+            }
             Self::Mamba1 {
                 inner,
                 state,
@@ -151,6 +190,8 @@ impl Recurrent {
                 value_dim,
                 ..
             } => value_heads * key_dim * value_dim,
+            Self::KimiDelta { heads, dim, .. } => heads * dim * dim,
+            Self::ShortConv { .. } => 0,
             Self::Mamba2 {
                 heads,
                 head_dim,
@@ -164,31 +205,59 @@ impl Recurrent {
     /// Elements that the convolution remembers of one sequence: its last inputs but one.
     #[must_use]
     pub const fn conv_elements(&self) -> u64 {
-        let (Self::GatedDelta { conv, .. } | Self::Mamba2 { conv, .. } | Self::Mamba1 { conv, .. }) =
-            *self;
-        self.conv_channels() * (conv - 1)
+        self.conv_channels() * (self.conv() - 1)
+    }
+
+    const fn conv(&self) -> u64 {
+        let (Self::GatedDelta { conv, .. }
+        | Self::KimiDelta { conv, .. }
+        | Self::Mamba2 { conv, .. }
+        | Self::Mamba1 { conv, .. }
+        | Self::ShortConv { conv, .. }) = *self;
+        conv
+    }
+
+    /// Elements per token that its kernels read from the projections, and that they write.
+    #[must_use]
+    pub const fn widths(&self) -> (u64, u64) {
+        match *self {
+            Self::GatedDelta { .. } => {
+                let (keys, values) = self.key_and_value_width();
+                (2 * keys + 2 * values, 2 * keys + 3 * values)
+            }
+            Self::KimiDelta { heads, dim, .. } => (5 * heads * dim, 5 * heads * dim),
+            Self::Mamba2 {
+                heads,
+                head_dim,
+                groups,
+                state,
+                ..
+            } => (
+                2 * heads * head_dim + 2 * groups * state,
+                3 * heads * head_dim,
+            ),
+            Self::Mamba1 { inner, .. } => (2 * inner, 3 * inner),
+            Self::ShortConv { channels, .. } => (3 * channels, 2 * channels),
+        }
     }
 
     /// FLOPs per token of recurrence and convolution, approximate: 6 per state element of a delta rule or of Mamba-1, 4 of Mamba-2,
     /// 2 per channel and tap of the convolution.
     #[must_use]
     pub const fn flops_per_token(&self) -> u64 {
-        let (per_element, conv) = match *self {
-            Self::GatedDelta { conv, .. } | Self::Mamba1 { conv, .. } => (6, conv),
-            Self::Mamba2 { conv, .. } => (4, conv),
+        let per_element = match *self {
+            Self::Mamba2 { .. } => 4,
+            _ => 6,
         };
-        per_element * self.state_elements() + 2 * self.conv_channels() * conv
+        per_element * self.state_elements() + 2 * self.conv_channels() * self.conv()
     }
 
     const fn conv_channels(&self) -> u64 {
         match *self {
-            Self::GatedDelta {
-                key_heads,
-                value_heads,
-                key_dim,
-                value_dim,
-                ..
-            } => 2 * key_heads * key_dim + value_heads * value_dim,
+            Self::GatedDelta { .. } => {
+                let (keys, values) = self.key_and_value_width();
+                2 * keys + values
+            }
             Self::Mamba2 {
                 heads,
                 head_dim,
@@ -196,7 +265,9 @@ impl Recurrent {
                 groups,
                 ..
             } => heads * head_dim + 2 * groups * state,
+            Self::KimiDelta { heads, dim, .. } => 3 * heads * dim,
             Self::Mamba1 { inner, .. } => inner,
+            Self::ShortConv { channels, .. } => channels,
         }
     }
 }
@@ -223,6 +294,7 @@ mod tests {
             groups: 8,
             conv: 4,
             bias: false,
+            norm: true,
         };
         assert_eq!(nemotron.conv_elements(), 18_432);
         assert_eq!(nemotron.flops_per_token(), 2_146_304);

@@ -6,91 +6,21 @@ fn model(config: &Value) -> ModelSpec {
     ModelSpec::from_config(config).expect("complete")
 }
 
-/// Totals of the checkpoints on Hugging Face, text part.
-const PUBLISHED: [(&str, u64); 19] = [
-    (
-        r#"{"model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": true}"#,
-        1_235_814_400,
-    ),
-    (
-        r#"{"model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32000, "sliding_window": 4096}"#,
-        7_241_732_096,
-    ),
-    (
-        r#"{"model_type": "gemma", "hidden_size": 2048, "intermediate_size": 16384, "num_hidden_layers": 18, "num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 256, "vocab_size": 256000}"#,
-        2_506_172_416,
-    ),
-    (
-        r#"{"model_type": "opt", "hidden_size": 768, "ffn_dim": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "vocab_size": 50272, "max_position_embeddings": 2048, "word_embed_proj_dim": 768}"#,
-        125_239_296,
-    ),
-    (
-        r#"{"model_type": "opt", "hidden_size": 1024, "ffn_dim": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "vocab_size": 50272, "max_position_embeddings": 2048, "word_embed_proj_dim": 512, "do_layer_norm_before": false}"#,
-        331_196_416,
-    ),
-    (
-        r#"{"model_type": "phi", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 51200}"#,
-        2_779_683_840,
-    ),
-    (
-        r#"{"model_type": "gpt_neox", "hidden_size": 6144, "intermediate_size": 24576, "num_hidden_layers": 44, "num_attention_heads": 64, "vocab_size": 50432}"#,
-        20_554_567_680,
-    ),
-    (
-        r#"{"model_type": "falcon", "hidden_size": 4544, "num_hidden_layers": 32, "num_attention_heads": 71, "multi_query": true, "parallel_attn": true, "bias": false, "vocab_size": 65024}"#,
-        6_921_720_704,
-    ),
-    (
-        r#"{"model_type": "bloom", "hidden_size": 1024, "n_layer": 24, "n_head": 16, "vocab_size": 250880}"#,
-        559_214_592,
-    ),
-    (
-        r#"{"model_type": "starcoder2", "hidden_size": 3072, "intermediate_size": 12288, "num_hidden_layers": 30, "num_attention_heads": 24, "num_key_value_heads": 2, "vocab_size": 49152, "use_bias": true}"#,
-        3_030_371_328,
-    ),
-    (
-        r#"{"model_type": "qwen2_moe", "hidden_size": 2048, "intermediate_size": 5632, "moe_intermediate_size": 1408, "shared_expert_intermediate_size": 5632, "num_experts": 60, "num_experts_per_tok": 4, "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 151936}"#,
-        14_315_784_192,
-    ),
-    (
-        r#"{"model_type": "qwen3", "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": true}"#,
-        596_049_920,
-    ),
-    (
-        r#"{"model_type": "qwen3_moe", "hidden_size": 4096, "intermediate_size": 12288, "moe_intermediate_size": 1536, "num_experts": 128, "num_experts_per_tok": 8, "num_hidden_layers": 94, "num_attention_heads": 64, "num_key_value_heads": 4, "head_dim": 128, "vocab_size": 151936}"#,
-        235_093_634_560,
-    ),
-    (
-        r#"{"model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880, "num_local_experts": 128, "num_experts_per_tok": 4, "num_hidden_layers": 36, "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 201088, "attention_bias": true, "sliding_window": 128}"#,
-        116_829_156_672,
-    ),
-    (
-        r#"{"model_type": "jamba", "hidden_size": 4096, "intermediate_size": 14336, "num_experts": 16, "num_experts_per_tok": 2, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 65536, "mamba_d_state": 16, "mamba_d_conv": 4, "mamba_expand": 2, "mamba_dt_rank": 256, "attn_layer_period": 8, "attn_layer_offset": 4, "expert_layer_period": 2, "expert_layer_offset": 1}"#,
-        51_570_323_328,
-    ),
-    (
-        r#"{"model_type": "cohere", "hidden_size": 8192, "intermediate_size": 22528, "num_hidden_layers": 40, "num_attention_heads": 64, "vocab_size": 256000}"#,
-        34_980_831_232,
-    ),
-    (
-        r#"{"model_type": "olmo2", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 100352}"#,
-        7_298_617_344,
-    ),
-    (
-        r#"{"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "sliding_window": 1024}}"#,
-        3_880_263_168,
-    ),
-    (
-        r#"{"model_type": "kimi_k2", "hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048, "n_routed_experts": 384, "n_shared_experts": 1, "num_experts_per_tok": 8, "first_k_dense_replace": 1, "moe_layer_freq": 1, "num_hidden_layers": 61, "num_attention_heads": 64, "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "vocab_size": 163840, "topk_method": "noaux_tc"}"#,
-        1_026_408_232_448,
-    ),
-];
-
+/// Each model class with the total of its checkpoint: as published, or counted by building it with transformers 5.19.
 #[test]
 fn totals_equal_the_published_ones() {
-    for (config, published) in PUBLISHED {
-        let model = ModelSpec::from_json(config).expect("complete");
-        assert_eq!(model.total_params(), published, "{config}");
+    let text = include_str!("../../../tests/fixtures/model-totals.json");
+    let models: Vec<Value> = serde_json::from_str(text).expect("valid JSON");
+    assert!(models.len() > 100, "{}", models.len());
+    for entry in models {
+        let model = model(&entry["config"]);
+        let total = entry["total_params"].as_u64();
+        assert_eq!(Some(model.total_params()), total, "{}", entry["name"]);
+        let known = model
+            .not_modelled
+            .iter()
+            .all(|note| !note.contains("generic"));
+        assert!(known, "{}", entry["name"]);
     }
 }
 
@@ -112,6 +42,7 @@ fn spans(extra: &Value) -> String {
             Span::Full => 'f',
             Span::Window(_) => 'w',
             Span::Chunk(_) => 'c',
+            Span::Selected(_) => 's',
         },
         Mixer::Latent(_) => 'l',
         Mixer::Recurrent(_) => 'r',
@@ -231,4 +162,75 @@ fn the_text_part_of_a_multimodal_model_is_read_and_the_rest_named() {
             .iter()
             .any(|note| note.contains("vision"))
     );
+}
+
+#[test]
+fn attention_stands_where_the_class_puts_it() {
+    let mamba = json!({"mamba_n_heads": 4, "mamba_d_state": 8, "mamba_d_conv": 4, "mamba_expand": 2, "mamba_n_groups": 1});
+    let with = |extra: Value| {
+        let mut config = mamba.clone();
+        for (name, value) in extra.as_object().expect("object") {
+            config[name] = value.clone();
+        }
+        spans(&config)
+    };
+    assert_eq!(
+        with(json!({"model_type": "bamba", "attn_layer_indices": [2, 5]})),
+        "rrfrrfrr"
+    );
+    assert_eq!(
+        with(
+            json!({"model_type": "granitemoehybrid", "num_hidden_layers": 3, "layer_types": ["mamba", "attention", "mamba"]})
+        ),
+        "rfr"
+    );
+    assert_eq!(
+        with(json!({"model_type": "falcon_h1", "num_hidden_layers": 2})),
+        "frfr"
+    );
+    let kimi = json!({"model_type": "kimi_linear", "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8,
+                      "linear_attn_config": {"full_attn_layers": [4, 8], "num_heads": 4, "head_dim": 8, "short_conv_kernel_size": 4}});
+    assert_eq!(spans(&kimi), "rrrlrrrl");
+    let lfm2 = json!({"model_type": "lfm2", "full_attn_idxs": [1], "num_hidden_layers": 3});
+    assert_eq!(spans(&lfm2), "rfr");
+}
+
+#[test]
+fn globals_of_gemma_4_have_their_own_heads_and_the_last_layers_no_cache() {
+    let model = model(&tiny(
+        &json!({"model_type": "gemma4_text", "head_dim": 16, "global_head_dim": 32, "num_key_value_heads": 4, "num_global_key_value_heads": 1,
+                "attention_k_eq_v": true, "num_kv_shared_layers": 2, "sliding_window": 32, "hidden_size_per_layer_input": 8,
+                "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention", "sliding_attention",
+                                "full_attention", "sliding_attention", "full_attention"]}),
+    ));
+    let attention = |index: usize| match model.layers[index].mixer {
+        Mixer::Grouped(attention) => attention,
+        _ => panic!("attends"),
+    };
+    let (local, global, last) = (attention(0), attention(1), attention(7));
+    assert_eq!(
+        (local.head_dim, local.kv_heads, local.kv_source),
+        (16, 4, KvSource::Projections)
+    );
+    assert_eq!(
+        (global.head_dim, global.kv_heads, global.kv_source),
+        (32, 1, KvSource::KeysAsValues)
+    );
+    assert_eq!(last.kv_source, KvSource::EarlierLayer);
+    assert_eq!(model.layer_embedding_params, 8 * 8 * 262_144);
+}
+
+#[test]
+fn decoders_of_another_kind_are_named_and_not_guessed() {
+    for (model_type, reason) in [
+        ("zamba2", "share one attention block"),
+        ("mllama", "image encoder"),
+        ("deepseek_v4", "compressed cache"),
+    ] {
+        let outer = json!({"architectures": ["X"], "model_type": model_type, "text_config": tiny(&json!({}))});
+        for config in [tiny(&json!({"model_type": model_type})), outer] {
+            let error = ModelSpec::from_config(&config).expect_err(model_type);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
 }

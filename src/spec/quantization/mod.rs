@@ -8,10 +8,10 @@ mod scheme;
 
 pub use scheme::{Arithmetic, Scheme};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
-use self::modules::{Pattern, patterns};
+use self::modules::Modules;
 
 /// Why a quantisation cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -52,7 +52,7 @@ const METHODS: [&str; 12] = [
 pub struct Quantization {
     method: Option<String>,
     groups: Vec<Group>,
-    ignored: Vec<Pattern>,
+    ignored: Modules,
     experts_only: bool,
     kv_cache_fp8: bool,
 }
@@ -61,7 +61,7 @@ pub struct Quantization {
 #[derive(Clone, Debug)]
 struct Group {
     /// Empty: all linear modules.
-    targets: Vec<Pattern>,
+    targets: Modules,
     scheme: Scheme,
 }
 
@@ -104,26 +104,21 @@ impl Quantization {
 
     /// How the weights of `module` of layer `layer` are stored; `None` for the model's own dtype.
     #[must_use]
-    pub fn scheme_of(&self, layer: usize, module: &str) -> Option<Scheme> {
+    pub fn scheme_of(&self, layer: u64, module: &str) -> Option<Scheme> {
         if self.groups.is_empty() || (self.experts_only && !module.contains(".experts.")) {
             return None;
         }
-        let name = format!("layers.{layer}.{module}");
-        if self.ignored.iter().any(|pattern| pattern.covers(&name)) {
+        if self.ignored.hold(layer, module) {
             return None;
         }
-        self.groups
-            .iter()
-            .find(|group| {
-                group.targets.is_empty() || group.targets.iter().any(|target| target.covers(&name))
-            })
-            .map(|group| group.scheme)
+        let meant = |group: &&Group| group.targets.is_empty() || group.targets.hold(layer, module);
+        self.groups.iter().find(meant).map(|group| group.scheme)
     }
 
     /// How the LM head is stored; checkpoints leave it alone unless they say otherwise.
     #[must_use]
     pub fn head_scheme(&self) -> Option<Scheme> {
-        let named = |group: &&Group| group.targets.iter().any(|target| target.covers("lm_head"));
+        let named = |group: &&Group| group.targets.hold_outside("lm_head");
         self.groups.iter().find(named).map(|group| group.scheme)
     }
 
@@ -137,7 +132,7 @@ impl Quantization {
             "fp8" | "modelopt" | "ptpc_fp8" | "fbgemm_fp8" | "deepspeedfp" => {
                 Scheme::Fp8 { block: None }
             }
-            "modelopt_fp4" | "nvfp4" => Scheme::Nvfp4,
+            "modelopt_fp4" | "nvfp4" => Scheme::Nvfp4 { weight_only: false },
             "mxfp4" | "gpt_oss_mxfp4" => Scheme::Mxfp4,
             "bitsandbytes" => Scheme::Nf4 {
                 double_quantized: false,
@@ -154,7 +149,7 @@ impl Quantization {
         Ok(Self {
             method: Some(flag.to_owned()),
             groups: vec![Group {
-                targets: Vec::new(),
+                targets: Modules::default(),
                 scheme,
             }],
             experts_only: matches!(flag, "mxfp4" | "gpt_oss_mxfp4" | "experts_int8"),
@@ -172,7 +167,9 @@ impl Quantization {
             .or_else(|| text(settings, "quant_algo"))
             .unwrap_or_default()
             .to_ascii_lowercase();
-        let groups = if settings.get("config_groups").is_some() {
+        let groups = if let Some(listed) = listed_modules(settings) {
+            listed_groups(listed, &method)?
+        } else if settings.get("config_groups").is_some() {
             config_groups(settings, &method)?
         } else {
             vec![Group {
@@ -183,16 +180,7 @@ impl Quantization {
         Ok(Self {
             experts_only: method == "mxfp4",
             kv_cache_fp8: has_fp8_kv_cache(settings),
-            ignored: [
-                "ignore",
-                "ignored_layers",
-                "modules_to_not_convert",
-                "llm_int8_skip_modules",
-                "exclude_modules",
-            ]
-            .iter()
-            .flat_map(|name| patterns(settings.get(*name)))
-            .collect(),
+            ignored: ignored(settings),
             method: Some(method),
             groups,
         })
@@ -213,13 +201,58 @@ fn same_method(stated: &str, flag: &str) -> bool {
         || flag == "marlin"
 }
 
-/// GPTQ's `lm_head: true` quantises the head beside all linear modules.
-fn head_targets(settings: &Value) -> Vec<Pattern> {
-    if settings.get("lm_head").and_then(Value::as_bool) == Some(true) {
-        vec![Pattern::everything()]
-    } else {
-        Vec::new()
+/// The modules that keep the model's dtype.
+fn ignored(settings: &Value) -> Modules {
+    let mut ignored = Modules::default();
+    for name in [
+        "ignore",
+        "ignored_layers",
+        "modules_to_not_convert",
+        "llm_int8_skip_modules",
+        "exclude_modules",
+    ] {
+        ignored.join(Modules::listed(settings.get(name)));
     }
+    ignored
+}
+
+/// GPTQ's `lm_head: true` quantises the head beside all linear modules.
+fn head_targets(settings: &Value) -> Modules {
+    if settings.get("lm_head").and_then(Value::as_bool) == Some(true) {
+        Modules::everything()
+    } else {
+        Modules::default()
+    }
+}
+
+/// `ModelOpt`'s list of modules, each with its own algorithm.
+fn listed_modules(settings: &Value) -> Option<&Map<String, Value>> {
+    let listed = settings.get("quantized_layers")?.as_object()?;
+    (!listed.is_empty()).then_some(listed)
+}
+
+/// One group for each algorithm in a list of modules.
+fn listed_groups(
+    listed: &Map<String, Value>,
+    method: &str,
+) -> Result<Vec<Group>, QuantizationError> {
+    let mut groups: Vec<(Scheme, Vec<&str>)> = Vec::new();
+    for (module, settings) in listed {
+        let scheme =
+            scheme_of_algorithm(settings).ok_or_else(|| QuantizationError::Incomplete {
+                method: method.to_owned(),
+                problem: format!("quantized_layers.{module} has no known quant_algo"),
+            })?;
+        match groups.iter_mut().find(|(known, _)| *known == scheme) {
+            Some((_, modules)) => modules.push(module),
+            None => groups.push((scheme, vec![module])),
+        }
+    }
+    let group = |(scheme, modules): (Scheme, Vec<&str>)| Group {
+        targets: Modules::named(modules.into_iter()),
+        scheme,
+    };
+    Ok(groups.into_iter().map(group).collect())
 }
 
 /// Methods that have one scheme for all modules.
@@ -251,7 +284,7 @@ fn scheme_of_method(settings: &Value, method: &str) -> Result<Scheme, Quantizati
             .unwrap_or(Scheme::Fp8 {
                 block: scheme::sizes(settings.get("weight_block_size")),
             })),
-        "modelopt_fp4" | "nvfp4" => Ok(Scheme::Nvfp4),
+        "modelopt_fp4" | "nvfp4" => Ok(Scheme::Nvfp4 { weight_only: false }),
         "mxfp4" => Ok(Scheme::Mxfp4),
         "bitsandbytes" if is_true("load_in_8bit") => Ok(Scheme::Int8 { weight_only: true }),
         "bitsandbytes" => Ok(Scheme::Nf4 {
@@ -278,7 +311,8 @@ fn scheme_of_algorithm(settings: &Value) -> Option<Scheme> {
         "FP8_PB_WO" | "FP8_BLOCK_SCALES" => Some(Scheme::Fp8 {
             block: Some((128.0, 128.0)),
         }),
-        "NVFP4" | "W4A4_NVFP4" => Some(Scheme::Nvfp4),
+        "NVFP4" | "W4A4_NVFP4" => Some(Scheme::Nvfp4 { weight_only: false }),
+        "W4A16_NVFP4" | "NVFP4_AWQ" => Some(Scheme::Nvfp4 { weight_only: true }),
         "MXFP8" => Some(Scheme::Fp8 {
             block: Some((1.0, 32.0)),
         }),
@@ -303,10 +337,10 @@ fn config_groups(settings: &Value, method: &str) -> Result<Vec<Group>, Quantizat
             Some((name, group, weights))
         })
         .map(|(name, group, weights)| {
-            let targets = patterns(group.get("targets"));
-            let all = targets.is_empty() || targets.iter().any(Pattern::is_any_linear);
+            let targets = Modules::listed(group.get("targets"));
+            let all = targets.has_any_linear();
             Ok(Group {
-                targets: if all { Vec::new() } else { targets },
+                targets: if all { Modules::default() } else { targets },
                 scheme: Scheme::of_tensors(weights, group.get("input_activations")).ok_or_else(
                     || QuantizationError::Incomplete {
                         method: method.to_owned(),

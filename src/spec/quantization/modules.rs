@@ -1,11 +1,126 @@
-//! `Pattern`: how quantisation configurations name modules, in targets and in ignore lists.
+//! `Modules`: the modules that a quantisation configuration names, in targets and in ignore lists.
+//!
+//! Configurations spell out hundreds of modules, layer by layer, so patterns that name one layer are kept by its number. Checkpoints
+//! differ in how they call one and the same module; all spellings are tried.
+
+use std::collections::HashMap;
 
 use regex_lite::Regex;
 use serde_json::Value;
 
+/// A set of modules.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Modules {
+    by_layer: HashMap<u64, Vec<Pattern>>,
+    anywhere: Vec<Pattern>,
+}
+
+impl Modules {
+    /// The modules that `names` stand for.
+    pub(super) fn named<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut modules = Self::default();
+        for name in names {
+            let pattern = Pattern::parse(name);
+            match pattern.layer() {
+                Some(layer) => modules.by_layer.entry(layer).or_default().push(pattern),
+                None => modules.anywhere.push(pattern),
+            }
+        }
+        modules
+    }
+
+    /// Those in a JSON list of strings.
+    pub(super) fn listed(list: Option<&Value>) -> Self {
+        let names = list.and_then(Value::as_array).into_iter().flatten();
+        Self::named(names.filter_map(Value::as_str))
+    }
+
+    /// All modules, the head among them.
+    pub(super) fn everything() -> Self {
+        Self {
+            anywhere: vec![Pattern::Run("*".to_owned())],
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_layer.is_empty() && self.anywhere.is_empty()
+    }
+
+    /// Whether the class name that stands for every linear module is among them.
+    pub(super) fn has_any_linear(&self) -> bool {
+        let is_class = |pattern: &Pattern| matches!(pattern, Pattern::Run(run) if run == "Linear");
+        self.anywhere.iter().any(is_class)
+    }
+
+    /// Adds `other`'s.
+    pub(super) fn join(&mut self, other: Self) {
+        self.anywhere.extend(other.anywhere);
+        for (layer, patterns) in other.by_layer {
+            self.by_layer.entry(layer).or_default().extend(patterns);
+        }
+    }
+
+    /// Whether `module` of layer `layer` is one of them, in whatever spelling.
+    pub(super) fn hold(&self, layer: u64, module: &str) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let own = self.by_layer.get(&layer).map_or(&[][..], Vec::as_slice);
+        spellings(module).iter().any(|module| {
+            let name = format!("layers.{layer}.{module}");
+            own.iter()
+                .chain(&self.anywhere)
+                .any(|pattern| pattern.covers(&name))
+        })
+    }
+
+    /// Whether the module `name` outside the layers is one of them.
+    pub(super) fn hold_outside(&self, name: &str) -> bool {
+        self.anywhere.iter().any(|pattern| pattern.covers(name))
+    }
+}
+
+/// How checkpoints call a module that is called `module` here.
+fn spellings(module: &str) -> Vec<String> {
+    const PREFIXES: [(&str, &[&str]); 5] = [
+        (
+            "mlp.shared_expert.",
+            &[
+                "mlp.shared_experts.",
+                "mixer.shared_experts.",
+                "block_sparse_moe.shared_experts.",
+                "feed_forward.shared_expert.",
+            ],
+        ),
+        (
+            "mlp.experts.0.up_proj",
+            &[
+                "mixer.experts.0.up_proj",
+                "block_sparse_moe.experts.0.w1",
+                "feed_forward.experts.0.up_proj",
+                "ffn.experts.0.w1",
+            ],
+        ),
+        (
+            "linear_attn.in_proj_qkvz",
+            &["linear_attn.in_proj_qkv", "linear_attn.in_proj_z"],
+        ),
+        ("mlp.", &["mixer.", "feed_forward."]),
+        ("self_attn.", &["mixer.", "attn.", "attention."]),
+    ];
+    let known = PREFIXES
+        .iter()
+        .find_map(|(prefix, others)| Some((module.strip_prefix(prefix)?, *others)));
+    let (rest, others) = known.unwrap_or((module, &[]));
+    let mut spellings = vec![module.to_owned()];
+    spellings.extend(others.iter().map(|prefix| format!("{prefix}{rest}")));
+    spellings
+}
+
 /// Names one module or many.
 #[derive(Clone, Debug)]
-pub(super) enum Pattern {
+enum Pattern {
     /// `re:` and a regular expression.
     Regex(Regex),
     /// A run of dotted components, `*` standing for any text.
@@ -13,18 +128,17 @@ pub(super) enum Pattern {
 }
 
 impl Pattern {
-    /// Covers all modules, the head among them.
-    pub(super) fn everything() -> Self {
-        Self::Run("*".to_owned())
-    }
-
-    /// Whether this is the class name that stands for every linear module.
-    pub(super) fn is_any_linear(&self) -> bool {
-        matches!(self, Self::Run(run) if run == "Linear")
+    /// The layer that it names, if it names one.
+    fn layer(&self) -> Option<u64> {
+        let Self::Run(run) = self else {
+            return None;
+        };
+        let number = run.strip_prefix("layers.")?.split('.').next()?;
+        number.parse().ok()
     }
 
     /// Whether the module `name`, such as `layers.3.mlp.gate_proj`, is meant: it holds the pattern as a run of whole components.
-    pub(super) fn covers(&self, name: &str) -> bool {
+    fn covers(&self, name: &str) -> bool {
         match self {
             Self::Regex(regex) => regex.is_match(&format!("model.{name}")) || regex.is_match(name),
             Self::Run(run) if run.contains('*') => {
@@ -47,16 +161,6 @@ impl Pattern {
             }
         }
     }
-}
-
-/// The patterns in a JSON list of strings.
-pub(super) fn patterns(list: Option<&Value>) -> Vec<Pattern> {
-    let texts = list
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
-    texts.map(Pattern::parse).collect()
 }
 
 /// Whether `name` is `pattern` with each `*` replaced by some text.
@@ -109,5 +213,27 @@ mod tests {
             "layers.1.mlp.shared_expert.up_proj",
             true,
         );
+    }
+
+    #[test]
+    fn modules_are_found_by_layer_and_in_every_spelling() {
+        let modules = Modules::named(
+            [
+                "model.layers.10.mlp.shared_experts*",
+                "backbone.layers.4.mixer.in_proj",
+                "model.layers.1*",
+                "lm_head",
+            ]
+            .into_iter(),
+        );
+        assert!(modules.hold(10, "mlp.shared_expert.up_proj"));
+        assert!(modules.hold(4, "mixer.in_proj"));
+        assert!(!modules.hold(5, "mixer.in_proj"));
+        assert!(modules.hold(17, "mlp.up_proj"));
+        assert!(!modules.hold(20, "mlp.up_proj"));
+        assert!(modules.hold_outside("lm_head"));
+        assert!(!Modules::default().hold(0, "mlp.up_proj"));
+        let nemotron = Modules::named(["backbone.layers.5.mixer.q_proj"].into_iter());
+        assert!(nemotron.hold(5, "self_attn.q_proj"));
     }
 }

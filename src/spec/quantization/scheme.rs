@@ -38,7 +38,10 @@ pub enum Scheme {
         block: Option<(f64, f64)>,
     },
     /// 4-bit floating point, an 8-bit scale per 16 weights.
-    Nvfp4,
+    Nvfp4 {
+        /// Activations stay 16-bit.
+        weight_only: bool,
+    },
     /// 4-bit floating point, an 8-bit scale per 32 weights, 16-bit activations.
     Mxfp4,
     /// bitsandbytes' 4-bit normal float: a scale per 64 weights.
@@ -73,7 +76,7 @@ impl Scheme {
             Self::Fp8 {
                 block: Some((rows, columns)),
             } => 1.0 + 4.0 / (rows * columns),
-            Self::Nvfp4 => 0.5 + 1.0 / 16.0,
+            Self::Nvfp4 { .. } => 0.5 + 1.0 / 16.0,
             Self::Mxfp4 => 0.5 + 1.0 / 32.0,
             Self::Nf4 {
                 double_quantized: false,
@@ -91,10 +94,11 @@ impl Scheme {
             Self::IntGroup { .. }
             | Self::Int8 { weight_only: true }
             | Self::Mxfp4
+            | Self::Nvfp4 { weight_only: true }
             | Self::Nf4 { .. } => Arithmetic::Activations,
             Self::Int8 { weight_only: false } => Arithmetic::Int8,
             Self::Fp8 { .. } => Arithmetic::Fp8,
-            Self::Nvfp4 => Arithmetic::Fp4,
+            Self::Nvfp4 { weight_only: false } => Arithmetic::Fp4,
         }
     }
 
@@ -115,7 +119,7 @@ impl Scheme {
             }),
             (true, 8) => Some(Self::Fp8 { block: None }),
             (true, 4) if number("group_size") == Some(32) => Some(Self::Mxfp4),
-            (true, 4) => Some(Self::Nvfp4),
+            (true, 4) => Some(Self::Nvfp4 { weight_only }),
             (true, _) => None,
             (false, 8) if !weight_only || strategy != "group" => Some(Self::Int8 { weight_only }),
             (false, bits) => Some(Self::IntGroup {
@@ -168,7 +172,7 @@ mod tests {
                 },
                 1.000_244_140_625,
             ),
-            (Scheme::Nvfp4, 0.5625),
+            (Scheme::Nvfp4 { weight_only: false }, 0.5625),
             (Scheme::Mxfp4, 0.531_25),
             (
                 Scheme::Nf4 {

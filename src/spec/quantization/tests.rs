@@ -20,7 +20,10 @@ fn methods_are_read_from_the_checkpoint() {
         })
     );
     let nvfp4 = json!({"quant_method": "modelopt", "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}});
-    assert_eq!(read(&nvfp4).scheme_of(0, UP), Some(Scheme::Nvfp4));
+    assert_eq!(
+        read(&nvfp4).scheme_of(0, UP),
+        Some(Scheme::Nvfp4 { weight_only: false })
+    );
     assert!(read(&nvfp4).has_fp8_kv_cache());
     let nf4 = json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_use_double_quant": true});
     assert_eq!(
@@ -61,7 +64,7 @@ fn compressed_tensors_tell_weights_from_activations() {
     let fp4 = json!({"num_bits": 4, "type": "float", "group_size": 16});
     assert_eq!(
         read(&config(fp4, json!({"num_bits": 4}))).scheme_of(0, UP),
-        Some(Scheme::Nvfp4)
+        Some(Scheme::Nvfp4 { weight_only: false })
     );
 }
 
@@ -98,4 +101,33 @@ fn the_flag_names_another_kernel_or_another_method() {
     assert_eq!(group(online), Some(Scheme::Fp8 { block: None }));
     let unknown = Quantization::read(None, Some("magic")).expect_err("unknown");
     assert!(unknown.to_string().contains("awq_marlin"), "{unknown}");
+}
+
+#[test]
+fn a_list_of_modules_mixes_formats() {
+    let mixed = json!({"quantization": {"quant_algo": "MIXED_PRECISION", "kv_cache_quant_algo": "FP8", "quantized_layers": {
+        "model.language_model.layers.0.linear_attn.in_proj_qkv": {"quant_algo": "FP8"},
+        "model.language_model.layers.0.mlp.experts": {"quant_algo": "W4A16_NVFP4", "group_size": 16},
+        "model.language_model.layers.0.mlp.shared_expert.up_proj": {"quant_algo": "NVFP4", "group_size": 16},
+        "lm_head": {"quant_algo": "FP8"}}}});
+    let mixed = read(&mixed);
+    let fp8 = Some(Scheme::Fp8 { block: None });
+    assert_eq!(mixed.scheme_of(0, "linear_attn.in_proj_qkvz"), fp8);
+    assert_eq!(mixed.scheme_of(1, "linear_attn.in_proj_qkvz"), None);
+    assert_eq!(
+        mixed.scheme_of(0, "mlp.experts.0.up_proj"),
+        Some(Scheme::Nvfp4 { weight_only: true })
+    );
+    assert_eq!(
+        mixed.scheme_of(0, "mlp.shared_expert.up_proj"),
+        Some(Scheme::Nvfp4 { weight_only: false })
+    );
+    assert_eq!(mixed.scheme_of(0, "self_attn.q_proj"), None);
+    assert_eq!(mixed.head_scheme(), fp8);
+    let unknown = json!({"quant_method": "modelopt", "quantized_layers": {"layers.0.mlp": {"quant_algo": "MAGIC"}}});
+    let error = Quantization::read(Some(&unknown), None).expect_err("unknown");
+    assert!(
+        error.to_string().contains("quantized_layers.layers.0.mlp"),
+        "{error}"
+    );
 }

@@ -4,7 +4,7 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, MigSlice, Quantity};
+use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity};
 use crate::spec::gpu::{ComputeCapability, cores_per_sm};
 use crate::units::{Joules, Seconds};
 
@@ -30,12 +30,18 @@ impl<'nvml> Gpu<'nvml> {
     /// A whole GPU.
     ///
     /// # Errors
-    /// A GPU that does not even tell what it is called.
-    pub(super) fn whole(nvml: &'nvml Nvml, device: Device<'nvml>) -> Result<Self, NvmlError> {
+    /// A GPU that is lost or kept from us.
+    pub(super) fn whole(
+        nvml: &'nvml Nvml,
+        device: Device<'nvml>,
+        index: u32,
+    ) -> Result<Self, NvmlError> {
         let gpm = GpmPairs::of(&device);
         let facts = GpuFacts {
+            uuid: or_else(device.uuid(), || index.to_string())?,
+            name: or_else(device.name(), String::new)?,
             gpm: gpm.access(),
-            ..facts(nvml, &device)?
+            ..facts(nvml, &device)
         };
         Ok(Self {
             nvml,
@@ -57,29 +63,19 @@ impl<'nvml> Gpu<'nvml> {
         device: Device<'nvml>,
     ) -> Result<Self, NvmlError> {
         let gpm = GpmPairs::absent(Cause::WholeGpu);
-        let whole = facts(nvml, &parent)?;
+        // Within a container, much of the GPU that a slice is cut from is kept from us.
+        let whole = facts(nvml, &parent);
         let attributes = device.attributes().ok();
-        let slice = attributes.as_ref().and_then(|attributes| {
-            Some(MigSlice {
-                compute: f64::from(attributes.multiprocessor_count) / whole.sm_count?,
-                memory: eighths(mebibytes(attributes.memory_size_mb) / whole.memory_bytes?),
-            })
-        });
+        let attributes = attributes.as_ref();
         let facts = GpuFacts {
             uuid: device.uuid()?,
-            name: device.name().unwrap_or_else(|_| whole.name.clone()),
-            sm_count: attributes
-                .as_ref()
-                .map(|attributes| f64::from(attributes.multiprocessor_count)),
+            name: or_else(device.name(), String::new)?,
+            sm_count: attributes.map(|attributes| f64::from(attributes.multiprocessor_count)),
             memory_bytes: attributes
-                .as_ref()
-                .map(|attributes| mebibytes(attributes.memory_size_mb)),
-            memory_bus_bits: whole
-                .memory_bus_bits
-                .zip(slice)
-                .map(|(bits, slice)| bits * slice.memory),
+                .map(|attributes| attributes.memory_size_mb as f64 * 1_048_576.0),
+            memory_bus_bits: None,
             gpm: gpm.access(),
-            slice,
+            is_mig_slice: true,
             power_limit_watts: None,
             ..whole
         };
@@ -218,15 +214,28 @@ impl Answers {
     }
 }
 
-fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> Result<GpuFacts, NvmlError> {
+/// `answer`, or something else where this driver has none; not where the GPU is lost or kept from us.
+fn or_else(
+    answer: Result<String, NvmlError>,
+    other: impl FnOnce() -> String,
+) -> Result<String, NvmlError> {
+    answer.or_else(|error| {
+        if is_fatal(&error) || matches!(error, NvmlError::NoPermission) {
+            Err(error)
+        } else {
+            Ok(other())
+        }
+    })
+}
+
+/// What does not change, but for names.
+fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> GpuFacts {
     let clock = |clock| device.max_clock_info(clock).ok().map(f64::from);
     let capability = device.cuda_compute_capability().ok();
     let capability =
         capability.map(|capability| format!("{}.{}", capability.major, capability.minor));
     let cores = device.num_cores().ok();
-    Ok(GpuFacts {
-        uuid: device.uuid()?,
-        name: device.name()?,
+    GpuFacts {
         driver: nvml.sys_driver_version().ok(),
         max_sm_clock_mhz: clock(Clock::SM),
         max_mem_clock_mhz: clock(Clock::Memory),
@@ -241,16 +250,7 @@ fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> Result<GpuFacts, N
             .ok()
             .map(|milliwatts| f64::from(milliwatts) / 1e3),
         ..GpuFacts::default()
-    })
-}
-
-/// Memory is cut into eighths; a slice's size is a little less than its share.
-fn eighths(share: f64) -> f64 {
-    (share * 8.0).round().clamp(1.0, 8.0) / 8.0
-}
-
-fn mebibytes(mebibytes: u64) -> f64 {
-    mebibytes as f64 * 1_048_576.0
+    }
 }
 
 /// Whether a GPU that says so cannot be read any more without a new start of NVML.

@@ -109,7 +109,7 @@ fn of_init(error: &NvmlError) -> GpuError {
         NvmlError::LibraryNotFound => GpuError::LibraryMissing(error.to_string()),
         NvmlError::DriverNotLoaded => GpuError::DriverNotLoaded,
         NvmlError::LibRmVersionMismatch => GpuError::VersionMismatch,
-        NvmlError::NoPermission => GpuError::NoPermission("the driver".to_owned()),
+        NvmlError::NoPermission => GpuError::NoPermission("NVML".to_owned()),
         NvmlError::GpuLost | NvmlError::ResetRequired => {
             GpuError::GpuLost("of this host".to_owned())
         }

@@ -154,7 +154,7 @@ fn gpus_at(nvml: &Nvml, index: u32) -> Result<Vec<Gpu<'_>>, GpuError> {
     let device = nvml.device_by_index(index).map_err(failed)?;
     let cut = device.mig_mode().is_ok_and(|mode| mode.current == 1);
     if !cut {
-        return Ok(vec![Gpu::whole(nvml, device).map_err(failed)?]);
+        return Ok(vec![Gpu::whole(nvml, device, index).map_err(failed)?]);
     }
     let most = device.mig_device_count().unwrap_or(0);
     let mut slices = Vec::new();

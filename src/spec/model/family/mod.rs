@@ -1,6 +1,7 @@
 //! `Family`: what a model's class fixes and its `config.json` does not say.
 
 mod named;
+mod scope;
 
 use super::config::{Fields, ModelError};
 use crate::spec::precision::Precision;
@@ -41,25 +42,54 @@ pub(super) enum WindowRule {
     All,
     /// Every second, from the first.
     Even,
-    /// All but every n-th, n in `sliding_window_pattern`.
+    /// All but every n-th, n in `sliding_window_pattern` or in `global_attn_every_n_layers`.
     Pattern,
     /// Those from `max_window_layers` on, if `use_sliding_window`.
     FromMaxWindowLayers,
+    /// Those marked 1 in `hybrid_layer_pattern` (`MiMo` V2).
+    Marked,
     /// Chunks but for every n-th layer (Llama 4).
     Chunked,
 }
 
-/// Architecture of the token mixers.
+/// How the blocks of a layer are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Skeleton {
-    /// Grouped-query attention, or latent attention where `kv_lora_rank` is set.
-    Attention,
-    /// Gated delta nets with full attention in between.
+    /// Attention or recurrence, then a feed-forward block.
+    Sequential,
+    /// Attention and recurrence side by side, then a feed-forward block (Falcon-H1).
+    Parallel,
+    /// A recurrence alone (Mamba).
+    RecurrenceOnly,
+    /// One block per layer by a letter or a word: mamba, experts, attention, MLP (Nemotron-H).
+    Lettered,
+    /// As `block_configs` describes each (Nemotron's pruned Llamas).
+    Described,
+}
+
+/// The recurrence that takes the place of attention in some layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecurrenceKind {
     GatedDelta,
-    /// One letter per layer: mamba, experts, attention, MLP.
-    NemotronH,
-    /// Mamba-1 with attention at fixed places.
-    Jamba,
+    KimiDelta,
+    Mamba1,
+    Mamba2,
+    ShortConv,
+}
+
+/// Which layers of a model with a recurrence attend, where no list of layer types says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttentionRule {
+    /// None.
+    Never,
+    /// Every n-th, n in `full_attention_interval` or 4.
+    EveryNth,
+    /// One of each `attn_layer_period`, at `attn_layer_offset` (Jamba).
+    Period,
+    /// Those listed by number in this field, counted from zero.
+    Listed(&'static str),
+    /// Those listed in `linear_attn_config.full_attn_layers`, counted from one (Kimi).
+    KimiList,
 }
 
 /// Traits of one model class.
@@ -69,7 +99,7 @@ pub(super) struct Family {
     pub(super) tied_head: bool,
     /// Norm vectors per layer, each as wide as the hidden size.
     pub(super) norms: u64,
-    /// 1: scale only (`RMSNorm`). 2: scale and bias (`LayerNorm`).
+    /// 0: without parameters. 1: scale only (`RMSNorm`). 2: scale and bias (`LayerNorm`).
     pub(super) norm_parts: u64,
     /// A norm right after the embedding.
     pub(super) embedding_norm: bool,
@@ -77,23 +107,46 @@ pub(super) struct Family {
     pub(super) qkv_bias: Bias,
     pub(super) output_bias: Bias,
     pub(super) mlp_bias: Bias,
-    pub(super) head_bias: bool,
+    pub(super) head_bias: Bias,
     pub(super) query_key_norm: QueryKeyNorm,
     /// Learned position table: rows beyond the field `max_position_embeddings` or `n_positions`.
     pub(super) learned_positions: Option<u64>,
     pub(super) windows: WindowRule,
     pub(super) skeleton: Skeleton,
-    /// Query projection makes an output gate.
-    pub(super) output_gate: bool,
-    /// One learned sink per query head.
-    pub(super) sinks: bool,
+    pub(super) recurrence: Option<RecurrenceKind>,
+    pub(super) attention_rule: AttentionRule,
+    pub(super) gate: Gate,
+    pub(super) sinks: Sinks,
     pub(super) expert_bias: bool,
     /// Vectors of one element per expert: router bias, load-balancing correction.
     pub(super) router_vectors: u64,
     pub(super) shared_gate: bool,
+    /// Single parameters of a layer.
+    pub(super) scalars: u64,
+    /// Norm vectors of a layer with experts beyond those of a dense one.
+    pub(super) expert_norms: u64,
     pub(super) state_dtype: Option<Precision>,
     /// Fields that the class assumes.
     pub(super) defaults: &'static [(&'static str, u64)],
+}
+
+/// A gate on what attention puts out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    None,
+    /// One value per element, unless `attn_output_gate` is false.
+    PerElement,
+    /// One value per head.
+    PerHead,
+}
+
+/// One learned sink per query head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sinks {
+    None,
+    All,
+    /// In layers with a window only.
+    Windowed,
 }
 
 impl Family {
@@ -101,7 +154,7 @@ impl Family {
     pub(super) fn of(fields: &Fields<'_>) -> Result<(Self, Vec<String>), ModelError> {
         let model_type = fields.model_type();
         let architecture = fields.architecture();
-        if let Some(reason) = out_of_scope(model_type, &architecture) {
+        if let Some(reason) = scope::excluded(&fields.model_types(), &architecture) {
             return Err(ModelError::NotModelled {
                 architecture,
                 reason: reason.to_owned(),
@@ -152,41 +205,17 @@ impl Family {
             2 * embedding_width * hidden
         };
         let embedding_norm = if self.embedding_norm { norm } else { 0 };
-        let head_bias = if self.head_bias { vocab } else { 0 };
-        Ok(final_norm + embedding_norm + positions + embedding_projections + head_bias)
-    }
-}
-
-/// Why a model's steps are not those of a decoder.
-fn out_of_scope(model_type: &str, architecture: &str) -> Option<&'static str> {
-    const ENCODERS: [&str; 12] = [
-        "bert",
-        "roberta",
-        "xlm-roberta",
-        "distilbert",
-        "albert",
-        "deberta",
-        "deberta-v2",
-        "electra",
-        "mpnet",
-        "nomic_bert",
-        "modernbert",
-        "new",
-    ];
-    const ENCODER_DECODERS: [&str; 6] = ["t5", "mt5", "bart", "mbart", "whisper", "umt5"];
-    let pooling = [
-        "ForSequenceClassification",
-        "ForTokenClassification",
-        "RewardModel",
-        "EmbeddingModel",
-    ];
-    if ENCODERS.contains(&model_type) {
-        Some("an encoder reads each input once and decodes nothing")
-    } else if ENCODER_DECODERS.contains(&model_type) {
-        Some("an encoder-decoder runs cross-attention over a separate encoder")
-    } else if pooling.iter().any(|ending| architecture.contains(ending)) {
-        Some("a pooling model decodes nothing; use the config.json of its generating sibling")
-    } else {
-        None
+        let head_bias = if self.head_bias.holds(fields) {
+            vocab
+        } else {
+            0
+        };
+        let layer_input_norm = fields.count(&["hidden_size_per_layer_input"]).unwrap_or(0);
+        Ok(final_norm
+            + embedding_norm
+            + positions
+            + embedding_projections
+            + head_bias
+            + layer_input_norm)
     }
 }

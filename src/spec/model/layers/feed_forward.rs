@@ -1,8 +1,10 @@
 //! Dense MLPs and mixtures of experts: where each stands, and how wide it is.
 
+use serde_json::Value;
+
 use super::{Reader, at};
 use crate::spec::model::config::ModelError;
-use crate::spec::model::family::WindowRule;
+use crate::spec::model::family::{AttentionRule, RecurrenceKind, WindowRule};
 use crate::spec::model::{FeedForward, Mlp, Moe};
 
 impl Reader<'_> {
@@ -10,8 +12,21 @@ impl Reader<'_> {
         if self.expert_count().is_some() && self.has_experts(index) {
             self.moe().map(FeedForward::Experts)
         } else {
-            self.mlp().map(FeedForward::Dense)
+            let mlp = self.mlp()?;
+            let factor = if self.is_double_wide(index) { 2 } else { 1 };
+            Ok(FeedForward::Dense(Mlp {
+                width: factor * mlp.width,
+                ..mlp
+            }))
         }
+    }
+
+    /// Gemma 4's layers without a cache of their own may have a wider MLP.
+    fn is_double_wide(&self, index: u64) -> bool {
+        let sharing = self.fields.count(&["num_kv_shared_layers"]).unwrap_or(0);
+        sharing > 0
+            && index + sharing >= self.count
+            && self.fields.flag("use_double_wide_mlp") == Some(true)
     }
 
     pub(super) fn expert_count(&self) -> Option<u64> {
@@ -28,11 +43,16 @@ impl Reader<'_> {
     /// Whether layer `index` holds experts, by whichever rule the file states.
     pub(super) fn has_experts(&self, index: u64) -> bool {
         let fields = self.fields;
-        if index
-            < fields
-                .count(&["first_k_dense_replace", "moe_layer_start_index"])
-                .unwrap_or(0)
-        {
+        if let Some(kinds) = fields.strings("mlp_layer_types") {
+            return at(&kinds, index).is_some_and(|kind| *kind == "sparse");
+        }
+        if fields.flag("enable_moe_block") == Some(false) {
+            return false;
+        }
+        if self.family.attention_rule == AttentionRule::Period {
+            return self.at_period(index, "expert_layer_period", "expert_layer_offset", (2, 1));
+        }
+        if index < self.first_layer_with_experts() {
             return false;
         }
         if fields
@@ -51,12 +71,23 @@ impl Reader<'_> {
         index.is_multiple_of(step("moe_layer_freq"))
             && (index + 1).is_multiple_of(step("decoder_sparse_step"))
             && (index + 1).is_multiple_of(step("interleave_moe_layer_step"))
+            && (index + 1).is_multiple_of(step("moe_layer_interval"))
+    }
+
+    fn first_layer_with_experts(&self) -> u64 {
+        let names = [
+            "first_k_dense_replace",
+            "moe_layer_start_index",
+            "num_dense_layers",
+        ];
+        self.fields.count(&names).unwrap_or(0)
     }
 
     pub(super) fn mlp(&self) -> Result<Mlp, ModelError> {
         let names = &[
             "intermediate_size_mlp",
             "intermediate_size",
+            "block_ff_dim",
             "n_inner",
             "ffn_dim",
             "ffn_hidden_size",
@@ -66,10 +97,24 @@ impl Reader<'_> {
             _ => self.fields.need(names)?,
         };
         Ok(Mlp {
-            width,
+            width: self.adjusted(width),
             gated: self.family.gated,
             bias: self.family.mlp_bias.holds(self.fields),
         })
+    }
+
+    /// LFM2 states a width of which two thirds are used, rounded up.
+    fn adjusted(&self, width: u64) -> u64 {
+        let adjusts = self.family.recurrence == Some(RecurrenceKind::ShortConv)
+            && self.expert_count().is_none()
+            && self.fields.flag("block_auto_adjust_ff_dim").unwrap_or(true);
+        if !adjusts {
+            return width;
+        }
+        let step = self.fields.count(&["block_multiple_of"]).unwrap_or(256);
+        let factor = self.fields.value("block_ffn_dim_multiplier");
+        let factor = factor.and_then(Value::as_f64).unwrap_or(1.0);
+        scaled(2 * width / 3, factor).next_multiple_of(step.max(1))
     }
 
     pub(super) fn moe(&self) -> Result<Moe, ModelError> {
@@ -77,7 +122,9 @@ impl Reader<'_> {
         let expert_width = fields.need(&[
             "moe_intermediate_size",
             "expert_intermediate_size",
+            "expert_ffn_hidden_size",
             "intermediate_size",
+            "ffn_hidden_size",
         ])?;
         Ok(Moe {
             experts: self.expert_count().unwrap_or(1),
@@ -87,6 +134,7 @@ impl Reader<'_> {
                 "num_experts_per_token",
                 "moe_k",
                 "moe_topk",
+                "moe_top_k",
                 "top_k_experts",
             ])?,
             expert_width,
@@ -99,7 +147,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Total width of the shared experts: stated, or as many expert widths as there are shared experts; Llama 4 always has one.
+    /// Total width of the shared experts: the MLP beside Gemma 4's experts, stated, or as many expert widths as there are shared experts; Llama 4 always has one.
     pub(super) fn shared_width(&self, expert_width: u64) -> u64 {
         let shared = self.fields.count(&[
             "n_shared_experts",
@@ -111,10 +159,25 @@ impl Reader<'_> {
             "moe_shared_expert_intermediate_size",
             "shared_expert_intermediate_size",
             "shared_intermediate_size",
+            "share_expert_dim",
         ]);
+        if self.fields.flag("enable_moe_block") == Some(true) {
+            return self.fields.count(&["intermediate_size"]).unwrap_or(0);
+        }
         let implied = u64::from(self.family.windows == WindowRule::Chunked);
         stated
             .map(|width| width * shared.unwrap_or(1))
             .unwrap_or_else(|| expert_width * shared.unwrap_or(implied))
     }
+}
+
+/// `width` times `factor`, rounded down.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a width of some thousands"
+)]
+fn scaled(width: u64, factor: f64) -> u64 {
+    (width as f64 * factor).max(0.0) as u64
 }

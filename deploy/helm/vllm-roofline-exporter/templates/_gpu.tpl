@@ -1,0 +1,58 @@
+{{- /* What a GPU access mode asks of the pod: templates of the pod's level, empty where there is nothing to ask. */}}
+{{- define "vllm-roofline-exporter.podSpec" -}}
+{{- if eq .Values.gpu.mode "nvml" }}
+{{- with .Values.gpu.nvml.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- if and (eq .Values.mode "sidecar") .Values.gpu.nvml.shareProcessNamespace }}
+shareProcessNamespace: true
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "vllm-roofline-exporter.gpuArgs" -}}
+- --gpu-source={{ get (dict "dcgm" "dcgm" "nvml" "nvml" "dra" "nvml" "none" "none") .Values.gpu.mode }}
+{{- if eq .Values.gpu.mode "dcgm" }}
+- --dcgm-url={{ include "vllm-roofline-exporter.dcgmUrl" . }}
+{{- if eq .Values.mode "sidecar" }}
+- --dcgm-pod=$(POD_NAMESPACE)/$(POD_NAME)
+{{- else if .Values.gpu.dcgm.pod }}
+- --dcgm-pod={{ .Values.gpu.dcgm.pod }}
+{{- end }}
+{{- end }}
+{{- with .Values.gpu.name }}
+- --gpu={{ . }}
+{{- end }}
+{{- with .Values.gpu.devices }}
+- --gpu-devices={{ join "," . }}
+{{- end }}
+{{- end }}
+
+{{- define "vllm-roofline-exporter.dcgmUrl" -}}
+{{- $service := .Values.gpu.dcgm.service }}
+{{- if .Values.gpu.dcgm.url -}}
+{{ .Values.gpu.dcgm.url }}
+{{- else if eq .Values.mode "standalone" -}}
+{{ fail "mode is standalone and gpu.mode dcgm: set gpu.dcgm.url to the dcgm-exporter on vLLM's node, or gpu.mode to none" }}
+{{- else if $service.create -}}
+http://{{ include "vllm-roofline-exporter.fullname" . }}-dcgm.{{ $service.namespace }}.svc:{{ $service.port }}/metrics
+{{- else -}}
+{{ fail "gpu.mode is dcgm: set gpu.dcgm.url, or gpu.dcgm.service.create to true" }}
+{{- end }}
+{{- end }}
+
+{{- define "vllm-roofline-exporter.gpuEnv" -}}
+{{- if and (eq .Values.gpu.mode "dcgm") (eq .Values.mode "sidecar") }}
+- name: NODE_IP
+  valueFrom: {fieldRef: {fieldPath: status.hostIP}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- else if eq .Values.gpu.mode "nvml" }}
+- name: NVIDIA_VISIBLE_DEVICES
+  value: {{ .Values.gpu.nvml.visibleDevices | quote }}
+- name: NVIDIA_DRIVER_CAPABILITIES
+  value: utility
+{{- end }}
+{{- end }}

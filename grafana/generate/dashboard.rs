@@ -1,0 +1,215 @@
+//! A dashboard: variables, links, annotations and rows of panels.
+
+use serde_json::{Value, json};
+
+use super::names;
+use super::panel::{Panel, datasource};
+
+/// Width of Grafana's grid.
+const COLUMNS: usize = 24;
+
+/// A dashboard in the making.
+pub(crate) struct Dashboard {
+    uid: &'static str,
+    title: &'static str,
+    description: &'static str,
+    variables: Vec<Variable>,
+    /// Placeholders in expressions and what they stand for.
+    selectors: Vec<(&'static str, &'static str)>,
+    links: Vec<Value>,
+    placed: Vec<Placed>,
+    y: usize,
+}
+
+/// A variable that lists the values of a label.
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    /// The series whose label is listed.
+    pub(crate) series: String,
+    /// Several values or all of them, rather than just one.
+    pub(crate) many: bool,
+}
+
+enum Placed {
+    Row(&'static str, usize),
+    Panel(Box<Panel>, Value),
+}
+
+impl Dashboard {
+    pub(crate) const fn new(
+        uid: &'static str,
+        title: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            uid,
+            title,
+            description,
+            variables: Vec::new(),
+            selectors: Vec::new(),
+            links: Vec::new(),
+            placed: Vec::new(),
+            y: 0,
+        }
+    }
+
+    pub(crate) fn variables(mut self, variables: impl IntoIterator<Item = Variable>) -> Self {
+        self.variables.extend(variables);
+        self
+    }
+
+    /// `placeholder` in an expression stands for `matchers`.
+    pub(crate) fn selector(mut self, placeholder: &'static str, matchers: &'static str) -> Self {
+        self.selectors.push((placeholder, matchers));
+        self
+    }
+
+    /// A link to another dashboard. `job` and `instance` of vLLM and of the exporter beside it differ, so they are not taken along.
+    pub(crate) fn link(mut self, title: &str, uid: &str) -> Self {
+        let url = format!(
+            "/d/{uid}?var-datasource=${{datasource}}&${{namespace:queryparam}}&${{pod:queryparam}}&${{model_name:queryparam}}"
+        );
+        self.links.push(json!({
+            "title": title, "type": "link", "url": url, "icon": "dashboard", "tooltip": "", "tags": [],
+            "asDropdown": false, "includeVars": false, "keepTime": true, "targetBlank": false,
+        }));
+        self
+    }
+
+    pub(crate) fn row(mut self, title: &'static str) -> Self {
+        self.placed.push(Placed::Row(title, self.y));
+        self.y += 1;
+        self
+    }
+
+    /// Panels side by side, equally wide.
+    pub(crate) fn line<const N: usize>(mut self, height: usize, panels: [Panel; N]) -> Self {
+        let width = COLUMNS / N;
+        for (at, panel) in panels.into_iter().enumerate() {
+            self.place(panel, at * width, self.y, width, height);
+        }
+        self.y += height;
+        self
+    }
+
+    /// A tall panel with others stacked on its right.
+    pub(crate) fn beside<const N: usize>(
+        mut self,
+        width: usize,
+        tall: Panel,
+        stacked: [(usize, Panel); N],
+    ) -> Self {
+        let mut y = self.y;
+        for (height, panel) in stacked {
+            self.place(panel, width, y, COLUMNS - width, height);
+            y += height;
+        }
+        self.place(tall, 0, self.y, width, y - self.y);
+        self.y = y;
+        self
+    }
+
+    fn place(&mut self, panel: Panel, x: usize, y: usize, w: usize, h: usize) {
+        let position = json!({"x": x, "y": y, "w": w, "h": h});
+        self.placed.push(Placed::Panel(Box::new(panel), position));
+    }
+
+    fn resolve(&self, expression: &str) -> String {
+        self.selectors.iter().fold(
+            expression.to_owned(),
+            |resolved, (placeholder, matchers)| resolved.replace(placeholder, matchers),
+        )
+    }
+
+    /// The dashboard's JSON.
+    ///
+    /// # Errors
+    /// A query of what does not exist.
+    pub(crate) fn json(&self) -> Result<Value, String> {
+        let mut panels = Vec::new();
+        for (at, placed) in self.placed.iter().enumerate() {
+            let id = at + 1;
+            panels.push(match placed {
+                Placed::Row(title, y) => json!({
+                    "id": id, "type": "row", "title": title, "collapsed": false, "panels": [],
+                    "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1},
+                }),
+                Placed::Panel(panel, position) => {
+                    panel.json(id, position, &|expression| self.resolve(expression))?
+                }
+            });
+        }
+        let variables: Result<Vec<_>, _> = self.variables.iter().map(Variable::json).collect();
+        let mut listed = vec![json!({
+            "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "",
+            "refresh": 1, "multi": false, "includeAll": false, "options": [], "current": {}, "hide": 0,
+        })];
+        listed.extend(variables?);
+        Ok(json!({
+            "id": null,
+            "uid": self.uid,
+            "title": self.title,
+            "description": self.description,
+            "tags": ["vllm", "roofline"],
+            "schemaVersion": 39,
+            "version": 1,
+            "editable": true,
+            "graphTooltip": 1,
+            "refresh": "30s",
+            "time": {"from": "now-1h", "to": "now"},
+            "timezone": "browser",
+            "links": self.links,
+            "annotations": {"list": self.annotations()},
+            "templating": {"list": listed},
+            "panels": panels,
+        }))
+    }
+
+    fn annotations(&self) -> Vec<Value> {
+        let annotation = |name: &str, color: &str, expression: &str, title: &str| {
+            json!({
+                "name": name, "datasource": datasource(), "enable": true, "hide": false, "iconColor": color,
+                "expr": self.resolve(expression), "step": "30s", "titleFormat": title, "textFormat": "{{instance}} {{model_name}}",
+            })
+        };
+        vec![
+            annotation(
+                "Alerts",
+                "red",
+                "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",TARGET}",
+                "{{alertname}}",
+            ),
+            annotation(
+                "Restarts",
+                "purple",
+                "changes(process_start_time_seconds{TARGET}[1m]) > 0",
+                "Restart",
+            ),
+        ]
+    }
+}
+
+impl Variable {
+    fn json(&self) -> Result<Value, String> {
+        let Self {
+            name,
+            label,
+            series,
+            many,
+        } = self;
+        names::check(series)?;
+        let query = format!("label_values({series}, {name})");
+        let mut variable = json!({
+            "name": name, "label": label, "type": "query", "datasource": datasource(),
+            "definition": query, "query": {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
+            "regex": "", "refresh": 2, "sort": 1, "multi": many, "includeAll": many, "options": [], "current": {}, "hide": 0,
+        });
+        if *many {
+            // Also fits series that lack the label, such as namespace and pod outside Kubernetes.
+            variable["allValue"] = json!(".*");
+            variable["current"] = json!({"selected": true, "text": ["All"], "value": ["$__all"]});
+        }
+        Ok(variable)
+    }
+}

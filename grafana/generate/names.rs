@@ -1,0 +1,151 @@
+//! Which metrics a PromQL expression reads, and whether they exist.
+
+use std::collections::BTreeSet;
+
+use vllm_roofline_exporter::export::catalogue::{self, Family, Provenance};
+use vllm_roofline_exporter::exposition::{Line, Lines};
+
+/// A page of vLLM 0.32 after load: the names it has now.
+const VLLM_PAGE: &str = include_str!("../../tests/fixtures/vllm/vllm-0.32.0-cpu-after-load.prom");
+/// Names vLLM had before, asked for beside the present ones: KV cache usage up to 0.11, inter-token latency up to 0.14.
+const FORMER: [&str; 3] = [
+    "vllm:gpu_cache_usage_perc",
+    "vllm:time_per_output_token_seconds_bucket",
+    "vllm:time_per_output_token_seconds_count",
+];
+/// Labels that Prometheus puts on a target, and `le` of histograms.
+const TARGET_LABELS: [&str; 5] = ["job", "instance", "namespace", "pod", "le"];
+const ENGINE_LABELS: [&str; 2] = ["model_name", "engine"];
+
+/// A metric in an expression, with the labels that are matched on it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Selection<'a> {
+    pub(crate) metric: &'a str,
+    pub(crate) labels: Vec<&'a str>,
+}
+
+/// The exporter's and vLLM's metrics in `expression`, in order.
+pub(crate) fn selections(expression: &str) -> Vec<Selection<'_>> {
+    let mut found = Vec::new();
+    let mut rest = expression;
+    while let Some(start) = ["vllm_roofline_", "vllm:"]
+        .iter()
+        .filter_map(|prefix| rest.find(prefix))
+        .min()
+    {
+        let tail = &rest[start..];
+        let end = tail.find(|c: char| !is_name(c)).unwrap_or(tail.len());
+        let (metric, after) = tail.split_at(end);
+        found.push(Selection {
+            metric,
+            labels: matched_labels(after),
+        });
+        rest = after;
+    }
+    found
+}
+
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == ':'
+}
+
+/// The labels in `{label="value",…}`, where that comes next.
+fn matched_labels(after: &str) -> Vec<&str> {
+    let Some((matchers, _)) = after
+        .strip_prefix('{')
+        .and_then(|rest| rest.split_once('}'))
+    else {
+        return Vec::new();
+    };
+    matchers
+        .split(',')
+        .filter_map(|matcher| matcher.find(['=', '!']).map(|at| matcher[..at].trim()))
+        .collect()
+}
+
+/// Checks every metric of `expression`, every label it matches and every label it groups by.
+///
+/// # Errors
+/// Names the first that does not exist.
+pub(crate) fn check(expression: &str) -> Result<(), String> {
+    let mut all: BTreeSet<String> = TARGET_LABELS.map(str::to_owned).into();
+    for Selection { metric, labels } in selections(expression) {
+        let known = labels_of(metric)
+            .ok_or_else(|| format!("nobody exports `{metric}`, which `{expression}` asks for"))?;
+        if let Some(label) = labels
+            .iter()
+            .find(|label| !known.contains(**label) && !TARGET_LABELS.contains(label))
+        {
+            return Err(format!("`{metric}` has no label `{label}`: `{expression}`"));
+        }
+        all.extend(known);
+    }
+    match grouping_labels(expression).find(|label| {
+        // label_replace and label_join name the label they make in quotes.
+        !all.contains(*label) && !expression.contains(&format!("\"{label}\""))
+    }) {
+        Some(label) => Err(format!("nothing in `{expression}` has the label `{label}`")),
+        None => Ok(()),
+    }
+}
+
+/// The labels in `by (…)`, `on (…)` and the like.
+fn grouping_labels(expression: &str) -> impl Iterator<Item = &str> {
+    ["by (", "without (", "on (", "ignoring (", "group_left ("]
+        .into_iter()
+        .flat_map(|opening| expression.split(opening).skip(1))
+        .filter_map(|rest| rest.split_once(')'))
+        .flat_map(|(labels, _)| labels.split(','))
+        .map(str::trim)
+        .filter(|label| !label.is_empty())
+}
+
+/// Where the numbers behind `metric` come from, in a word.
+pub(crate) fn provenance(metric: &str) -> &'static str {
+    match family(metric).map(|family| family.provenance) {
+        Some(Provenance::Modelled) => "modelled",
+        Some(Provenance::Specified) => "specified",
+        Some(Provenance::Own) => "the exporter's own state",
+        Some(Provenance::Measured) => "measured",
+        None => "measured by vLLM",
+    }
+}
+
+fn family(metric: &str) -> Option<&'static Family> {
+    catalogue::ALL.iter().find(|family| family.name == metric)
+}
+
+/// The labels `metric` has, or `None` where it does not exist.
+fn labels_of(metric: &str) -> Option<BTreeSet<String>> {
+    if let Some(family) = family(metric) {
+        let engine = ENGINE_LABELS.iter().filter(|_| family.per_engine);
+        return Some(
+            family
+                .labels
+                .iter()
+                .chain(engine)
+                .map(|label| (*label).to_owned())
+                .collect(),
+        );
+    }
+    if FORMER.contains(&metric) {
+        return Some(ENGINE_LABELS.map(str::to_owned).into());
+    }
+    let samples = Lines::new(VLLM_PAGE).filter_map(Result::ok);
+    samples
+        .filter_map(|line| match line {
+            Line::Sample(sample) if sample.name == metric => Some(sample),
+            _ => None,
+        })
+        .map(|sample| {
+            sample
+                .labels
+                .iter()
+                .map(|(name, _)| name.to_owned())
+                .collect()
+        })
+        .reduce(|mut all: BTreeSet<String>, more| {
+            all.extend(more);
+            all
+        })
+}

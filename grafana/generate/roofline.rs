@@ -1,0 +1,311 @@
+//! One engine against its roofs: where it stands, what bounds it, where the time and the energy go.
+
+use serde_json::json;
+
+use super::basis::{exporter, facts, gpus, missing, reads};
+use super::chart::chart;
+use super::dashboard::{Dashboard, Variable};
+use super::panel::Panel;
+use super::style::{COMPONENTS, DECODE, PREFILL, StateSet};
+
+pub(crate) const UID: &str = "vllm-roofline";
+
+pub(crate) fn dashboard() -> Dashboard {
+    Dashboard::new(
+        UID,
+        "vLLM / Roofline",
+        "One engine against the roofline of its GPUs: what bounds it, how far it is from the roof, where time and energy go.",
+    )
+    .variables([
+        variable("job", "Job", "vllm_roofline_bound", true),
+        variable("namespace", "Namespace", "vllm_roofline_bound{job=~\"$job\"}", true),
+        variable("pod", "Pod", "vllm_roofline_bound{job=~\"$job\",namespace=~\"$namespace\"}", true),
+        variable(
+            "model_name",
+            "Model",
+            "vllm_roofline_bound{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\"}",
+            true,
+        ),
+        // One at a time: roofs of different GPUs do not fit into one picture.
+        variable(
+            "instance",
+            "Exporter",
+            "vllm_roofline_bound{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"}",
+            false,
+        ),
+    ])
+    .selector(
+        "ENGINE",
+        "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\",model_name=~\"$model_name\"",
+    )
+    .selector(
+        "TARGET",
+        "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\"",
+    )
+    // vLLM's own target has another job and instance than the exporter beside it.
+    .selector(
+        "VLLM",
+        "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"",
+    )
+    .link("Serving quality", super::serving::UID)
+    .link("Fleet", super::fleet::UID)
+    .row("Now")
+    .line(4, now())
+    .row("Roofline")
+    .beside(14, chart(), [(8, states()), (9, time())])
+    .row("Utilization")
+    .line(8, [utilization(), intensity()])
+    .line(8, [traffic(), batch(), tokens()])
+    .row("Power and cost")
+    .line(8, [energy(), power(), clocks(), cost()])
+    .row("What this is based on")
+    .line(6, [facts(), gpus()])
+    .line(6, [exporter(), reads(), missing()])
+}
+
+fn variable(name: &'static str, label: &'static str, series: &str, many: bool) -> Variable {
+    Variable {
+        name,
+        label,
+        series: series.to_owned(),
+        many,
+    }
+}
+
+fn now() -> [Panel; 8] {
+    let percent = |panel: Panel| {
+        panel
+            .unit("percentunit")
+            .default("decimals", json!(1))
+            .no_value("–")
+    };
+    [
+        word(
+            "Bound",
+            "What takes most of the engine's time, over the exporter's window.",
+            &StateSet::bound(),
+        ),
+        word("Engine", "What the engine is doing now.", &StateSet::engine_state()),
+        word(
+            "Requests wait for",
+            "What keeps waiting requests out, over the exporter's window; open: none wait.",
+            &StateSet::admission(),
+        ),
+        percent(
+            Panel::stat("MFU", "Model FLOPs over the dense datasheet peak of all GPUs, over the exporter's window.")
+                .now("", "avg(vllm_roofline_model_flops_utilization_ratio{ENGINE})"),
+        )
+        .fixed_color(PREFILL),
+        percent(
+            Panel::stat("MBU, modelled", "Modelled HBM bytes over the peak bandwidth of all GPUs, over the exporter's window.")
+                .now("", "avg(vllm_roofline_model_bandwidth_utilization_ratio{ENGINE})"),
+        )
+        .fixed_color(DECODE),
+        percent(
+            Panel::stat("MBU, measured", "HBM bytes by the GPU's own counters (GPM) over the peak bandwidth. Empty where the GPU has none.")
+                .now("", "avg(vllm_roofline_measured_bandwidth_utilization_ratio{ENGINE})"),
+        )
+        .fixed_color("dark-green"),
+        percent(
+            Panel::stat(
+                "Roofline efficiency",
+                "Share of busy time that the roofline explains at the attainable ceilings. The rest is overhead: launches, scheduling, bubbles.",
+            )
+            .now("", "avg(vllm_roofline_roofline_efficiency_ratio{ENGINE})"),
+        )
+        .thresholds(&[("red", None), ("orange", Some(0.5)), ("green", Some(0.7))]),
+        Panel::stat("Decode batch", "Mean requests per step that decodes, over the exporter's window.")
+            .now("", "avg(vllm_roofline_decode_batch_size{ENGINE})")
+            .default("decimals", json!(1))
+            .no_value("–")
+            .fixed_color("text"),
+    ]
+}
+
+/// A state set as the word that holds.
+fn word(title: &'static str, description: &'static str, set: &StateSet) -> Panel {
+    let (metric, label) = (set.metric, set.label);
+    Panel::stat(title, description)
+        .now(
+            &format!("{{{{{label}}}}}"),
+            &format!("max by ({label}) ({metric}{{ENGINE}} == 1)"),
+        )
+        .option("textMode", json!("name"))
+        .no_value("–")
+        .colors(set.colors())
+}
+
+fn states() -> Panel {
+    let sets = [
+        ("bound", StateSet::bound()),
+        ("waiting for", StateSet::admission()),
+        ("engine", StateSet::engine_state()),
+    ];
+    let mappings: Vec<_> = sets.iter().map(|(_, set)| set.mapping()).collect();
+    sets.iter().fold(
+        Panel::state_timeline(
+            "Bound, admission, engine",
+            "What bound each engine, what kept requests waiting, and whether it ran.",
+        )
+        .mappings(&mappings),
+        |panel, (name, set)| panel.line(&format!("{name} {{{{engine}}}}"), &set.code("engine")),
+    )
+}
+
+fn time() -> Panel {
+    Panel::timeseries(
+        "Where the time goes",
+        "Each step's time goes to its larger roofline component at the attainable ceiling of the current clock; what is left of busy time is overhead.",
+    )
+    .line(
+        "{{component}}",
+        "sum by (component) (rate(vllm_roofline_time_seconds_total{ENGINE}[$__rate_interval])) / ignoring (component) group_left () sum(rate(vllm_roofline_time_seconds_total{ENGINE}[$__rate_interval]))",
+    )
+    .unit("percentunit")
+    .range(0.0, 1.0)
+    .stacked()
+    .colors(COMPONENTS)
+}
+
+fn utilization() -> Panel {
+    Panel::timeseries(
+        "MFU and MBU",
+        "FLOPs and HBM bytes over the datasheet peaks of all GPUs, from counters over the panel's interval. Measured bytes come from the GPU's counters and check the model.",
+    )
+    .line("MFU, modelled", "sum(rate(vllm_roofline_flops_total{ENGINE}[$__rate_interval])) / sum(vllm_roofline_roof_flops_per_second{ENGINE,level=\"datasheet\",point=\"right\"})")
+    .line("MBU, modelled", "sum(rate(vllm_roofline_hbm_bytes_total{ENGINE}[$__rate_interval])) / sum(vllm_roofline_peak_hbm_bytes_per_second{ENGINE})")
+    .line("MBU, measured", "sum(rate(vllm_roofline_measured_hbm_bytes_total{ENGINE}[$__rate_interval])) / sum(vllm_roofline_peak_hbm_bytes_per_second{ENGINE})")
+    .line("Roofline efficiency", "avg(vllm_roofline_roofline_efficiency_ratio{ENGINE})")
+    .unit("percentunit")
+    .range(0.0, 1.0)
+    .colors([("MFU, modelled", PREFILL), ("MBU, modelled", DECODE)])
+    .dashed("MBU, measured", "dark-green")
+    .dashed("Roofline efficiency", "text")
+}
+
+fn intensity() -> Panel {
+    Panel::timeseries(
+        "Arithmetic intensity",
+        "FLOPs per HBM byte of each phase, and the ridge of the datasheet roof: below it memory bandwidth is the limit, above it compute.",
+    )
+    .line("{{phase}}", "sum by (phase) (rate(vllm_roofline_flops_total{ENGINE}[$__rate_interval])) / (sum by (phase) (rate(vllm_roofline_hbm_bytes_total{ENGINE}[$__rate_interval])) > 0) > 0")
+    .line("ridge", "max(vllm_roofline_ridge_flops_per_byte{ENGINE})")
+    .unit("none")
+    .logarithmic()
+    .custom("axisLabel", json!("FLOP per byte"))
+    .colors([("prefill", PREFILL), ("decode", DECODE)])
+    .dashed("ridge", "orange")
+}
+
+fn traffic() -> Panel {
+    Panel::timeseries(
+        "HBM traffic",
+        "Bytes per second by what they carry, modelled, and what the GPU's counters measured.",
+    )
+    .line(
+        "{{kind}}",
+        "sum by (kind) (rate(vllm_roofline_hbm_bytes_total{ENGINE}[$__rate_interval]))",
+    )
+    .line(
+        "measured",
+        "sum(rate(vllm_roofline_measured_hbm_bytes_total{ENGINE}[$__rate_interval]))",
+    )
+    .line(
+        "peak",
+        "sum(vllm_roofline_peak_hbm_bytes_per_second{ENGINE})",
+    )
+    .unit("Bps")
+    .min(0.0)
+    .stacked()
+    .colors([
+        ("weights", "green"),
+        ("kv", "purple"),
+        ("state", "yellow"),
+        ("activations", "blue"),
+    ])
+    .named(
+        "measured",
+        &[("custom.stacking", json!({"mode": "none", "group": "B"}))],
+    )
+    .named(
+        "peak",
+        &[("custom.stacking", json!({"mode": "none", "group": "B"}))],
+    )
+    .dashed("measured", "text")
+    .dashed("peak", "orange")
+}
+
+fn batch() -> Panel {
+    Panel::timeseries(
+        "Decode batch and its limits",
+        "Requests per decode step, running and waiting requests, and the batches at which weights become compute-bound (ridge), KV traffic equals weight traffic (knee) and the KV cache is full (kv_capacity), at the context of the window.",
+    )
+    .line("decode batch", "avg(vllm_roofline_decode_batch_size{ENGINE})")
+    .line("running", "avg(vllm:num_requests_running{VLLM})")
+    .line("waiting", "avg(vllm:num_requests_waiting{VLLM}) > 0")
+    .line("{{limit}}", "max by (limit) (vllm_roofline_batch_limit{ENGINE})")
+    .unit("short")
+    .logarithmic()
+    .colors([("decode batch", DECODE), ("running", "text"), ("waiting", "red")])
+    .dashed("ridge", "orange")
+    .dashed("knee", "yellow")
+    .dashed("kv_capacity", "purple")
+}
+
+fn tokens() -> Panel {
+    Panel::timeseries(
+        "Tokens through the model",
+        "Prompt tokens computed and tokens decoded per second; cached prompt tokens are not among them, rejected draft tokens are.",
+    )
+    .line("{{phase}}", "sum by (phase) (rate(vllm_roofline_forward_tokens_total{ENGINE}[$__rate_interval]))")
+    .unit("short")
+    .min(0.0)
+    .custom("axisLabel", json!("tokens/s"))
+    .colors([("prefill", PREFILL), ("decode", DECODE)])
+}
+
+fn energy() -> Panel {
+    Panel::timeseries(
+        "Energy per token",
+        "Energy of all GPUs over the tokens decoded, and over all tokens through the model.",
+    )
+    .line("per decoded token", "sum(rate(vllm_roofline_energy_joules_total{ENGINE}[$__rate_interval])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[$__rate_interval])) > 0)")
+    .line("per token of either phase", "sum(rate(vllm_roofline_energy_joules_total{ENGINE}[$__rate_interval])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE}[$__rate_interval])) > 0)")
+    .unit("joule")
+    .logarithmic()
+    .colors([("per decoded token", DECODE), ("per token of either phase", "text")])
+}
+
+fn power() -> Panel {
+    Panel::timeseries("Power", "Mean power of each GPU, from its energy counter.")
+        .line(
+            "{{gpu}}",
+            "sum by (gpu) (rate(vllm_roofline_energy_joules_total{ENGINE}[$__rate_interval]))",
+        )
+        .unit("watt")
+        .min(0.0)
+}
+
+fn clocks() -> Panel {
+    Panel::timeseries(
+        "Clock and power limit",
+        "The compute ceiling at the SM clock of the window over the datasheet's, and the share of readings with the clock held down by a power limit.",
+    )
+    .line("ceiling at this clock", "max(vllm_roofline_roof_flops_per_second{ENGINE,level=\"current_clock\",point=\"right\"}) / max(vllm_roofline_roof_flops_per_second{ENGINE,level=\"datasheet\",point=\"right\"})")
+    .line("power-limited", "avg(vllm_roofline_power_limited_ratio{ENGINE})")
+    .unit("percentunit")
+    .min(0.0)
+    .colors([("ceiling at this clock", "purple"), ("power-limited", "red")])
+}
+
+fn cost() -> Panel {
+    Panel::timeseries(
+        "Cost per million decoded tokens",
+        "Price of the GPUs for the time observed over the tokens decoded. Only where the exporter runs with --gpu-hour-price.",
+    )
+    .line("dollars", "1e6 * sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[$__rate_interval])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[$__rate_interval])) > 0)")
+    .unit("currencyUSD")
+    .logarithmic()
+    .no_value("no price set")
+    .fixed_color("text")
+}

@@ -1,0 +1,257 @@
+//! The account of a span: tokens, FLOPs, bytes and where the seconds went.
+//!
+//! Accounts add up: the account of two neighbouring spans is the sum of theirs. Counters are the sum since the start, a window is
+//! the sum of its newest spans. Engine figures sum over the engine's GPUs; seconds are wall time.
+
+mod phases;
+mod queue;
+mod time;
+mod work;
+
+pub use queue::Queue;
+pub use time::BusyTime;
+pub use work::{ByKind, PerPhase, Work};
+
+use crate::sample::engine::Counter;
+use crate::sample::histogram::Histogram;
+use crate::units::{Bytes, Flops, Seconds};
+
+use super::facts::{EngineFacts, Served};
+use super::gpu::HardwareUse;
+use super::hindsight::Early;
+use super::interval::Interval;
+use super::steps::{Prompts, Steps};
+use time::Demand;
+use work::Priced;
+
+/// Everything that adds up over time for one engine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Account {
+    /// Wall time.
+    pub seconds: Seconds,
+    /// Of these, seconds with a request running and progress.
+    pub busy: Seconds,
+    /// Of these, seconds with a request running and no progress.
+    pub stalled: Seconds,
+    /// Tokens through the model.
+    pub tokens: PerPhase<f64>,
+    /// Tokens sampled for clients.
+    pub output_tokens: f64,
+    /// Engine steps.
+    pub steps: f64,
+    /// Steps that decoded, and request-steps of them: their quotient is the decode batch.
+    pub decode_steps: f64,
+    /// Request-steps of decode.
+    pub decode_request_steps: f64,
+    /// Context tokens × decode tokens: divided by the decode tokens, the mean context.
+    pub context_weight: f64,
+    /// Modelled work; absent while the model is unknown.
+    pub work: Option<Work>,
+    /// Where the busy seconds went; absent while the model or the GPU is unknown.
+    pub busy_time: Option<BusyTime>,
+    /// Busy seconds that the roofline explains, and the overhead, by the phase that took them.
+    pub phase_roofline: PerPhase<Seconds>,
+    /// Overhead by the phase that bore it.
+    pub phase_overhead: PerPhase<Seconds>,
+    /// Work of prompts that were counted here and must have run before.
+    pub early: Option<Early>,
+    /// What the hardware's own counters say.
+    pub hardware: HardwareUse,
+    /// Times to first token.
+    pub time_to_first_token: Histogram,
+    /// Times between tokens.
+    pub inter_token_latency: Histogram,
+    /// Requests preempted.
+    pub preemptions: f64,
+    /// Requests that got a first token, and neither finished nor still run: their clients left. Prompts on the way in or out of the
+    /// span make it inexact by a few.
+    pub vanished: f64,
+    /// vLLM's own estimate of HBM bytes, all GPUs; 0 unless it was asked to make one.
+    pub vllm_estimated_bytes: Bytes,
+    /// vLLM's own estimate of FLOPs, all GPUs.
+    pub vllm_estimated_flops: Flops,
+    /// How requests queued.
+    pub queue: Queue,
+    /// Whether step counts were inexact because several API servers share the page.
+    pub several_api_servers: bool,
+}
+
+impl Account {
+    /// The account of a span in which vLLM ran nothing.
+    #[must_use]
+    pub fn idle(seconds: Seconds, hardware: HardwareUse) -> Self {
+        Self {
+            seconds,
+            hardware,
+            ..Self::default()
+        }
+    }
+
+    /// The account of a span in which requests were running and nothing moved.
+    #[must_use]
+    pub fn stalled(seconds: Seconds, hardware: HardwareUse) -> Self {
+        Self {
+            stalled: seconds,
+            ..Self::idle(seconds, hardware)
+        }
+    }
+
+    /// The account of `interval`, with what the engine's GPUs did meanwhile; `prompts` are the newest ones known.
+    #[must_use]
+    pub fn of(
+        interval: &Interval,
+        facts: &EngineFacts,
+        prompts: &Prompts,
+        hardware: HardwareUse,
+    ) -> Self {
+        let steps = Steps::recover(interval, facts, prompts);
+        let gpus = facts.gpus();
+        let mut account = Self {
+            seconds: interval.seconds(),
+            tokens: PerPhase {
+                prefill: steps.prefill_tokens,
+                decode: steps.decode_tokens,
+            },
+            output_tokens: interval.grew(Counter::GenerationTokens),
+            steps: steps.count(),
+            decode_request_steps: interval.decode_request_steps(),
+            context_weight: steps.context.attended * steps.decode_tokens,
+            hardware,
+            preemptions: interval.grew(Counter::Preemptions),
+            vanished: vanished(interval),
+            vllm_estimated_bytes: Bytes(
+                interval.grew(Counter::EstimatedReadBytes)
+                    + interval.grew(Counter::EstimatedWriteBytes),
+            ) * gpus,
+            vllm_estimated_flops: Flops(interval.grew(Counter::EstimatedFlops)) * gpus,
+            queue: Queue::of(interval, facts),
+            several_api_servers: !interval.single_api_server,
+            ..Self::default()
+        };
+        account.decode_steps = steps
+            .decode_batch
+            .map_or(0.0, |batch| account.decode_request_steps / batch);
+        account.add_latencies(interval);
+        match &facts.served {
+            Some(served) => account.add_work(interval, &steps, served, facts),
+            None => account.busy = time::busy_seconds(interval, &steps, Seconds::ZERO),
+        }
+        account
+    }
+
+    fn add_latencies(&mut self, interval: &Interval) {
+        if let Some(observed) = &interval.observed.time_to_first_token {
+            self.time_to_first_token.merge(observed);
+        }
+        if let Some(observed) = &interval.observed.inter_token_latency {
+            self.inter_token_latency.merge(observed);
+        }
+    }
+
+    fn add_work(
+        &mut self,
+        interval: &Interval,
+        steps: &Steps,
+        served: &Served,
+        facts: &EngineFacts,
+    ) {
+        let priced = work::price(steps, served);
+        let mut work = Work::default();
+        for kind in &priced {
+            work.add_steps(kind, facts.gpus());
+        }
+        self.work = Some(work);
+        match self.demand(&priced, &work, facts) {
+            Some(demand) => {
+                self.busy = time::busy_seconds(interval, steps, demand.seconds());
+                self.fill(&demand);
+            }
+            None => self.busy = time::busy_seconds(interval, steps, Seconds::ZERO),
+        }
+    }
+
+    /// What the roofline asks for, at the current clock. The counters of the hardware outrank the model: where GPM measured the
+    /// traffic, memory time follows it.
+    fn demand(&self, priced: &[Priced], work: &Work, facts: &EngineFacts) -> Option<Demand> {
+        let ceiling = facts.ceiling(self.hardware.sm_clock_mhz())?;
+        let traffic = self
+            .hardware
+            .measured_hbm_bytes(self.seconds, facts.gpus_read(), facts.gpus())
+            .and_then(|measured| crate::units::ratio(measured.0, work.bytes.total().total().0))
+            .unwrap_or(1.0);
+        Some(Demand::of(priced, &ceiling, traffic))
+    }
+
+    /// Splits the busy seconds: decodes first, which are counted when they run, then prompts as far as there is time; what of the
+    /// prompts does not fit ran before and is set aside. The rest is overhead.
+    fn fill(&mut self, demand: &Demand) {
+        let fitted = |wanted: Seconds, available: Seconds| {
+            crate::units::ratio(available.0, wanted.0).map_or(1.0, |share| share.clamp(0.0, 1.0))
+        };
+        let decode = demand.time.decode;
+        let decode = decode.scaled(fitted(decode.roofline(), self.busy));
+        let wanted = demand.time.prefill;
+        let share = fitted(wanted.roofline(), self.busy - decode.roofline());
+        let prefill = wanted.scaled(share);
+        let mut time = decode;
+        time.add(&prefill);
+        time.overhead = (self.busy - time.roofline()).max(Seconds::ZERO);
+        self.early = self.work.and_then(|work| Early::of(&work, &wanted, share));
+        let prefill_overhead = demand.prefill_overhead();
+        self.phase_roofline = PerPhase {
+            prefill: prefill.roofline(),
+            decode: decode.roofline(),
+        };
+        self.phase_overhead = PerPhase {
+            prefill: time.overhead * prefill_overhead,
+            decode: time.overhead * (1.0 - prefill_overhead),
+        };
+        self.busy_time = Some(time);
+    }
+
+    /// Seconds in which nothing ran.
+    #[must_use]
+    pub fn idle_seconds(&self) -> Seconds {
+        (self.seconds - self.busy - self.stalled).max(Seconds::ZERO)
+    }
+
+    /// Adds the account of another span of the same engine.
+    pub fn add(&mut self, other: &Self) {
+        self.seconds += other.seconds;
+        self.busy += other.busy;
+        self.stalled += other.stalled;
+        self.tokens.add(other.tokens);
+        self.output_tokens += other.output_tokens;
+        self.steps += other.steps;
+        self.decode_steps += other.decode_steps;
+        self.decode_request_steps += other.decode_request_steps;
+        self.context_weight += other.context_weight;
+        if let Some(work) = &other.work {
+            self.work.get_or_insert_default().add(work);
+        }
+        if let Some(time) = &other.busy_time {
+            self.busy_time.get_or_insert_default().add(time);
+        }
+        if let Some(early) = &other.early {
+            self.early.get_or_insert_default().add(early);
+        }
+        self.phase_roofline.add(other.phase_roofline);
+        self.phase_overhead.add(other.phase_overhead);
+        self.hardware.merge(&other.hardware);
+        self.time_to_first_token.merge(&other.time_to_first_token);
+        self.inter_token_latency.merge(&other.inter_token_latency);
+        self.preemptions += other.preemptions;
+        self.vanished += other.vanished;
+        self.vllm_estimated_bytes += other.vllm_estimated_bytes;
+        self.vllm_estimated_flops += other.vllm_estimated_flops;
+        self.queue.add(&other.queue);
+        self.several_api_servers |= other.several_api_servers;
+    }
+}
+
+/// First tokens less requests that finished less those that run now and did not before.
+fn vanished(interval: &Interval) -> f64 {
+    interval.first_tokens()
+        - interval.grew(Counter::FinishedRequests)
+        - (interval.after.running - interval.before.running)
+}

@@ -1,0 +1,55 @@
+//! How requests queued over a span.
+
+use crate::meter::facts::EngineFacts;
+use crate::meter::interval::Interval;
+use crate::units::Seconds;
+
+/// From this share of the KV cache on, a waiting request is taken to wait for blocks.
+const KV_FULL: f64 = 0.95;
+
+/// Seconds for which the queue looked a certain way.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Queue {
+    /// Running requests × seconds.
+    pub running_seconds: f64,
+    /// Waiting requests × seconds.
+    pub waiting_seconds: f64,
+    /// Seconds with a request waiting.
+    pub queued: Seconds,
+    /// Of these, seconds with the KV cache too full to admit one.
+    pub kv_full: Seconds,
+    /// Of these, seconds with as many requests running as `--max-num-seqs` allows.
+    pub seqs_full: Seconds,
+}
+
+impl Queue {
+    /// Each half of `interval` looked as the gauges do at its end of it.
+    pub(super) fn of(interval: &Interval, facts: &EngineFacts) -> Self {
+        let half = interval.seconds() * 0.5;
+        let limit = facts.max_num_seqs();
+        let mut queue = Self::default();
+        for moment in [interval.before, interval.after] {
+            queue.running_seconds += moment.running * half.0;
+            queue.waiting_seconds += moment.waiting * half.0;
+            if moment.waiting <= 0.0 {
+                continue;
+            }
+            queue.queued += half;
+            if moment.kv_usage.is_some_and(|usage| usage >= KV_FULL) {
+                queue.kv_full += half;
+            }
+            if limit.is_some_and(|limit| moment.running >= limit) {
+                queue.seqs_full += half;
+            }
+        }
+        queue
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.running_seconds += other.running_seconds;
+        self.waiting_seconds += other.waiting_seconds;
+        self.queued += other.queued;
+        self.kv_full += other.kv_full;
+        self.seqs_full += other.seqs_full;
+    }
+}

@@ -1,0 +1,122 @@
+//! Where busy time went: each step's seconds go to its larger roofline component, what is left is overhead.
+
+use crate::meter::interval::Interval;
+use crate::meter::steps::Steps;
+use crate::roofline::ceiling::Ceiling;
+use crate::roofline::step::StepWork;
+use crate::units::{Bytes, Seconds, ratio};
+
+use super::work::{PerPhase, Priced};
+
+/// Where busy time went, in seconds of wall time. The four add up to the busy seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BusyTime {
+    /// Steps whose FLOPs take longer than their bytes, at the attainable ceilings.
+    pub compute: Seconds,
+    /// Steps whose bytes take longer than their FLOPs.
+    pub memory: Seconds,
+    /// Collectives between GPUs.
+    pub communication: Seconds,
+    /// The rest: launches, scheduling, sampling, bubbles.
+    pub overhead: Seconds,
+}
+
+impl BusyTime {
+    /// Time the roofline explains.
+    #[must_use]
+    pub fn roofline(&self) -> Seconds {
+        self.compute + self.memory + self.communication
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.compute += other.compute;
+        self.memory += other.memory;
+        self.communication += other.communication;
+        self.overhead += other.overhead;
+    }
+
+    pub(crate) fn scaled(&self, factor: f64) -> Self {
+        Self {
+            compute: self.compute * factor,
+            memory: self.memory * factor,
+            communication: self.communication * factor,
+            overhead: self.overhead * factor,
+        }
+    }
+}
+
+/// Seconds that the roofline gives to the steps of a span, whether or not the span had so many.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Demand {
+    /// By phase and component.
+    pub(super) time: PerPhase<BusyTime>,
+    /// Steps, those with prompts and decodes divided by what each needs.
+    pub(super) steps: PerPhase<f64>,
+}
+
+impl Demand {
+    /// The demand of `priced` at `ceiling`; `traffic` scales the modelled bytes to the measured.
+    pub(super) fn of(priced: &[Priced], ceiling: &Ceiling, traffic: f64) -> Self {
+        let mut demand = Self::default();
+        for steps in priced {
+            let time = roofline(&steps.whole, ceiling, traffic).scaled(steps.kind.count);
+            let share = prompt_share(steps, ceiling);
+            demand.time.prefill.add(&time.scaled(share));
+            demand.time.decode.add(&time.scaled(1.0 - share));
+            demand.steps.prefill += steps.kind.count * share;
+            demand.steps.decode += steps.kind.count * (1.0 - share);
+        }
+        demand
+    }
+
+    pub(super) fn seconds(&self) -> Seconds {
+        self.time.prefill.roofline() + self.time.decode.roofline()
+    }
+
+    /// Share of the overhead that prefill bears: each step costs the same.
+    pub(super) fn prefill_overhead(&self) -> f64 {
+        ratio(self.steps.prefill, self.steps.total()).unwrap_or(0.0)
+    }
+}
+
+/// Roofline time of one step, given to its larger component.
+fn roofline(step: &StepWork, ceiling: &Ceiling, traffic: f64) -> BusyTime {
+    let (compute, memory) = components(step, ceiling, traffic);
+    let mut time = BusyTime {
+        communication: step.communication.seconds(&ceiling.link),
+        ..BusyTime::default()
+    };
+    if compute > memory {
+        time.compute = compute;
+    } else {
+        time.memory = memory;
+    }
+    time
+}
+
+fn components(step: &StepWork, ceiling: &Ceiling, traffic: f64) -> (Seconds, Seconds) {
+    let bytes: Bytes = step.bytes.total() + step.activation_bytes;
+    (step.compute_seconds(ceiling), bytes / ceiling.hbm * traffic)
+}
+
+/// Share of a step's time that its prompts take: their roofline time beside that of what the decodes add.
+fn prompt_share(steps: &Priced, ceiling: &Ceiling) -> f64 {
+    let (compute, memory) = components(&steps.prompts, ceiling, 1.0);
+    let (whole_compute, whole_memory) = components(&steps.whole, ceiling, 1.0);
+    let prompts = compute.max(memory);
+    let decodes = (whole_compute - compute).max(whole_memory - memory);
+    ratio(prompts.0, (prompts + decodes.max(Seconds::ZERO)).0).unwrap_or(0.0)
+}
+
+/// Seconds of the interval with a request running. Where it ran at both ends, all of them; else what the steps took, by their own
+/// clock (inter-token latency) or at least by the roofline.
+pub(super) fn busy_seconds(interval: &Interval, steps: &Steps, explained: Seconds) -> Seconds {
+    let whole = interval.seconds();
+    if interval.before.running > 0.0 && interval.after.running > 0.0 {
+        return whole;
+    }
+    let decoding = steps
+        .decode_batch
+        .map_or(0.0, |batch| interval.decode_request_seconds() / batch);
+    Seconds(decoding).max(explained).min(whole)
+}

@@ -1,0 +1,184 @@
+//! The modelled work of a span: FLOPs and HBM bytes of its steps, by phase and by what the bytes carry.
+
+use serde::Serialize;
+
+use crate::meter::facts::Served;
+use crate::meter::steps::{StepKind, Steps};
+use crate::roofline::step::{RequestGroup, StepWork};
+use crate::units::{Bytes, Flops};
+
+/// One value for each phase of inference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PerPhase<T> {
+    /// Computing prompts.
+    pub prefill: T,
+    /// Producing output tokens one step at a time.
+    pub decode: T,
+}
+
+impl<T: Copy + std::ops::Add<Output = T>> PerPhase<T> {
+    /// Both phases together.
+    #[must_use]
+    pub fn total(&self) -> T {
+        self.prefill + self.decode
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.prefill = self.prefill + other.prefill;
+        self.decode = self.decode + other.decode;
+    }
+}
+
+/// HBM bytes by what they carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ByKind {
+    /// Weights, the LM head and embedding rows among them.
+    pub weights: Bytes,
+    /// KV cache reads and writes.
+    pub kv: Bytes,
+    /// Recurrent state, read and written.
+    pub state: Bytes,
+    /// Activations, and weight or activation tiles read more than once.
+    pub activations: Bytes,
+}
+
+impl ByKind {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> Bytes {
+        self.weights + self.kv + self.state + self.activations
+    }
+
+    fn of(step: &StepWork) -> Self {
+        Self {
+            weights: step.bytes.all_weights() + step.bytes.embedding,
+            kv: step.bytes.kv_read + step.bytes.kv_write,
+            state: step.bytes.state,
+            activations: step.activation_bytes,
+        }
+    }
+
+    fn zip(self, other: Self, combine: impl Fn(Bytes, Bytes) -> Bytes) -> Self {
+        Self {
+            weights: combine(self.weights, other.weights),
+            kv: combine(self.kv, other.kv),
+            state: combine(self.state, other.state),
+            activations: combine(self.activations, other.activations),
+        }
+    }
+
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        self.zip(self, |bytes, _| bytes * factor)
+    }
+
+    pub(crate) fn less(self, other: Self) -> Self {
+        self.zip(other, |all, part| (all - part).max(Bytes::ZERO))
+    }
+}
+
+impl std::ops::Add for ByKind {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |one, other| one + other)
+    }
+}
+
+/// Modelled work, summed over the engine's GPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// FLOPs of each phase.
+    pub flops: PerPhase<Flops>,
+    /// HBM bytes of each phase.
+    pub bytes: PerPhase<ByKind>,
+}
+
+impl Work {
+    /// Adds the steps of `priced`. What the prompts alone need is prefill's, what the decodes add to the same step is decode's; a
+    /// step without prompts is decode's altogether.
+    pub(super) fn add_steps(&mut self, priced: &Priced, gpus: f64) {
+        let times = priced.kind.count * gpus;
+        let all = ByKind::of(&priced.whole).scaled(times);
+        let prompts = ByKind::of(&priced.prompts).scaled(times);
+        let prompt_flops = priced.prompts.flops.total() * times;
+        self.add(&Self {
+            flops: PerPhase {
+                prefill: prompt_flops,
+                decode: priced.whole.flops.total() * times - prompt_flops,
+            },
+            bytes: PerPhase {
+                prefill: prompts,
+                decode: all.less(prompts),
+            },
+        });
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.flops.add(other.flops);
+        self.bytes.add(other.bytes);
+    }
+
+    /// Share `part` of the prefill's work.
+    pub(crate) fn of_prefill(&self, part: f64) -> Self {
+        Self {
+            flops: PerPhase {
+                prefill: self.flops.prefill * part,
+                ..PerPhase::default()
+            },
+            bytes: PerPhase {
+                prefill: self.bytes.prefill.scaled(part),
+                ..PerPhase::default()
+            },
+        }
+    }
+
+    pub(crate) fn less(&self, other: &Self) -> Self {
+        Self {
+            flops: PerPhase {
+                prefill: (self.flops.prefill - other.flops.prefill).max(Flops::ZERO),
+                decode: (self.flops.decode - other.flops.decode).max(Flops::ZERO),
+            },
+            bytes: PerPhase {
+                prefill: self.bytes.prefill.less(other.bytes.prefill),
+                decode: self.bytes.decode.less(other.bytes.decode),
+            },
+        }
+    }
+}
+
+/// A kind of step with its cost on one GPU.
+pub(super) struct Priced {
+    pub(super) kind: StepKind,
+    /// What the prompts in it would cost alone; nothing where it has none.
+    pub(super) prompts: StepWork,
+    /// What it costs.
+    pub(super) whole: StepWork,
+}
+
+/// The cost of each kind of step of `steps`.
+pub(super) fn price(steps: &Steps, served: &Served) -> Vec<Priced> {
+    let shard = &served.shard;
+    let kinds = steps.kinds.iter().map(|kind| {
+        let mut whole = shard.work_of_step(&[kind.prefill, kind.decode]);
+        whole.bytes.kv_read = whole.bytes.kv_read - spared(served, kind, steps.context.shared);
+        Priced {
+            kind: *kind,
+            prompts: shard.work_of_step(&[kind.prefill]),
+            whole,
+        }
+    });
+    kinds.collect()
+}
+
+/// Reads of a shared prefix that the L2 answers: requests of a step run side by side, so its blocks come from HBM once a step.
+fn spared(served: &Served, kind: &StepKind, shared: f64) -> Bytes {
+    if shared <= 0.0 || kind.decode.count <= 1.0 {
+        return Bytes::ZERO;
+    }
+    let others = |tokens: f64| {
+        let group = RequestGroup::decode(kind.decode.count - 1.0, tokens);
+        served.shard.kv_read(&group)
+    };
+    let context = kind.decode.cached_tokens_before;
+    // Of a windowed layer's reads only what reaches back into the prefix is shared.
+    others(context) - others(context - shared)
+}

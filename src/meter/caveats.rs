@@ -1,0 +1,101 @@
+//! What makes the figures of a span less than exact, in words.
+
+use crate::units::{Seconds, ratio};
+
+use super::account::Account;
+use super::facts::EngineFacts;
+use super::reconcile::Impossible;
+
+/// Bounds whose shares of busy time are closer than this are hard to tell apart.
+const CLOSE: f64 = 0.1;
+/// From this share of early work on, it is worth a word.
+const MUCH_EARLY: f64 = 0.05;
+
+/// The caveats of `account`.
+#[must_use]
+pub fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
+    let impossible = Impossible::of(account, facts).unwrap_or_default();
+    let served = facts.served.as_ref();
+    let possible = [
+        (
+            served.is_none() && !quantization_unknown(facts),
+            "the model is not known: no FLOPs, no bytes, no bound",
+        ),
+        (
+            quantization_unknown(facts),
+            "the quantization is not known: no FLOPs, no bytes, no bound",
+        ),
+        (
+            facts.gpu.is_none(),
+            "the GPU is not known: no roof, no utilisation, no bound",
+        ),
+        (
+            impossible.compute,
+            "more FLOPs than the GPUs can do: the GPU, the model, its quantization or its parallelism is not what it is taken for",
+        ),
+        (
+            impossible.memory,
+            "more bytes than the memory bus carries: the GPU, the model, its quantization or its parallelism is not what it is taken for",
+        ),
+        (
+            account.preemptions > 0.0,
+            "preempted requests are computed again, which no counter shows: FLOPs and bytes are lower bounds",
+        ),
+        (
+            clients_left(account),
+            "requests ended unfinished: prompts given up before their first token are in no counter, FLOPs and bytes are lower bounds",
+        ),
+        (
+            account.several_api_servers,
+            "several API servers share the page: step counts are estimated from the running batch",
+        ),
+        (
+            much_early(account),
+            "prompts were counted here that ran before this span: FLOPs and bytes are too high",
+        ),
+        (
+            served.is_some_and(|served| served.deployment.speculative_tokens > 0),
+            "speculative decoding: the target's verification is counted, the draft model is not",
+        ),
+        (
+            served.is_some_and(|served| served.shard.routes_experts()),
+            "routing is taken as uniform: skew reads fewer distinct experts, so the bytes of their weights are an upper bound",
+        ),
+        (
+            between_bounds(account),
+            "two components are within 10 % of busy time of each other: the bound is between them",
+        ),
+    ];
+    possible
+        .into_iter()
+        .filter_map(|(applies, text)| applies.then_some(text))
+        .collect()
+}
+
+fn quantization_unknown(facts: &EngineFacts) -> bool {
+    let unread =
+        |missing: &super::facts::Missing| missing.fact == "model" && missing.why.contains("quanti");
+    facts.served.is_none() && facts.missing.iter().any(unread)
+}
+
+/// A few requests more or fewer are on the way in or out at the edges of any span.
+fn clients_left(account: &Account) -> bool {
+    account.vanished > 4.0 + 0.1 * account.time_to_first_token.count
+}
+
+fn much_early(account: &Account) -> bool {
+    account
+        .early
+        .is_some_and(|early| early.time.roofline() > account.busy * MUCH_EARLY)
+}
+
+fn between_bounds(account: &Account) -> bool {
+    let Some(time) = account.busy_time else {
+        return false;
+    };
+    let parts = [time.compute, time.memory, time.communication, time.overhead];
+    let share = |part: Seconds| ratio(part.0, account.busy.0);
+    let mut shares: Vec<f64> = parts.into_iter().filter_map(share).collect();
+    shares.sort_by(|one, other| other.total_cmp(one));
+    matches!(shares[..], [first, second, ..] if first - second < CLOSE)
+}

@@ -1,0 +1,108 @@
+//! Prompts are counted at their first token; what of their work does not fit into that span ran in the ones before.
+//!
+//! The work goes back to where busy time was unexplained, newest span first, no further than the prompts were in the engine (their
+//! mean time to first token). Token counts stay where vLLM counted them.
+
+use std::collections::VecDeque;
+
+use crate::units::{Seconds, ratio};
+
+use super::account::{Account, BusyTime, Work};
+use super::engine::Span;
+
+/// Demand up to so much above the time there was is within what the ceilings are known to.
+const TOLERANCE: f64 = 0.1;
+
+/// Work that was counted in a span and must have run before it, with the roofline time it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Early {
+    /// Roofline time.
+    pub time: BusyTime,
+    /// Work.
+    pub work: Work,
+}
+
+impl Early {
+    /// What of `work`'s prompts, which want the time `wanted`, is left over when the share `fitted` of it fits.
+    pub(super) fn of(work: &Work, wanted: &BusyTime, fitted: f64) -> Option<Self> {
+        let left = 1.0 - fitted;
+        (fitted * (1.0 + TOLERANCE) < 1.0).then(|| Self {
+            time: wanted.scaled(left),
+            work: work.of_prefill(left),
+        })
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.time.add(&other.time);
+        self.work.add(&other.work);
+    }
+
+    fn scaled(&self, part: f64) -> Self {
+        Self {
+            time: self.time.scaled(part),
+            work: self.work.of_prefill(part),
+        }
+    }
+}
+
+/// Hands what ran early in the newest of `spans` back to the ones before it.
+pub(super) fn hand_back(spans: &mut VecDeque<Span>) {
+    let (whole, _) = (spans.make_contiguous(), ());
+    if let Some((newest, before)) = whole.split_last_mut() {
+        hand_to(newest, before);
+    }
+}
+
+/// The same for every one of `spans`, in order of time.
+pub fn settle(spans: &mut [Span]) {
+    for place in 1..spans.len() {
+        let (before, rest) = spans.split_at_mut(place);
+        hand_to(&mut rest[0], before);
+    }
+}
+
+fn hand_to(newest: &mut Span, before: &mut [Span]) {
+    let waited = newest.account.time_to_first_token.mean().unwrap_or(0.0);
+    let arrived = newest.end - Seconds(waited);
+    let mut next = newest.start;
+    for span in before.iter_mut().rev() {
+        let neighbours = (next - span.end).0.abs() < 1e-6;
+        if newest.account.early.is_none() || !neighbours || span.end <= arrived {
+            return;
+        }
+        next = span.start;
+        newest.account.hand_back(&mut span.account);
+    }
+}
+
+impl Account {
+    /// Moves as much early work to `earlier` as that has unexplained busy time for.
+    fn hand_back(&mut self, earlier: &mut Self) {
+        let (Some(early), Some(room)) = (self.early, earlier.busy_time.as_ref()) else {
+            return;
+        };
+        let Some(part) = ratio(room.overhead.0, early.time.roofline().0) else {
+            return;
+        };
+        let part = part.min(1.0);
+        let moved = early.scaled(part);
+        earlier.take_in(&moved);
+        self.work = self.work.map(|work| work.less(&moved.work));
+        self.early = (part < 1.0).then(|| early.scaled(1.0 - part));
+    }
+
+    fn take_in(&mut self, moved: &Early) {
+        let seconds = moved.time.roofline();
+        if let Some(time) = &mut self.busy_time {
+            let left = ratio((time.overhead - seconds).0, time.overhead.0)
+                .unwrap_or(0.0)
+                .max(0.0);
+            time.add(&moved.time);
+            time.overhead = time.overhead * left;
+            self.phase_overhead.prefill = self.phase_overhead.prefill * left;
+            self.phase_overhead.decode = self.phase_overhead.decode * left;
+        }
+        self.phase_roofline.prefill += seconds;
+        self.work.get_or_insert_default().add(&moved.work);
+    }
+}

@@ -1,0 +1,102 @@
+//! The model beside what else tells of the same work: the GPU's counters and vLLM's own estimate; and whether either says that the
+//! model cannot be right.
+
+use crate::spec::precision::Precision;
+use crate::units::{Bytes, Flops, Seconds, ratio};
+
+use super::account::Account;
+use super::facts::EngineFacts;
+
+/// More than a ceiling by so much is not the edge of a window any more.
+const TOLERANCE: f64 = 1.05;
+
+/// What others than the model say of a span, all GPUs of the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct References {
+    /// HBM bytes that GPM measured.
+    pub gpm_bytes: Option<Bytes>,
+    /// HBM bytes that vLLM estimates, where it was asked to.
+    pub vllm_bytes: Option<Bytes>,
+    /// FLOPs that vLLM estimates, where it was asked to.
+    pub vllm_flops: Option<Flops>,
+    /// FLOPs that the tensor pipes had cycles for while they were active: tensor activity × SM clock × rate. Padded tiles count,
+    /// so at small batches it is far above the useful work.
+    pub tensor_flops: Option<Flops>,
+}
+
+impl References {
+    /// Those of `account`.
+    #[must_use]
+    pub fn of(account: &Account, facts: &EngineFacts) -> Self {
+        let hardware = &account.hardware;
+        Self {
+            gpm_bytes: hardware.measured_hbm_bytes(
+                account.seconds,
+                facts.gpus_read(),
+                facts.gpus(),
+            ),
+            vllm_bytes: Some(account.vllm_estimated_bytes).filter(|bytes| *bytes > Bytes::ZERO),
+            vllm_flops: Some(account.vllm_estimated_flops).filter(|flops| *flops > Flops::ZERO),
+            tensor_flops: facts
+                .main_precision()
+                .and_then(|precision| tensor_flops(account, facts, precision)),
+        }
+    }
+}
+
+/// Cycles with an active tensor pipe, at the rate of `precision`; scaled to the whole span where at least half of it was measured, and
+/// to GPUs that are not read.
+fn tensor_flops(account: &Account, facts: &EngineFacts, precision: Precision) -> Option<Flops> {
+    let per_megahertz = facts.gpu.as_ref()?.peak_at_clock(precision, 1.0)?;
+    let hardware = &account.hardware;
+    let covered = ratio(
+        hardware.tensor_known_seconds.0,
+        (account.seconds * facts.gpus_read()).0,
+    )?;
+    let all = facts.gpus() / facts.gpus_read();
+    let active = Seconds(hardware.tensor_mhz_seconds / covered * all);
+    (covered >= 0.5).then(|| per_megahertz * active)
+}
+
+/// The model's quantity over a reference's, for those there are: `(quantity, reference, ratio)`. 1 is agreement.
+#[must_use]
+pub fn ratios(
+    flops: Option<Flops>,
+    bytes: Option<Bytes>,
+    references: &References,
+) -> Vec<(&'static str, &'static str, f64)> {
+    let of_bytes = |reference: Option<Bytes>| ratio(bytes?.0, reference?.0);
+    let of_flops = |reference: Option<Flops>| ratio(flops?.0, reference?.0);
+    [
+        ("hbm_bytes", "gpm", of_bytes(references.gpm_bytes)),
+        ("hbm_bytes", "vllm", of_bytes(references.vllm_bytes)),
+        ("flops", "vllm", of_flops(references.vllm_flops)),
+        ("flops", "tensor_pipe", of_flops(references.tensor_flops)),
+    ]
+    .into_iter()
+    .filter_map(|(quantity, reference, ratio)| Some((quantity, reference, ratio?)))
+    .collect()
+}
+
+/// Ceilings that the modelled work of a span lies above, which no real work can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Impossible {
+    /// More FLOPs than the GPUs can do at the clock they ran at.
+    pub compute: bool,
+    /// More bytes than the memory bus carries.
+    pub memory: bool,
+}
+
+impl Impossible {
+    /// Whether `account` lies above a ceiling; `None` without a model or a roof.
+    #[must_use]
+    pub fn of(account: &Account, facts: &EngineFacts) -> Option<Self> {
+        let (work, sheet, bandwidth) = (account.work?, facts.peak_flops()?, facts.peak_hbm()?);
+        let clocked = facts.peak_flops_at(account.hardware.sm_clock_mhz());
+        let time = account.busy * TOLERANCE;
+        Some(Self {
+            compute: work.flops.total() / clocked.unwrap_or(sheet).max(sheet) > time,
+            memory: work.bytes.total().total() / bandwidth > time,
+        })
+    }
+}

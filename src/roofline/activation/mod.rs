@@ -1,0 +1,86 @@
+//! Traffic beyond the lower bound: activations between unfused operations, and operands that tiled multiplications read again.
+//!
+//! Every tensor between operations is written to HBM once. Reading what was just written, or reading an operand again, comes from
+//! the L2 if the tensor fits in a quarter of it, from HBM if it is larger than half of it, and in proportion in between (the L2 of
+//! large parts is two halves that hold copies of shared data).
+
+mod elementwise;
+mod experts;
+mod gemm;
+
+pub(super) use elementwise::Elementwise;
+pub(super) use gemm::{Gemm, Kernel};
+
+use super::shard::Shard;
+use super::step::StepWork;
+use crate::spec::gpu::GpuSpec;
+use crate::units::Bytes;
+
+/// Bytes of a logit once it is widened for sampling.
+const SAMPLED_WIDTH: f64 = 4.0;
+
+/// Share of the L2 that operands keep which all SMs go through wave after wave. Between a sixth and a half, about a third, in
+/// single kernels of an H100 (Marlin, and CUTLASS in fp8).
+const KEPT: f64 = 1.0 / 3.0;
+
+/// What tiles are computed on and kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Cache {
+    sms: f64,
+    l2: f64,
+}
+
+impl Cache {
+    /// That of `gpu`; without one, that of an A100.
+    pub(super) fn of(gpu: Option<&GpuSpec>) -> Self {
+        Self {
+            sms: gpu.and_then(|gpu| gpu.sm_count).map_or(108.0, f64::from),
+            l2: gpu.map_or(40e6, |gpu| gpu.l2.0),
+        }
+    }
+
+    /// What of `bytes` that the SMs go through again and again does not stay in the L2.
+    fn overflow(self, bytes: f64) -> f64 {
+        (bytes - self.l2 * KEPT).max(0.0)
+    }
+
+    /// Bytes read from HBM when a tensor of `bytes` is read that was just written.
+    fn read(self, bytes: f64) -> f64 {
+        bytes * self.missed(bytes)
+    }
+
+    /// Share of a tensor of `bytes` that is read from HBM although it passed the L2 just before.
+    fn missed(self, bytes: f64) -> f64 {
+        (4.0 * bytes / self.l2 - 1.0).clamp(0.0, 1.0)
+    }
+}
+
+impl Shard {
+    /// Traffic of a step beyond its lower bound.
+    pub(super) fn activation_bytes(&self, work: &StepWork) -> Bytes {
+        let rows = work.tokens;
+        let gemms = self
+            .gemms
+            .iter()
+            .map(|gemm| gemm.layers * gemm.traffic(rows, self.cache));
+        let between = self
+            .elementwise
+            .iter()
+            .map(|layers| layers.layers * layers.traffic(rows, self.cache));
+        let experts = self
+            .experts
+            .iter()
+            .map(|layers| layers.traffic(rows, self.activation_width, self.cache));
+        let layers: f64 = gemms.chain(between).chain(experts).sum();
+        Bytes(layers + self.sampling(work.logits_rows))
+    }
+
+    /// Logits are written, read and widened, and read again to draw a token.
+    fn sampling(&self, rows: f64) -> f64 {
+        let passed_on = |width: f64| {
+            let bytes = rows * self.vocabulary * width;
+            bytes + self.cache.read(bytes)
+        };
+        passed_on(self.activation_width) + passed_on(SAMPLED_WIDTH)
+    }
+}

@@ -1,0 +1,193 @@
+//! What the exporters call things: DCGM's field names before and since 4.6, those of dcgm-exporter 1.x, and AMD's.
+
+use crate::exposition::Sample;
+
+/// Something a metric tells of a GPU, in the exporter's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Field {
+    /// Share, 0..=1.
+    Dram,
+    /// Share.
+    Tensor,
+    /// Share.
+    Graphics,
+    /// Share.
+    Sm,
+    /// Share.
+    Occupancy,
+    /// Bytes per second.
+    PcieSent,
+    /// Bytes per second.
+    PcieReceived,
+    /// Bytes per second.
+    NvlinkSent,
+    /// Bytes per second.
+    NvlinkReceived,
+    /// MHz.
+    SmClock,
+    /// MHz.
+    MemClock,
+    /// Watts.
+    Power,
+    /// Joules.
+    Energy,
+    /// Bytes.
+    MemoryUsed,
+    /// Bytes.
+    MemoryFree,
+    /// Bytes.
+    MemoryReserved,
+    /// Bytes.
+    MemoryTotal,
+    /// Share of time.
+    Utilization,
+    /// °C.
+    Temperature,
+    /// NVML's bit mask.
+    ClockReasons,
+}
+
+/// Name in lower case, field, and factor to the field's unit.
+const NAMES: &[(&str, Field, f64)] = &[
+    ("dcgm_fi_prof_dram_active", Field::Dram, 1.0),
+    ("dcgm_fi_prof_dram_util_ratio", Field::Dram, 1.0),
+    ("dcgm_fi_prof_pipe_tensor_active", Field::Tensor, 1.0),
+    ("dcgm_fi_prof_tensor_util_ratio", Field::Tensor, 1.0),
+    ("dcgm_fi_prof_gr_engine_active", Field::Graphics, 1.0),
+    ("dcgm_fi_prof_gr_engine_util_ratio", Field::Graphics, 1.0),
+    ("dcgm_fi_prof_sm_active", Field::Sm, 1.0),
+    ("dcgm_fi_prof_sm_util_ratio", Field::Sm, 1.0),
+    ("dcgm_fi_prof_sm_occupancy", Field::Occupancy, 1.0),
+    ("dcgm_fi_prof_sm_occupancy_ratio", Field::Occupancy, 1.0),
+    ("dcgm_fi_prof_pcie_tx_bytes", Field::PcieSent, 1.0),
+    ("dcgm_fi_prof_pcie_rx_bytes", Field::PcieReceived, 1.0),
+    ("dcgm_fi_prof_nvlink_tx_bytes", Field::NvlinkSent, 1.0),
+    ("dcgm_fi_prof_nvlink_rx_bytes", Field::NvlinkReceived, 1.0),
+    ("dcgm_fi_dev_sm_clock", Field::SmClock, 1.0),
+    ("dcgm_sm_clock", Field::SmClock, 1.0),
+    ("dcgm_fi_dev_mem_clock", Field::MemClock, 1.0),
+    ("dcgm_memory_clock", Field::MemClock, 1.0),
+    ("dcgm_fi_dev_power_usage", Field::Power, 1.0),
+    ("dcgm_fi_dev_board_power_watts", Field::Power, 1.0),
+    ("dcgm_power_usage", Field::Power, 1.0),
+    ("dcgm_fi_dev_total_energy_consumption", Field::Energy, 1e-3),
+    ("dcgm_total_energy_consumption", Field::Energy, 1e-3),
+    ("dcgm_fi_dev_fb_used", Field::MemoryUsed, MIB),
+    ("dcgm_fb_used", Field::MemoryUsed, MIB),
+    ("dcgm_fi_dev_fb_free", Field::MemoryFree, MIB),
+    ("dcgm_fb_free", Field::MemoryFree, MIB),
+    ("dcgm_fi_dev_fb_reserved", Field::MemoryReserved, MIB),
+    ("dcgm_fi_dev_gpu_util", Field::Utilization, 1e-2),
+    ("dcgm_fi_dev_gpu_util_ratio", Field::Utilization, 1e-2),
+    ("dcgm_gpu_utilization", Field::Utilization, 1e-2),
+    ("dcgm_fi_dev_gpu_temp", Field::Temperature, 1.0),
+    ("dcgm_fi_dev_gpu_temp_celsius", Field::Temperature, 1.0),
+    ("dcgm_gpu_temp", Field::Temperature, 1.0),
+    ("dcgm_fi_dev_clocks_event_reasons", Field::ClockReasons, 1.0),
+    (
+        "dcgm_fi_dev_clock_throttle_reasons",
+        Field::ClockReasons,
+        1.0,
+    ),
+    // AMD's exporter counts the kilobytes that its profiler fetched and wrote, over a time that it does not tell: no traffic there.
+    ("gpu_prof_tensor_active_percent", Field::Tensor, 1e-2),
+    ("gpu_package_power", Field::Power, 1.0),
+    ("gpu_power_usage", Field::Power, 1.0),
+    ("gpu_energy_consumed", Field::Energy, 1e-6),
+    ("gpu_used_vram", Field::MemoryUsed, MIB),
+    ("gpu_total_vram", Field::MemoryTotal, MIB),
+    ("gpu_gfx_activity", Field::Utilization, 1e-2),
+    ("gpu_junction_temperature", Field::Temperature, 1.0),
+];
+
+const MIB: f64 = 1_048_576.0;
+
+/// What `sample` tells, and its value in the field's unit. Nothing of what DCGM prints for a value that it does not have.
+pub(super) fn field(sample: &Sample<'_>) -> Option<(Field, f64)> {
+    let name = sample.name.to_ascii_lowercase();
+    let name = name.strip_prefix("amd_").unwrap_or(&name);
+    if is_blank(sample.value) {
+        return None;
+    }
+    if name == "gpu_clock" {
+        return amd_clock(sample).map(|field| (field, sample.value));
+    }
+    NAMES
+        .iter()
+        .find(|(known, ..)| *known == name)
+        .map(|(_, field, factor)| (*field, sample.value * factor))
+}
+
+/// AMD has one metric for all clocks; the first of its system clocks stands for the SM clock.
+fn amd_clock(sample: &Sample<'_>) -> Option<Field> {
+    let kind = sample.labels.get("clock_type")?.to_ascii_lowercase();
+    if kind.ends_with("system") {
+        Some(Field::SmClock)
+    } else if kind.ends_with("memory") {
+        Some(Field::MemClock)
+    } else {
+        None
+    }
+}
+
+/// DCGM's blanks, and the codes just above them (not found, not supported, no permission), as 32-bit and 64-bit integers and as
+/// floating point; and what is no number.
+fn is_blank(value: f64) -> bool {
+    !value.is_finite()
+        || (2_147_483_632.0..=2_147_483_647.0).contains(&value)
+        || (140_737_488_355_328.0..=140_737_488_355_343.0).contains(&value)
+        || value >= 9.2e18
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Option<(Field, f64)> {
+        let (page, errors) = crate::exposition::Exposition::parse(line);
+        assert_eq!(errors, []);
+        field(page.samples().next().unwrap())
+    }
+
+    #[test]
+    fn old_and_new_names_mean_the_same() {
+        for (old, new) in [
+            ("DCGM_FI_PROF_DRAM_ACTIVE", "DCGM_FI_PROF_DRAM_UTIL_RATIO"),
+            ("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_BOARD_POWER_WATTS"),
+            ("DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_TEMP_CELSIUS"),
+        ] {
+            let value = |name: &str| read(&format!("{name} 0.5\n"));
+            assert!(value(old).is_some(), "{old}");
+            assert_eq!(value(old), value(new));
+        }
+    }
+
+    #[test]
+    fn millijoules_and_microjoules_become_joules() {
+        let dcgm = read("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION 66252765\n").unwrap();
+        assert_eq!(dcgm.0, Field::Energy);
+        assert!((dcgm.1 - 66_252.765).abs() < 1e-6);
+        let amd = read("amd_gpu_energy_consumed 1.4e17\n").unwrap();
+        assert!((amd.1 - 1.4e11).abs() < 1.0);
+    }
+
+    #[test]
+    fn blanks_are_no_values() {
+        for blank in [
+            "2147483632",
+            "9223372036854775792",
+            "140737488355330",
+            "NaN",
+        ] {
+            assert_eq!(read(&format!("DCGM_FI_PROF_DRAM_ACTIVE {blank}\n")), None);
+        }
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        let mut names: Vec<_> = NAMES.iter().map(|(name, ..)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), NAMES.len());
+    }
+}

@@ -1,0 +1,220 @@
+//! GPUs as a dcgm-exporter, or AMD's device-metrics-exporter, shows them: no access to the GPU is needed, only to that page.
+//!
+//! On Hopper and newer, DCGM reads the same GPM counters that NVML gives us, as means over its own collect interval (30 s by
+//! default). Each scrape takes them as they stand: totals come out right, bursts are blurred.
+
+mod fields;
+mod page;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::exposition;
+use crate::sample::gpu::GpuFacts;
+use crate::source::http::{FetchError, Fetcher, without_password};
+use crate::units::{Joules, Seconds};
+
+use super::{GpuError, GpuSight};
+use page::{Page, Row};
+
+/// An energy counter that stands still for so long is that of an exporter that has stopped collecting.
+const STALE_AFTER: Seconds = Seconds(150.0);
+
+/// Which GPUs of the page are the engine's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// UUIDs or indices; all where empty.
+    pub devices: Vec<String>,
+    /// `NAMESPACE/POD` or `POD`, as the exporter labels what it knows from the kubelet.
+    pub pod: Option<String>,
+}
+
+/// Readings of a dcgm-exporter.
+#[derive(Debug)]
+pub struct DcgmSource {
+    url: Url,
+    /// The URL as it may be shown.
+    shown: String,
+    fetcher: Fetcher,
+    selection: Selection,
+    facts: Vec<GpuFacts>,
+    /// The energy of each GPU, and since when it reads so.
+    energies: BTreeMap<String, (Joules, Seconds)>,
+}
+
+impl DcgmSource {
+    /// The exporter at `url`, which is given at most `limit` to answer.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, in words.
+    pub fn new(url: &str, selection: Selection, limit: Duration) -> Result<Self, String> {
+        let mut parsed = Url::parse(url).map_err(|error| {
+            format!(
+                "dcgm-url `{url}` is not a URL ({error}); give one such as http://NODE:9400/metrics"
+            )
+        })?;
+        if parsed.path() == "/" {
+            parsed.set_path("/metrics");
+        }
+        let fetcher = Fetcher::new(&parsed, limit).map_err(|error| error.to_string())?;
+        Ok(Self {
+            shown: without_password(&parsed).to_string(),
+            url: parsed,
+            fetcher,
+            selection,
+            facts: Vec::new(),
+            energies: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn facts(&self) -> Vec<GpuFacts> {
+        self.facts.clone()
+    }
+
+    pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
+        let body = match self
+            .fetcher
+            .get(&self.url, "text/plain;version=0.0.4", None)
+            .await
+        {
+            Ok(body) => body,
+            Err(error) => return self.failed(&error).into(),
+        };
+        let read = self.rows(&body);
+        read.map_or_else(GpuSight::from, |rows| self.sight(rows, clock()))
+    }
+
+    fn failed(&self, error: &FetchError) -> GpuError {
+        let message = match error {
+            FetchError::Status { status, .. } => format!(
+                "{} answered {status}; does the URL point at a dcgm-exporter's metrics?",
+                self.shown
+            ),
+            other => other.to_string(),
+        };
+        GpuError::Fetch {
+            reason: error.reason(),
+            message,
+        }
+    }
+
+    /// The GPUs on the page that are asked for.
+    fn rows(&self, body: &[u8]) -> Result<Vec<Row>, GpuError> {
+        let nothing = |cause: String| GpuError::NoGpuOnPage {
+            url: self.shown.clone(),
+            cause,
+        };
+        let text = exposition::utf8(body).map_err(|error| nothing(error.to_string()))?;
+        let page = Page::read(text);
+        if page.rows.is_empty() {
+            return Err(nothing(page.fault.map_or_else(
+                || "it has none of a dcgm-exporter's metrics".to_owned(),
+                |fault| fault.to_string(),
+            )));
+        }
+        let seen = page.names();
+        let rows = page.rows.into_iter();
+        let rows: Vec<_> = match &self.selection.pod {
+            Some(pod) => rows.filter(|row| row.is_of_pod(pod)).collect(),
+            None => rows.collect(),
+        };
+        if rows.is_empty() {
+            return Err(nothing(format!(
+                "none of {seen} is labelled with the pod {}; does the exporter map GPUs to pods, and is it this node's?",
+                self.selection.pod.as_deref().unwrap_or_default()
+            )));
+        }
+        self.asked_for(rows, seen)
+    }
+
+    fn asked_for(&self, rows: Vec<Row>, seen: String) -> Result<Vec<Row>, GpuError> {
+        let devices = &self.selection.devices;
+        let unseen = devices
+            .iter()
+            .find(|device| !rows.iter().any(|row| row.is_called(device)));
+        if let Some(asked) = unseen {
+            return Err(GpuError::NoSuchGpu {
+                asked: asked.clone(),
+                seen,
+            });
+        }
+        let mut rows = rows;
+        rows.retain(|row| devices.is_empty() || devices.iter().any(|device| row.is_called(device)));
+        Ok(rows)
+    }
+
+    fn sight(&mut self, rows: Vec<Row>, now: Seconds) -> GpuSight {
+        let mut sight = GpuSight::default();
+        self.facts = rows.iter().map(Row::facts).collect();
+        for row in rows {
+            let reading = row.into_reading(now);
+            if let Some(since) = reading
+                .energy
+                .and_then(|energy| self.stands_since(&reading.uuid, energy, now))
+            {
+                sight.problem = Some(GpuError::Stale {
+                    url: self.shown.clone(),
+                    seconds: format!("{:.0}", (now - since).0),
+                });
+            } else {
+                sight.readings.push(reading);
+            }
+        }
+        sight
+    }
+
+    /// Since when the energy of this GPU stands, if that is too long.
+    fn stands_since(&mut self, uuid: &str, energy: Joules, now: Seconds) -> Option<Seconds> {
+        let entry = self
+            .energies
+            .entry(uuid.to_owned())
+            .or_insert((energy, now));
+        if entry.0 != energy {
+            *entry = (energy, now);
+        }
+        (now - entry.1 >= STALE_AFTER).then_some(entry.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(energy: u64) -> String {
+        format!(
+            "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{gpu=\"0\",UUID=\"GPU-a\"}} {energy}\nDCGM_FI_DEV_POWER_USAGE{{gpu=\"0\",UUID=\"GPU-a\"}} 100\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn no_error_shows_a_password() {
+        let url = "http://scraper:hunter2@127.0.0.1:1/metrics";
+        let limit = Duration::from_secs(1);
+        let mut source = DcgmSource::new(url, Selection::default(), limit).unwrap();
+        let refused = source.read(|| Seconds(0.0)).await.problem.unwrap();
+        let nothing = source.rows(b"up 1\n").unwrap_err();
+        for error in [refused, nothing] {
+            let message = error.to_string();
+            assert!(message.contains("scraper:secret@"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_energy_that_stands_for_minutes_is_nobodys_reading() {
+        let limit = Duration::from_secs(1);
+        let mut source =
+            DcgmSource::new("http://127.0.0.1:1", Selection::default(), limit).unwrap();
+        let mut look = |energy: u64, time: f64| {
+            let rows = source.rows(page(energy).as_bytes()).unwrap();
+            source.sight(rows, Seconds(time))
+        };
+        assert_eq!(look(1000, 0.0).readings.len(), 1);
+        assert_eq!(look(1000, 120.0).problem, None);
+        let stale = look(1000, 200.0);
+        assert_eq!(stale.readings, []);
+        assert_eq!(stale.problem.unwrap().reason(), "stale");
+        assert_eq!(look(1001, 201.0).problem, None);
+    }
+}

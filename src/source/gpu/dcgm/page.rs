@@ -1,0 +1,232 @@
+//! The page of a dcgm-exporter as rows, one for each GPU or MIG instance.
+
+use std::collections::BTreeMap;
+
+use crate::exposition::{Labels, Line, Lines, ParseError, Sample};
+use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity, Traffic};
+use crate::units::{Joules, Seconds};
+
+use super::fields::{Field, field};
+
+/// What a page shows.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) rows: Vec<Row>,
+    /// The first line that could not be read: dcgm-exporter does not escape its labels.
+    pub(super) fault: Option<ParseError>,
+}
+
+/// One GPU, or one MIG instance of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Row {
+    uuid: String,
+    index: Option<String>,
+    name: String,
+    driver: Option<String>,
+    /// Profile of a MIG instance.
+    mig: Option<String>,
+    /// The pods that it is labelled with, with their namespaces.
+    pods: Vec<(String, Option<String>)>,
+    values: BTreeMap<Field, f64>,
+}
+
+impl Page {
+    /// Gathers what `text` shows by GPU.
+    pub(super) fn read(text: &str) -> Self {
+        let mut page = Self::default();
+        for line in Lines::new(text) {
+            match line {
+                Ok(Line::Sample(sample)) => page.take(&sample),
+                Ok(_) => {}
+                Err(fault) => {
+                    page.fault.get_or_insert(fault);
+                }
+            }
+        }
+        page
+    }
+
+    fn take(&mut self, sample: &Sample<'_>) {
+        let Some((field, value)) = field(sample) else {
+            return;
+        };
+        let Some(uuid) = identity(sample.labels) else {
+            return;
+        };
+        let known = self.rows.iter().position(|row| row.uuid == uuid);
+        let place = known.unwrap_or_else(|| {
+            self.rows.push(Row::new(uuid, sample.labels));
+            self.rows.len() - 1
+        });
+        let row = &mut self.rows[place];
+        row.add_pod(sample.labels);
+        row.values.entry(field).or_insert(value);
+    }
+
+    /// The GPUs, for people.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<_> = self.rows.iter().map(|row| row.uuid.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+fn first(labels: Labels<'_>, names: &[&str]) -> Option<String> {
+    names
+        .iter()
+        .find_map(|name| labels.get(name))
+        .filter(|value| !value.is_empty())
+        .map(std::borrow::Cow::into_owned)
+}
+
+/// What names a GPU on all its series; of a MIG instance, with its number behind.
+fn identity(labels: Labels<'_>) -> Option<String> {
+    let gpu = first(
+        labels,
+        &["UUID", "uuid", "gpu_uuid", "serial_number", "gpu", "gpu_id"],
+    )?;
+    Some(match first(labels, &["GPU_I_ID"]) {
+        Some(instance) => format!("{gpu}/{instance}"),
+        None => gpu,
+    })
+}
+
+impl Row {
+    fn new(uuid: String, labels: Labels<'_>) -> Self {
+        Self {
+            uuid,
+            index: first(labels, &["gpu", "gpu_id"]),
+            name: first(labels, &["modelName", "card_model"]).unwrap_or_default(),
+            driver: first(labels, &["DCGM_FI_DRIVER_VERSION", "driver_version"]),
+            mig: first(labels, &["GPU_I_PROFILE"]),
+            ..Self::default()
+        }
+    }
+
+    fn add_pod(&mut self, labels: Labels<'_>) {
+        let Some(pod) = first(labels, &["exported_pod", "pod", "pod_name"]) else {
+            return;
+        };
+        let namespace = first(
+            labels,
+            &["exported_namespace", "namespace", "pod_namespace"],
+        );
+        let labelled = (pod, namespace);
+        if !self.pods.contains(&labelled) {
+            self.pods.push(labelled);
+        }
+    }
+
+    /// Whether `device` is its UUID or index.
+    pub(super) fn is_called(&self, device: &str) -> bool {
+        self.uuid == device || self.index.as_deref() == Some(device)
+    }
+
+    /// Whether it is labelled with `pod`, given as `NAMESPACE/POD` or `POD`.
+    pub(super) fn is_of_pod(&self, pod: &str) -> bool {
+        let (namespace, pod) = pod
+            .split_once('/')
+            .map_or((None, pod), |(namespace, pod)| (Some(namespace), pod));
+        self.pods.iter().any(|(own, own_namespace)| {
+            own == pod && (namespace.is_none() || own_namespace.as_deref() == namespace)
+        })
+    }
+
+    fn value(&self, field: Field) -> Option<f64> {
+        self.values.get(&field).copied()
+    }
+
+    /// What is known of the GPU.
+    pub(super) fn facts(&self) -> GpuFacts {
+        let used = self.value(Field::MemoryUsed);
+        let free = self.value(Field::MemoryFree);
+        let reserved = self.value(Field::MemoryReserved).unwrap_or(0.0);
+        let sum = used.zip(free).map(|(used, free)| used + free + reserved);
+        GpuFacts {
+            uuid: self.uuid.clone(),
+            name: self.name.clone(),
+            driver: self.driver.clone(),
+            memory_bytes: self.value(Field::MemoryTotal).or(sum),
+            gpm: self.gpm_access(),
+            is_mig_slice: self.mig.is_some(),
+            shared_by_pods: self.pods.len() > 1,
+            ..GpuFacts::default()
+        }
+    }
+
+    fn gpm_access(&self) -> Access {
+        match (&self.mig, self.value(Field::Dram)) {
+            (Some(_), _) => Access::Absent(Cause::WholeGpu),
+            (None, Some(_)) => Access::Offered,
+            (None, None) => Access::Absent(Cause::NotExported),
+        }
+    }
+
+    /// The values as a reading at `now`. Of a MIG instance, what is counted for the whole GPU is left out.
+    pub(super) fn into_reading(self, now: Seconds) -> GpuReading {
+        let mut absent = Vec::new();
+        let mut take = |quantity: Quantity, field: Field, of_board: bool| {
+            let whole = of_board && self.mig.is_some();
+            let value = self.value(field).filter(|_| !whole);
+            if value.is_none() {
+                let cause = if whole {
+                    Cause::WholeGpu
+                } else {
+                    Cause::NotExported
+                };
+                absent.push((quantity, cause));
+            }
+            value
+        };
+        let energy = take(Quantity::Energy, Field::Energy, true).map(Joules);
+        let power_watts = take(Quantity::Power, Field::Power, true);
+        let utilization = take(Quantity::Utilization, Field::Utilization, true);
+        let sm_clock_mhz = take(Quantity::SmClock, Field::SmClock, false);
+        let mem_clock_mhz = take(Quantity::MemClock, Field::MemClock, false);
+        let memory_used_bytes = take(Quantity::Memory, Field::MemoryUsed, false);
+        let temperature_celsius = take(Quantity::Temperature, Field::Temperature, false);
+        let reasons = take(Quantity::ClockReasons, Field::ClockReasons, false);
+        let gpm = self.gpm();
+        if let (None, Access::Absent(cause)) = (gpm, self.gpm_access()) {
+            absent.push((Quantity::Gpm, cause));
+        }
+        GpuReading {
+            time: now,
+            sm_clock_mhz,
+            mem_clock_mhz,
+            energy,
+            power_watts,
+            memory_used_bytes,
+            temperature_celsius,
+            clock_event_reasons: reasons.and_then(mask),
+            utilization,
+            gpm,
+            absent,
+            uuid: self.uuid,
+        }
+    }
+
+    fn gpm(&self) -> Option<Gpm> {
+        if self.mig.is_some() {
+            return None;
+        }
+        let traffic = |sent, received| {
+            let (sent, received) = self.value(sent).zip(self.value(received))?;
+            Some(Traffic { sent, received })
+        };
+        let gpm = Gpm {
+            dram_bandwidth: self.value(Field::Dram),
+            any_tensor: self.value(Field::Tensor),
+            sm: self.value(Field::Sm),
+            sm_occupancy: self.value(Field::Occupancy),
+            graphics: self.value(Field::Graphics),
+            pcie: traffic(Field::PcieSent, Field::PcieReceived),
+            nvlink: traffic(Field::NvlinkSent, Field::NvlinkReceived),
+        };
+        (gpm != Gpm::default()).then_some(gpm)
+    }
+}
+
+/// A bit mask that was printed as a number.
+fn mask(value: f64) -> Option<u64> {
+    format!("{value:.0}").parse().ok()
+}

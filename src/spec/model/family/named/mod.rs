@@ -1,0 +1,73 @@
+//! The model classes that are known by name.
+
+mod dense;
+mod experts;
+mod hybrid;
+mod plain;
+
+use super::{AttentionRule, Bias, Family, Gate, QueryKeyNorm, Sinks, Skeleton, WindowRule};
+use crate::spec::model::config::Fields;
+
+/// The common shape: `RMSNorm` twice, gated MLP, grouped attention, biases where the file asks for them.
+pub(super) const LLAMA: Family = Family {
+    tied_head: false,
+    norms: 2,
+    norm_parts: 1,
+    embedding_norm: false,
+    gated: true,
+    qkv_bias: Bias::Field("attention_bias", false),
+    output_bias: Bias::Field("attention_bias", false),
+    mlp_bias: Bias::Field("mlp_bias", false),
+    head_bias: Bias::Never,
+    query_key_norm: QueryKeyNorm::None,
+    learned_positions: None,
+    windows: WindowRule::All,
+    skeleton: Skeleton::Sequential,
+    recurrence: None,
+    attention_rule: AttentionRule::Never,
+    gate: Gate::None,
+    sinks: Sinks::None,
+    expert_bias: false,
+    router_vectors: 0,
+    shared_gate: false,
+    scalars: 0,
+    expert_norms: 0,
+    state_dtype: None,
+    defaults: &[],
+};
+
+pub(super) const QWEN2: Family = Family {
+    qkv_bias: Bias::Always,
+    output_bias: Bias::Never,
+    mlp_bias: Bias::Never,
+    windows: WindowRule::FromMaxWindowLayers,
+    ..LLAMA
+};
+
+pub(super) const QWEN3: Family = Family {
+    query_key_norm: QueryKeyNorm::PerHead,
+    windows: WindowRule::FromMaxWindowLayers,
+    ..LLAMA
+};
+
+pub(super) const OLMO2: Family = Family {
+    query_key_norm: QueryKeyNorm::PerProjection,
+    ..LLAMA
+};
+
+pub(super) const GLM: Family = Family {
+    output_bias: Bias::Never,
+    ..LLAMA
+};
+
+/// The family of `model_type`; a `_text` ending is that of a multimodal model's text part.
+pub(super) fn find(model_type: &str, fields: &Fields<'_>) -> Option<Family> {
+    let model_type = model_type.strip_suffix("_text").unwrap_or(model_type);
+    dense::of_llamas_kind(model_type, fields)
+        .or_else(|| dense::with_traits(model_type))
+        .or_else(|| experts::routed_by_scores(model_type, fields))
+        .or_else(|| experts::with_traits(model_type))
+        .or_else(|| hybrid::attending_in_turns(model_type))
+        .or_else(|| hybrid::with_mamba(model_type))
+        .or_else(|| plain::decoder(model_type, fields))
+}

@@ -1,0 +1,82 @@
+//! Decoders whose MLP has two matrices.
+
+use super::{Bias, Family, LLAMA};
+use crate::spec::model::config::Fields;
+
+/// GPT-2's shape: `LayerNorm`, two-matrix MLP, biases everywhere.
+const GPT: Family = Family {
+    tied_head: true,
+    norm_parts: 2,
+    gated: false,
+    qkv_bias: Bias::Always,
+    output_bias: Bias::Always,
+    mlp_bias: Bias::Always,
+    ..LLAMA
+};
+
+/// Decoders whose MLP has two matrices.
+pub(super) fn decoder(model_type: &str, fields: &Fields<'_>) -> Option<Family> {
+    Some(match model_type {
+        "gpt2" | "gpt_bigcode" => Family {
+            learned_positions: Some(0),
+            ..GPT
+        },
+        "opt" => Family {
+            learned_positions: Some(2),
+            ..GPT
+        },
+        "bloom" => Family {
+            embedding_norm: true,
+            ..GPT
+        },
+        "gpt_neox" => Family {
+            tied_head: false,
+            ..GPT
+        },
+        "phi" => Family {
+            tied_head: false,
+            norms: 1,
+            head_bias: Bias::Always,
+            ..GPT
+        },
+        "gptj" => Family {
+            tied_head: false,
+            norms: 1,
+            qkv_bias: Bias::Never,
+            output_bias: Bias::Never,
+            head_bias: Bias::Always,
+            ..GPT
+        },
+        "starcoder2" => with_biases(GPT, "use_bias", true),
+        "falcon" => Family {
+            norms: falcon_norms(fields),
+            ..with_biases(GPT, "bias", false)
+        },
+        "nemotron" => Family {
+            tied_head: false,
+            qkv_bias: LLAMA.qkv_bias,
+            output_bias: LLAMA.output_bias,
+            mlp_bias: LLAMA.mlp_bias,
+            ..GPT
+        },
+        _ => return None,
+    })
+}
+
+/// `family` with all its biases governed by one field.
+fn with_biases(family: Family, field: &'static str, default: bool) -> Family {
+    let bias = Bias::Field(field, default);
+    Family {
+        qkv_bias: bias,
+        output_bias: bias,
+        mlp_bias: bias,
+        ..family
+    }
+}
+
+/// One norm feeds attention and MLP in parallel; the new decoder, and a sequential one, have two.
+fn falcon_norms(fields: &Fields<'_>) -> u64 {
+    let new_decoder = fields.flag("new_decoder_architecture") == Some(true);
+    let sequential = fields.flag("parallel_attn") == Some(false);
+    if new_decoder || sequential { 2 } else { 1 }
+}

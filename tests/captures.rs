@@ -1,0 +1,236 @@
+//! Every recording of a real H100 through the whole core: bytes against the DRAM counter, FLOPs against the tensor pipes, bounds
+//! against the loads, and what must hold in every window.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail that way"
+)]
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use vllm_roofline_exporter::capture::read::Capture;
+use vllm_roofline_exporter::command::replay::{self, Replay};
+use vllm_roofline_exporter::config::Settings;
+use vllm_roofline_exporter::meter::figures::{Figures, PhaseFigures};
+use vllm_roofline_exporter::meter::verdict::{Admission, Bound};
+
+/// Peak of an H100 SXM in 16-bit formats, and its memory bus.
+const PEAK: f64 = 989.4e12;
+const BUS: f64 = 3.352_32e12;
+
+fn captures() -> Vec<(String, Capture)> {
+    let mut directories: Vec<PathBuf> = std::fs::read_dir("tests/fixtures/captures")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    directories.sort();
+    directories
+        .into_iter()
+        .map(|directory| {
+            let name = directory.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, Capture::open(&directory).unwrap())
+        })
+        .collect()
+}
+
+static REPLAYS: LazyLock<Vec<(String, Replay)>> = LazyLock::new(|| {
+    let settings = Settings::defaults().unwrap();
+    captures()
+        .into_iter()
+        .map(|(name, capture)| (name, replay::replay(&capture, &settings).unwrap()))
+        .collect()
+});
+
+fn named(phase: &Figures) -> &str {
+    phase.name.as_deref().unwrap()
+}
+
+fn phase(capture: &str, name: &str) -> &'static Figures {
+    let (_, replay) = REPLAYS.iter().find(|(found, _)| found == capture).unwrap();
+    replay
+        .phases
+        .iter()
+        .find(|phase| named(phase) == name)
+        .unwrap()
+}
+
+fn pure_prefill(phase: &Figures) -> bool {
+    phase.decode_tokens < phase.prefill_tokens * 0.01
+}
+
+/// The value that `percent` of `values` do not exceed.
+fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * percent).div_ceil(100) - 1]
+}
+
+fn byte_error(phase: &Figures) -> f64 {
+    let (modelled, measured) = (phase.hbm_bytes.unwrap(), phase.hbm_bytes_measured.unwrap());
+    (modelled / measured - 1.0).abs()
+}
+
+#[test]
+fn modelled_bytes_agree_with_gpm() {
+    let phases: Vec<&Figures> = REPLAYS.iter().flat_map(|(_, r)| &r.phases).collect();
+    let errors = |kind: &dyn Fn(&Figures) -> bool| -> Vec<f64> {
+        let chosen = phases.iter().filter(|phase| kind(phase));
+        chosen.map(|phase| byte_error(phase)).collect()
+    };
+    let median = percentile(errors(&|_| true), 50);
+    assert!(median <= 0.03, "median error {median:.3}");
+    let most = percentile(errors(&|phase| !pure_prefill(phase)), 90);
+    assert!(
+        most <= 0.10,
+        "90th percentile outside pure prefill {most:.3}"
+    );
+    let prefill = percentile(errors(&pure_prefill), 90);
+    assert!(
+        prefill <= 0.20,
+        "90th percentile in pure prefill {prefill:.3}"
+    );
+}
+
+#[test]
+fn flops_of_pure_prefill_agree_with_the_tensor_pipes() {
+    for (capture, replay) in &*REPLAYS {
+        for phase in replay.phases.iter().filter(|phase| pure_prefill(phase)) {
+            let ratio = phase.flops.unwrap() / phase.flops_tensor_pipe.unwrap();
+            // Expert kernels pad the rows of each expert to blocks of 128, which the pipes count: 512 rows become 576.
+            let padding = if capture.contains("moe") { 0.09 } else { 0.0 };
+            let large = capture.starts_with("llama-3.1-8b");
+            let tolerance = if large { 0.05 } else { 0.12 };
+            assert!(
+                (ratio / (1.0 - padding) - 1.0).abs() <= tolerance,
+                "{capture} {}: {ratio:.3}",
+                named(phase)
+            );
+        }
+    }
+}
+
+/// What bounds each load, as the counters of the hardware show it, and what keeps its queue.
+const BOUNDS: &[(&str, &str, Bound, Admission)] = {
+    use Admission::{KvCapacity, MaxNumSeqs, Open, TokenBudget};
+    use Bound::{Compute, MemoryBandwidth, Overhead};
+    &[
+        ("llama-3.1-8b-bf16", "decode_c1", MemoryBandwidth, Open),
+        ("llama-3.1-8b-bf16", "decode_c8", MemoryBandwidth, Open),
+        ("llama-3.1-8b-bf16", "prefill_c8", Compute, TokenBudget),
+        ("qwen2.5-0.5b-bf16", "decode_c1", Overhead, Open),
+        ("qwen2.5-0.5b-bf16", "decode_c64", Overhead, Open),
+        ("qwen2.5-0.5b-bf16", "decode_c256", Overhead, Open),
+        ("llama-2-7b-awq", "decode_c8", Overhead, Open),
+        ("llama-2-7b-awq", "queue_c32", Overhead, MaxNumSeqs),
+        ("llama-3.1-8b-fp8kv", "decode_c8", MemoryBandwidth, Open),
+        ("llama-3.1-8b-fp8kv", "prefill_c8", Compute, TokenBudget),
+        ("qwen3-moe-24l-bf16", "decode_c16", MemoryBandwidth, Open),
+        ("qwen3-moe-24l-bf16", "decode_c256", MemoryBandwidth, Open),
+        (
+            "llama-3.1-8b-kv-starved",
+            "starved_c128",
+            MemoryBandwidth,
+            KvCapacity,
+        ),
+    ]
+};
+
+#[test]
+fn bounds_are_what_the_loads_make_them() {
+    for &(capture, name, bound, admission) in BOUNDS {
+        let found = phase(capture, name);
+        let seen = (found.bound, found.admission);
+        assert_eq!(seen, (bound, admission), "{capture} {name}");
+    }
+    let prefill = phase("llama-3.1-8b-bf16", "prefill_c8");
+    assert!(prefill.power_limited_ratio.unwrap() > 0.9);
+    let starved = phase("llama-3.1-8b-kv-starved", "starved_c128");
+    assert!(
+        starved
+            .caveats
+            .iter()
+            .any(|caveat| caveat.contains("preempted"))
+    );
+}
+
+#[test]
+fn a_shared_prefix_is_attended_to_by_all_and_read_once() {
+    let prefix = phase("llama-3.1-8b-bf16", "prefix_c32");
+    // 4,096 prompt tokens, 3,840 of them shared, and on average half of 64 output tokens.
+    assert!(
+        (prefix.context_tokens.unwrap() / 4128.0 - 1.0).abs() < 0.02,
+        "{:?}",
+        prefix.context_tokens
+    );
+    let kv = prefix.hbm_bytes_by_kind.unwrap().kv;
+    let apart = prefix.decode_tokens * 4128.0 * 131_072.0;
+    assert!(
+        kv.0 < apart * 0.3,
+        "{:.2} of what unshared reads would be",
+        kv.0 / apart
+    );
+}
+
+#[test]
+fn the_components_of_time_add_up_to_wall_time() {
+    for (capture, replay) in &*REPLAYS {
+        for window in replay.windows.iter().chain(&replay.phases) {
+            let time = window.time_seconds.unwrap();
+            let parts: f64 = time.components().iter().map(|(_, part)| part.0).sum();
+            assert!(
+                (parts / window.seconds.0 - 1.0).abs() < 0.01,
+                "{capture}: {window:?}"
+            );
+            assert!(
+                time.components().iter().all(|(_, part)| part.0 >= 0.0),
+                "{capture}: {time:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_lies_above_the_roof() {
+    for (capture, replay) in &*REPLAYS {
+        for window in replay.windows.iter().chain(&replay.phases) {
+            let place = format!("{capture} {:?} at {}", window.name, window.t_start.0);
+            assert!(window.mfu.unwrap() <= 1.0, "{place}");
+            assert!(window.mbu.unwrap() <= 1.0, "{place}");
+            below_the_roof(&window.by_phase.prefill, &place);
+            below_the_roof(&window.by_phase.decode, &place);
+        }
+    }
+}
+
+fn below_the_roof(point: &PhaseFigures, place: &str) {
+    let Some((height, intensity)) = point.flops_per_busy_second.zip(point.arithmetic_intensity)
+    else {
+        return;
+    };
+    let roof = PEAK.min(BUS * intensity);
+    assert!(
+        height <= roof * 1.001,
+        "{place}: {:.3} of the roof",
+        height / roof
+    );
+}
+
+#[test]
+fn the_bound_changes_at_most_once_a_phase_after_its_first_two_seconds() {
+    let settings = Settings::defaults().unwrap();
+    for (name, capture) in captures() {
+        let shown = replay::bounds(&capture, &settings).unwrap();
+        for phase in &capture.manifest.phases {
+            let inside: Vec<_> = shown
+                .iter()
+                .filter(|(time, _)| (phase.t_start + 2.0..=phase.t_load_end).contains(&time.0))
+                .collect();
+            let changes = inside
+                .windows(2)
+                .filter(|pair| pair[0].1 != pair[1].1)
+                .count();
+            assert!(changes <= 1, "{name} {}: {inside:?}", phase.name);
+        }
+    }
+}

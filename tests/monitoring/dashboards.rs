@@ -1,0 +1,130 @@
+//! The dashboards as files: fresh, and what Grafana needs them to be.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::generate::{self, names};
+
+/// Panels that are part of every Grafana.
+const CORE_PANELS: [&str; 8] = [
+    "bargauge",
+    "heatmap",
+    "row",
+    "stat",
+    "state-timeline",
+    "table",
+    "timeseries",
+    "xychart",
+];
+/// Transformations whose code is public, and proven to do what the panels expect of them.
+const TRANSFORMATIONS: [&str; 3] = ["merge", "organize", "sortBy"];
+
+/// Name and content of every dashboard file.
+pub(crate) fn all() -> Vec<(String, Value)> {
+    let mut dashboards: Vec<_> = std::fs::read_dir("grafana/dashboards")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            (name, serde_json::from_str(&text).unwrap())
+        })
+        .collect();
+    dashboards.sort_by(|one, other| one.0.cmp(&other.0));
+    dashboards
+}
+
+/// The panels of `dashboard` that are not rows.
+pub(crate) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    let panels = dashboard["panels"].as_array().unwrap();
+    panels.iter().filter(|panel| panel["type"] != "row")
+}
+
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap()
+}
+
+#[test]
+fn the_files_are_what_the_generator_writes() {
+    let generated = generate::dashboards().unwrap();
+    assert_eq!(generated.len(), all().len());
+    for (name, json) in generated {
+        let stored = std::fs::read_to_string(format!("grafana/dashboards/{name}")).unwrap();
+        assert!(
+            stored == json,
+            "{name} is stale; run `cargo run --example dashboards`"
+        );
+    }
+}
+
+#[test]
+fn a_query_of_what_nobody_exports_is_refused_by_name() {
+    let wrong = |expression: &str| names::check(expression).unwrap_err();
+    assert!(
+        wrong("sum(vllm_roofline_boundary{bound=\"compute\"})")
+            .contains("`vllm_roofline_boundary`")
+    );
+    assert!(
+        wrong("rate(vllm:generated_tokens_total[5m])").contains("`vllm:generated_tokens_total`")
+    );
+    assert!(wrong("vllm_roofline_bound{state=\"compute\"}").contains("no label `state`"));
+    assert!(wrong("sum by (phase) (vllm_roofline_bound)").contains("the label `phase`"));
+    names::check("sum by (bound) (vllm_roofline_bound{job=\"x\",bound!=\"idle\"})").unwrap();
+    names::check("vllm:kv_cache_usage_perc or vllm:gpu_cache_usage_perc").unwrap();
+}
+
+#[test]
+fn panels_are_explained_and_need_no_plugin() {
+    for (name, dashboard) in all() {
+        assert_eq!(dashboard["id"], Value::Null, "{name}");
+        for panel in panels(&dashboard) {
+            let place = format!("{name}: {}", text(panel, "title"));
+            assert!(CORE_PANELS.contains(&text(panel, "type")), "{place}");
+            assert_eq!(panel["pluginVersion"], "11.6.0", "{place}");
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{place}");
+            let description = text(panel, "description");
+            let targets = panel["targets"].as_array().unwrap();
+            assert!(!targets.is_empty(), "{place}");
+            for target in targets {
+                let expression = text(target, "expr");
+                for selection in names::selections(expression) {
+                    let named = format!(
+                        "`{}` ({})",
+                        selection.metric,
+                        names::provenance(selection.metric)
+                    );
+                    assert!(
+                        description.contains(&named),
+                        "{place} does not name {named}"
+                    );
+                }
+                for hard_coded in ["Prometheus", "localhost", "llama"] {
+                    assert!(!expression.contains(hard_coded), "{place}: {expression}");
+                }
+            }
+            for transformation in panel["transformations"].as_array().unwrap() {
+                assert!(
+                    TRANSFORMATIONS.contains(&text(transformation, "id")),
+                    "{place}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn panels_do_not_overlap() {
+    for (name, dashboard) in all() {
+        let mut taken = BTreeSet::new();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let side = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+            assert!(side("x") + side("w") <= 24, "{name}: {}", panel["title"]);
+            for x in side("x")..side("x") + side("w") {
+                for y in side("y")..side("y") + side("h") {
+                    assert!(taken.insert((x, y)), "{name}: {} overlaps", panel["title"]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Real Prometheus, configured as the local stack is, over the demo: every panel shows something.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::dashboards::{self, panels, text};
+use crate::prometheus::{Prometheus, config, free_address, values, wait_until};
+use crate::support::Exporter;
+
+/// The recording takes 49 s to go through every kind of load.
+const PATIENCE_S: u64 = 100;
+
+/// Series of an exporter with one engine on one GPU, Prometheus's own about the scrape included. grafana/README.md says so.
+const MOST_SERIES: f64 = 220.0;
+
+struct Panel {
+    place: String,
+    expression: String,
+    instant: bool,
+}
+
+/// Every query of every dashboard, as Grafana sends it with all variables at All.
+fn queries(exporter: &str) -> Vec<Panel> {
+    let mut queries = Vec::new();
+    for (name, dashboard) in dashboards::all() {
+        // The roofline dashboard shows one exporter at a time.
+        let instance = if name == "roofline" { exporter } else { ".*" };
+        for panel in panels(&dashboard) {
+            for target in panel["targets"].as_array().unwrap() {
+                queries.push(Panel {
+                    place: format!(
+                        "{name}: {}: {}",
+                        text(panel, "title"),
+                        text(target, "refId")
+                    ),
+                    expression: resolved(text(target, "expr"), instance),
+                    instant: target["instant"] == true,
+                });
+            }
+        }
+    }
+    queries
+}
+
+pub(crate) fn resolved(expression: &str, instance: &str) -> String {
+    let variables = ["$job", "$namespace", "$pod", "$model_name"];
+    let expression = expression
+        .replace("$__rate_interval", "1m")
+        .replace("$__range", "2m")
+        .replace("$instance", instance);
+    let resolved = variables.iter().fold(expression, |expression, variable| {
+        expression.replace(variable, ".*")
+    });
+    assert!(!resolved.contains('$'), "{resolved}");
+    resolved
+}
+
+pub(crate) fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64()
+}
+
+#[test]
+fn every_panel_of_every_dashboard_shows_the_demo() {
+    let demo = Exporter::start(&["demo", "--gpu-hour-price", "2.5"]);
+    let exporter = demo.address.to_string();
+    let vllm = demo.vllm.clone().unwrap();
+    let prometheus = Prometheus::start(
+        &config(&[
+            (
+                "127.0.0.1:8000",
+                vllm.trim_start_matches("http://").to_owned(),
+            ),
+            ("127.0.0.1:10860", exporter.clone()),
+            ("127.0.0.1:9093", free_address().to_string()),
+            (
+                "evaluation_interval: 15s",
+                "evaluation_interval: 1s".to_owned(),
+            ),
+        ]),
+        tempfile::tempdir().unwrap(),
+    );
+
+    let mut silent = queries(&exporter);
+    assert!(silent.len() > 100);
+    let mut left = String::new();
+    wait_until(PATIENCE_S, "every query has data", || {
+        silent.retain(|panel| !has_data(&prometheus, panel));
+        left = silent
+            .iter()
+            .map(|panel| format!("{}: {}\n", panel.place, panel.expression))
+            .collect();
+        println!("{} queries without data\n{left}", silent.len());
+        silent.is_empty()
+    });
+
+    for (name, dashboard) in dashboards::all() {
+        for variable in dashboard["templating"]["list"].as_array().unwrap() {
+            assert!(
+                lists_values(&prometheus, variable, &exporter),
+                "{name}: {} is empty",
+                variable["name"]
+            );
+        }
+    }
+    rules_are_healthy(&prometheus);
+
+    let series = values(&prometheus.query("count({job=\"vllm-roofline-exporter\"})"));
+    assert!(
+        series[0] <= MOST_SERIES,
+        "{series:?} series of one exporter with one engine on one GPU"
+    );
+}
+
+fn has_data(prometheus: &Prometheus, panel: &Panel) -> bool {
+    let series = if panel.instant {
+        prometheus.query(&panel.expression)
+    } else {
+        prometheus.query_range(&panel.expression, now() - 120.0, now(), 1.0)
+    };
+    values(&series).iter().any(|value| value.is_finite())
+}
+
+/// Whether `label_values(series, label)` lists anything.
+fn lists_values(prometheus: &Prometheus, variable: &Value, exporter: &str) -> bool {
+    let Some(query) = variable["definition"].as_str() else {
+        return true;
+    };
+    let series = query
+        .trim_start_matches("label_values(")
+        .rsplit_once(", ")
+        .unwrap()
+        .0;
+    let path = format!("/api/v1/label/{}/values", text(variable, "name"));
+    let values = prometheus.api(&path, &[("match[]", &resolved(series, exporter))]);
+    values.as_array().is_some_and(|values| !values.is_empty())
+}
+
+/// Rules of a kind that meets data: every recording rule records, and nothing failed.
+fn rules_are_healthy(prometheus: &Prometheus) {
+    let groups = prometheus.api("/api/v1/rules", &[]);
+    for group in groups["groups"].as_array().unwrap() {
+        for rule in group["rules"].as_array().unwrap() {
+            assert_eq!(rule["health"], "ok", "{rule}");
+        }
+    }
+    for rule in crate::rules::all() {
+        let Some(record) = rule.record else { continue };
+        assert!(
+            !prometheus.query(&record).is_empty(),
+            "{record} records nothing"
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! Dashboards and rules, held to the catalogue, to real Prometheus and to a real Alertmanager.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail that way"
+)]
+
+#[path = "../../grafana/generate/mod.rs"]
+mod generate;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod dashboards;
+mod fleet;
+mod history;
+mod live;
+mod prometheus;
+mod rules;

@@ -1,0 +1,208 @@
+//! Real Prometheus and Alertmanager, each ended with its test.
+
+#![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::get;
+
+/// A program that serves HTTP.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(program: &str, arguments: &[String]) -> Self {
+        let address = free_address();
+        let child = Command::new(program)
+            .args(arguments)
+            .arg(format!("--web.listen-address={address}"))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        let server = Self { child, address };
+        wait_until(30, &format!("{program} is ready"), || {
+            std::net::TcpStream::connect(address).is_ok() && get(address, "/-/ready").0 == 200
+        });
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address nobody listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// Waits until `test` holds; panics with `what` after `seconds`.
+#[track_caller]
+pub(crate) fn wait_until(seconds: u64, what: &str, mut test: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !test() {
+        assert!(
+            started.elapsed() < Duration::from_secs(seconds),
+            "not within {seconds} s: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// A Prometheus with its own configuration and database.
+pub(crate) struct Prometheus {
+    server: Server,
+    directory: TempDir,
+}
+
+impl Prometheus {
+    /// Starts one with `config`, on the database in `directory`.
+    pub(crate) fn start(config: &str, directory: TempDir) -> Self {
+        let file = directory.path().join("prometheus.yaml");
+        std::fs::write(&file, config).unwrap();
+        let arguments = [
+            // The first alerts may come before the Alertmanager has been discovered.
+            "--rules.alert.resend-delay=2s".to_owned(),
+            format!("--config.file={}", file.display()),
+            format!(
+                "--storage.tsdb.path={}",
+                directory.path().join("data").display()
+            ),
+        ];
+        Self {
+            server: Server::start("prometheus", &arguments),
+            directory,
+        }
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Ends it in good order, and returns its database.
+    pub(crate) fn stop(self) -> TempDir {
+        let Self {
+            mut server,
+            directory,
+        } = self;
+        let pid = server.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        server.child.wait().unwrap();
+        directory
+    }
+
+    /// `GET path` with `parameters`, its `data`.
+    pub(crate) fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+        let pairs: Vec<_> = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value)))
+            .collect();
+        let (status, body) = get(self.server.address, &format!("{path}?{}", pairs.join("&")));
+        assert_eq!(status, 200, "{parameters:?}: {body}");
+        serde_json::from_str::<Value>(&body).unwrap()["data"].clone()
+    }
+
+    /// The series that `expression` has now.
+    pub(crate) fn query(&self, expression: &str) -> Vec<Value> {
+        let data = self.api("/api/v1/query", &[("query", expression)]);
+        data["result"].as_array().unwrap().clone()
+    }
+
+    /// The series that `expression` has between two Unix times.
+    pub(crate) fn query_range(
+        &self,
+        expression: &str,
+        start: f64,
+        end: f64,
+        step: f64,
+    ) -> Vec<Value> {
+        let data = self.api(
+            "/api/v1/query_range",
+            &[
+                ("query", expression),
+                ("start", &start.to_string()),
+                ("end", &end.to_string()),
+                ("step", &step.to_string()),
+            ],
+        );
+        data["result"].as_array().unwrap().clone()
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
+/// An Alertmanager with the configuration that is shipped.
+pub(crate) struct Alertmanager {
+    server: Server,
+    _directory: TempDir,
+}
+
+impl Alertmanager {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = [
+            "--config.file=deploy/compose/alertmanager.yaml".to_owned(),
+            format!("--storage.path={}", directory.path().display()),
+            "--cluster.listen-address=".to_owned(),
+        ];
+        Self {
+            server: Server::start("prometheus-alertmanager", &arguments),
+            _directory: directory,
+        }
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// The alerts it holds.
+    pub(crate) fn alerts(&self) -> Vec<Value> {
+        let (_, body) = get(self.server.address, "/api/v2/alerts");
+        serde_json::from_str(&body).unwrap_or_default()
+    }
+}
+
+/// The configuration of the local stack, with its rules found from anywhere and its addresses replaced.
+pub(crate) fn config(addresses: &[(&str, String)]) -> String {
+    let shipped = std::fs::read_to_string("deploy/compose/prometheus.yaml").unwrap();
+    let rules = std::fs::canonicalize("deploy/prometheus").unwrap();
+    let found = shipped.replace("../prometheus", rules.to_str().unwrap());
+    addresses.iter().fold(found, |config, (shipped, address)| {
+        assert!(config.contains(shipped), "the local stack has no {shipped}");
+        config.replace(shipped, address)
+    })
+}
+
+/// Every number in the answer `series`.
+pub(crate) fn values(series: &[Value]) -> Vec<f64> {
+    let points = series.iter().flat_map(|series| match &series["values"] {
+        Value::Array(points) => points.clone(),
+        _ => vec![series["value"].clone()],
+    });
+    points
+        .filter_map(|point| point[1].as_str()?.parse().ok())
+        .collect()
+}
