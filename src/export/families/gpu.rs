@@ -21,7 +21,7 @@ impl EngineSeries<'_> {
         );
         self.add(
             &c::GPU_BUSY_SECONDS_TOTAL,
-            &label,
+            &[label],
             gpu.busy_total.map(|busy| busy.0),
         );
         if let Some([spec, provenance, attainable]) = self.engine.facts.gpu_spec_labels() {
