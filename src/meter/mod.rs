@@ -13,6 +13,7 @@ pub mod gpu;
 pub mod hindsight;
 pub mod interval;
 pub mod reconcile;
+pub mod roofs;
 pub mod spans;
 pub mod steady;
 pub mod steps;
