@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::panel::Panel;
 use super::style::{DECODE, PREFILL, ROOFS};
 
+/// Share of the time below which a phase has no point.
+const LEAST_SHARE: f64 = 0.02;
+
 /// The roofline itself.
 ///
 /// Every query is a table with a label `point`, unique to its row: `merge` joins rows of different queries on what all of them
@@ -28,7 +31,7 @@ pub(crate) fn chart() -> Panel {
     }
     let mut panel = Panel::xy(
         "Roofline",
-        "Each phase at its arithmetic intensity (FLOPs per HBM byte) and the FLOPs per second of its own busy time, now and along the time range, under the roofs of all GPUs of an engine. Left of the ridge a phase is bound by memory bandwidth, right of it by compute; how far it is below the roof is what can be won. Roofs are specified (GPU table), the one at the current clock is measured by the SM clock.",
+        "Each phase at its arithmetic intensity (FLOPs per HBM byte) and the FLOPs per second of its own busy time, now and along the time range, under the roofs of all GPUs of an engine. Left of the ridge a phase is bound by memory bandwidth, right of it by compute; how far it is below the roof is what can be won. A phase that took less than 2 % of the time is left out: there is too little of it to divide by. Roofs are specified (GPU table), the one at the current clock is measured by the SM clock.",
         &series,
     )
     .unit("flops")
@@ -78,7 +81,14 @@ fn roof_lines(mut panel: Panel) -> Panel {
                 ],
             );
     }
-    panel
+    // Often the same as the datasheet's: both shall be seen.
+    panel.named(
+        "Value #current_clock y",
+        &[(
+            "custom.lineStyle",
+            json!({"fill": "dash", "dash": [10, 10]}),
+        )],
+    )
 }
 
 /// The trail of a phase over the time range, and where it is now.
@@ -88,29 +98,32 @@ fn phase_points(panel: Panel, phase: &str, color: &str) -> Panel {
             "sum(rate(vllm_roofline_{metric}_total{{ENGINE,phase=\"{phase}\"}}[$__rate_interval]))"
         )
     };
-    let over = |divisor: &str, when: &str| {
+    let over = |divisor: &str, least: f64, when: &str| {
         format!(
-            "label_replace({} / ({} > 0) > 0, \"point\", \"{phase} {when}\", \"\", \"\")",
+            "label_replace({} / ({} > {least}) > 0, \"point\", \"{phase} {when}\", \"\", \"\")",
             rate("flops"),
             rate(divisor)
         )
     };
+    let x = |when: &str| over("hbm_bytes", 0.0, when);
+    let y = |when: &str| over("phase_seconds", LEAST_SHARE, when);
+
     let column = |when: &str, axis: &str| format!("{phase} {when} {axis}");
     let fixed = json!({"mode": "fixed", "fixedColor": color});
     panel
-        .column_over_time(&column("trail", "x"), &over("hbm_bytes", "trail"))
-        .column_over_time(&column("trail", "y"), &over("phase_seconds", "trail"))
+        .column_over_time(&column("trail", "x"), &x("trail"))
+        .column_over_time(&column("trail", "y"), &y("trail"))
         .named(
             &format!("Value #{phase} trail y"),
             &[("color", fixed.clone())],
         )
-        .column(&column("now", "x"), &over("hbm_bytes", "now"))
-        .column(&column("now", "y"), &over("phase_seconds", "now"))
+        .column(&column("now", "x"), &x("now"))
+        .column(&column("now", "y"), &y("now"))
         .named(
             &format!("Value #{phase} now y"),
             &[
                 ("color", fixed),
-                ("custom.pointSize", json!({"fixed": 14})),
+                ("custom.pointSize.fixed", json!(14)),
                 ("custom.fillOpacity", json!(90)),
             ],
         )

@@ -135,6 +135,7 @@ fn bound_shares() -> Panel {
 fn engines_by_bound() -> Panel {
     Panel::timeseries("Engines per bound", "How many engines each bound held.")
         .line("{{bound}}", "sum by (bound) (vllm_roofline_bound{ENGINE})")
+        .custom("lineInterpolation", json!("stepAfter"))
         .unit("short")
         .min(0.0)
         .stacked()

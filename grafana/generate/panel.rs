@@ -66,6 +66,7 @@ impl Panel {
             .custom("fillOpacity", json!(0))
             .custom("showPoints", json!("never"))
             .custom("spanNulls", json!(false))
+            .default("color", json!({"mode": "palette-classic"}))
     }
 
     /// One number, or one word.
@@ -95,7 +96,7 @@ impl Panel {
     pub(crate) fn bars(title: &'static str, description: &'static str) -> Self {
         let options = json!({
             "displayMode": "basic", "orientation": "horizontal", "valueMode": "text", "namePlacement": "auto", "sizing": "auto",
-            "showUnfilled": true, "minVizWidth": 8, "minVizHeight": 16, "maxVizHeight": 300,
+            "showUnfilled": true, "text": {"titleSize": 14, "valueSize": 16}, "minVizWidth": 8, "minVizHeight": 16, "maxVizHeight": 300,
             "reduceOptions": {"values": false, "calcs": ["lastNotNull"], "fields": ""},
             "legend": {"showLegend": false, "displayMode": "list", "placement": "bottom", "calcs": []},
         });
@@ -104,10 +105,7 @@ impl Panel {
 
     /// Rows of several queries, joined on their labels.
     pub(crate) fn table(title: &'static str, description: &'static str) -> Self {
-        let options = json!({
-            "showHeader": true, "cellHeight": "sm", "sortBy": [],
-            "footer": {"show": false, "countRows": false, "reducer": ["sum"], "fields": ""},
-        });
+        let options = json!({"showHeader": true, "cellHeight": "sm", "sortBy": []});
         Self::new("table", title, description, options)
             .transformation("merge", &json!({}))
             .custom("align", json!("auto"))

@@ -217,6 +217,12 @@ fn traffic() -> Panel {
     .unit("Bps")
     .min(0.0)
     .stacked()
+    .colors([
+        ("weights", "green"),
+        ("kv", "purple"),
+        ("state", "yellow"),
+        ("activations", "blue"),
+    ])
     .named(
         "measured",
         &[("custom.stacking", json!({"mode": "none", "group": "B"}))],

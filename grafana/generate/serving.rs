@@ -18,6 +18,10 @@ const fn latency_thresholds(good: f64, bad: f64) -> [(&'static str, Option<f64>)
 /// KV cache usage as vLLM calls it now, else what it was called up to 0.11.
 const KV_USAGE: &str = "(vllm:kv_cache_usage_perc{VLLM} or vllm:gpu_cache_usage_perc{VLLM})";
 
+/// A rate extrapolates, to a little over 1 of a GPU that never rests.
+const GPU_BUSY: &str =
+    "avg(clamp_max(rate(vllm_roofline_gpu_busy_seconds_total{ENGINE}[$__rate_interval]), 1))";
+
 pub(crate) fn dashboard() -> Dashboard {
     let running = |matchers: &str| format!("vllm:num_requests_running{matchers}");
     let variable = |name, label, matchers: &str| Variable {
@@ -90,7 +94,7 @@ fn targets() -> [Panel; 6] {
             "GPUs busy",
             "Share of time with a kernel on the GPU. Target: 80 to 95 %, bad below 50 % or at 100 %. It says that something runs, not how well: see MFU and MBU.",
         )
-        .now("", "avg(rate(vllm_roofline_gpu_busy_seconds_total{ENGINE}[$__rate_interval]))")
+        .now("", GPU_BUSY)
         .unit("percentunit")
         .thresholds(&[
             ("red", None),
@@ -196,6 +200,7 @@ fn admission() -> Panel {
         "{{state}}",
         "sum by (state) (vllm_roofline_admission{ENGINE})",
     )
+    .custom("lineInterpolation", json!("stepAfter"))
     .unit("short")
     .min(0.0)
     .stacked()
@@ -238,7 +243,7 @@ fn gpu_busy() -> Panel {
         "GPUs busy",
         "Share of time with a kernel on the GPU, target 80 to 95 %, beside MBU and MFU, which say how well it is used.",
     )
-    .line("busy", "avg(rate(vllm_roofline_gpu_busy_seconds_total{ENGINE}[$__rate_interval]))")
+    .line("busy", GPU_BUSY)
     .line("MBU", "avg(vllm_roofline_model_bandwidth_utilization_ratio{ENGINE})")
     .line("MFU", "avg(vllm_roofline_model_flops_utilization_ratio{ENGINE})")
     .unit("percentunit")

@@ -151,7 +151,7 @@ fn prompt_steps(
     if steps.is_empty() {
         // Prompts too short to leave the decode bucket, or counted without a first token: at least one step carried them.
         steps.push(PromptSteps {
-            count: first_tokens.clamp(f64::MIN_POSITIVE, 1.0),
+            count: 1.0,
             tokens: 1.0,
         });
     }
@@ -173,7 +173,7 @@ fn sized_above(
 ) -> Vec<PromptSteps> {
     let Some(sizes) = &interval.observed.iteration_tokens else {
         return vec![PromptSteps {
-            count: most.max(f64::MIN_POSITIVE),
+            count: most.max(1.0),
             tokens: 1.0,
         }];
     };

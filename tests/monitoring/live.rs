@@ -11,6 +11,9 @@ use crate::support::Exporter;
 /// The recording takes 49 s to go through every kind of load.
 const PATIENCE_S: u64 = 100;
 
+/// Series of an exporter with one engine on one GPU, Prometheus's own about the scrape included. grafana/README.md says so.
+const MOST_SERIES: f64 = 220.0;
+
 struct Panel {
     place: String,
     expression: String,
@@ -104,6 +107,12 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
         }
     }
     rules_are_healthy(&prometheus);
+
+    let series = values(&prometheus.query("count({job=\"vllm-roofline-exporter\"})"));
+    assert!(
+        series[0] <= MOST_SERIES,
+        "{series:?} series of one exporter with one engine on one GPU"
+    );
 }
 
 fn has_data(prometheus: &Prometheus, panel: &Panel) -> bool {

@@ -12,6 +12,7 @@ mod generate;
 mod support;
 
 mod dashboards;
+mod fleet;
 mod history;
 mod live;
 mod prometheus;
