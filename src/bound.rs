@@ -1,12 +1,10 @@
 //! `Bound`: what limits an engine, in a prediction and in a measurement alike.
 
-use serde::Serialize;
-
 /// Declares an enumeration whose values are label values.
 macro_rules! states {
     ($(#[$doc:meta])* $name:ident { $($(#[$state_doc:meta])* $state:ident = $label:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$state_doc])* #[serde(rename = $label)] $state,)*
         }

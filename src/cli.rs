@@ -40,6 +40,14 @@ pub enum Command {
     /// Predict a model on a GPU: bounds, expectations, limits, advice
     #[command(after_help = PASTING)]
     Static(Box<command::static_roofline::StaticArgs>),
+    /// Compare load tests and captures with the roofline: measured vs predicted, bottlenecks, advice
+    Dynamic(Box<command::dynamic::DynamicArgs>),
+    /// Write predictions and analyses as one HTML page
+    Report(command::report::ReportArgs),
+    /// Predict, put a load on the server, analyse and report, all into one directory
+    Analyze(Box<command::analyze::AnalyzeArgs>),
+    /// Put the same load on a server at rising batch sizes, and name the best
+    Sweep(Box<command::sweep::SweepArgs>),
     /// List the GPU table
     Gpus(command::gpus::GpusArgs),
     /// List the metric catalogue

@@ -17,12 +17,19 @@ pub mod roofline;
 pub mod sample;
 
 // Edges.
+pub mod analysis;
 pub mod capture;
+pub mod chart;
 pub mod config;
 pub mod export;
 pub mod landing;
+pub mod launch;
+pub mod load;
+pub mod report;
+pub mod results;
 pub mod snapshot;
 pub mod source;
+pub mod sweep;
 
 // Driver and program.
 pub mod cli;

@@ -97,10 +97,12 @@ fn flops_of_pure_prefill_agree_with_the_tensor_pipes() {
     for (capture, replay) in &*REPLAYS {
         for phase in replay.phases.iter().filter(|phase| pure_prefill(phase)) {
             let ratio = phase.flops.unwrap() / phase.flops_tensor_pipe.unwrap();
-            let large = capture.contains("8b-bf16");
+            // Expert kernels pad the rows of each expert to blocks of 128, which the pipes count: 512 rows become 576.
+            let padding = if capture.contains("moe") { 0.09 } else { 0.0 };
+            let large = capture.starts_with("llama-3.1-8b");
             let tolerance = if large { 0.05 } else { 0.12 };
             assert!(
-                (ratio - 1.0).abs() <= tolerance,
+                (ratio / (1.0 - padding) - 1.0).abs() <= tolerance,
                 "{capture} {}: {ratio:.3}",
                 named(phase)
             );
@@ -121,6 +123,10 @@ const BOUNDS: &[(&str, &str, Bound, Admission)] = {
         ("qwen2.5-0.5b-bf16", "decode_c256", Overhead, Open),
         ("llama-2-7b-awq", "decode_c8", Overhead, Open),
         ("llama-2-7b-awq", "queue_c32", Overhead, MaxNumSeqs),
+        ("llama-3.1-8b-fp8kv", "decode_c8", MemoryBandwidth, Open),
+        ("llama-3.1-8b-fp8kv", "prefill_c8", Compute, TokenBudget),
+        ("qwen3-moe-24l-bf16", "decode_c16", MemoryBandwidth, Open),
+        ("qwen3-moe-24l-bf16", "decode_c256", MemoryBandwidth, Open),
         (
             "llama-3.1-8b-kv-starved",
             "starved_c128",

@@ -17,6 +17,11 @@ SYSTEMS = {
 }
 
 
+def has_experts(config):
+    text = config.get("text_config", config)
+    return any(text.get(name) for name in ("num_local_experts", "num_experts", "n_routed_experts"))
+
+
 def estimate(program, case, mode):
     words = case["cli"]
     flag = lambda name: words[words.index(name) + 1] if name in words else None  # noqa: E731
@@ -34,6 +39,8 @@ def estimate(program, case, mode):
         Path(directory, "config.json").write_text(json.dumps(case["config"]))
         command = [program, "cli", "estimate", "--model-path", directory, "--system", system, "--backend", "vllm"]
         command += ["--batch-size", group["count"], "--tp-size", flag("--tensor-parallel-size") or 1, "--database-mode", mode]
+        if has_experts(case["config"]):
+            command += ["--moe-tp-size", flag("--tensor-parallel-size") or 1, "--moe-ep-size", 1]
         if flag("--kv-cache-dtype") == "fp8":
             command += ["--kvcache-quant-mode", "fp8"]
         run = subprocess.run([str(word) for word in command + shape], capture_output=True, text=True, check=False)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Seconds;
 
-pub use super::gpu::{GpuLine, GpuLineFacts};
+pub use super::gpu::{GpmLine, GpuLine, GpuLineFacts};
 
 /// The format written here, and the only one read.
 pub const FORMAT: u32 = 1;

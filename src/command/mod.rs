@@ -1,15 +1,25 @@
 //! The commands: each wires the core to the world, and nothing more.
 
+pub mod analyze;
 pub mod check;
 pub mod demo;
+mod deployment;
+pub mod dynamic;
 mod gpu_source;
 pub mod gpus;
+pub mod interrupt;
+pub mod load_args;
+pub mod measure;
 pub mod metrics;
 pub mod output;
+pub mod progress;
 pub mod record;
 pub mod replay;
+pub mod report;
+mod scenario;
 pub mod serve;
 pub mod static_roofline;
+pub mod sweep;
 pub mod usage;
 
 use std::io::{self, Write};
@@ -42,6 +52,10 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Check(args) => check::run(&args, &mut out),
         Command::Static(args) => static_roofline::run(&args, &mut out),
+        Command::Dynamic(args) => dynamic::run(&args, &mut out),
+        Command::Report(args) => report::run(&args, &mut out),
+        Command::Analyze(args) => analyze::run(&args, &mut out),
+        Command::Sweep(args) => sweep::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }

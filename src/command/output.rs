@@ -1,7 +1,9 @@
 //! The forms that a result is printed in.
 
 use std::io::Write;
+use std::path::Path;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use comfy_table::{LineStyle, Row, Table, TableStyle};
 use serde::Serialize;
@@ -42,4 +44,13 @@ pub fn write_table(table: &Table, out: &mut impl Write) -> std::io::Result<()> {
 pub fn write_json(value: &impl Serialize, out: &mut impl Write) -> anyhow::Result<()> {
     writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
     Ok(())
+}
+
+/// Writes `value` to the file at `path` as JSON, on one line: what programs read again.
+///
+/// # Errors
+/// When it cannot be written; names the file.
+pub fn write_json_file(value: &impl Serialize, path: &Path) -> anyhow::Result<()> {
+    let text = serde_json::to_string(value)?;
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

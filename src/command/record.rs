@@ -1,9 +1,10 @@
 //! `record`: a capture from live sources.
 
+use std::future::Future;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::capture::format::{FORMAT, GpuLine, GpuLineFacts, Manifest, VllmLine};
 use crate::capture::write::Recorder;
@@ -44,15 +45,29 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<()> {
     telemetry::start(&settings.log).map_err(UsageError::of)?;
     let gpu = gpu_source::open(&settings)?;
     let recorder = Recorder::create(&args.output).map_err(UsageError::new)?;
-    let limit = args.duration;
-    serve::block_on(record(settings, gpu, recorder, limit))
+    serve::block_on(async {
+        let ending = async {
+            match args.duration {
+                Some(limit) => tokio::select! {
+                    () = sleep(limit.0) => {}
+                    () = serve::terminated() => {}
+                },
+                None => serve::terminated().await,
+            }
+        };
+        record(settings, gpu, recorder, ending).await
+    })
 }
 
-async fn record(
+/// Records until `ending`.
+///
+/// # Errors
+/// Files that cannot be written; a vLLM that never answers.
+pub(super) async fn record(
     settings: Settings,
     mut gpu: GpuSource,
     mut recorder: Recorder,
-    limit: Option<Span>,
+    ending: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let key = settings.vllm_api_key_file.clone();
     let mut vllm =
@@ -65,13 +80,11 @@ async fn record(
     recorder
         .describe(&manifest, config.as_deref())
         .context("cannot write capture.json")?;
-    let started = now();
     let mut ticks = interval(settings.tick.0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ending = serve::terminated();
     tokio::pin!(ending);
     let mut pages = 0_u64;
-    while limit.is_none_or(|limit| now() - started < limit.seconds()) {
+    loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = &mut ending => break,

@@ -1,6 +1,6 @@
 //! `replay`: the pipeline over a capture, offline.
 
-mod player;
+pub mod player;
 mod table;
 mod timeline;
 

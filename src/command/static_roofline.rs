@@ -23,7 +23,7 @@ use crate::config::flags::SettingsFlags;
 use crate::predict::{Prediction, SCHEMA, Scenario, Serving, Targets, Workload};
 use crate::roofline::coefficients::Coefficients;
 use crate::roofline::step::RequestGroup;
-use crate::spec::deployment::DeploymentFlags;
+use crate::spec::deployment::{DeploymentFlags, speculative_tokens};
 use crate::spec::gpu::{GpuSpec, GpuTable};
 use crate::spec::lookup::find_config;
 use crate::spec::model::ModelSpec;
@@ -55,7 +55,7 @@ pub struct StaticArgs {
     /// Requests at a time; several make a grid
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub batch: Vec<u32>,
-    /// Tokens that each request computes in the step [default: all of a prompt, or 1]
+    /// Tokens that each request computes in the step [default: all of a prompt, or 1 and those proposed]
     #[arg(long, value_name = "N", requires = "phase", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub new_tokens: Option<u32>,
     /// Tokens that each has in the cache before the step [default: none, or half an answer]
@@ -273,10 +273,20 @@ impl StaticArgs {
         Ok(self.batch.iter().map(workload).collect())
     }
 
+    /// Tokens that speculation adds to each decode step; what is wrong with its configuration is told by the prediction.
+    fn proposed_tokens(&self) -> u32 {
+        let config = self.deployment.speculative_config.as_deref();
+        let proposed = speculative_tokens(config).unwrap_or(0);
+        u32::try_from(proposed).unwrap_or(0)
+    }
+
     fn group(&self, phase: StepPhase, count: f64) -> RequestGroup {
         let (new_tokens, context) = match phase {
             StepPhase::Prefill => (self.input_len, 0),
-            StepPhase::Decode => (1, self.input_len + self.output_len / 2),
+            StepPhase::Decode => (
+                1 + self.proposed_tokens(),
+                self.input_len + self.output_len / 2,
+            ),
         };
         RequestGroup {
             count,
@@ -288,7 +298,7 @@ impl StaticArgs {
 }
 
 /// A short name of the model: its id, or the directory that it lies in.
-fn name_of(id: &str, config: &Path) -> String {
+pub(super) fn name_of(id: &str, config: &Path) -> String {
     let directory = config.parent().and_then(Path::file_name);
     match directory {
         Some(directory) if Path::new(id).exists() => directory.to_string_lossy().into_owned(),

@@ -1,17 +1,14 @@
 //! The landing page: a live roofline on one self-contained page, rendered here alone; its script only swaps in a fresh copy.
 
-pub mod chart;
-
 use askama::Template;
 
 use crate::build_info::BUILD;
+use crate::chart::roofline::{Point, RoofLine, roofline};
 use crate::config::Settings;
 use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::verdict::{Admission, Bound, EngineState};
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
 use crate::units::{Seconds, ratio};
-
-use chart::{Point, RoofLine, roofline};
 
 #[derive(Template)]
 #[template(path = "landing.html")]
@@ -179,6 +176,7 @@ fn points(engine: &EngineSnapshot) -> Vec<Point> {
             } else {
                 (point.time.0 - oldest) / span * 0.99
             },
+            mark: None,
         })
         .collect()
 }

@@ -50,9 +50,10 @@ impl Calibration {
         if account.busy < account.seconds * 0.95 || account.early.is_some() {
             return;
         }
-        let measured = account
-            .hardware
-            .measured_hbm_bytes(account.seconds, facts.gpus());
+        let measured =
+            account
+                .hardware
+                .measured_hbm_bytes(account.seconds, facts.gpus_read(), facts.gpus());
         let bytes: Bytes = measured.unwrap_or_else(|| work.bytes.total().total());
         let clocked = facts.peak_flops_at(account.hardware.sm_clock_mhz());
         let peak = clocked.or_else(|| facts.peak_flops());

@@ -110,6 +110,15 @@ impl EngineFacts {
         needed.max(1) as f64
     }
 
+    /// GPUs of the engine that are read: fewer than it has where it spans nodes; all where they are not told apart.
+    #[must_use]
+    pub fn gpus_read(&self) -> f64 {
+        match self.gpu_uuids.len() {
+            0 => self.gpus(),
+            read => read as f64,
+        }
+    }
+
     /// `--max-num-seqs`, only where it was told: vLLM's default depends on what no metric shows.
     #[must_use]
     pub fn max_num_seqs(&self) -> Option<f64> {

@@ -7,8 +7,8 @@ use crate::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 /// Slices older than this are of no use to any interval.
 const KEPT: Seconds = Seconds(120.0);
-/// A slice longer than this bridges an outage, and means nothing.
-const LONGEST: Seconds = Seconds(30.0);
+/// A slice longer than this, twice the longest tick and more, bridges an outage, and means nothing.
+const LONGEST: Seconds = Seconds(150.0);
 
 /// A slice or two without GPM are a pair that was dropped; after this many, GPM is gone.
 const UNTOLD: usize = 3;
@@ -43,6 +43,8 @@ pub struct GpuMeter {
     pub latest: Option<GpuReading>,
     hbm_bytes_total: Option<Bytes>,
     energy_total: Option<Joules>,
+    /// The counter, as last read.
+    energy_counter: Option<Joules>,
     busy_total: Option<Seconds>,
     slices: VecDeque<GpuSlice>,
 }
@@ -56,6 +58,7 @@ impl GpuMeter {
             latest: None,
             hbm_bytes_total: None,
             energy_total: None,
+            energy_counter: None,
             busy_total: None,
             slices: VecDeque::new(),
         }
@@ -63,32 +66,40 @@ impl GpuMeter {
 
     /// Takes one more reading. Readings that do not advance in time are dropped.
     pub fn observe(&mut self, reading: GpuReading) {
-        if reading.energy.is_some() {
-            self.energy_total.get_or_insert(Joules::ZERO);
+        let before = self.latest.as_ref();
+        if before.is_some_and(|before| reading.time <= before.time) {
+            return;
         }
-        if let Some(slice) = self
-            .latest
-            .as_ref()
-            .and_then(|before| self.slice(before, &reading))
-        {
-            add(&mut self.hbm_bytes_total, slice.hbm_bytes);
-            add(&mut self.energy_total, slice.energy);
-            add(&mut self.busy_total, slice.busy);
-            self.slices.push_back(slice);
-            while self
-                .slices
-                .front()
-                .is_some_and(|first| slice.end - first.end > KEPT)
-            {
-                self.slices.pop_front();
-            }
+        if let Some(slice) = before.and_then(|before| self.slice(before, &reading)) {
+            self.push(slice);
         }
-        if self
-            .latest
-            .as_ref()
-            .is_none_or(|latest| latest.time < reading.time)
+        self.count_energy(reading.energy);
+        self.latest = Some(reading);
+    }
+
+    /// The counter tells of an outage too, however long it was. Where it went down, the driver was loaded anew.
+    fn count_energy(&mut self, counter: Option<Joules>) {
+        let Some(counter) = counter else {
+            return;
+        };
+        let used = self
+            .energy_counter
+            .filter(|last| *last <= counter)
+            .map_or(Joules::ZERO, |last| counter - last);
+        self.energy_counter = Some(counter);
+        add(&mut self.energy_total, Some(used));
+    }
+
+    fn push(&mut self, slice: GpuSlice) {
+        add(&mut self.hbm_bytes_total, slice.hbm_bytes);
+        add(&mut self.busy_total, slice.busy);
+        self.slices.push_back(slice);
+        while self
+            .slices
+            .front()
+            .is_some_and(|first| slice.end - first.end > KEPT)
         {
-            self.latest = Some(reading);
+            self.slices.pop_front();
         }
     }
 
@@ -251,12 +262,12 @@ impl HardwareUse {
         crate::units::ratio(self.power_limited_seconds.0, self.reasons_seconds.0)
     }
 
-    /// HBM bytes of `gpus` GPUs over `span`, scaled to the whole span where at least half of it was measured.
+    /// HBM bytes of `gpus` GPUs over `span`, of which `read` are read: scaled to the whole span where at least half of it was measured,
+    /// and to all GPUs, since those on other nodes do the same work.
     #[must_use]
-    pub fn measured_hbm_bytes(&self, span: Seconds, gpus: f64) -> Option<Bytes> {
-        let whole = span * gpus;
-        let covered = crate::units::ratio(self.hbm_seconds.0, whole.0)?;
-        (covered >= 0.5).then(|| self.hbm_bytes / covered)
+    pub fn measured_hbm_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+        let covered = crate::units::ratio(self.hbm_seconds.0, span.0 * read)?;
+        (covered >= 0.5).then(|| self.hbm_bytes / covered * (gpus / read))
     }
 }
 
@@ -299,7 +310,26 @@ mod tests {
         assert_eq!(used.power_limited_ratio(), Some(1.0));
         let half = meter.over(Seconds(11.0), Seconds(20.0));
         assert!((half.energy.0 - 300.0).abs() < 1e-9);
-        assert_eq!(half.measured_hbm_bytes(Seconds(9.0), 1.0), None);
+        assert_eq!(half.measured_hbm_bytes(Seconds(9.0), 1.0, 1.0), None);
+    }
+
+    #[test]
+    fn no_energy_of_the_counter_is_lost_but_that_of_a_reset() {
+        let mut meter = h100();
+        meter.observe(reading(0.0, 0.1, 100.0));
+        assert_eq!(meter.energy_total(), Some(Joules::ZERO));
+        // An outage, a reading without the counter, and one with it.
+        meter.observe(reading(600.0, 0.1, 700.0));
+        meter.observe(GpuReading {
+            energy: None,
+            ..reading(601.0, 0.1, 0.0)
+        });
+        assert_eq!(meter.energy_total(), None);
+        meter.observe(reading(602.0, 0.1, 1000.0));
+        assert_eq!(meter.energy_total(), Some(Joules(900.0)));
+        meter.observe(reading(603.0, 0.1, 5.0));
+        meter.observe(reading(604.0, 0.1, 6.0));
+        assert_eq!(meter.energy_total(), Some(Joules(901.0)));
     }
 
     #[test]

@@ -30,7 +30,11 @@ impl References {
     pub fn of(account: &Account, facts: &EngineFacts) -> Self {
         let hardware = &account.hardware;
         Self {
-            gpm_bytes: hardware.measured_hbm_bytes(account.seconds, facts.gpus()),
+            gpm_bytes: hardware.measured_hbm_bytes(
+                account.seconds,
+                facts.gpus_read(),
+                facts.gpus(),
+            ),
             vllm_bytes: Some(account.vllm_estimated_bytes).filter(|bytes| *bytes > Bytes::ZERO),
             vllm_flops: Some(account.vllm_estimated_flops).filter(|flops| *flops > Flops::ZERO),
             tensor_flops: facts
@@ -40,15 +44,17 @@ impl References {
     }
 }
 
-/// Cycles with an active tensor pipe, at the rate of `precision`; scaled to the whole span where at least half of it was measured.
+/// Cycles with an active tensor pipe, at the rate of `precision`; scaled to the whole span where at least half of it was measured, and
+/// to GPUs that are not read.
 fn tensor_flops(account: &Account, facts: &EngineFacts, precision: Precision) -> Option<Flops> {
     let per_megahertz = facts.gpu.as_ref()?.peak_at_clock(precision, 1.0)?;
     let hardware = &account.hardware;
     let covered = ratio(
         hardware.tensor_known_seconds.0,
-        (account.seconds * facts.gpus()).0,
+        (account.seconds * facts.gpus_read()).0,
     )?;
-    let active = Seconds(hardware.tensor_mhz_seconds / covered);
+    let all = facts.gpus() / facts.gpus_read();
+    let active = Seconds(hardware.tensor_mhz_seconds / covered * all);
     (covered >= 0.5).then(|| per_megahertz * active)
 }
 

@@ -1,7 +1,5 @@
 //! What bounds the engine, why requests wait, and whether it runs at all.
 
-use serde::Serialize;
-
 pub use crate::bound::Bound;
 use crate::bound::states;
 use crate::units::{Bytes, Seconds};

@@ -4,7 +4,8 @@
 //! limits; weight-only quantisation saves bytes, not arithmetic; CUDA graphs and larger steps cure overhead; fewer ranks cure the
 //! interconnect. A remedy that the GPU cannot run, or that gains less than 2 %, is not given.
 
-use serde::Serialize;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Metric, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
 use crate::bound::Bound;
@@ -21,10 +22,10 @@ const LEAST_GAIN: f64 = 1.02;
 const HIGH_UTILIZATION: f64 = 0.95;
 
 /// One remedy.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Advice {
     /// What it helps against.
-    pub bound: Against,
+    pub bound: Obstacle,
     /// In which phase; `None`: in both.
     pub phase: Option<Phase>,
     /// What to do.
@@ -42,7 +43,7 @@ pub struct Advice {
 /// What a remedy helps against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Against {
+pub enum Obstacle {
     /// What bounds a step.
     Step(Bound),
     /// Room in the KV cache, which bounds no step but the load.
@@ -50,7 +51,7 @@ pub enum Against {
     KvCapacity,
 }
 
-impl Against {
+impl Obstacle {
     /// The name in JSON and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -59,10 +60,28 @@ impl Against {
             Self::KvCapacity => "kv_capacity",
         }
     }
+
+    /// What bounds a step, where it is that.
+    const fn of_step(self) -> Option<Bound> {
+        match self {
+            Self::Step(bound) => Some(bound),
+            Self::KvCapacity => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Obstacle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        if name == Self::KvCapacity.name() {
+            return Ok(Self::KvCapacity);
+        }
+        Bound::deserialize(name.into_deserializer()).map(Self::Step)
+    }
 }
 
 fn kv_capacity<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(Against::KvCapacity.name())
+    serializer.serialize_str(Obstacle::KvCapacity.name())
 }
 
 /// What the remedies of a phase are measured by.
@@ -82,10 +101,19 @@ struct Remedy {
 
 /// The remedies for what bounds `prediction`, largest gain first.
 pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice> {
+    advise_against(scenario, prediction, |_| None)
+}
+
+/// The same, for what was `found` by measuring of a phase or of the whole; for what is predicted where nothing was found.
+fn advise_against(
+    scenario: &Scenario,
+    prediction: &Prediction,
+    found: impl Fn(Option<Phase>) -> Option<Obstacle>,
+) -> Vec<Advice> {
     let mut advice = Vec::new();
-    if is_short_of_cache(scenario, prediction) {
+    if found(None) == Some(Obstacle::KvCapacity) || is_short_of_cache(scenario, prediction) {
         let remedies = scenario.for_cache();
-        advice.extend(tried(prediction, Against::KvCapacity, None, remedies));
+        advice.extend(tried(prediction, Obstacle::KvCapacity, None, remedies));
     }
     let views = match &prediction.steps {
         Steps::Step(step) => vec![View {
@@ -107,13 +135,14 @@ pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice
         ],
     };
     for view in views {
-        let Some(bound) = view.step.bottleneck else {
+        let measured = found(Some(view.step.phase)).and_then(Obstacle::of_step);
+        let Some(bound) = measured.or(view.step.bottleneck) else {
             continue;
         };
         let remedies = scenario.for_bound(bound, view, prediction);
         advice.extend(tried(
             prediction,
-            Against::Step(bound),
+            Obstacle::Step(bound),
             Some(view.step.phase),
             remedies,
         ));
@@ -138,7 +167,7 @@ fn is_short_of_cache(scenario: &Scenario, prediction: &Prediction) -> bool {
 /// Those of `remedies` that run and gain something.
 fn tried(
     prediction: &Prediction,
-    bound: Against,
+    bound: Obstacle,
     phase: Option<Phase>,
     remedies: Vec<Remedy>,
 ) -> impl Iterator<Item = Advice> {
@@ -159,6 +188,16 @@ fn tried(
 }
 
 impl Scenario {
+    /// What helps against what was `found` by measuring, of each phase and of the whole (`None`). Where nothing was found, what bounds
+    /// `prediction`, which is this scenario's, counts. Largest predicted gain first.
+    pub fn advise_against(
+        &self,
+        prediction: &Prediction,
+        found: impl Fn(Option<Phase>) -> Option<Obstacle>,
+    ) -> Vec<Advice> {
+        advise_against(self, prediction, found)
+    }
+
     fn for_cache(&self) -> Vec<Remedy> {
         let metric = Metric::KvCapacityTokens;
         let mut remedies = self.narrower_weights(metric);

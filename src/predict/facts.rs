@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Predictor;
 use super::latency::ASSUMED_ACCEPTANCE;
@@ -14,7 +14,7 @@ use crate::spec::to_f64;
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
 /// The model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFacts {
     /// Its name.
     pub name: String,
@@ -42,7 +42,7 @@ impl ModelFacts {
 }
 
 /// The GPU, with the peaks of the precision that most of the work is done in.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GpuFacts {
     /// Id in the table.
     pub id: String,
@@ -88,7 +88,7 @@ impl GpuFacts {
 }
 
 /// What the memory of one GPU holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryFacts {
     /// Weights.
     pub weights_resident_bytes_per_gpu: Bytes,
@@ -148,7 +148,7 @@ fn problem(predictor: &Predictor) -> Option<String> {
 }
 
 /// Which coefficients were measured on this part and which were taken over from its kin.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origins {
     /// Attainable share of the compute peak.
     pub attainable_flops: Origin,
@@ -157,7 +157,7 @@ pub struct Origins {
     /// Costs of kernels, engine and frontend; the weakest of them.
     pub overheads: Origin,
     /// Each of them.
-    pub coefficients: BTreeMap<&'static str, Coefficient>,
+    pub coefficients: BTreeMap<String, Coefficient>,
     /// Accepted share of proposed tokens, which nobody measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assumed_acceptance: Option<f64>,
@@ -178,7 +178,10 @@ impl Origins {
             attainable_flops: of_share(coefficients.flops_fraction, flops.origin),
             attainable_hbm: of_share(coefficients.hbm_fraction, gpu.attainable_hbm.origin),
             overheads: weakest.unwrap_or(Origin::Measured),
-            coefficients: costs.into_iter().collect(),
+            coefficients: costs
+                .into_iter()
+                .map(|(name, cost)| (name.to_owned(), cost))
+                .collect(),
             assumed_acceptance: (predictor.deployment.speculative_tokens > 0)
                 .then_some(ASSUMED_ACCEPTANCE),
         })

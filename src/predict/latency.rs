@@ -11,7 +11,7 @@
 //!
 //! Arrivals are taken as spread over the cycle: clients that all start at once see a longer TTFT, and a median TPOT without delays.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Predictor, Roof, Serving};
 use crate::roofline::step::RequestGroup;
@@ -25,7 +25,7 @@ const SAMPLES: u32 = 8;
 pub(super) const ASSUMED_ACCEPTANCE: f64 = 0.7;
 
 /// What users see.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Least time to first token, of a prompt alone.
     pub ttft_bound_seconds: Seconds,

@@ -7,13 +7,13 @@
 //!   than its FLOPs to compute;
 //! - SLO: how many requests at a time still meet the targets, as far as they fit.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Predictor, Roof, Targets, Workload};
 use crate::roofline::step::StepWork;
 
 /// Batches per engine at which something changes; `None` where nothing does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Weights turn compute-bound.
     pub ridge_batch: Option<u64>,

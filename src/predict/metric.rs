@@ -1,11 +1,11 @@
 //! `Metric`: the figure by which a remedy is judged.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Prediction, Steps};
 
 /// A figure that a remedy improves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Expected seconds of the step.

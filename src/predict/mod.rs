@@ -12,7 +12,7 @@ mod metric;
 mod recommend;
 mod step;
 
-pub use advice::{Advice, Against};
+pub use advice::{Advice, Obstacle};
 pub use facts::{GpuFacts, MemoryFacts, ModelFacts, Origins};
 pub use latency::Latency;
 pub use limits::Limits;
@@ -20,7 +20,7 @@ pub use metric::Metric;
 pub use recommend::Recommendation;
 pub use step::{Phase, Predictor, Roof, StepPrediction, TimeByComponent};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::roofline::coefficients::Coefficients;
 use crate::roofline::step::RequestGroup;
@@ -151,7 +151,7 @@ pub struct Targets {
 }
 
 /// The answer. What needs a GPU's ceilings is `None` without one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Version of this form.
     pub schema: u32,
@@ -180,7 +180,7 @@ pub struct Prediction {
 }
 
 /// The one step asked for, or the two that a load consists of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Steps {
     /// The step asked for.
@@ -190,7 +190,7 @@ pub enum Steps {
 }
 
 /// The two kinds of steps that a load consists of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadSteps {
     /// The first step of one prompt, up to the token budget.
     pub prefill: StepPrediction,

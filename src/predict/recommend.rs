@@ -1,6 +1,6 @@
 //! `Recommendation`: vLLM's own flags for a load, from the limits of the deployment.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::limits::whole;
@@ -13,7 +13,7 @@ use crate::spec::to_f64;
 const TOKEN_BUDGETS: [u64; 6] = [512, 1024, 2048, 4096, 8192, 16384];
 
 /// Settings, and the command line that they make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recommendation {
     /// As many requests as meet the targets and fit.
     pub max_num_seqs: u64,

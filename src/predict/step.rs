@@ -1,6 +1,6 @@
 //! `Predictor`: the bound and the expected time of any step of one deployment.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Serving;
 use crate::bound::Bound;
@@ -40,7 +40,7 @@ fn largest_part(time: &StepTime) -> Bound {
 }
 
 /// What the requests of a step do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// All read prompts.
@@ -73,7 +73,7 @@ impl Phase {
 }
 
 /// Expected seconds of a step, by what they go to. They add up to the step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimeByComponent {
     /// Operations that arithmetic limits.
     pub compute: Seconds,
@@ -97,7 +97,7 @@ impl From<StepTime> for TimeByComponent {
 }
 
 /// One step on one GPU. Times are `None` without a GPU.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepPrediction {
     /// What its requests do.
     pub phase: Phase,

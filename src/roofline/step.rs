@@ -66,7 +66,7 @@ impl RequestGroup {
 }
 
 /// FLOPs of a step on one GPU, by the role of the operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FlopsByRole {
     /// Projections, MLPs, shared experts.
     pub linear: Flops,
@@ -96,7 +96,7 @@ impl FlopsByRole {
 }
 
 /// HBM bytes of a step on one GPU, each operand once, by what is moved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BytesByRole {
     /// All weights but routed experts and LM head.
     pub weights: Bytes,

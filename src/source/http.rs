@@ -88,7 +88,7 @@ impl FetchError {
     }
 
     fn of(error: &reqwest::Error, url: &Url, limit: Duration) -> Self {
-        let url = url.clone();
+        let url = without_password(url);
         let cause = innermost(error);
         if error.is_timeout() {
             Self::Timeout { url, limit }
@@ -162,7 +162,7 @@ impl Fetcher {
             .map_err(|error| FetchError::of(&error, url, self.limit))?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status {
-                url: url.clone(),
+                url: without_password(url),
                 status: response.status(),
             });
         }
@@ -174,7 +174,9 @@ impl Fetcher {
             .content_length()
             .and_then(|length| usize::try_from(length).ok());
         if announced.is_some_and(|length| length > LARGEST_PAGE) {
-            return Err(FetchError::TooLarge { url: url.clone() });
+            return Err(FetchError::TooLarge {
+                url: without_password(url),
+            });
         }
         let mut body = Vec::with_capacity(announced.unwrap_or(64 << 10));
         loop {
@@ -182,12 +184,24 @@ impl Fetcher {
             match chunk.map_err(|error| FetchError::of(&error, url, self.limit))? {
                 None => return Ok(body),
                 Some(chunk) if body.len() + chunk.len() > LARGEST_PAGE => {
-                    return Err(FetchError::TooLarge { url: url.clone() });
+                    return Err(FetchError::TooLarge {
+                        url: without_password(url),
+                    });
                 }
                 Some(chunk) => body.extend_from_slice(&chunk),
             }
         }
     }
+}
+
+/// `url` as it may be shown.
+pub(crate) fn without_password(url: &Url) -> Url {
+    let mut shown = url.clone();
+    if shown.password().is_some() {
+        // Only a URL that takes no password refuses one.
+        let _ = shown.set_password(Some("secret"));
+    }
+    shown
 }
 
 fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
@@ -201,7 +215,10 @@ fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
 
 /// Loads no certificates for a URL that needs none: an image without any must still read `http://`.
 #[cfg(feature = "tls")]
-fn without_unused_tls(builder: reqwest::ClientBuilder, url: &Url) -> reqwest::ClientBuilder {
+pub(crate) fn without_unused_tls(
+    builder: reqwest::ClientBuilder,
+    url: &Url,
+) -> reqwest::ClientBuilder {
     if url.scheme() == "https" {
         builder
     } else {
@@ -210,6 +227,9 @@ fn without_unused_tls(builder: reqwest::ClientBuilder, url: &Url) -> reqwest::Cl
 }
 
 #[cfg(not(feature = "tls"))]
-fn without_unused_tls(builder: reqwest::ClientBuilder, _url: &Url) -> reqwest::ClientBuilder {
+pub(crate) fn without_unused_tls(
+    builder: reqwest::ClientBuilder,
+    _url: &Url,
+) -> reqwest::ClientBuilder {
     builder
 }

@@ -219,7 +219,7 @@ pub struct Reading {
 }
 
 /// `http://host:8000`, `http://host:8000/` and `http://host:8000/metrics` all name one server.
-fn base_url(url: &str) -> Result<Url, VllmError> {
+pub(crate) fn base_url(url: &str) -> Result<Url, VllmError> {
     let trimmed = url.trim_end_matches('/').trim_end_matches("/metrics");
     let failed = |cause: String| VllmError::Url {
         url: url.to_owned(),
@@ -235,7 +235,7 @@ fn base_url(url: &str) -> Result<Url, VllmError> {
 }
 
 /// The key is read from its file for each use, so that a rotated one works.
-fn bearer(path: &std::path::Path) -> Result<HeaderValue, VllmError> {
+pub(crate) fn bearer(path: &std::path::Path) -> Result<HeaderValue, VllmError> {
     let failed = |cause: String| VllmError::ApiKey {
         path: path.to_owned(),
         cause,

@@ -91,6 +91,20 @@ fn the_gpus_of_an_engine_add_up() {
     }
 }
 
+/// 16 GPUs over two nodes, of which this one has 8: those are shown, and stand for the others.
+#[test]
+fn an_engine_over_two_nodes_shows_the_gpus_of_this_one() {
+    let driver = FakeNvml::with("count 8");
+    let parallel = ["--tensor-parallel-size=8", "--pipeline-parallel-size=2"];
+    let (exporter, _vllm) = serve(&driver.environment(), &parallel);
+    let page = page_with(&exporter, "measured_hbm_bytes_total", &["GPU-fake-7"]);
+    assert_eq!(page.matches("vllm_roofline_gpu_info{").count(), 8);
+    let family = "vllm_roofline_measured_bandwidth_utilization_ratio";
+    let page = exporter.wait_for("/metrics", 10, |page| value(page, family, "").is_some());
+    let measured = value(&page, family, "").unwrap();
+    assert!((measured - 0.4).abs() < 0.001, "{measured}");
+}
+
 #[test]
 fn gpus_are_chosen_by_index_and_by_uuid() {
     let driver = FakeNvml::with("count 8");
@@ -162,6 +176,19 @@ fn gpus_are_found_by_the_processes_on_them_and_not_shared_with_others() {
     // The ceilings are those of the GPU all the same.
     assert!(value(&page, BANDWIDTH, "").is_some());
     assert!(exporter.get("/").1.contains("cannot be split"));
+}
+
+#[test]
+fn a_gpu_of_several_processes_is_the_engines_only_if_we_are_told() {
+    // None of them is known as vLLM's: it may run where its processes cannot be told from others.
+    let driver = FakeNvml::with("process 1 2");
+    let (exporter, _vllm) = serve(&driver.environment(), &[]);
+    exporter.wait_for("/metrics", 10, |page| {
+        missing(page, "gpu_alone") == Some(1.0)
+    });
+    let (exporter, _vllm) = serve(&driver.environment(), &["--gpu-devices", "0"]);
+    let page = page_with(&exporter, "gpu_power_watts", &["GPU-fake-0"]);
+    assert_eq!(missing(&page, "gpu_alone"), None);
 }
 
 #[test]

@@ -150,6 +150,18 @@ fn coefficients_of_a_file_replace_the_defaults() {
 }
 
 #[test]
+fn a_decode_step_verifies_what_speculation_proposes() {
+    let files = Files::with(&llama_3_8b());
+    let step = "--gpu H100 --phase decode --batch 8 --context 500";
+    let proposing = files.predict_json(&format!(
+        r#"{step} --speculative-config {{"num_speculative_tokens":4}}"#
+    ));
+    let stated = files.predict_json(&format!("{step} --new-tokens 5"));
+    let flops = |answer: &Value| number(answer, "/step/flops_by_role/lm_head");
+    assert!((flops(&proposing) / flops(&stated) - 1.0).abs() < 1e-12);
+}
+
+#[test]
 fn limits_are_those_of_the_literature() {
     let dense = Files::with(&llama_3_8b()).predict_json("--gpu H100 --phase decode --context 1024");
     assert_eq!(dense["limits"]["ridge_batch"], 295);

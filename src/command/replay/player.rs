@@ -27,7 +27,8 @@ const LOOK_AHEAD: f64 = 1.0;
 const HINDSIGHT: f64 = 10.0;
 
 /// Plays stretches of a capture through a meter.
-pub(super) struct Player<'a> {
+#[derive(Debug)]
+pub struct Player<'a> {
     capture: &'a Capture,
     settings: MeterSettings,
     clues: Clues,
@@ -36,7 +37,11 @@ pub(super) struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    pub(super) fn new(capture: &'a Capture, settings: &Settings) -> anyhow::Result<Self> {
+    /// A player of `capture`, under `settings`.
+    ///
+    /// # Errors
+    /// A deployment that the capture's arguments do not describe.
+    pub fn new(capture: &'a Capture, settings: &Settings) -> anyhow::Result<Self> {
         let mut player = Self {
             capture,
             settings: settings.meter(),
@@ -44,7 +49,7 @@ impl<'a> Player<'a> {
             table: serve::gpu_table(settings)?,
             facts: Arc::default(),
         };
-        let first = capture.pages.iter().find_map(engines);
+        let first = capture.pages.iter().find_map(engines_of);
         if let Some(totals) = first.as_ref().and_then(|engines| engines.first()) {
             player.facts = player.clues.facts(&player.table, totals, 0);
         }
@@ -61,7 +66,8 @@ impl<'a> Player<'a> {
     }
 
     /// The accounted spans of the pages within `from..=to`.
-    pub(super) fn play(&self, from: f64, to: f64) -> Vec<Span> {
+    #[must_use]
+    pub fn play(&self, from: f64, to: f64) -> Vec<Span> {
         let mut spans = Vec::new();
         self.watch(from, to, |_, _, accounted| spans.extend(accounted));
         spans
@@ -95,7 +101,7 @@ impl<'a> Player<'a> {
             .iter()
             .filter(|line| (from..=to).contains(&line.time().0));
         for line in inside {
-            let Some(engines) = engines(line) else {
+            let Some(engines) = engines_of(line) else {
                 continue;
             };
             // Hindsight: the reading that covers the moment of the page comes a little after it.
@@ -156,13 +162,29 @@ impl<'a> Player<'a> {
         windows
     }
 
-    pub(super) fn figures(&self, span: &Span) -> Figures {
+    /// What is known of the first engine.
+    #[must_use]
+    pub fn facts(&self) -> Arc<EngineFacts> {
+        Arc::clone(&self.facts)
+    }
+
+    /// The name that the model is served under.
+    #[must_use]
+    pub fn served_name(&self) -> Option<String> {
+        let engines = self.capture.pages.iter().find_map(engines_of)?;
+        Some(engines.first()?.key.model_name.clone())
+    }
+
+    /// The figures of `span`.
+    #[must_use]
+    pub fn figures(&self, span: &Span) -> Figures {
         Figures::of(span, &self.facts, false, self.settings.overhead_below)
     }
 }
 
 /// The engines on a page, or `None` where the scrape failed.
-fn engines(line: &VllmLine) -> Option<Vec<EngineTotals>> {
+#[must_use]
+pub fn engines_of(line: &VllmLine) -> Option<Vec<EngineTotals>> {
     let body = line.body.as_deref()?;
     match page::read(body, line.time()) {
         Ok(mut engines) => {

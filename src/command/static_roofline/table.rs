@@ -280,6 +280,10 @@ fn write_advice(prediction: &Prediction, out: &mut impl Write) -> anyhow::Result
     if let Some(origins) = &prediction.origins {
         writeln!(
             out,
+            "Specified: model, data sheet. Modelled: FLOPs, bytes, bounds, limits. Nothing here is measured on your machine."
+        )?;
+        writeln!(
+            out,
             "Expected values: attainable compute {}, bandwidth {}, overheads {}.",
             origins.attainable_flops.name(),
             origins.attainable_hbm.name(),

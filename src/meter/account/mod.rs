@@ -176,7 +176,7 @@ impl Account {
         let ceiling = facts.ceiling(self.hardware.sm_clock_mhz())?;
         let traffic = self
             .hardware
-            .measured_hbm_bytes(self.seconds, facts.gpus())
+            .measured_hbm_bytes(self.seconds, facts.gpus_read(), facts.gpus())
             .and_then(|measured| crate::units::ratio(measured.0, work.bytes.total().total().0))
             .unwrap_or(1.0);
         Some(Demand::of(priced, &ceiling, traffic))

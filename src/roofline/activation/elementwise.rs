@@ -14,6 +14,8 @@ pub(in crate::roofline) struct Elementwise {
     norms: f64,
     /// Bytes per token of queries, keys and values.
     heads: f64,
+    /// Bytes per token of queries and keys with norms of their own, which are another pass over both.
+    normed: f64,
     /// Bytes per token that the mixer writes beside its projections: rotated queries and keys, its output.
     mixed: f64,
     /// Bytes per token of the up projection, with the gate.
@@ -43,6 +45,7 @@ impl Elementwise {
             stream: hidden * width,
             norms: f64::from(layer.blocks()),
             heads: share(heads),
+            normed: share(normed_width(&layer.mixer)),
             mixed: share(mixed),
             up: share(up),
             activated: share(activated),
@@ -50,9 +53,9 @@ impl Elementwise {
     }
 
     pub(super) fn traffic(&self, rows: f64, cache: Cache) -> f64 {
-        let reread = |width: f64| width * cache.missed(width * rows);
+        let reread = |width: f64| cache.read(width * rows) / rows;
         let norm = 3.0 * self.stream + reread(self.stream);
-        let mixer = 2.0 * reread(self.heads) + self.mixed;
+        let mixer = 2.0 * reread(self.heads) + self.normed + reread(self.normed) + self.mixed;
         let feed_forward = reread(self.up) + self.activated;
         rows * (self.norms * norm + mixer + feed_forward)
     }
@@ -79,6 +82,16 @@ fn mixer_widths(mixer: &Mixer) -> (u64, u64) {
             )
         }
         Mixer::Recurrent(recurrent) => recurrent.widths(),
+    }
+}
+
+/// Elements per token of queries and keys that are normed head by head.
+fn normed_width(mixer: &Mixer) -> u64 {
+    match mixer {
+        Mixer::Grouped(attention) if attention.norms_heads() => {
+            (attention.query_heads + attention.kv_heads) * attention.head_dim
+        }
+        _ => 0,
     }
 }
 

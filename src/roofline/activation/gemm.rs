@@ -1,25 +1,33 @@
 //! Traffic of tiled matrix multiplications beyond one reading of their weights.
 //!
 //! M × K activations times K × N weights run in waves of one output tile per SM. The tiles of a wave march through K together, so a
-//! wave reads its rows of activations and its columns of weights once, whatever the number of tiles that use them.
+//! wave reads its rows of activations and its columns of weights once, however many of its tiles use them. What a later wave needs
+//! again depends on the order of the tiles:
 //!
-//! * 16-bit operands: tiles of 128 × 256 (cuBLAS on Hopper), 8-bit ones 128 × 128 (vLLM's CUTLASS kernels). A wave is a square of
-//!   √SMs × √SMs tiles. Waves go along N: each needs the rows of the one before, and new columns. Over all of them the rows are read
-//!   `N / (columns·√SMs)` times, unless the L2 keeps them while one wave passes, and the columns `M / (rows·√SMs)` times, unless it
-//!   keeps all the weights.
-//! * Weight-only kernels (Marlin) take 1,024 rows a launch, 8,192 where N is at most 4,096, and hand out tiles of 64 × 256 in
-//!   stripes: a wave spans all rows and columns. Each of the `M·N / (64·256·SMs)` waves fetches what the L2 could not keep of the
-//!   launch's rows and the weights.
+//! * [`Kernel::Squares`] (cuBLAS): a wave is a square of √SMs × √SMs tiles, and the next one to its right needs the same rows. Over
+//!   all waves the rows are read `N / (columns·√SMs)` times, unless the L2 keeps them while one wave passes, and the columns
+//!   `M / (rows·√SMs)` times, unless it keeps all the weights. Tiles are 128 × 256, below 4,096 rows 128 × 128.
+//! * [`Kernel::Strips`] (CUTLASS: vLLM's 8-bit kernels, and Machete for weight-only ones on Hopper): waves go along the shorter side
+//!   of the output in tiles of 128 × 128, so each needs the whole operand of that side again.
+//! * [`Kernel::Stripes`] (Marlin): tiles of 64 × 256, 1,024 rows a launch. SMs start all over the output, so each wave needs the
+//!   launch's rows and all the weights again.
+//!
+//! Of what a wave needs again, it fetches what lies beyond the share of the L2 that such streams keep ([`Cache::overflow`]).
 
 use super::Cache;
 
-/// Output tile of one SM: rows, columns.
-const TILE_16_BIT: (f64, f64) = (128.0, 256.0);
-const TILE_8_BIT: (f64, f64) = (128.0, 128.0);
-const TILE_WEIGHT_ONLY: (f64, f64) = (64.0, 256.0);
-/// Marlin's `max_par` blocks of rows in a launch, and eight times as many up to 4,096 outputs.
+/// How a kernel orders its tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::roofline) enum Kernel {
+    Squares,
+    Strips,
+    Stripes,
+}
+
+/// From so many rows on, cuBLAS was seen to take the larger tile.
+const MANY_ROWS: f64 = 4096.0;
+/// Rows of one launch of Marlin: `max_par` blocks of 64.
 const LAUNCH_ROWS: f64 = 16.0 * 64.0;
-const NARROW_OUTPUTS: f64 = 4096.0;
 
 /// One matrix multiplication of a layer, per GPU.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,8 +37,7 @@ pub(in crate::roofline) struct Gemm {
     pub(in crate::roofline) outputs: f64,
     /// Bytes per weight.
     pub(in crate::roofline) weight_width: f64,
-    /// Weights are narrower than what the multiplication computes in.
-    pub(in crate::roofline) weight_only: bool,
+    pub(in crate::roofline) kernel: Kernel,
     /// Bytes per activation as the multiplication reads it.
     pub(in crate::roofline) operand_width: f64,
     /// Bytes per activation elsewhere.
@@ -42,44 +49,21 @@ pub(in crate::roofline) struct Gemm {
 impl Gemm {
     /// Bytes beyond one reading of the weights when `rows` tokens pass.
     pub(super) fn traffic(&self, rows: f64, cache: Cache) -> f64 {
-        let activations = rows * self.inputs * self.operand_width;
-        let weights = self.inputs * self.outputs * self.weight_width;
-        let operands = if self.weight_only {
-            self.striped(rows, activations, weights, cache)
-        } else {
-            self.squares(rows, activations, weights, cache)
+        let operands = Operands {
+            rows,
+            columns: self.outputs,
+            activations: rows * self.inputs * self.operand_width,
+            weights: self.inputs * self.outputs * self.weight_width,
         };
-        operands + rows * self.outputs * self.activation_width + self.narrowing(rows, cache)
-    }
-
-    fn squares(&self, rows: f64, activations: f64, weights: f64, cache: Cache) -> f64 {
-        let (tile_rows, tile_columns) = if self.operand_width < 2.0 {
-            TILE_8_BIT
-        } else {
-            TILE_16_BIT
+        let again = match self.kernel {
+            Kernel::Squares => operands.in_squares(cache),
+            Kernel::Strips => operands.in_strips(cache),
+            Kernel::Stripes => operands.in_stripes(cache),
         };
-        let side = cache.sms.sqrt();
-        let (wave_rows, wave_columns) = (tile_rows * side, tile_columns * side);
-        let depth = self.inputs * self.operand_width;
-        let wave = (rows.min(wave_rows) + self.outputs.min(wave_columns)) * depth;
-        let row_passes = (self.outputs / wave_columns).max(1.0);
-        let column_passes = (rows / wave_rows).max(1.0);
-        activations
-            * (cache.missed(activations) + (row_passes - 1.0) * cache.missed(activations.min(wave)))
-            + weights * (column_passes - 1.0) * cache.missed(weights)
-    }
-
-    fn striped(&self, rows: f64, activations: f64, weights: f64, cache: Cache) -> f64 {
-        let (tile_rows, tile_columns) = TILE_WEIGHT_ONLY;
-        let waves = (rows / tile_rows * self.outputs / tile_columns / cache.sms).max(1.0);
-        let most = if self.outputs <= NARROW_OUTPUTS {
-            8.0 * LAUNCH_ROWS
-        } else {
-            LAUNCH_ROWS
-        };
-        let of_launch = activations * (most / rows).min(1.0);
-        activations * cache.missed(activations)
-            + (waves - 1.0) * cache.overflow(of_launch + weights)
+        cache.read(operands.activations)
+            + again
+            + rows * self.outputs * self.activation_width
+            + self.narrowing(rows, cache)
     }
 
     /// What making narrow operands of wide activations costs (fp8, int8, fp4): a pass of its own, or, fused into the operation
@@ -93,7 +77,59 @@ impl Gemm {
         if self.fused_input {
             narrow - wide
         } else {
-            wide * cache.missed(wide) + narrow
+            cache.read(wide) + narrow
         }
+    }
+}
+
+/// The two operands of a multiplication: their extents in the output, and their bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operands {
+    pub(super) rows: f64,
+    pub(super) columns: f64,
+    pub(super) activations: f64,
+    pub(super) weights: f64,
+}
+
+impl Operands {
+    fn waves(&self, tile_rows: f64, tile_columns: f64, cache: Cache) -> f64 {
+        (self.rows / tile_rows * self.columns / tile_columns / cache.sms).max(1.0)
+    }
+
+    fn in_squares(&self, cache: Cache) -> f64 {
+        let side = cache.sms.sqrt();
+        let tile_columns = if self.rows < MANY_ROWS { 128.0 } else { 256.0 };
+        let row_passes = (self.columns / (tile_columns * side)).max(1.0);
+        let column_passes = (self.rows / (128.0 * side)).max(1.0);
+        let wave = self.activations / column_passes + self.weights / row_passes;
+        (row_passes - 1.0) * self.activations * cache.missed(wave.min(self.activations))
+            + (column_passes - 1.0) * self.weights * cache.missed(self.weights)
+    }
+
+    fn in_strips(&self, cache: Cache) -> f64 {
+        let waves = self.waves(128.0, 128.0, cache);
+        let (streamed, once) = if self.columns > self.rows {
+            (self.activations, self.weights)
+        } else {
+            (self.weights, self.activations)
+        };
+        (waves - 1.0) * streamed.min(cache.overflow(streamed + once / waves))
+    }
+
+    fn in_stripes(&self, cache: Cache) -> f64 {
+        let waves = self.waves(64.0, 256.0, cache);
+        let of_launch = self.activations * (LAUNCH_ROWS / self.rows).min(1.0);
+        (waves - 1.0) * cache.overflow(of_launch + self.weights)
+    }
+
+    /// The grouped kernel of routed experts (Triton): tiles of 128 × 128, sixteen down and as many across as there are SMs, so each
+    /// wave needs the rows of up to sixteen tiles again.
+    pub(super) fn in_groups(&self, cache: Cache) -> f64 {
+        const GROUP_ROWS: f64 = 16.0 * 128.0;
+        let waves = self.waves(128.0, 128.0, cache);
+        let groups = (self.rows / GROUP_ROWS).max(1.0);
+        let rows = self.activations / groups;
+        (waves - groups).max(0.0) * rows.min(cache.overflow(rows + self.weights * groups / waves))
+            + (groups - 1.0) * self.weights * cache.missed(self.weights)
     }
 }

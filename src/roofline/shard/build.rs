@@ -1,14 +1,16 @@
 //! Sums the layers of a deployment up into the coefficients of a `Shard`.
 
 use super::{AlikeLayers, AttentionLayers, ExpertLayers, Shard};
-use crate::roofline::activation::{Cache, Elementwise, Gemm};
+use crate::roofline::activation::{Cache, Elementwise, Gemm, Kernel};
 use crate::roofline::communication::Peers;
 use crate::spec::deployment::Deployment;
+use crate::spec::gpu::ComputeCapability;
 use crate::spec::model::{
     FeedForward, GroupedAttention, Indexer, KvSource, LatentAttention, Layer, Mixer, Moe,
     Projection, Recurrent, Span, Split,
 };
 use crate::spec::precision::ByPrecision;
+use crate::spec::quantization::Scheme;
 use crate::spec::to_f64;
 use crate::units::{Bytes, Flops};
 
@@ -188,10 +190,28 @@ impl Builder<'_> {
             inputs,
             outputs,
             weight_width: deployment.bytes_per_weight(scheme, first.inputs),
-            weight_only: scheme.is_some() && operand_width >= activation_width,
+            kernel: self.kernel(scheme, operand_width),
             operand_width,
             activation_width,
             fused_input: self.compiled_before(first),
+        }
+    }
+
+    /// The kernel that vLLM takes for weights of `scheme`.
+    fn kernel(&self, scheme: Option<Scheme>, operand_width: f64) -> Kernel {
+        let capability = self
+            .deployment
+            .gpu
+            .as_ref()
+            .and_then(|gpu| gpu.compute_capability);
+        if operand_width < self.deployment.dtype.bytes() {
+            Kernel::Strips
+        } else if scheme.is_none() {
+            Kernel::Squares
+        } else if capability == Some(ComputeCapability::HOPPER) {
+            Kernel::Strips
+        } else {
+            Kernel::Stripes
         }
     }
 

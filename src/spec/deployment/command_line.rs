@@ -33,6 +33,9 @@ const SPECULATION: [(&str, &str); 3] = [
     ("spec-tokens", "num_speculative_tokens"),
 ];
 
+/// Lengths that vLLM chooses by the memory that is left; here the model's own stands for them.
+const LARGEST_THAT_FITS: [&str; 2] = ["auto", "-1"];
+
 const SPECULATIVE_CONFIG: &str = "speculative-config";
 
 /// What a flag takes.
@@ -156,6 +159,15 @@ impl<K: Fn(&str) -> Option<Takes>> Speller<K> {
         value: Option<String>,
         rest: &mut Peekable<I>,
     ) {
+        if name == "max-model-len" {
+            let next = value.as_deref().or(rest.peek().map(String::as_str));
+            if next.is_some_and(|next| LARGEST_THAT_FITS.contains(&next)) {
+                if value.is_none() {
+                    rest.next();
+                }
+                return self.ignore("--max-model-len auto");
+            }
+        }
         let arguments = &mut self.out.arguments;
         match (takes, value) {
             (Takes::Value, value) => match value.or_else(|| rest.next()) {
@@ -306,11 +318,11 @@ mod tests {
     #[test]
     fn all_spellings_become_one() {
         let line = ours(
-            "meta/model -tp 8 -q=awq --max_model_len=-1 --no-enforce-eager -ep --config.file c.yaml --results a b -O0",
+            "meta/model -tp 8 -q=awq --max_model_len=4k --no-enforce-eager -ep --config.file c.yaml --results a b -O0",
         );
         assert_eq!(
             line.arguments.join(" "),
-            "--model=meta/model --tensor-parallel-size=8 --quantization=awq --max-model-len=-1 --enable-expert-parallel \
+            "--model=meta/model --tensor-parallel-size=8 --quantization=awq --max-model-len=4k --enable-expert-parallel \
              --config.file=c.yaml --results a b --enforce-eager"
         );
         assert_eq!(line.ignored, [""; 0]);
@@ -331,6 +343,10 @@ mod tests {
 
     #[test]
     fn vllms_other_flags_are_left_out_and_mistyped_ones_stay() {
+        assert_eq!(
+            ours("--max-model-len auto --max-model-len=-1").arguments,
+            [""; 0]
+        );
         let line =
             ours("m --port 8000 --api-key secret --trust-remote-code --seed -1 -tp 2 -O3 --gpuu x");
         assert_eq!(

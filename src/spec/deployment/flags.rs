@@ -17,22 +17,22 @@ pub struct DeploymentFlags {
     /// dtype of weights and activations: auto, half, float16, bfloat16, float32.
     #[arg(long)]
     pub dtype: Option<String>,
-    /// Quantisation method; read from config.json when not given.
+    /// Quantisation method (-q); read from config.json when not given.
     #[arg(long)]
     pub quantization: Option<String>,
     /// dtype of the KV cache: auto, fp8, bfloat16, …
     #[arg(long)]
     pub kv_cache_dtype: Option<String>,
-    /// GPUs that share each layer.
+    /// GPUs that share each layer (-tp).
     #[arg(long, value_parser = parse_count)]
     pub tensor_parallel_size: Option<u64>,
-    /// Stages that the layers are divided into.
+    /// Stages that the layers are divided into (-pp).
     #[arg(long, value_parser = parse_count)]
     pub pipeline_parallel_size: Option<u64>,
-    /// Replicas of the engine.
+    /// Replicas of the engine (-dp).
     #[arg(long, value_parser = parse_count)]
     pub data_parallel_size: Option<u64>,
-    /// Distribute whole experts over the GPUs instead of slices of each.
+    /// Distribute whole experts over the GPUs instead of slices of each (-ep).
     #[arg(long)]
     pub enable_expert_parallel: bool,
     /// Longest sequence; 8k is 8,000 and 8K is 8,192.
@@ -50,7 +50,7 @@ pub struct DeploymentFlags {
     /// No CUDA graphs.
     #[arg(long)]
     pub enforce_eager: bool,
-    /// Speculative decoding, as JSON.
+    /// Speculative decoding (-sc), as JSON or by members: --speculative-config.num_speculative_tokens 3.
     #[arg(long, value_name = "JSON")]
     pub speculative_config: Option<String>,
 }
@@ -128,6 +128,9 @@ fn first_line(text: &str) -> String {
 /// A whole number as vLLM reads it: `k`, `m`, `g` are decimal multiples, `K`, `M`, `G` binary ones.
 fn parse_count(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    if digits.is_empty() {
+        return Err("not a number".to_owned());
+    }
     let factor = match &text[digits.len()..] {
         "" => 1.0,
         "k" => 1e3,

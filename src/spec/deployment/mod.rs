@@ -16,7 +16,6 @@ use super::model::{LatentAttention, Mixer, ModelSpec, Recurrent};
 use super::precision::Precision;
 use super::quantization::{Arithmetic, Quantization, QuantizationError, Scheme};
 use super::{to_f64, to_u64};
-use crate::units::Bytes;
 
 /// Why a deployment cannot run.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -338,11 +337,7 @@ fn limits(
             problem: "must be above 0 and at most 1".to_owned(),
         });
     }
-    let (default_seqs, default_tokens) = if gpu.is_some_and(is_large) {
-        (1024, 8192)
-    } else {
-        (256, 2048)
-    };
+    let (default_seqs, default_tokens) = gpu.map_or((256, 2048), default_sizes);
     let max_num_seqs = flags.max_num_seqs.unwrap_or(default_seqs);
     let max_model_len = flags.max_model_len.or(model.max_position_embeddings);
     let most_tokens = max_model_len.map_or(u64::MAX, |length| max_num_seqs.saturating_mul(length));
@@ -357,13 +352,24 @@ fn limits(
     })
 }
 
-/// vLLM gives GPUs with 70 GiB and more, A100s excepted, larger default steps.
-fn is_large(gpu: &GpuSpec) -> bool {
-    gpu.memory >= Bytes(70.0 * 1024.0 * 1024.0 * 1024.0) && !gpu.id.contains("a100")
+/// Most sequences and tokens of a step by default: vLLM gives GPUs with 160 GiB and more the largest, those with 70 GiB, A100s
+/// excepted, larger ones than the rest (0.32; `engine/arg_utils.py`).
+fn default_sizes(gpu: &GpuSpec) -> (u64, u64) {
+    let gib = gpu.memory.0 / f64::from(1 << 30);
+    if gib >= 160.0 {
+        (1024, 16_384)
+    } else if gib >= 70.0 && !gpu.id.contains("a100") {
+        (1024, 8192)
+    } else {
+        (256, 2048)
+    }
 }
 
-/// `num_speculative_tokens` of a speculative configuration.
-fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
+/// `num_speculative_tokens` of a speculative configuration, 0 without one.
+///
+/// # Errors
+/// When it is no JSON object or does not state the number.
+pub fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
     let Some(config) = config else {
         return Ok(0);
     };

@@ -100,6 +100,7 @@ fn limits_default_as_vllm_sets_them() {
         (1024, 8192, Some(4096))
     );
     assert!((h100.gpu_memory_utilization - 0.92).abs() < 1e-12);
+    assert_eq!(limits("B200", "").max_num_batched_tokens, 16_384);
     assert_eq!(
         limits("L4", "--max-num-seqs 1 --max-model-len 1024").max_num_batched_tokens,
         1024

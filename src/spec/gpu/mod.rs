@@ -16,7 +16,7 @@ use super::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
 /// Where the figures of a GPU come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provenance {
     /// The embedded table.

@@ -101,6 +101,12 @@ pub struct GroupedAttention {
 }
 
 impl GroupedAttention {
+    /// Whether queries and keys have norms of their own: a weight per element of a head at least.
+    #[must_use]
+    pub const fn norms_heads(&self) -> bool {
+        self.extra_params >= 2 * self.head_dim
+    }
+
     pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
         let queries = self.query_heads * self.head_dim + self.gate_width;
         let projected = |module, outputs| {

@@ -13,7 +13,7 @@ use reqwest::Url;
 
 use crate::exposition;
 use crate::sample::gpu::GpuFacts;
-use crate::source::http::{FetchError, Fetcher};
+use crate::source::http::{FetchError, Fetcher, without_password};
 use crate::units::{Joules, Seconds};
 
 use super::{GpuError, GpuSight};
@@ -35,6 +35,8 @@ pub struct Selection {
 #[derive(Debug)]
 pub struct DcgmSource {
     url: Url,
+    /// The URL as it may be shown.
+    shown: String,
     fetcher: Fetcher,
     selection: Selection,
     facts: Vec<GpuFacts>,
@@ -58,6 +60,7 @@ impl DcgmSource {
         }
         let fetcher = Fetcher::new(&parsed, limit).map_err(|error| error.to_string())?;
         Ok(Self {
+            shown: without_password(&parsed).to_string(),
             url: parsed,
             fetcher,
             selection,
@@ -87,7 +90,7 @@ impl DcgmSource {
         let message = match error {
             FetchError::Status { status, .. } => format!(
                 "{} answered {status}; does the URL point at a dcgm-exporter's metrics?",
-                self.url
+                self.shown
             ),
             other => other.to_string(),
         };
@@ -100,7 +103,7 @@ impl DcgmSource {
     /// The GPUs on the page that are asked for.
     fn rows(&self, body: &[u8]) -> Result<Vec<Row>, GpuError> {
         let nothing = |cause: String| GpuError::NoGpuOnPage {
-            url: self.url.to_string(),
+            url: self.shown.clone(),
             cause,
         };
         let text = exposition::utf8(body).map_err(|error| nothing(error.to_string()))?;
@@ -152,7 +155,7 @@ impl DcgmSource {
                 .and_then(|energy| self.stands_since(&reading.uuid, energy, now))
             {
                 sight.problem = Some(GpuError::Stale {
-                    url: self.url.to_string(),
+                    url: self.shown.clone(),
                     seconds: format!("{:.0}", (now - since).0),
                 });
             } else {
@@ -183,6 +186,19 @@ mod tests {
         format!(
             "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{gpu=\"0\",UUID=\"GPU-a\"}} {energy}\nDCGM_FI_DEV_POWER_USAGE{{gpu=\"0\",UUID=\"GPU-a\"}} 100\n"
         )
+    }
+
+    #[tokio::test]
+    async fn no_error_shows_a_password() {
+        let url = "http://scraper:hunter2@127.0.0.1:1/metrics";
+        let limit = Duration::from_secs(1);
+        let mut source = DcgmSource::new(url, Selection::default(), limit).unwrap();
+        let refused = source.read(|| Seconds(0.0)).await.problem.unwrap();
+        let nothing = source.rows(b"up 1\n").unwrap_err();
+        for error in [refused, nothing] {
+            let message = error.to_string();
+            assert!(message.contains("scraper:secret@"), "{message}");
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::units::Seconds;
 
 use super::device::cause;
 
-/// Samples further apart than this bridge an outage.
-const FARTHEST: Seconds = Seconds(30.0);
+/// Samples further apart than this, twice the longest tick and more, bridge an outage.
+const FARTHEST: Seconds = Seconds(150.0);
 /// How long a denial is taken as it is, before it is tried again.
 const DENIED: Seconds = Seconds(300.0);
 /// NVML's header says MiB/s; the wrapper's comments say bytes.

@@ -39,6 +39,17 @@ pub struct Point {
     pub flops_per_second: f64,
     /// 1 for now, towards 0 for the past.
     pub freshness: f64,
+    /// A number in it, instead of its phase beside it.
+    pub mark: Option<Mark>,
+}
+
+/// Tells a point from others of its phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What stands in it.
+    pub text: String,
+    /// Where its values come from, for whoever checks the page.
+    pub path: String,
 }
 
 /// Draws `roofs` and `points`, or nothing where there is no roof to fix the scale.
@@ -177,16 +188,33 @@ impl Axes {
             return;
         }
         let roof = (self.bandwidth * point.intensity).max(f64::MIN_POSITIVE);
+        let (origin, label) = match &point.mark {
+            None => (
+                String::new(),
+                format!(
+                    r#"<text class="label {phase}" x="{:.1}" y="{:.1}">{phase}</text>"#,
+                    x + 11.0,
+                    y + 4.0
+                ),
+            ),
+            Some(mark) => (
+                format!(r#" data-path="{}""#, mark.path),
+                format!(
+                    r#"<text class="mark" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                    y + 4.0,
+                    mark.text
+                ),
+            ),
+        };
+        let radius = if point.mark.is_some() { 9 } else { 7 };
         let _ = write!(
             svg,
-            r#"<circle class="point {phase}" data-phase="{phase}" data-intensity="{:.4}" data-flops="{:.4e}" cx="{x:.1}" cy="{y:.1}" r="7"><title>{phase}: {:.1} FLOP/byte, {}, {:.0} % of the memory slope</title></circle><text class="label {phase}" x="{:.1}" y="{:.1}">{phase}</text>"#,
+            r#"<circle class="point {phase}" data-phase="{phase}" data-intensity="{:.4}" data-flops="{:.4e}"{origin} cx="{x:.1}" cy="{y:.1}" r="{radius}"><title>{phase}: {:.1} FLOP/byte, {}, {:.0} % of the memory slope</title></circle>{label}"#,
             point.intensity,
             point.flops_per_second,
             point.intensity,
             rate(point.flops_per_second),
             100.0 * point.flops_per_second / roof,
-            x + 11.0,
-            y + 4.0
         );
     }
 }
@@ -283,6 +311,7 @@ mod tests {
             intensity: 1e-9,
             flops_per_second: 1e30,
             freshness: 1.0,
+            mark: None,
         };
         let svg = roofline(&[h100()], &[odd]).unwrap();
         assert!(svg.contains(&format!("cx=\"{LEFT:.1}\" cy=\"{TOP:.1}\"")));

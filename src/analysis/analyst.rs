@@ -1,0 +1,359 @@
+//! `Analyst`: works through results and captures, run by run.
+
+use crate::capture::format::Phase as CapturePhase;
+use crate::capture::read::Capture;
+use crate::command::replay::player::Player;
+use crate::predict::{Prediction, Scenario};
+use crate::results::{LoadResult, Source};
+
+use super::recorded::Recorded;
+use super::run::{Against, Comparison, Measured, Run, Suggestion, Workload};
+use super::subject::Subject;
+use super::{Configuration, Inputs, bottleneck, client, predicted, recorded, text};
+
+/// Seconds at the start of a capture's phase that its figures leave out.
+const WARM_UP: f64 = 2.0;
+
+/// Works through the inputs.
+pub(super) struct Analyst<'a> {
+    pub inputs: &'a Inputs<'a>,
+    pub player: Option<&'a Player<'a>>,
+    pub subject: Subject,
+}
+
+impl Analyst<'_> {
+    /// A prediction of another model explains nothing.
+    pub(super) fn check_prediction(&self) -> anyhow::Result<()> {
+        let (Some(prediction), Some(model)) = (&self.inputs.prediction, self.subject.model())
+        else {
+            return Ok(());
+        };
+        anyhow::ensure!(
+            prediction.model.total_params == model.total_params(),
+            "--static is of {} with {} parameters, but {} with {} was measured; predict that one",
+            prediction.model.name,
+            prediction.model.total_params,
+            self.subject.name.as_deref().unwrap_or("a model"),
+            model.total_params(),
+        );
+        Ok(())
+    }
+
+    pub(super) fn configuration(&self) -> Configuration {
+        let facts = &self.subject.facts;
+        let prediction = self.inputs.prediction.as_ref();
+        let model = self.subject.model();
+        let predicted = prediction.map(|prediction| &prediction.model);
+        let gpu = prediction.and_then(|prediction| prediction.gpu.as_ref());
+        let known = facts.gpu.as_ref();
+        Configuration {
+            model: self
+                .subject
+                .name
+                .clone()
+                .or_else(|| Some(predicted?.name.clone())),
+            architecture: model
+                .map(|model| model.architecture.clone())
+                .or_else(|| Some(predicted?.architecture.clone())),
+            total_params: model
+                .map(crate::spec::model::ModelSpec::total_params)
+                .or_else(|| Some(predicted?.total_params)),
+            gpu: known
+                .map(|gpu| gpu.id.clone())
+                .or_else(|| Some(gpu?.id.clone())),
+            gpu_name: known
+                .map(|gpu| gpu.name.clone())
+                .or_else(|| Some(gpu?.name.clone())),
+            gpus: model.map(|_| facts.gpus() * self.subject.replicas()),
+            deployment: facts.flags.clone(),
+        }
+    }
+
+    pub(super) fn runs(&self) -> Vec<Run> {
+        if self.inputs.results.is_empty() {
+            self.stretches()
+        } else {
+            self.inputs
+                .results
+                .iter()
+                .map(|result| self.of_result(result))
+                .collect()
+        }
+    }
+
+    /// The phases of the capture; the whole of it where it names none.
+    fn stretches(&self) -> Vec<Run> {
+        let Some((capture, player)) = self.inputs.capture.zip(self.player) else {
+            return Vec::new();
+        };
+        if capture.manifest.phases.is_empty() {
+            let whole = recorded::recorded(capture, player, f64::NEG_INFINITY, f64::INFINITY, 0.0);
+            return whole
+                .map(|recorded| self.of_recording(capture, None, recorded))
+                .into_iter()
+                .collect();
+        }
+        let phases = capture.manifest.phases.iter().filter_map(|phase| {
+            let (from, to) = (phase.t_start, phase.t_load_end);
+            let recorded = recorded::recorded(capture, player, from, to, WARM_UP)?;
+            Some(self.of_recording(capture, Some(phase), recorded))
+        });
+        phases.collect()
+    }
+
+    fn of_recording(
+        &self,
+        capture: &Capture,
+        phase: Option<&CapturePhase>,
+        mut recorded: Recorded,
+    ) -> Run {
+        if let Some(phase) = phase {
+            recorded::told(phase, &mut recorded.load);
+        }
+        let run = Run {
+            name: phase.map_or_else(|| capture.manifest.name.clone(), |phase| phase.name.clone()),
+            source: Source {
+                tool: "capture".to_owned(),
+                file: Some(capture.manifest.name.clone()),
+                ..Source::default()
+            },
+            model: self.player.and_then(Player::served_name),
+            started_at: Some(phase.map_or(recorded.figures.t_start.0, |phase| phase.t_start)),
+            duration_seconds: recorded.figures.seconds,
+            completed: recorded.completed,
+            ..Run::default()
+        };
+        self.completed(run, Some(recorded))
+    }
+
+    fn of_result(&self, result: &LoadResult) -> Run {
+        let recorded = self.recording_of(result);
+        let run = Run {
+            name: name_of(result),
+            source: result.source.clone(),
+            model: result.model.clone(),
+            started_at: result.started_at,
+            duration_seconds: result.duration,
+            load: client::workload(result),
+            completed: result.completed,
+            failed: result.failed,
+            errors: result.errors.clone(),
+            measured: Measured {
+                rates: result.rates,
+                latency: result.latency.clone(),
+                ..Measured::default()
+            },
+            modelled: client::modelled(&self.subject, result),
+            caveats: self.caveats(result),
+            ..Run::default()
+        };
+        self.completed(run, recorded)
+    }
+
+    /// What the capture saw while `result` was measured.
+    fn recording_of(&self, result: &LoadResult) -> Option<Recorded> {
+        let from = result.started_at?;
+        let (capture, player) = self.inputs.capture.zip(self.player)?;
+        recorded::recorded(capture, player, from, from + result.duration.0, 0.0)
+    }
+
+    /// `run` with everything that follows from what was measured.
+    fn completed(&self, mut run: Run, recorded: Option<Recorded>) -> Run {
+        let overhead_below = self.inputs.settings.overhead_below;
+        if let Some(recorded) = recorded {
+            run.bottlenecks = bottleneck::from_capture(&self.subject, &recorded, overhead_below);
+            run.caveats.extend(
+                recorded
+                    .figures
+                    .caveats
+                    .iter()
+                    .map(|&caveat| caveat.to_owned()),
+            );
+            run.adopt(recorded);
+            run.caveats.extend(self.without_readings(&mut run.measured));
+        }
+        run.roofs = self.subject.roofs(run.measured.sm_clock_mhz);
+        let scenario = self.scenario(&run.load);
+        let prediction = scenario
+            .as_ref()
+            .and_then(|scenario| match scenario.predict() {
+                Ok(prediction) => Some(prediction),
+                Err(error) => {
+                    run.caveats.push(format!("not predicted: {error}"));
+                    None
+                }
+            });
+        if run.bottlenecks.is_empty()
+            && let Some(prediction) = prediction.as_ref().or(self.inputs.prediction.as_ref())
+        {
+            run.bottlenecks =
+                bottleneck::from_prediction(prediction, &run.measured, overhead_below);
+        }
+        run.comparisons = self.comparisons(
+            &mut run.caveats,
+            &run.load,
+            &run.measured,
+            prediction.as_ref(),
+        );
+        run.verdicts = self.inputs.targets.judge(&run.measured);
+        run.advice = self.advice(&run, scenario.as_ref(), prediction);
+        run
+    }
+
+    /// Without readings the GPU's utilisation is that of the engine, and without a GPU there is none.
+    fn without_readings(&self, measured: &mut Measured) -> Option<String> {
+        if measured.gpu_utilization_source.as_deref() == Some("gpu") {
+            return None;
+        }
+        if self.subject.facts.gpu.is_none() {
+            measured.gpu_utilization = None;
+            measured.gpu_utilization_source = None;
+            return None;
+        }
+        let stands = "GPU utilisation is the share of time in which vLLM had a request running: no reading of the GPU tells more";
+        Some(stands.to_owned())
+    }
+
+    fn scenario(&self, load: &Workload) -> Option<Scenario> {
+        self.subject.scenario(self.subject.serving(load)?)
+    }
+
+    fn comparisons(
+        &self,
+        caveats: &mut Vec<String>,
+        load: &Workload,
+        measured: &Measured,
+        at_load: Option<&Prediction>,
+    ) -> Vec<Comparison> {
+        let stated = self.inputs.prediction.as_ref();
+        let stated =
+            stated.and_then(|stated| predicted::compare(Against::Static, stated, measured));
+        if let Some((stated, concurrency)) = stated.as_ref().zip(load.concurrency) {
+            let here = concurrency / self.subject.replicas();
+            if (stated.batch / here - 1.0).abs() > 0.1 {
+                caveats.push(format!(
+                    "--static is for {} requests at a time, {} were in flight: its latencies and throughput are those of another load",
+                    text::count(stated.batch),
+                    text::count(here)
+                ));
+            }
+        }
+        let at_load = at_load
+            .and_then(|at_load| predicted::compare(Against::MeasuredLoad, at_load, measured))
+            .filter(|at_load| {
+                !stated
+                    .as_ref()
+                    .is_some_and(|stated| predicted::same(stated, at_load))
+            });
+        stated.into_iter().chain(at_load).collect()
+    }
+
+    /// Against the bottlenecks that were found, which may be others than those predicted. A phase in which too little happened to
+    /// find any needs no advice.
+    fn advice(
+        &self,
+        run: &Run,
+        scenario: Option<&Scenario>,
+        prediction: Option<Prediction>,
+    ) -> Vec<Suggestion> {
+        let stated = self.inputs.prediction.as_ref();
+        let mut advice = match (scenario, prediction) {
+            (Some(scenario), Some(prediction)) => {
+                scenario.advise_against(&prediction, |phase| run.obstacle_of(phase))
+            }
+            _ => stated.map_or_else(Vec::new, |stated| stated.advice.clone()),
+        };
+        advice.retain(|advice| {
+            let phase = advice.phase;
+            run.bottlenecks.is_empty() || phase.is_none() || run.obstacle_of(phase).is_some()
+        });
+        predicted::suggestions(advice, &run.measured, &run.bottlenecks)
+    }
+
+    fn caveats(&self, result: &LoadResult) -> Vec<String> {
+        let mut caveats = result.caveats.clone();
+        if result.completed == 0 {
+            caveats.push("no request was completed: there is nothing to measure".to_owned());
+        } else if result.failed > 0 {
+            caveats.push(format!(
+                "{} of {} requests failed; the figures are those of the others",
+                result.failed,
+                result.failed + result.completed
+            ));
+        }
+        if let Some((served, named)) = result.model.as_deref().zip(self.subject.name.as_deref())
+            && !alike(served, named)
+        {
+            caveats.push(format!(
+                "the server called its model `{served}`, the roofline is that of `{named}`: make sure they are the same"
+            ));
+        }
+        caveats
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        let facts = &self.subject.facts;
+        let mut notes = Vec::new();
+        if facts.served.is_none() && self.player.is_none() {
+            notes.push(
+                "the model is not known: no FLOPs, no bytes, no MFU, no bottleneck; set --model"
+                    .to_owned(),
+            );
+        }
+        if facts.gpu.is_none() && self.player.is_none() {
+            notes.push(
+                "the GPU is not known: no roof, no utilisation of it, no prediction; set --gpu"
+                    .to_owned(),
+            );
+        }
+        notes.extend(
+            facts
+                .missing
+                .iter()
+                .map(|missing| format!("{}: {}", missing.fact, missing.why)),
+        );
+        if let Some(served) = &facts.served {
+            let left_out = served.deployment.not_modelled.iter();
+            notes.extend(left_out.map(|what| format!("not modelled: {what}")));
+        }
+        notes
+    }
+}
+
+/// A short name for a run, by what was asked of the server.
+fn name_of(result: &LoadResult) -> String {
+    if let Some(label) = result
+        .source
+        .label
+        .as_deref()
+        .filter(|_| result.source.tool == "vllm bench serve")
+    {
+        return label.to_owned();
+    }
+    match (result.load.request_rate, result.load.max_concurrency) {
+        (Some(rate), _) => format!("{} requests/s", text::count(rate)),
+        (None, Some(limit)) => format!("concurrency {limit}"),
+        (None, None) => result
+            .source
+            .label
+            .clone()
+            .unwrap_or_else(|| result.source.tool.clone()),
+    }
+}
+
+/// Whether two names may mean the same model: one is in the other, spelling aside.
+fn alike(one: &str, other: &str) -> bool {
+    let plain = |name: &str| -> String {
+        let last = name
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or(name);
+        last.chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect::<String>()
+            .to_lowercase()
+    };
+    let (one, other) = (plain(one), plain(other));
+    one.contains(&other) || other.contains(&one)
+}

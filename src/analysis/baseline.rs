@@ -1,0 +1,236 @@
+//! Before and after: which figures became better or worse by more than noise, and whether the effect that was predicted arrived.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Analysis;
+use super::effect::PredictedEffect;
+use super::figure::Figure;
+use super::noise::Estimate;
+use super::run::Run;
+use crate::units::ratio;
+
+/// The figures that are compared.
+const FIGURES: [Figure; 9] = [
+    Figure::OutputTokensPerSecond,
+    Figure::RequestsPerSecond,
+    Figure::TtftP50Seconds,
+    Figure::TtftP99Seconds,
+    Figure::TpotP50Seconds,
+    Figure::TpotP99Seconds,
+    Figure::E2eP50Seconds,
+    Figure::Mfu,
+    Figure::Mbu,
+];
+
+/// An analysis against an earlier one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Where the earlier one lies.
+    pub file: String,
+    /// What is configured differently.
+    pub changed: Vec<Changed>,
+    /// Loads that both have.
+    pub pairs: Vec<Pair>,
+    /// Runs that only the earlier one has.
+    pub only_before: Vec<String>,
+    /// Runs that only the later one has.
+    pub only_after: Vec<String>,
+}
+
+/// A setting that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Which.
+    pub setting: String,
+    /// Its value before; empty if vLLM's default.
+    pub before: String,
+    /// Its value after.
+    pub after: String,
+}
+
+/// A load before and after.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// What it was called.
+    pub before: String,
+    /// What it is called.
+    pub after: String,
+    /// Runs of it before.
+    pub repeats_before: usize,
+    /// Runs of it after.
+    pub repeats_after: usize,
+    /// Each figure that both have.
+    pub changes: Vec<Change>,
+    /// What the earlier analysis advised, and what came of it.
+    pub predicted: Vec<PredictedEffect>,
+}
+
+/// A figure before and after.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which.
+    pub figure: Figure,
+    /// Before.
+    pub before: Estimate,
+    /// After.
+    pub after: Estimate,
+    /// After over before.
+    pub factor: f64,
+    /// What that means.
+    pub outcome: Outcome,
+}
+
+/// What a change means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Better by more than noise.
+    Better,
+    /// Worse by more than noise.
+    Worse,
+    /// Not to be told from chance.
+    WithinNoise,
+}
+
+impl Outcome {
+    /// For people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::WithinNoise => "within noise",
+        }
+    }
+}
+
+/// `after` against `before`, which lies in `file`.
+#[must_use]
+pub fn compare(before: &Analysis, after: &Analysis, file: &str) -> Baseline {
+    let changed = changed(before, after);
+    let (mut earlier, mut later) = (groups(&before.runs), groups(&after.runs));
+    let mut paired = Vec::new();
+    earlier.retain(|group| {
+        let found = later.iter().position(|other| same_load(group[0], other[0]));
+        let Some(found) = found else { return true };
+        paired.push((group.clone(), later.remove(found)));
+        false
+    });
+    // A single load on each side is meant to be compared, even if the advice was to change it.
+    if earlier.len() == 1 && later.len() == 1 && paired.is_empty() {
+        paired.extend(earlier.pop().zip(later.pop()));
+    }
+    let names = |groups: &[Vec<&Run>]| groups.iter().map(|group| group[0].name.clone()).collect();
+    Baseline {
+        file: file.to_owned(),
+        pairs: paired
+            .iter()
+            .map(|(before, after)| pair(before, after, &changed))
+            .collect(),
+        only_before: names(&earlier),
+        only_after: names(&later),
+        changed,
+    }
+}
+
+/// Runs of the same load together.
+fn groups(runs: &[Run]) -> Vec<Vec<&Run>> {
+    let mut groups: Vec<Vec<&Run>> = Vec::new();
+    for run in runs {
+        match groups.iter_mut().find(|group| same_load(group[0], run)) {
+            Some(group) => group.push(run),
+            None => groups.push(vec![run]),
+        }
+    }
+    groups
+}
+
+/// Whether the server was asked for the same, lengths to a tenth.
+fn same_load(one: &Run, other: &Run) -> bool {
+    let near = |one: Option<f64>, other: Option<f64>| match one.zip(other) {
+        Some((one, other)) => (one - other).abs() <= 0.1 * one.max(other),
+        None => true,
+    };
+    one.name == other.name
+        && one.load.sent == other.load.sent
+        && near(one.load.input_tokens, other.load.input_tokens)
+        && near(one.load.output_tokens, other.load.output_tokens)
+}
+
+fn pair(before: &[&Run], after: &[&Run], changed: &[Changed]) -> Pair {
+    let changes = FIGURES.into_iter().filter_map(|figure| {
+        let (old, new) = (Estimate::of(before, figure)?, Estimate::of(after, figure)?);
+        Some(Change {
+            figure,
+            before: old,
+            after: new,
+            factor: ratio(new.value, old.value)?,
+            outcome: outcome(figure, &old, &new),
+        })
+    });
+    let predicted = before[0]
+        .advice
+        .iter()
+        .map(|suggestion| PredictedEffect::of(suggestion, before, after, changed));
+    Pair {
+        before: before[0].name.clone(),
+        after: after[0].name.clone(),
+        repeats_before: before.len(),
+        repeats_after: after.len(),
+        changes: changes.collect(),
+        predicted: predicted.collect(),
+    }
+}
+
+fn outcome(figure: Figure, before: &Estimate, after: &Estimate) -> Outcome {
+    if !before.differs_from(after) {
+        Outcome::WithinNoise
+    } else if (after.value > before.value) == figure.more_is_better() {
+        Outcome::Better
+    } else {
+        Outcome::Worse
+    }
+}
+
+/// Settings that differ between the two.
+fn changed(before: &Analysis, after: &Analysis) -> Vec<Changed> {
+    let (before, after) = (settings(before), settings(after));
+    let told = |settings: &[(String, String)], name: &str| {
+        let found = settings.iter().find(|(setting, _)| setting == name);
+        found.map_or_else(String::new, |(_, value)| value.clone())
+    };
+    let mut names: Vec<&String> = before.iter().chain(&after).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| Changed {
+            setting: name.clone(),
+            before: told(&before, name),
+            after: told(&after, name),
+        })
+        .filter(|change| change.before != change.after)
+        .collect()
+}
+
+/// What is known of the deployment that `analysis` is of, by vLLM's names of flags.
+#[must_use]
+pub fn settings(analysis: &Analysis) -> Vec<(String, String)> {
+    let configuration = &analysis.configuration;
+    let mut settings = Vec::new();
+    if let Ok(Value::Object(flags)) = serde_json::to_value(&configuration.deployment) {
+        for (name, value) in flags {
+            match value {
+                Value::Null | Value::Bool(false) => {}
+                Value::String(text) => settings.push((name, text)),
+                other => settings.push((name, other.to_string())),
+            }
+        }
+    }
+    let model = configuration.model.clone();
+    settings.retain(|(name, _)| name != "model");
+    settings.extend(model.map(|model| ("model".to_owned(), model)));
+    settings.extend(configuration.gpu.clone().map(|gpu| ("gpu".to_owned(), gpu)));
+    settings
+}

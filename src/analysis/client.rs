@@ -1,0 +1,140 @@
+//! What a client's counts alone tell of the server, by way of the roofline.
+//!
+//! Requests are spread evenly over the run: decode steps carry as many requests as were answering on average, at the mean context;
+//! each prompt is read in steps of its own. Weights that a prompt's step shares with the decodes beside it are counted twice.
+
+use super::run::{Basis, Modelled, RooflinePoint, TimeSplit, Workload};
+use super::subject::Subject;
+use crate::predict::{Predictor, Serving, StepPrediction};
+use crate::results::LoadResult;
+use crate::roofline::step::RequestGroup;
+use crate::units::{Bytes, Flops, Seconds, ratio};
+
+/// The load of `result` as it was measured.
+pub(super) fn workload(result: &LoadResult) -> Workload {
+    let tokens = result.mean_tokens();
+    Workload {
+        sent: result.load,
+        concurrency: result.concurrency(),
+        input_tokens: tokens.map(|tokens| tokens.input),
+        cached_tokens: tokens.and_then(|tokens| tokens.cached),
+        output_tokens: tokens.map(|tokens| tokens.output),
+    }
+}
+
+/// What the roofline says of `result`; `None` while the model or the lengths are not known.
+pub(super) fn modelled(subject: &Subject, result: &LoadResult) -> Option<Modelled> {
+    let predictor = subject.predictor()?;
+    let serving = subject.serving(&workload(result))?;
+    let engine = Engine {
+        requests: result.completed as f64 / subject.replicas(),
+        seconds: result.duration,
+        decoding: decoding(result).map(|requests| requests / subject.replicas()),
+    };
+    Some(engine.modelled(subject, &predictor, &serving))
+}
+
+/// Requests that had their first token and not yet their last, on average.
+fn decoding(result: &LoadResult) -> Option<f64> {
+    let (ttft, e2e) = (result.latency.ttft.as_ref()?, result.latency.e2e.as_ref()?);
+    let answering = e2e.mean_seconds? - ttft.mean_seconds?;
+    ratio(
+        answering.max(0.0) * result.completed as f64,
+        result.duration.0,
+    )
+}
+
+/// One replica's part of a run.
+struct Engine {
+    requests: f64,
+    seconds: Seconds,
+    decoding: Option<f64>,
+}
+
+/// What all steps of a phase do on one GPU.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    flops: Flops,
+    bytes: Bytes,
+    /// Seconds at the attainable ceilings, by what limits.
+    time: TimeSplit,
+}
+
+impl Share {
+    /// `count` steps like `step`.
+    fn of(step: &StepPrediction, count: f64) -> Self {
+        let time = step
+            .time_seconds
+            .map_or_else(TimeSplit::default, |time| TimeSplit {
+                compute: time.compute * count,
+                memory: time.memory * count,
+                communication: time.communication * count,
+                ..TimeSplit::default()
+            });
+        Self {
+            flops: step.flops_per_gpu * count,
+            bytes: (step.bytes_per_gpu + step.activation_bytes_per_gpu) * count,
+            time,
+        }
+    }
+
+    fn seconds(&self) -> Seconds {
+        self.time.compute + self.time.memory + self.time.communication
+    }
+}
+
+impl Engine {
+    fn modelled(&self, subject: &Subject, predictor: &Predictor, serving: &Serving) -> Modelled {
+        let gpus = subject.facts.gpus();
+        let batch = self.decoding.unwrap_or(serving.batch).max(1.0);
+        let context = serving.input_tokens + serving.output_tokens / 2.0;
+        let decode_steps = self.requests * (serving.output_tokens - 1.0).max(0.0) / batch;
+        let decode_step = predictor.step(&[RequestGroup::decode(batch, context)]);
+        let decode = Share::of(&decode_step, decode_steps);
+        let uncached = serving.input_tokens - serving.cached_tokens;
+        let prompt = RequestGroup::prefill(1.0, uncached, serving.cached_tokens);
+        let prefill = Share::of(&predictor.step(&[prompt]), self.requests);
+
+        let flops = (decode.flops + prefill.flops) * gpus;
+        let bytes = (decode.bytes + prefill.bytes) * gpus;
+        let facts = &subject.facts;
+        let peak_flops = facts.peak_flops().map(|peak| peak * self.seconds);
+        let peak_bytes = facts.peak_hbm().map(|peak| peak * self.seconds);
+        let all = subject.replicas();
+        Modelled {
+            basis: Basis::ClientCounts,
+            flops: Some(flops * all),
+            hbm_bytes: Some(bytes * all),
+            arithmetic_intensity: ratio(flops.0, bytes.0),
+            mfu: peak_flops.and_then(|peak| ratio(flops.0, peak.0)),
+            mbu: peak_bytes.and_then(|peak| ratio(bytes.0, peak.0)),
+            decode_batch: (decode_steps > 0.0).then_some(batch),
+            context_tokens: (decode_steps > 0.0).then_some(context),
+            time_seconds: facts.gpu.as_ref().map(|_| self.split(&prefill, &decode)),
+            prefill: self.point(&prefill, &decode, gpus),
+            decode: self.point(&decode, &prefill, gpus),
+        }
+    }
+
+    /// The run's seconds by what they went to; the steps' seconds are scaled down where they come out longer than the run.
+    fn split(&self, prefill: &Share, decode: &Share) -> TimeSplit {
+        let explained = prefill.seconds() + decode.seconds();
+        let fit = ratio(self.seconds.0, explained.0).map_or(1.0, |fit| fit.min(1.0));
+        TimeSplit {
+            compute: (prefill.time.compute + decode.time.compute) * fit,
+            memory: (prefill.time.memory + decode.time.memory) * fit,
+            communication: (prefill.time.communication + decode.time.communication) * fit,
+            overhead: (self.seconds - explained).max(Seconds::ZERO),
+            ..TimeSplit::default()
+        }
+    }
+
+    /// Where a phase was: its work over its part of the run, which is shared out by the phases' roofline seconds.
+    fn point(&self, own: &Share, other: &Share, gpus: f64) -> Option<RooflinePoint> {
+        let part = ratio(own.seconds().0, (own.seconds() + other.seconds()).0)?;
+        Some(RooflinePoint {
+            intensity: ratio(own.flops.0, own.bytes.0)?,
+            flops_per_second: ratio(own.flops.0 * gpus, self.seconds.0 * part)?,
+        })
+    }
+}

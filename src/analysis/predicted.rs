@@ -1,0 +1,125 @@
+//! What is measured beside what was predicted, and what would help.
+
+use super::figure::Figure;
+use super::run::{Against, Bottleneck, Comparison, ComparisonRow, Measured, Suggestion};
+use crate::predict::{Advice, Latency, Metric, Prediction, Steps};
+use crate::units::ratio;
+
+/// `measured` beside `prediction`; `None` where that has no latencies, as without a GPU.
+pub(super) fn compare(
+    against: Against,
+    prediction: &Prediction,
+    measured: &Measured,
+) -> Option<Comparison> {
+    let latency = prediction.latency.as_ref()?;
+    let batch = match &prediction.steps {
+        Steps::Steps(steps) => steps.decode.batch,
+        Steps::Step(step) => step.batch,
+    };
+    Some(Comparison {
+        against,
+        batch,
+        rows: rows(latency, measured),
+    })
+}
+
+/// Whether two predictions expect the same, to a hundredth.
+pub(super) fn same(one: &Comparison, other: &Comparison) -> bool {
+    let pairs = one.rows.iter().zip(&other.rows);
+    one.rows.len() == other.rows.len()
+        && pairs
+            .into_iter()
+            .all(|(one, other)| (one.expected / other.expected - 1.0).abs() < 0.01)
+}
+
+fn rows(latency: &Latency, measured: &Measured) -> Vec<ComparisonRow> {
+    let ttft = measured
+        .latency
+        .ttft
+        .as_ref()
+        .and_then(|ttft| ttft.p50_seconds);
+    let tpot = measured
+        .latency
+        .per_token()
+        .and_then(|tpot| tpot.p50_seconds);
+    let rows = [
+        (
+            Figure::OutputTokensPerSecond,
+            measured.rates.output_tokens_per_second,
+            latency.output_tokens_per_second_bound,
+            latency.output_tokens_per_second_expected,
+        ),
+        (
+            Figure::TtftP50Seconds,
+            ttft,
+            latency.ttft_bound_seconds.0,
+            latency.ttft_expected_seconds.0,
+        ),
+        (
+            Figure::TpotP50Seconds,
+            tpot,
+            latency.tpot_bound_seconds.0,
+            latency.tpot_expected_seconds.0,
+        ),
+    ];
+    rows.into_iter()
+        .filter_map(|(figure, measured, bound, expected)| {
+            let measured = measured?;
+            let share = if figure.more_is_better() {
+                ratio(measured, bound)
+            } else {
+                ratio(bound, measured)
+            };
+            Some(ComparisonRow {
+                figure,
+                measured,
+                bound,
+                expected,
+                measured_over_expected: ratio(measured, expected)?,
+                share_of_bound: share?,
+            })
+        })
+        .collect()
+}
+
+/// `advice` with what it should do to what was measured: first what is against the bottleneck of the whole run, then what is against
+/// that of a phase.
+pub(super) fn suggestions(
+    mut advice: Vec<Advice>,
+    measured: &Measured,
+    bottlenecks: &[Bottleneck],
+) -> Vec<Suggestion> {
+    let found = |advice: &Advice, whole: bool| {
+        bottlenecks.iter().any(|found| {
+            found.bound == advice.bound
+                && (found.phase == advice.phase || found.phase.is_none())
+                && found.phase.is_none() == whole
+        })
+    };
+    advice.sort_by_key(|advice| (!found(advice, true), !found(advice, false)));
+    advice
+        .into_iter()
+        .map(|advice| suggestion(advice, measured))
+        .collect()
+}
+
+fn suggestion(advice: Advice, measured: &Measured) -> Suggestion {
+    let value = of(advice.metric, measured);
+    let factor = ratio(advice.after, advice.before);
+    Suggestion {
+        measured: value,
+        measured_then: value.zip(factor).map(|(value, factor)| value * factor),
+        advice,
+    }
+}
+
+/// The measured figure that a piece of advice is about.
+pub(super) fn of(metric: Metric, measured: &Measured) -> Option<f64> {
+    let latency = &measured.latency;
+    match metric {
+        Metric::TtftSeconds => latency.ttft.as_ref()?.p50_seconds,
+        Metric::TpotSeconds => latency.per_token()?.p50_seconds,
+        Metric::OutputTokensPerSecond => measured.rates.output_tokens_per_second,
+        Metric::StepSeconds | Metric::StepTokensPerSecond | Metric::KvCapacityTokens => None,
+    }
+}

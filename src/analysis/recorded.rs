@@ -1,0 +1,285 @@
+//! What a capture tells of the stretch of time in which a load ran: vLLM's counters and the GPU's, played through the meter.
+
+use crate::capture::format::{GpuLine, Phase};
+use crate::capture::read::Capture;
+use crate::command::replay::player::{Player, engines_of};
+use crate::meter::engine::{Span, sum};
+use crate::meter::figures::{Figures, PhaseFigures};
+use crate::results::{Distribution, Latencies, Load, Rates, Tokens};
+use crate::sample::engine::{Counter, EngineTotals, Gauge};
+use crate::units::{Seconds, ratio};
+
+use super::run::{Basis, Measured, Modelled, Moment, RooflinePoint, TimeSplit, Workload};
+
+/// Most moments of a timeline.
+const MOMENTS: f64 = 48.0;
+/// Share of a moment's time under which a phase has no point: too little happened.
+const LEAST_SHARE: f64 = 0.02;
+
+/// A stretch of a capture.
+pub(super) struct Recorded {
+    /// The whole of it.
+    pub figures: Figures,
+    pub measured: Measured,
+    pub modelled: Modelled,
+    pub timeline: Vec<Moment>,
+    pub load: Workload,
+    pub completed: u64,
+}
+
+/// Plays `capture` from `from` to `to` (Unix time); figures leave out the first `warm_up` seconds. `None` where nothing happened.
+pub(super) fn recorded(
+    capture: &Capture,
+    player: &Player<'_>,
+    from: f64,
+    to: f64,
+    warm_up: f64,
+) -> Option<Recorded> {
+    let steady = player.play(from + warm_up, to);
+    let whole = sum(&steady)?;
+    let figures = player.figures(&whole);
+    let counts = Counts::between(capture, from + warm_up, to)?;
+    let measured = measured(capture, &whole, &counts);
+    Some(Recorded {
+        modelled: modelled(&figures),
+        timeline: timeline(capture, player, &player.play(from, to), from),
+        load: counts.load(&whole),
+        completed: counts.completed(),
+        measured,
+        figures,
+    })
+}
+
+/// The client's truth that a phase of a capture carries, over what vLLM's counters tell.
+pub(super) fn told(phase: &Phase, load: &mut Workload) {
+    let number = |key: &str| phase.rest.get(key).and_then(serde_json::Value::as_f64);
+    load.sent = Load {
+        max_concurrency: number("concurrency"),
+        ..load.sent
+    };
+    // A closed loop keeps them in flight.
+    load.concurrency = number("concurrency").or(load.concurrency);
+    load.input_tokens = number("prompt_tokens_per_request").or(load.input_tokens);
+    load.output_tokens = number("output_tokens_per_request").or(load.output_tokens);
+}
+
+/// What vLLM's counters grew by.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    seconds: f64,
+    finished: f64,
+    first_tokens: f64,
+    tokens: Tokens,
+}
+
+impl Counts {
+    fn between(capture: &Capture, from: f64, to: f64) -> Option<Self> {
+        let mut inside = capture
+            .pages
+            .iter()
+            .filter(|line| line.body.is_some() && (from..=to).contains(&line.time().0));
+        let first = inside.next()?;
+        let last = inside.next_back()?;
+        let (before, after) = (engines_of(first)?, engines_of(last)?);
+        let mut counts = Self {
+            seconds: (last.time() - first.time()).0,
+            ..Self::default()
+        };
+        for engine in &after {
+            let earlier = before.iter().find(|earlier| earlier.key == engine.key);
+            counts.add(earlier, engine);
+        }
+        Some(counts)
+    }
+
+    fn add(&mut self, before: Option<&EngineTotals>, after: &EngineTotals) {
+        let grew = |counter| {
+            let earlier = before.and_then(|before| before.counters.get(counter));
+            (after.counters.get(counter).unwrap_or(0.0) - earlier.unwrap_or(0.0)).max(0.0)
+        };
+        let first_tokens = |engine: &EngineTotals| {
+            let observed = engine.histograms.time_to_first_token.as_ref();
+            observed.map_or(0.0, |histogram| histogram.count)
+        };
+        self.finished += grew(Counter::FinishedRequests);
+        self.first_tokens += (first_tokens(after) - before.map_or(0.0, first_tokens)).max(0.0);
+        self.tokens.input += grew(Counter::PromptTokens);
+        self.tokens.output += grew(Counter::GenerationTokens);
+        let cached = grew(Counter::PromptTokensCached);
+        self.tokens.cached = Some(self.tokens.cached.unwrap_or(0.0) + cached);
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of requests"
+    )]
+    const fn completed(&self) -> u64 {
+        self.finished as u64
+    }
+
+    fn load(&self, whole: &Span) -> Workload {
+        let account = &whole.account;
+        // Little's law over vLLM's own timers; its gauges, read once a second, catch short requests only by chance.
+        let in_flight = account.time_to_first_token.sum + account.inter_token_latency.sum;
+        Workload {
+            sent: Load::default(),
+            concurrency: ratio(in_flight, account.seconds.0),
+            // Prompts are counted with their first token.
+            input_tokens: ratio(self.tokens.input, self.first_tokens),
+            cached_tokens: ratio(self.tokens.cached.unwrap_or(0.0), self.first_tokens),
+            output_tokens: ratio(self.tokens.output, self.first_tokens),
+        }
+    }
+}
+
+fn measured(capture: &Capture, whole: &Span, counts: &Counts) -> Measured {
+    let account = &whole.account;
+    let seconds = account.seconds.0;
+    let hardware = &account.hardware;
+    let (start, end) = (whole.start.0, whole.end.0);
+    let busy = mean_reading(capture, start, end, busy_percent);
+    let energy = (hardware.energy.0 > 0.0).then_some(hardware.energy.0);
+    let output = ratio(account.output_tokens, seconds);
+    Measured {
+        rates: Rates {
+            requests_per_second: ratio(counts.finished, counts.seconds),
+            output_tokens_per_second: output,
+            total_tokens_per_second: ratio(
+                counts.tokens.input + counts.tokens.output,
+                counts.seconds,
+            ),
+            ..Rates::default()
+        },
+        latency: Latencies {
+            ttft: Distribution::of_histogram(&account.time_to_first_token),
+            itl: Distribution::of_histogram(&account.inter_token_latency),
+            ..Latencies::default()
+        },
+        gpu_utilization: busy.or_else(|| ratio((account.busy + account.stalled).0, seconds)),
+        gpu_utilization_source: Some(if busy.is_some() { "gpu" } else { "engine" }.to_owned()),
+        hbm_utilization: mean_reading(capture, start, end, hbm_percent),
+        power_watts: energy.and_then(|energy| ratio(energy, seconds)),
+        joules_per_output_token: energy.and_then(|energy| ratio(energy, account.output_tokens)),
+        sm_clock_mhz: hardware.sm_clock_mhz(),
+        power_limited_ratio: hardware.power_limited_ratio(),
+    }
+}
+
+/// Time with a kernel running: GPM's word for it, else NVML's.
+fn busy_percent(reading: &GpuLine) -> Option<f64> {
+    let gpm = reading.gpm.and_then(|gpm| gpm.graphics_util);
+    gpm.or(reading.utilization_gpu_percent)
+}
+
+fn hbm_percent(reading: &GpuLine) -> Option<f64> {
+    reading.gpm?.dram_bw_util
+}
+
+/// Mean of a percentage over the readings of a stretch, as a share.
+fn mean_reading(
+    capture: &Capture,
+    from: f64,
+    to: f64,
+    pick: impl Fn(&GpuLine) -> Option<f64>,
+) -> Option<f64> {
+    let inside = capture
+        .readings
+        .iter()
+        .filter(|reading| reading.t > from && reading.t <= to);
+    let values: Vec<f64> = inside
+        .filter_map(pick)
+        .filter(|value| value.is_finite())
+        .collect();
+    ratio(values.iter().sum::<f64>() / 100.0, values.len() as f64)
+}
+
+fn modelled(figures: &Figures) -> Modelled {
+    Modelled {
+        basis: Basis::VllmCounters,
+        flops: figures.flops,
+        hbm_bytes: figures.hbm_bytes,
+        arithmetic_intensity: figures.arithmetic_intensity,
+        mfu: figures.mfu,
+        mbu: figures.mbu,
+        decode_batch: figures.decode_batch,
+        context_tokens: figures.context_tokens,
+        time_seconds: figures.time_seconds.map(|time| TimeSplit {
+            compute: time.compute,
+            memory: time.memory,
+            communication: time.communication,
+            overhead: time.overhead,
+            idle: time.idle,
+            stalled: time.stalled,
+        }),
+        prefill: point(&figures.by_phase.prefill, figures.seconds),
+        decode: point(&figures.by_phase.decode, figures.seconds),
+    }
+}
+
+fn point(phase: &PhaseFigures, seconds: Seconds) -> Option<RooflinePoint> {
+    if phase.busy_seconds < seconds * LEAST_SHARE {
+        return None;
+    }
+    Some(RooflinePoint {
+        intensity: phase.arithmetic_intensity?,
+        flops_per_second: phase.flops_per_busy_second?,
+    })
+}
+
+/// `spans` in moments of equal length, each at least as long as a span.
+fn timeline(capture: &Capture, player: &Player<'_>, spans: &[Span], origin: f64) -> Vec<Moment> {
+    let Some((first, last)) = spans.first().zip(spans.last()) else {
+        return Vec::new();
+    };
+    let length = Seconds(((last.end - first.start).0 / MOMENTS).max(0.5));
+    let mut moments = Vec::new();
+    let mut rest = spans;
+    while let Some(first) = rest.first() {
+        let end = first.start + length;
+        let count = rest
+            .iter()
+            .take_while(|span| span.end <= end)
+            .count()
+            .max(1);
+        let (part, later) = rest.split_at(count);
+        moments.extend(sum(part).map(|span| moment(capture, &player.figures(&span), origin)));
+        rest = later;
+    }
+    moments
+}
+
+fn moment(capture: &Capture, figures: &Figures, origin: f64) -> Moment {
+    let (start, end) = (figures.t_start.0, figures.t_end.0);
+    let engines = last_page(capture, end);
+    let gauge = |gauge| -> Vec<f64> {
+        let values = engines.iter().filter_map(|engine| engine.gauges.get(gauge));
+        values.collect()
+    };
+    let (usage, waiting) = (gauge(Gauge::KvCacheUsage), gauge(Gauge::Waiting));
+    Moment {
+        start_seconds: start - origin,
+        seconds: figures.seconds.0,
+        output_tokens_per_second: figures.output_tokens_per_second,
+        prefill_tokens_per_second: ratio(figures.prefill_tokens, figures.seconds.0),
+        decode_batch: figures.decode_batch,
+        gpu_utilization: mean_reading(capture, start, end, busy_percent),
+        hbm_utilization: mean_reading(capture, start, end, hbm_percent),
+        mfu: figures.mfu,
+        mbu: figures.mbu,
+        kv_cache_usage: ratio(usage.iter().sum(), usage.len() as f64),
+        waiting: (!waiting.is_empty()).then(|| waiting.iter().sum()),
+        prefill: point(&figures.by_phase.prefill, figures.seconds),
+        decode: point(&figures.by_phase.decode, figures.seconds),
+    }
+}
+
+/// The engines on the last page up to `time`.
+fn last_page(capture: &Capture, time: f64) -> Vec<EngineTotals> {
+    let line = capture
+        .pages
+        .iter()
+        .rev()
+        .find(|line| line.body.is_some() && line.time().0 <= time + 1e-6);
+    line.and_then(engines_of).unwrap_or_default()
+}

@@ -1,0 +1,26 @@
+//! How the server under load serves its model, as far as that can be found out.
+
+use crate::config::Settings;
+use crate::source::discovery::{self, process};
+use crate::source::vllm::{VllmSource, base_url};
+use crate::spec::deployment::DeploymentFlags;
+
+/// What the running server says: its command line, where we may see it, and its model's root. Flags and configuration win.
+pub(super) async fn of_running(settings: &Settings) -> DeploymentFlags {
+    let line = base_url(&settings.vllm_url)
+        .ok()
+        .and_then(|url| process::server(&url))
+        .and_then(|server| DeploymentFlags::from_vllm_command_line(&server.arguments).ok())
+        .unwrap_or_default();
+    let key = settings.vllm_api_key_file.clone();
+    let models = match VllmSource::new(&settings.vllm_url, key, settings.read_limit()) {
+        Ok(vllm) => vllm.models().await.unwrap_or_default(),
+        Err(_) => serde_json::Value::Null,
+    };
+    let root = DeploymentFlags {
+        model: discovery::root_of(&models, ""),
+        ..DeploymentFlags::default()
+    };
+    root.overridden_by(line)
+        .overridden_by(settings.deployment.clone())
+}

@@ -1,0 +1,195 @@
+//! `dynamic`: load tests and captures against the roofline. Without either it puts a load on the server itself.
+
+mod live;
+mod table;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::de::DeserializeOwned;
+
+use super::load_args::LoadArgs;
+use super::output::{Format, write_json};
+use super::usage::UsageError;
+use crate::analysis::{Analysis, Inputs, SCHEMA, TargetFlags, Targets, analyze, compare};
+use crate::capture::read::Capture;
+use crate::config::Settings;
+use crate::config::flags::SettingsFlags;
+use crate::predict::Prediction;
+use crate::results::{self, LoadResult};
+
+/// Arguments of `dynamic`.
+#[derive(Args, Clone, Debug)]
+pub struct DynamicArgs {
+    /// Results of load tests: ours, vllm bench serve, GuideLLM, AIPerf
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub results: Vec<PathBuf>,
+    /// A capture; with --results, of the same time
+    #[arg(long, value_name = "DIR")]
+    pub capture: Option<PathBuf>,
+    /// Without --results and --capture: write the load's own result to this file, request by request
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["results", "capture"])]
+    pub save_result: Option<PathBuf>,
+    /// Likewise: keep the capture that is made beside the load
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["results", "capture"])]
+    pub save_capture: Option<PathBuf>,
+    /// A prediction to compare with, of `static --format json`
+    #[arg(long = "static", value_name = "FILE")]
+    pub prediction: Option<PathBuf>,
+    /// An earlier analysis to compare with, of `dynamic --format json`
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Write the analysis as JSON to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// What counts as good and as bad.
+    #[command(flatten)]
+    pub targets: TargetFlags,
+    /// The load to put on the server of --vllm-url, without --results and --capture.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Model, GPU, deployment and how to measure.
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+}
+
+/// Analyses and prints.
+///
+/// # Errors
+/// A [`UsageError`] for files and names that cannot be used; any other error for what went wrong after that: the figures there are
+/// were printed then.
+pub fn run(args: &DynamicArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let settings = Settings::load(&args.settings)?;
+    let earlier = Earlier::read(args)?;
+    let measured = if args.results.is_empty() && args.capture.is_none() {
+        live::measured(args, &settings)?
+    } else {
+        read_measured(args)?
+    };
+    let mut analysis = analyze(&Inputs {
+        results: measured.results,
+        capture: measured.capture.as_ref(),
+        settings: &settings,
+        targets: earlier.targets,
+        prediction: earlier.prediction,
+    })
+    .map_err(UsageError::new)?;
+    analysis.notes.extend(measured.notes);
+    analysis.baseline = earlier
+        .baseline
+        .map(|(file, before)| compare(&before, &analysis, &file));
+    if let Some(path) = &args.output {
+        write_file(path, &analysis)?;
+    }
+    match args.format {
+        Format::Json => write_json(&analysis, out)?,
+        Format::Table => table::write(&analysis, out)?,
+    }
+    anyhow::ensure!(
+        analysis.runs.iter().any(|run| run.completed > 0),
+        "no request was completed: there is nothing to measure"
+    );
+    measured.shortfall.map_or(Ok(()), Err)
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+struct Measured {
+    results: Vec<LoadResult>,
+    capture: Option<Capture>,
+    notes: Vec<String>,
+    /// Why it is less than what was asked for.
+    shortfall: Option<anyhow::Error>,
+}
+
+fn read_measured(args: &DynamicArgs) -> anyhow::Result<Measured> {
+    let capture = args.capture.as_deref().map(Capture::open).transpose();
+    Ok(Measured {
+        results: results::read_all(&args.results).map_err(UsageError::new)?,
+        capture: capture.map_err(UsageError::new)?,
+        ..Measured::default()
+    })
+}
+
+/// What there is from before: read first, since a wrong file must not cost a load.
+struct Earlier {
+    targets: Targets,
+    prediction: Option<Prediction>,
+    baseline: Option<(String, Analysis)>,
+}
+
+impl Earlier {
+    fn read(args: &DynamicArgs) -> anyhow::Result<Self> {
+        let baseline = args.baseline.as_deref();
+        let baseline = baseline
+            .map(|path| Ok::<_, anyhow::Error>((path.display().to_string(), read_analysis(path)?)));
+        Ok(Self {
+            targets: args.targets.targets().map_err(UsageError::of)?,
+            prediction: args
+                .prediction
+                .as_deref()
+                .map(read_prediction)
+                .transpose()?,
+            baseline: baseline.transpose()?,
+        })
+    }
+}
+
+/// What `dynamic` wrote to `path`.
+///
+/// # Errors
+/// A [`UsageError`] that names the file and what it should be.
+pub fn read_analysis(path: &Path) -> anyhow::Result<Analysis> {
+    let analysis: Analysis = read(path, "an analysis; write one with `dynamic --format json`")?;
+    check_schema(path, analysis.schema, SCHEMA)?;
+    Ok(analysis)
+}
+
+/// What `static` wrote to `path`.
+///
+/// # Errors
+/// A [`UsageError`] that names the file and what it should be.
+pub fn read_prediction(path: &Path) -> anyhow::Result<Prediction> {
+    let prediction: Prediction = read(
+        path,
+        "a single prediction; write one with `static --format json`, with one --gpu and one --batch",
+    )?;
+    check_schema(path, prediction.schema, crate::predict::SCHEMA)?;
+    Ok(prediction)
+}
+
+fn check_schema(path: &Path, found: u32, known: u32) -> Result<(), UsageError> {
+    if found == known {
+        return Ok(());
+    }
+    Err(UsageError::of(format!(
+        "{} has schema {found}, and only schema {known} can be read; use the version that wrote it, or write it anew",
+        path.display()
+    )))
+}
+
+fn read<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<T> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(UsageError::new)?;
+    let parsed = serde_json::from_str(&text)
+        .map_err(|error| UsageError::of(format!("{} is not {what}: {error}", path.display())))?;
+    Ok(parsed)
+}
+
+/// Writes `analysis` to `path` as JSON.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn write_file(path: &Path, analysis: &Analysis) -> anyhow::Result<()> {
+    let place = || format!("cannot write {}", path.display());
+    let mut file = BufWriter::new(File::create(path).with_context(place)?);
+    write_json(analysis, &mut file)?;
+    file.flush().with_context(place)
+}

@@ -1,0 +1,74 @@
+//! A load of our own, with a capture beside it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use super::{DynamicArgs, Measured};
+use crate::capture::read::Capture;
+use crate::command::interrupt::Interrupt;
+use crate::command::measure::measure;
+use crate::command::output::write_json_file;
+use crate::command::progress::ProgressLine;
+use crate::command::serve::block_on;
+use crate::command::usage::UsageError;
+use crate::config::Settings;
+use crate::results::LoadResult;
+use crate::telemetry;
+
+/// Puts the load of `args` on the server of `settings`.
+///
+/// # Errors
+/// A [`UsageError`] for a load that makes no sense; any other where it does not begin, or its result cannot be written.
+pub(super) fn measured(args: &DynamicArgs, settings: &Settings) -> anyhow::Result<Measured> {
+    let load = args.load.on(settings)?;
+    telemetry::start(&settings.log).map_err(UsageError::of)?;
+    let place = Place::of(args.save_capture.as_deref())?;
+    let (seen, wanted) = block_on(async {
+        let interrupt = Interrupt::listen();
+        let line = ProgressLine::new("load");
+        let seen = measure(settings, &load, place.directory(), &interrupt, |now| {
+            line.load(now)
+        })
+        .await?;
+        anyhow::Ok((seen, interrupt.heard()))
+    })?;
+    if let Some(path) = &args.save_result {
+        write_json_file(&seen.run, path)?;
+    }
+    let capture = match &seen.not_recorded {
+        None => Some(Capture::open(place.directory()).context("the capture beside the load")?),
+        Some(_) => None,
+    };
+    Ok(Measured {
+        results: vec![LoadResult::from(&seen.run)],
+        capture,
+        notes: seen.note().into_iter().collect(),
+        shortfall: seen.shortfall(wanted),
+    })
+}
+
+/// Where the capture lies: where it was asked for, or in a directory that is gone afterwards.
+enum Place {
+    Kept(PathBuf),
+    Passing(TempDir),
+}
+
+impl Place {
+    fn of(kept: Option<&Path>) -> anyhow::Result<Self> {
+        match kept {
+            Some(path) => Ok(Self::Kept(path.to_owned())),
+            None => TempDir::new()
+                .map(Self::Passing)
+                .context("cannot make a directory for the capture; name one with --save-capture"),
+        }
+    }
+
+    fn directory(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Passing(directory) => directory.path(),
+        }
+    }
+}

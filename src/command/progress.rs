@@ -1,0 +1,94 @@
+//! `ProgressLine`: how far long work is, on one line of a terminal; nothing where stderr is none.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal, Write};
+
+use crate::load::Progress;
+
+/// A line that is written over and over, and gone when it is dropped.
+#[derive(Debug)]
+pub struct ProgressLine {
+    label: String,
+    shown: bool,
+    before: Cell<Progress>,
+}
+
+impl ProgressLine {
+    /// A line that begins with `label`.
+    #[must_use]
+    pub fn new(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            shown: io::stderr().is_terminal(),
+            before: Cell::default(),
+        }
+    }
+
+    /// Shows `text` after the label.
+    pub fn say(&self, text: &str) {
+        if self.shown {
+            // The cursor stays in front, so that a line of the log is written over it. Without a terminal there is nobody to tell.
+            let _ = write!(io::stderr(), "\x1b[2K{}  {text}\r", self.label);
+        }
+    }
+
+    /// Shows where a load stands, with its rates since the last time.
+    pub fn load(&self, now: Progress) {
+        self.say(&describe(&self.before.replace(now), &now));
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\x1b[2K");
+        }
+    }
+}
+
+fn describe(before: &Progress, now: &Progress) -> String {
+    let seconds = (now.elapsed_seconds - before.elapsed_seconds).max(1e-3);
+    let rate = |before: f64, now: f64| (now - before).max(0.0) / seconds;
+    let tokens = rate(
+        crate::spec::to_f64(before.output_tokens),
+        crate::spec::to_f64(now.output_tokens),
+    );
+    let failed = if now.failed > 0 {
+        format!(", {} failed", now.failed)
+    } else {
+        String::new()
+    };
+    format!(
+        "{:.0} s: {} running, {} done{failed}, {:.1} requests/s, {tokens:.0} tokens/s",
+        now.elapsed_seconds,
+        now.running,
+        now.completed,
+        rate(before.completed.into(), now.completed.into()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_those_since_the_last_line() {
+        let before = Progress {
+            elapsed_seconds: 1.0,
+            completed: 10,
+            output_tokens: 1000,
+            ..Progress::default()
+        };
+        let now = Progress {
+            elapsed_seconds: 1.5,
+            running: 8,
+            completed: 12,
+            failed: 1,
+            output_tokens: 1100,
+        };
+        assert_eq!(
+            describe(&before, &now),
+            "2 s: 8 running, 12 done, 1 failed, 4.0 requests/s, 200 tokens/s"
+        );
+    }
+}

@@ -1,0 +1,296 @@
+//! `sweep`: the same load at rising batch sizes, and which is best.
+//!
+//! Against a running server the batch is the load's concurrency. With `--launch` it is whatever `{batch}` stands for in the command
+//! line, such as `--max-num-seqs`, while the load stays the same.
+
+mod args;
+mod print;
+mod runner;
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+
+use super::deployment;
+use super::interrupt::Interrupt;
+use super::output::{Format, write_json};
+use super::scenario::scenario;
+use super::serve;
+use super::usage::UsageError;
+use crate::config::Settings;
+use crate::launch::template::{Place, Template, deployment_of};
+use crate::load::settings::Arrivals;
+use crate::predict::{Serving, Targets};
+use crate::spec::deployment::DeploymentFlags;
+use crate::sweep::choice::{best, saturated};
+use crate::sweep::prediction::Predicted;
+use crate::sweep::setting::{Point, Setting};
+use crate::sweep::steps::{Steps, batches};
+use crate::sweep::{SCHEMA, Slo, Sweep};
+use crate::telemetry;
+
+pub use args::SweepArgs;
+use runner::{Outcome, Runner};
+
+/// Sweeps and prints.
+///
+/// # Errors
+/// A [`UsageError`] for flags that do not go together; any other where nothing could be measured.
+pub fn run(args: &SweepArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let settings = Settings::load(&args.grid.settings)?;
+    telemetry::start(&settings.log).map_err(UsageError::of)?;
+    check(args)?;
+    if let Some(directory) = &args.save_results {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make --save-results {}", directory.display()))
+            .map_err(UsageError::new)?;
+    }
+    let load = args.load.on(&settings)?;
+    let sweep = serve::block_on(async {
+        let runner = Runner {
+            args,
+            load,
+            template: args.launch.clone().map(Template::new),
+            interrupt: Interrupt::listen(),
+            runs: 0,
+        };
+        sweep(runner, &settings).await
+    })?;
+    match args.format {
+        Format::Json => write_json(&sweep, out)?,
+        Format::Table => print::write(&sweep, out)?,
+    }
+    if sweep.best.is_none() {
+        let why = sweep
+            .settings
+            .iter()
+            .find_map(|setting| setting.error.as_deref());
+        bail!(
+            "no setting could be measured: {}",
+            why.unwrap_or("interrupted")
+        );
+    }
+    Ok(())
+}
+
+/// Flags that do not go together.
+fn check(args: &SweepArgs) -> Result<(), UsageError> {
+    let refuse = |message: String| Err(UsageError::of(message));
+    if args.start > args.end {
+        return refuse(format!(
+            "--start {} is above --end {}",
+            args.start, args.end
+        ));
+    }
+    let lists = [
+        (
+            Place::GpuMemoryUtilization,
+            "--gpu-memory-utilization",
+            args.grid.gpu_memory_utilization.len(),
+        ),
+        (
+            Place::MaxNumBatchedTokens,
+            "--max-num-batched-tokens",
+            args.grid.max_num_batched_tokens.len(),
+        ),
+    ];
+    let Some(template) = args.launch.clone().map(Template::new) else {
+        if args.load.request_rate.is_some() {
+            return refuse("a sweep of a running server varies how many requests run at a time: --request-rate needs --launch".to_owned());
+        }
+        if args.load.concurrency.is_some() {
+            return refuse(
+                "a sweep of a running server varies --concurrency from --start to --end".to_owned(),
+            );
+        }
+        return match lists.iter().find(|(.., values)| *values > 1) {
+            Some((_, flag, _)) => refuse(format!(
+                "a running server keeps its {flag}: several values need --launch"
+            )),
+            None => Ok(()),
+        };
+    };
+    if !template.has(Place::Batch) && args.start != args.end {
+        return refuse("--launch has no {batch}, so that every setting would be the same; write for example --max-num-seqs {batch}".to_owned());
+    }
+    for (place, flag, values) in lists {
+        if values > 1 && !template.has(place) {
+            return refuse(format!(
+                "{flag} has several values, but --launch has no {}",
+                place.text()
+            ));
+        }
+        if values == 0 && template.has(place) {
+            return refuse(format!(
+                "--launch has {}, so {flag} must say which values to try",
+                place.text()
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn sweep(mut runner: Runner<'_>, settings: &Settings) -> anyhow::Result<Sweep> {
+    let args = runner.args;
+    let slo = Slo {
+        ttft_seconds: settings.slo_ttft.seconds(),
+        tpot_seconds: settings.slo_tpot.seconds(),
+        percentile: args.slo_percentile,
+    };
+    let mut sweep = Sweep {
+        schema: SCHEMA,
+        metric: args.metric,
+        slo,
+        varied: if runner.template.is_some() {
+            "launch"
+        } else {
+            "concurrency"
+        },
+        concurrency: runner.concurrency(),
+        settings: Vec::new(),
+        stopped: Vec::new(),
+        interrupted: false,
+        best: None,
+        predicted: None,
+        not_predicted: None,
+    };
+    // While the server runs: afterwards nobody says what it serves.
+    let running = match runner.template {
+        None => deployment::of_running(settings).await,
+        Some(_) => DeploymentFlags::default(),
+    };
+    for series in series(args) {
+        let measured = one_series(&mut runner, &series, &slo, &mut sweep).await?;
+        sweep.settings.extend(measured);
+        if sweep.interrupted {
+            break;
+        }
+    }
+    sweep.best = best(&sweep.settings, args.metric, &slo, args.least_gain / 100.0);
+    match predicted(&sweep, &runner, settings, running) {
+        Ok(predicted) => sweep.predicted = predicted,
+        Err(error) => sweep.not_predicted = Some(format!("{error:#}")),
+    }
+    Ok(sweep)
+}
+
+/// Measures at rising batches until it is no use to go on.
+async fn one_series(
+    runner: &mut Runner<'_>,
+    series: &[Point],
+    slo: &Slo,
+    sweep: &mut Sweep,
+) -> anyhow::Result<Vec<Setting>> {
+    let gain = runner.args.least_gain / 100.0;
+    let mut measured = Vec::new();
+    for (index, point) in series.iter().enumerate() {
+        let setting = match runner.measure(*point).await? {
+            Outcome::Runs(runs) => {
+                let gone = runs.last().is_some_and(|run| run.interrupted);
+                sweep.interrupted |=
+                    gone && (runner.template.is_none() || runner.interrupt.heard());
+                Setting::of(*point, &runs, slo)
+            }
+            Outcome::Failed(error) => Setting::failed(*point, error),
+            Outcome::Interrupted => {
+                sweep.interrupted = true;
+                break;
+            }
+        };
+        measured.push(setting);
+        if sweep.interrupted {
+            break;
+        }
+        let left = series.len() - index - 1;
+        if left > 0 && !runner.args.no_early_stop && saturated(&measured, gain) {
+            sweep.stopped.push(format!(
+                "stopped after batch {}: two steps brought less than {} % more throughput ({left} left out)",
+                point.batch, runner.args.least_gain
+            ));
+            break;
+        }
+    }
+    Ok(measured)
+}
+
+/// Every combination of the lists, each with all batches.
+fn series(args: &SweepArgs) -> Vec<Vec<Point>> {
+    let step = args.step.unwrap_or(match args.steps {
+        Steps::Geometric => 2,
+        Steps::Linear => 1,
+    });
+    let batches = batches(args.start, args.end, args.steps, step);
+    let mut all = Vec::new();
+    for utilization in several(&args.grid.gpu_memory_utilization) {
+        for tokens in several(&args.grid.max_num_batched_tokens) {
+            let points = batches.iter().map(|batch| Point {
+                batch: *batch,
+                gpu_memory_utilization: utilization,
+                max_num_batched_tokens: tokens,
+            });
+            all.push(points.collect());
+        }
+    }
+    all
+}
+
+/// Each of `values`, or once nothing.
+fn several<T: Copy>(values: &[T]) -> Vec<Option<T>> {
+    if values.is_empty() {
+        vec![None]
+    } else {
+        values.iter().copied().map(Some).collect()
+    }
+}
+
+/// How far the best setting could go; `None` where there is none.
+fn predicted(
+    sweep: &Sweep,
+    runner: &Runner<'_>,
+    settings: &Settings,
+    running: DeploymentFlags,
+) -> anyhow::Result<Option<Predicted>> {
+    let chosen = sweep.best.as_ref().and_then(|best| {
+        sweep
+            .settings
+            .iter()
+            .find(|setting| setting.point == best.point)
+    });
+    let Some((setting, measured)) =
+        chosen.and_then(|setting| Some((setting, setting.measured.as_ref()?)))
+    else {
+        return Ok(None);
+    };
+    if let Arrivals::Open { .. } = runner.load.arrivals {
+        bail!("an open loop has no fixed number of requests at a time");
+    }
+    let point = setting.point;
+    // Of a load that waits, the server runs no more than its batch.
+    let running_at_a_time = point.batch.min(sweep.concurrency.unwrap_or(u32::MAX));
+    let serving = Serving {
+        input_tokens: measured.input_tokens,
+        cached_tokens: 0.0,
+        output_tokens: measured.output_tokens,
+        batch: f64::from(running_at_a_time),
+    };
+    let launched = runner.args.launch.as_deref().map_or(running, deployment_of);
+    let flags = launched.overridden_by(settings.deployment.clone());
+    let flags = DeploymentFlags {
+        gpu_memory_utilization: point
+            .gpu_memory_utilization
+            .or(flags.gpu_memory_utilization),
+        max_num_batched_tokens: point
+            .max_num_batched_tokens
+            .or(flags.max_num_batched_tokens),
+        // The batch asked about is to run, whatever the limit is now.
+        max_num_seqs: None,
+        ..flags
+    };
+    let targets = Targets {
+        ttft: sweep.slo.ttft_seconds,
+        tpot: sweep.slo.tpot_seconds,
+    };
+    let table = serve::gpu_table(settings)?;
+    let scenario = scenario(flags, settings.gpu.as_deref(), &table, serving, targets)?;
+    Predicted::of(&scenario, serving, measured).map(Some)
+}

@@ -1,0 +1,190 @@
+//! Runs the loads of a sweep, on a server that runs already or on one that is started anew for each setting.
+
+use crate::command::interrupt::Interrupt;
+use crate::command::output::write_json_file;
+use crate::command::progress::ProgressLine;
+use crate::command::usage::UsageError;
+use crate::launch::template::{Place, Template};
+use crate::launch::{LaunchError, Launched};
+use crate::load::settings::Arrivals;
+use crate::load::{self, LoadError, LoadRun, LoadSettings};
+use crate::sweep::setting::Point;
+
+use super::args::SweepArgs;
+
+/// Runs loads.
+#[derive(Debug)]
+pub(super) struct Runner<'a> {
+    pub args: &'a SweepArgs,
+    pub load: LoadSettings,
+    pub template: Option<Template>,
+    pub interrupt: Interrupt,
+    pub runs: u64,
+}
+
+/// What came of one setting.
+pub(super) enum Outcome {
+    /// Its runs; fewer than asked for where they were interrupted or the server was gone.
+    Runs(Vec<LoadRun>),
+    /// No run, but other settings may do.
+    Failed(String),
+    /// The user wants an end.
+    Interrupted,
+}
+
+impl Runner<'_> {
+    /// Requests at a time of the load where the server's own limit is varied.
+    pub(super) fn concurrency(&self) -> Option<u32> {
+        self.template.as_ref()?;
+        match self.load.arrivals {
+            Arrivals::Open { most, .. } => most,
+            Arrivals::Closed { .. } => Some(self.args.load.concurrency.unwrap_or(self.args.end)),
+        }
+    }
+
+    /// Measures at `point`.
+    ///
+    /// # Errors
+    /// What would befall every other point too.
+    pub(super) async fn measure(&mut self, point: Point) -> anyhow::Result<Outcome> {
+        let Some(template) = self.template.clone() else {
+            return self.repeat(point).await;
+        };
+        let line = template.filled(&values(&point));
+        match self.launch(&line, point).await {
+            Ok(Some(server)) => {
+                let outcome = self.repeat(point).await;
+                server.end().await;
+                outcome
+            }
+            Ok(None) => Ok(Outcome::Interrupted),
+            Err(error @ LaunchError::Occupied { .. }) => Err(UsageError::new(error).into()),
+            Err(error) => Ok(Outcome::Failed(error.to_string())),
+        }
+    }
+
+    /// A server that is ready; `None` if the user did not want to wait.
+    async fn launch(&self, line: &str, point: Point) -> Result<Option<Launched>, LaunchError> {
+        let label = label(&point);
+        let progress = ProgressLine::new(label.clone());
+        progress.say("starting the server");
+        let log = self
+            .args
+            .save_results
+            .as_ref()
+            .map(|directory| directory.join(format!("{}.log", file_name(&point))));
+        let mut server = Launched::start(line, &self.load.url, log.as_deref()).await?;
+        let ready = tokio::select! {
+            ready = server.ready(self.args.launch_timeout.0) => ready.map(|()| true),
+            () = self.interrupt.wait() => Ok(false),
+        };
+        match ready {
+            Ok(true) => Ok(Some(server)),
+            Ok(false) => {
+                server.end().await;
+                Ok(None)
+            }
+            Err(error) => {
+                server.end().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn repeat(&mut self, point: Point) -> anyhow::Result<Outcome> {
+        let mut runs = Vec::new();
+        for repeat in 1..=self.args.repeats {
+            let settings = self.settings(point);
+            let line = ProgressLine::new(format!(
+                "{}, run {repeat} of {}",
+                label(&point),
+                self.args.repeats
+            ));
+            let run = match load::run(&settings, self.interrupt.wait(), |now| line.load(now)).await
+            {
+                Ok(run) => run,
+                Err(LoadError::Interrupted) => break,
+                Err(error) if error.is_usage() => return Err(UsageError::new(error).into()),
+                Err(error) if self.template.is_none() => return Err(error.into()),
+                Err(error) => return Ok(Outcome::Failed(error.to_string())),
+            };
+            drop(line);
+            if let Some(directory) = &self.args.save_results {
+                write_json_file(
+                    &run,
+                    &directory.join(format!("{}-run{repeat}.json", file_name(&point))),
+                )?;
+            }
+            let over = run.interrupted;
+            runs.push(run);
+            if over {
+                break;
+            }
+        }
+        if runs.is_empty() && self.interrupt.heard() {
+            return Ok(Outcome::Interrupted);
+        }
+        Ok(Outcome::Runs(runs))
+    }
+
+    /// The load at `point`, with prompts that no run before had.
+    fn settings(&mut self, point: Point) -> LoadSettings {
+        self.runs += 1;
+        let arrivals = match (self.load.arrivals, self.concurrency()) {
+            (open @ Arrivals::Open { .. }, _) => open,
+            (Arrivals::Closed { .. }, concurrency) => Arrivals::Closed {
+                concurrency: concurrency.unwrap_or(point.batch),
+            },
+        };
+        LoadSettings {
+            arrivals,
+            seed: self.load.seed.wrapping_add(self.runs),
+            ..self.load.clone()
+        }
+    }
+}
+
+fn values(point: &Point) -> Vec<(Place, String)> {
+    let utilization = point.gpu_memory_utilization.map(|value| value.to_string());
+    let tokens = point.max_num_batched_tokens.map(|value| value.to_string());
+    [
+        (Place::Batch, Some(point.batch.to_string())),
+        (Place::GpuMemoryUtilization, utilization),
+        (Place::MaxNumBatchedTokens, tokens),
+    ]
+    .into_iter()
+    .filter_map(|(place, value)| Some((place, value?)))
+    .collect()
+}
+
+/// The setting for people.
+fn label(point: &Point) -> String {
+    let utilization = point
+        .gpu_memory_utilization
+        .map(|value| format!(", GPU memory {value}"));
+    let tokens = point
+        .max_num_batched_tokens
+        .map(|value| format!(", {value} tokens a step"));
+    format!(
+        "batch {}{}{}",
+        point.batch,
+        utilization.unwrap_or_default(),
+        tokens.unwrap_or_default()
+    )
+}
+
+/// The setting as part of a file name.
+fn file_name(point: &Point) -> String {
+    let utilization = point
+        .gpu_memory_utilization
+        .map(|value| format!("-mem{value}"));
+    let tokens = point
+        .max_num_batched_tokens
+        .map(|value| format!("-tokens{value}"));
+    format!(
+        "batch{}{}{}",
+        point.batch,
+        utilization.unwrap_or_default(),
+        tokens.unwrap_or_default()
+    )
+}

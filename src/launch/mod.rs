@@ -1,0 +1,254 @@
+//! Starting a vLLM of our own and ending it again, with everything that it starts itself.
+//!
+//! The command line runs in a shell, in a process group of its own: a Ctrl-C at the terminal reaches us and not it, and ending the
+//! group ends the engine processes too. It is ended when [`Launched`] is dropped, whatever happened.
+
+pub mod template;
+
+use std::io::{BufRead, BufReader, PipeReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::Url;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::time::{Instant, sleep};
+
+use crate::load::client::http_client;
+
+/// How often the server is asked whether it is ready, and its group whether it is gone.
+const POLL: Duration = Duration::from_millis(200);
+/// One such question takes no longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A group that was asked to end and did not within so long is killed.
+const FAREWELL: Duration = Duration::from_secs(30);
+/// Lines of its log that an error shows.
+const TAIL: usize = 20;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// Somebody else is there already.
+    #[error(
+        "something answers at {url} already, and would be measured instead of what --launch starts; stop it, or give --vllm-url and the launched server another port"
+    )]
+    Occupied {
+        /// Where.
+        url: Url,
+    },
+    /// The system does not start it.
+    #[error("cannot start `{line}`: {cause}")]
+    Start {
+        /// The command line.
+        line: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("`{line}` ended ({status}) before {url}health answered; its last words:\n{tail}")]
+    Ended {
+        /// The command line.
+        line: String,
+        /// How it ended.
+        status: String,
+        /// Where it should have answered.
+        url: Url,
+        /// The end of its log.
+        tail: String,
+    },
+    /// It was not ready in time.
+    #[error(
+        "`{line}` was not ready within {limit:?}: {url}health does not answer 200; does it serve there? Its last words:\n{tail}"
+    )]
+    Late {
+        /// The command line.
+        line: String,
+        /// The limit.
+        limit: Duration,
+        /// Where it should have answered.
+        url: Url,
+        /// The end of its log.
+        tail: String,
+    },
+    /// No HTTP client.
+    #[error("{0}")]
+    Client(String),
+}
+
+/// A server that we started.
+#[derive(Debug)]
+pub struct Launched {
+    line: String,
+    url: Url,
+    child: Child,
+    group: Pid,
+    tail: Arc<Mutex<Tail>>,
+}
+
+impl Launched {
+    /// Starts `line`; its output goes to the file `log` where one is given. It is not ready yet.
+    ///
+    /// # Errors
+    /// [`LaunchError::Occupied`] or [`LaunchError::Start`].
+    pub async fn start(line: &str, url: &Url, log: Option<&Path>) -> Result<Self, LaunchError> {
+        if answers(url).await? {
+            return Err(LaunchError::Occupied { url: url.clone() });
+        }
+        let failed = |cause| LaunchError::Start {
+            line: line.to_owned(),
+            cause,
+        };
+        let (output, input) = std::io::pipe().map_err(failed)?;
+        let copy = log.map(std::fs::File::create).transpose().map_err(failed)?;
+        let child = Command::new("sh")
+            .args(["-c", line])
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(input.try_clone().map_err(failed)?)
+            .stderr(input)
+            .spawn()
+            .map_err(failed)?;
+        let group = Pid::from_child(&child);
+        let tail = Arc::default();
+        let launched = Self {
+            line: line.to_owned(),
+            url: url.clone(),
+            child,
+            group,
+            tail: Arc::clone(&tail),
+        };
+        std::thread::Builder::new()
+            .name("server-log".to_owned())
+            .spawn(move || follow(output, copy, &tail))
+            .map_err(failed)?;
+        Ok(launched)
+    }
+
+    /// Waits until `/health` answers 200.
+    ///
+    /// # Errors
+    /// [`LaunchError::Ended`] or [`LaunchError::Late`], with the end of the server's log.
+    pub async fn ready(&mut self, limit: Duration) -> Result<(), LaunchError> {
+        let started = Instant::now();
+        loop {
+            if healthy(&self.url).await? {
+                return Ok(());
+            }
+            if let Some(status) = self.ended() {
+                return Err(LaunchError::Ended {
+                    line: self.line.clone(),
+                    status,
+                    url: self.url.clone(),
+                    tail: self.tail(),
+                });
+            }
+            if started.elapsed() > limit {
+                return Err(LaunchError::Late {
+                    line: self.line.clone(),
+                    limit,
+                    url: self.url.clone(),
+                    tail: self.tail(),
+                });
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// How the shell ended, if it has; a command line that went into the background is still running.
+    fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok()??;
+        (!self.group_lives()).then(|| status.to_string())
+    }
+
+    /// The end of the server's log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        self.tail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .text()
+    }
+
+    /// Asks the whole group to end, and kills what does not.
+    pub async fn end(mut self) {
+        // A group that is gone already needs no signal.
+        let _ = kill_process_group(self.group, Signal::TERM);
+        let asked = Instant::now();
+        while asked.elapsed() < FAREWELL {
+            // Reaps the shell, which else would keep the group alive.
+            let _ = self.child.try_wait();
+            if !self.group_lives() {
+                return;
+            }
+            sleep(POLL).await;
+        }
+        tracing::warn!("the launched server did not end within {FAREWELL:?} and is killed");
+    }
+
+    fn group_lives(&self) -> bool {
+        test_kill_process_group(self.group).is_ok()
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        if self.group_lives() {
+            let _ = kill_process_group(self.group, Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// The last lines of a log.
+#[derive(Debug, Default)]
+struct Tail(std::collections::VecDeque<String>);
+
+impl Tail {
+    fn push(&mut self, line: String) {
+        if self.0.len() == TAIL {
+            self.0.pop_front();
+        }
+        self.0.push_back(line);
+    }
+
+    fn text(&self) -> String {
+        let lines: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        lines.join("\n")
+    }
+}
+
+/// Reads the log to its end: a pipe that nobody reads would stop the server.
+fn follow(output: PipeReader, mut copy: Option<std::fs::File>, tail: &Mutex<Tail>) {
+    for line in BufReader::new(output).split(b'\n') {
+        let Ok(line) = line else { return };
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if let Some(file) = &mut copy {
+            // A full disk must not stop the server; the tail is kept all the same.
+            let _ = writeln!(file, "{line}");
+        }
+        tail.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+    }
+}
+
+/// Whether anything at all answers at `url`.
+async fn answers(url: &Url) -> Result<bool, LaunchError> {
+    Ok(health(url).await?.is_some())
+}
+
+async fn healthy(url: &Url) -> Result<bool, LaunchError> {
+    Ok(health(url).await? == Some(200))
+}
+
+/// The status of `/health`; `None` where nobody answers.
+async fn health(url: &Url) -> Result<Option<u16>, LaunchError> {
+    let client = http_client(url).map_err(|error| LaunchError::Client(error.to_string()))?;
+    let page = url
+        .join("health")
+        .map_err(|error| LaunchError::Client(error.to_string()))?;
+    let answer = client.get(page).timeout(PATIENCE).send().await;
+    Ok(answer.ok().map(|response| response.status().as_u16()))
+}

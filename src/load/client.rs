@@ -1,0 +1,231 @@
+//! `Client`: sends one request and times what comes back.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{StatusCode, Url, redirect};
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::LoadError;
+use super::failure::Failure;
+use super::ledger::Ledger;
+use super::phase::Watch;
+use super::prompt::{Ask, Content, as_messages};
+use super::run::{Api, Request};
+use super::settings::LoadSettings;
+use super::sse::Events;
+use super::timeline::Timeline;
+use crate::source::http::without_unused_tls;
+use crate::source::vllm::bearer;
+
+/// Connecting takes no longer, or nobody is there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// vLLM's server closes connections that are idle for 5 s; one of ours must not be sent into its closing.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+/// Characters of a server's complaint that are passed on.
+const LONGEST_COMPLAINT: usize = 300;
+
+/// Sends requests to one server.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    api: Api,
+    common: Map<String, Value>,
+    request_timeout: Duration,
+    authorization: Option<reqwest::header::HeaderValue>,
+}
+
+/// A request that is ready to go.
+#[derive(Debug)]
+pub struct Prepared {
+    body: Vec<u8>,
+    input_len: Option<u32>,
+}
+
+impl Client {
+    /// A client for `model` on the server of `settings`; `is_vllm` adds what only vLLM understands.
+    ///
+    /// # Errors
+    /// An API key that cannot be read, or TLS that cannot be set up.
+    pub fn new(settings: &LoadSettings, model: &str, is_vllm: bool) -> Result<Self, LoadError> {
+        let path = match settings.api {
+            Api::Completions => "v1/completions",
+            Api::Chat => "v1/chat/completions",
+        };
+        Ok(Self {
+            http: http_client(&settings.url)?,
+            url: settings
+                .url
+                .join(path)
+                .map_err(|error| LoadError::Client(error.to_string()))?,
+            api: settings.api,
+            common: common_members(settings, model, is_vllm),
+            request_timeout: settings.request_timeout,
+            authorization: authorization(settings.api_key_file.as_deref())?,
+        })
+    }
+
+    /// Turns `ask` into bytes, so that this is done when the clock starts.
+    #[must_use]
+    pub fn prepare(&self, ask: &Ask) -> Prepared {
+        let mut body = self.common.clone();
+        let (prompt, limit) = match self.api {
+            Api::Chat => ("messages", "max_completion_tokens"),
+            Api::Completions => ("prompt", "max_tokens"),
+        };
+        let content = match (&ask.content, self.api) {
+            (content, Api::Chat) => as_messages(content),
+            (Content::Tokens(ids), Api::Completions) => json!(ids),
+            (Content::Text(text), Api::Completions) => json!(text),
+            (Content::Messages(messages), Api::Completions) => messages.clone(),
+        };
+        body.insert(prompt.to_owned(), content);
+        body.insert(limit.to_owned(), json!(ask.output_len));
+        Prepared {
+            body: Value::Object(body).to_string().into_bytes(),
+            input_len: ask.input_len,
+        }
+    }
+
+    /// Sends `request` and follows its answer to the end, which comes early when `watch` calls for it. Times are relative to `epoch`.
+    pub async fn send(
+        &self,
+        request: Prepared,
+        epoch: Instant,
+        ledger: &Arc<Ledger>,
+        mut watch: Watch,
+    ) -> Request {
+        let mut timeline = Timeline::default();
+        let sent = Instant::now();
+        let answer = self.follow(request.body, sent, ledger, &mut timeline);
+        let end = tokio::select! {
+            end = timeout(self.request_timeout, answer) => end.unwrap_or(Err(Failure::Timeout)),
+            () = watch.aborted() => Err(Failure::Cancelled),
+        };
+        let failure = match end {
+            Ok(()) if timeline.has_tokens() => None,
+            Ok(()) => Some(Failure::BadStream),
+            Err(failure) => Some(failure),
+        };
+        let start = sent - epoch;
+        timeline.into_request(start, sent.elapsed(), request.input_len, failure)
+    }
+
+    async fn follow(
+        &self,
+        body: Vec<u8>,
+        sent: Instant,
+        ledger: &Ledger,
+        timeline: &mut Timeline,
+    ) -> Result<(), Failure> {
+        let mut request = self
+            .http
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let mut response = request.send().await.map_err(|error| {
+            if error.is_connect() {
+                ledger.complain(Failure::Connect, || innermost(&error));
+                Failure::Connect
+            } else {
+                Failure::StreamCut
+            }
+        })?;
+        if response.status() != StatusCode::OK {
+            let failure = Failure::Status(response.status().as_u16());
+            let text = response.text().await.unwrap_or_default();
+            ledger.complain(failure, || complaint(&text));
+            return Err(failure);
+        }
+        let mut events = Events::default();
+        loop {
+            let piece = response.chunk().await;
+            let time = sent.elapsed();
+            let Some(piece) = piece.map_err(|_| Failure::StreamCut)? else {
+                break;
+            };
+            events.feed(&piece, |payload| {
+                let tokens = timeline.event(payload, time).inspect_err(|failure| {
+                    ledger.complain(*failure, || complaint(&String::from_utf8_lossy(payload)));
+                })?;
+                ledger.tokens(tokens);
+                Ok::<(), Failure>(())
+            })?;
+        }
+        if timeline.finished() {
+            Ok(())
+        } else if timeline.has_tokens() {
+            Err(Failure::StreamCut)
+        } else {
+            Err(Failure::BadStream)
+        }
+    }
+}
+
+/// A client that neither follows redirects, which would hide where a load goes, nor asks for compression, which holds chunks back.
+pub(crate) fn http_client(url: &Url) -> Result<reqwest::Client, LoadError> {
+    let builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .redirect(redirect::Policy::none())
+        .no_gzip()
+        .user_agent(concat!(
+            "vllm-roofline-exporter/",
+            env!("CARGO_PKG_VERSION")
+        ));
+    without_unused_tls(builder, url)
+        .build()
+        .map_err(|error| LoadError::Client(innermost(&error)))
+}
+
+/// The key as a header; nothing where none is set.
+pub(super) fn authorization(
+    key_file: Option<&Path>,
+) -> Result<Option<reqwest::header::HeaderValue>, LoadError> {
+    key_file
+        .map(bearer)
+        .transpose()
+        .map_err(|error| LoadError::Client(error.to_string()))
+}
+
+/// What all requests have in common. The user's own members win.
+fn common_members(settings: &LoadSettings, model: &str, is_vllm: bool) -> Map<String, Value> {
+    let mut stream_options = json!({"include_usage": true});
+    if is_vllm {
+        stream_options["continuous_usage_stats"] = json!(true);
+    }
+    let mut members = Map::new();
+    members.insert("model".to_owned(), json!(model));
+    members.insert("stream".to_owned(), json!(true));
+    members.insert("stream_options".to_owned(), stream_options);
+    if is_vllm && !settings.respect_eos {
+        members.insert("ignore_eos".to_owned(), json!(true));
+    }
+    members.extend(settings.extra_body.clone());
+    members
+}
+
+/// The server's own words: the `message` of an error, or the beginning of what it sent.
+pub(super) fn complaint(text: &str) -> String {
+    let parsed: Value = serde_json::from_str(text).unwrap_or_default();
+    let message = parsed["error"]["message"]
+        .as_str()
+        .or_else(|| parsed["message"].as_str())
+        .unwrap_or(text);
+    message.trim().chars().take(LONGEST_COMPLAINT).collect()
+}
+
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,209 @@
+//! The driver: warms up, sends, and decides when a run ends.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::LoadError;
+use super::client::Client;
+use super::crew::Crew;
+use super::failure::is_refusal;
+use super::ledger::Progress;
+use super::phase::{Conductor, Phase, begin};
+use super::preflight::{self, Server};
+use super::probe::Probe;
+use super::prompt::Writer;
+use super::run::{ClientCost, Lengths, Load, LoadRun, Request, SCHEMA, TOOL};
+use super::settings::LoadSettings;
+use crate::sampler::now;
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(500);
+/// Keeps the prompts of the warm-up out of the measured ones, which else would find them in the prefix cache.
+const WARMUP_SALT: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Puts the load on the server until it is enough, `interrupt` ends, or the server is gone; `progress` hears about it twice a second.
+/// What had ended by then is in the result, whatever happened.
+///
+/// # Errors
+/// [`LoadError`], if it does not even begin.
+pub async fn run(
+    settings: &LoadSettings,
+    interrupt: impl Future<Output = ()>,
+    progress: impl Fn(Progress),
+) -> Result<LoadRun, LoadError> {
+    tokio::pin!(interrupt);
+    let server = tokio::select! {
+        server = preflight::ask(settings) => server?,
+        () = &mut interrupt => return Err(LoadError::Interrupted),
+    };
+    let client = Arc::new(Client::new(settings, &server.model, server.is_vllm)?);
+    tokio::select! {
+        warmed = warm_up(settings, &server, &client) => warmed?,
+        () = &mut interrupt => return Err(LoadError::Interrupted),
+    }
+
+    let probe = Probe::start().map_err(|error| LoadError::Client(error.to_string()))?;
+    let writer = Writer::new(settings.prompts.clone(), server.script, settings.seed);
+    let crew = Crew::new(client, writer, settings.limit.requests);
+    let (conductor, watch) = begin();
+    let started_at = now().0;
+    let workers = crew.start(settings, &watch)?;
+    let interrupted = supervise(settings, &crew, workers, &conductor, interrupt, progress).await;
+    let outcome = Outcome {
+        model: server.model,
+        started_at,
+        interrupted,
+        client: probe.finish().await,
+        requests: crew.ledger.take(),
+    };
+    Ok(outcome.into_run(settings))
+}
+
+/// Sends the warm-up requests, and tells of a request that is wrong before a whole run of them is.
+async fn warm_up(
+    settings: &LoadSettings,
+    server: &Server,
+    client: &Arc<Client>,
+) -> Result<(), LoadError> {
+    let requests = settings.warmup_requests;
+    let writer = Writer::new(
+        settings.prompts.clone(),
+        server.script,
+        settings.seed ^ WARMUP_SALT,
+    );
+    let crew = Crew::new(Arc::clone(client), writer, Some(requests));
+    // Held to the end: without a conductor a run is over.
+    let (_conductor, watch) = begin();
+    let at_a_time = settings.arrivals.most().unwrap_or(requests).min(requests);
+    let mut workers = crew.closed_loop(at_a_time, &watch);
+    while workers.join_next().await.is_some() {}
+    let kinds = crew
+        .ledger
+        .take()
+        .into_iter()
+        .filter_map(|request| request.error);
+    match kinds.into_iter().find(|kind| is_refusal(kind)) {
+        None => Ok(()),
+        Some(kind) => Err(LoadError::Refused(format!(
+            "{} refuses requests such as these ({kind}): {}",
+            settings.url,
+            crew.ledger.complaint(&kind).unwrap_or_default()
+        ))),
+    }
+}
+
+/// Hears `workers` out and moves the run from phase to phase; tells whether it ended before it was done.
+async fn supervise(
+    settings: &LoadSettings,
+    crew: &Crew,
+    mut workers: JoinSet<()>,
+    conductor: &Conductor,
+    mut interrupt: Pin<&mut impl Future<Output = ()>>,
+    progress: impl Fn(Progress),
+) -> bool {
+    let mut deadline = settings
+        .limit
+        .duration
+        .map(|duration| crew.epoch + duration);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut interrupted = false;
+    loop {
+        tokio::select! {
+            worker = workers.join_next() => if worker.is_none() {
+                return interrupted;
+            },
+            () = &mut interrupt, if !interrupted => {
+                interrupted = true;
+                conductor.advance(Phase::Aborted);
+            }
+            () = until(deadline) => if conductor.phase() == Phase::Sending {
+                conductor.advance(Phase::Draining);
+                deadline = Some(Instant::now() + settings.grace);
+            } else {
+                conductor.advance(Phase::Aborted);
+                deadline = None;
+            },
+            _ = ticks.tick() => {
+                progress(crew.ledger.progress(crew.epoch));
+                if !interrupted && crew.ledger.server_is_gone(settings.give_up_after) {
+                    tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.url);
+                    interrupted = true;
+                    conductor.advance(Phase::Aborted);
+                }
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What came of the run.
+struct Outcome {
+    model: String,
+    started_at: f64,
+    interrupted: bool,
+    client: ClientCost,
+    requests: Vec<Request>,
+}
+
+impl Outcome {
+    fn into_run(self, settings: &LoadSettings) -> LoadRun {
+        let mut errors = BTreeMap::new();
+        for kind in self
+            .requests
+            .iter()
+            .filter_map(|request| request.error.clone())
+        {
+            *errors.entry(kind).or_insert(0) += 1;
+        }
+        let failed = errors.values().sum();
+        let begins = self.requests.iter().map(|request| request.start_seconds);
+        let ends = self
+            .requests
+            .iter()
+            .map(|request| request.start_seconds + request.e2e_seconds);
+        let duration = ends.fold(0.0, f64::max) - begins.fold(f64::INFINITY, f64::min);
+        let lengths = |length: fn(&Request) -> u32| {
+            Lengths::of(
+                self.requests
+                    .iter()
+                    .filter(|request| request.error.is_none())
+                    .map(length),
+            )
+        };
+        LoadRun {
+            schema: SCHEMA,
+            tool: TOOL.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            url: settings.url.to_string(),
+            api: settings.api,
+            load: Load {
+                input_len: lengths(|request| request.input_tokens),
+                output_len: lengths(|request| request.output_tokens),
+                ..settings.load()
+            },
+            warmup_requests: settings.warmup_requests,
+            duration_seconds: duration.max(0.0),
+            interrupted: self.interrupted,
+            completed: u32::try_from(self.requests.len()).unwrap_or(u32::MAX) - failed,
+            failed,
+            errors,
+            client: self.client,
+            model: self.model,
+            requests: self.requests,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `Failure`: why a request was not answered in full.
+
+/// Why a request was not answered in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody listens there.
+    Connect,
+    /// No end in time.
+    Timeout,
+    /// An answer that is not 200.
+    Status(u16),
+    /// The connection ended before the answer did.
+    StreamCut,
+    /// The server told of an error in the middle of the answer.
+    StreamError,
+    /// An answer that is no stream of tokens.
+    BadStream,
+    /// The run ended first.
+    Cancelled,
+}
+
+impl Failure {
+    /// Its name in results.
+    #[must_use]
+    pub fn kind(self) -> String {
+        match self {
+            Self::Connect => "connect".to_owned(),
+            Self::Timeout => "timeout".to_owned(),
+            Self::Status(status) => format!("http_{status}"),
+            Self::StreamCut => "stream_cut".to_owned(),
+            Self::StreamError => "stream_error".to_owned(),
+            Self::BadStream => "bad_stream".to_owned(),
+            Self::Cancelled => "cancelled".to_owned(),
+        }
+    }
+}
+
+/// Whether a failure of this kind befalls every request alike, because the request itself is wrong.
+#[must_use]
+pub fn is_refusal(kind: &str) -> bool {
+    let status = kind
+        .strip_prefix("http_")
+        .and_then(|status| status.parse().ok());
+    matches!(status, Some(400 | 401 | 403 | 404 | 405 | 413 | 422))
+}

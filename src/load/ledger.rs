@@ -1,0 +1,113 @@
+//! `Ledger`: what has ended so far, shared by all workers of a run.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::run::Request;
+
+/// What has ended so far.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    running: AtomicU32,
+    completed: AtomicU32,
+    failed: AtomicU32,
+    output_tokens: AtomicU64,
+    requests: Mutex<Vec<Request>>,
+    complaints: Mutex<BTreeMap<String, String>>,
+    refused_since: Mutex<Option<Instant>>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Seconds since measuring began.
+    pub elapsed_seconds: f64,
+    /// Requests under way.
+    pub running: u32,
+    /// Requests answered in full.
+    pub completed: u32,
+    /// Requests that failed.
+    pub failed: u32,
+    /// Output tokens that arrived, of unfinished requests too.
+    pub output_tokens: u64,
+}
+
+impl Ledger {
+    /// A request is sent.
+    pub fn begin(&self) {
+        self.running.fetch_add(1, Relaxed);
+    }
+
+    /// Output tokens arrived.
+    pub fn tokens(&self, count: u32) {
+        self.output_tokens.fetch_add(u64::from(count), Relaxed);
+    }
+
+    /// A request ended.
+    pub fn end(&self, request: Request) {
+        self.running.fetch_sub(1, Relaxed);
+        let tally = if request.error.is_none() {
+            &self.completed
+        } else {
+            &self.failed
+        };
+        tally.fetch_add(1, Relaxed);
+        let no_connection = request.error == Some(Failure::Connect.kind());
+        let mut refused_since = held(&self.refused_since);
+        *refused_since = no_connection.then(|| refused_since.unwrap_or_else(Instant::now));
+        drop(refused_since);
+        held(&self.requests).push(request);
+    }
+
+    /// Notes the server's own words, the first of each kind, and logs them.
+    pub fn complain(&self, failure: Failure, words: impl FnOnce() -> String) {
+        let kind = failure.kind();
+        if let Entry::Vacant(first) = held(&self.complaints).entry(kind) {
+            let words = first.insert(words());
+            tracing::warn!(kind = failure.kind(), "a request failed: {words}");
+        }
+    }
+
+    /// The server's words for a kind of failure.
+    #[must_use]
+    pub fn complaint(&self, kind: &str) -> Option<String> {
+        held(&self.complaints).get(kind).cloned()
+    }
+
+    /// Whether the server has taken no connection for `patience`.
+    #[must_use]
+    pub fn server_is_gone(&self, patience: Duration) -> bool {
+        held(&self.refused_since).is_some_and(|since| since.elapsed() > patience)
+    }
+
+    /// Where the run stands, which began at `epoch`.
+    #[must_use]
+    pub fn progress(&self, epoch: Instant) -> Progress {
+        Progress {
+            elapsed_seconds: epoch.elapsed().as_secs_f64(),
+            running: self.running.load(Relaxed),
+            completed: self.completed.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            output_tokens: self.output_tokens.load(Relaxed),
+        }
+    }
+
+    /// Takes what has ended, in the order it was sent.
+    #[must_use]
+    pub fn take(&self) -> Vec<Request> {
+        let mut requests = std::mem::take(&mut *held(&self.requests));
+        requests.sort_by(|one, other| one.start_seconds.total_cmp(&other.start_seconds));
+        requests
+    }
+}
+
+/// A worker that panicked while it held the lock left whole values behind.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,71 @@
+//! `Phase`: how far a run is, told by the driver to every worker.
+
+use tokio::sync::watch;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Requests are sent.
+    Sending,
+    /// No more are sent; those that run may end.
+    Draining,
+    /// Those that run are given up.
+    Aborted,
+}
+
+/// Tells the phase.
+#[derive(Debug)]
+pub struct Conductor(watch::Sender<Phase>);
+
+/// Hears it.
+#[derive(Clone, Debug)]
+pub struct Watch(watch::Receiver<Phase>);
+
+/// A run that begins.
+#[must_use]
+pub fn begin() -> (Conductor, Watch) {
+    let (sender, receiver) = watch::channel(Phase::Sending);
+    (Conductor(sender), Watch(receiver))
+}
+
+impl Conductor {
+    /// Goes on to `phase`; never back.
+    pub fn advance(&self, phase: Phase) {
+        self.0.send_if_modified(|now| {
+            let further = phase > *now;
+            if further {
+                *now = phase;
+            }
+            further
+        });
+    }
+
+    /// The phase now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.0.borrow()
+    }
+}
+
+impl Watch {
+    /// Whether requests are still sent.
+    #[must_use]
+    pub fn sending(&self) -> bool {
+        *self.0.borrow() == Phase::Sending
+    }
+
+    /// Ends when no more requests are to be sent.
+    pub async fn drained(&mut self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Ends when running requests are to be given up.
+    pub async fn aborted(&mut self) {
+        self.reached(Phase::Aborted).await;
+    }
+
+    async fn reached(&mut self, phase: Phase) {
+        // Without a conductor there is nothing to wait for: the run is over.
+        let _ = self.0.wait_for(|now| *now >= phase).await;
+    }
+}

@@ -1,0 +1,155 @@
+//! What is asked of the server before any load: whether it is there, what it serves, and how long its words are.
+
+use std::time::Duration;
+
+use reqwest::header::AUTHORIZATION;
+use reqwest::{RequestBuilder, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::LoadError;
+use super::client::{authorization, complaint, http_client, innermost};
+use super::prompt::{Prompts, SAMPLE_WORDS, Script, sample_text};
+use super::run::Api;
+use super::settings::LoadSettings;
+
+/// A server that does not answer these within so long would not bear a load.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the server serves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// The name to ask for the model by.
+    pub model: String,
+    /// Whether it is vLLM, which understands more than the common interface.
+    pub is_vllm: bool,
+    /// In what made-up prompts are written.
+    pub script: Script,
+}
+
+#[derive(Deserialize)]
+struct Models {
+    data: Vec<Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    id: String,
+    owned_by: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Tokenized {
+    count: f64,
+}
+
+/// Asks the server of `settings`.
+///
+/// # Errors
+/// [`LoadError::Unreachable`], or [`LoadError::WrongModel`] where it does not serve the model asked for.
+pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
+    let http = http_client(&settings.url)?;
+    let authorization = authorization(settings.api_key_file.as_deref())?;
+    let with_key = |request: RequestBuilder| match &authorization {
+        Some(value) => request.header(AUTHORIZATION, value),
+        None => request,
+    };
+    let at = |path: &str| {
+        settings
+            .url
+            .join(path)
+            .map_err(|error| LoadError::Client(error.to_string()))
+    };
+    let (status, models) = answer(settings, with_key(http.get(at("v1/models")?))).await?;
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(LoadError::Refused(format!(
+            "{} answered {status} to v1/models; set --vllm-api-key-file",
+            settings.url
+        )));
+    }
+    let models: Vec<Model> = serde_json::from_str(&models)
+        .map(|models: Models| models.data)
+        .unwrap_or_default();
+    let is_vllm = models
+        .iter()
+        .any(|model| model.owned_by.as_deref() == Some("vllm"));
+    let model = choose(settings, &models)?;
+    let script = match (settings.api, &settings.prompts) {
+        (Api::Chat, Prompts::Synthetic(_)) => {
+            let body =
+                json!({"model": model, "prompt": sample_text(), "add_special_tokens": false});
+            let request = http
+                .post(at("tokenize")?)
+                .header("content-type", "application/json")
+                .body(body.to_string());
+            let answered = answer(settings, with_key(request)).await;
+            words(answered.ok().map(|(_, text)| text).as_deref())
+        }
+        _ => Script::Tokens,
+    };
+    Ok(Server {
+        model,
+        is_vllm,
+        script,
+    })
+}
+
+async fn answer(
+    settings: &LoadSettings,
+    request: RequestBuilder,
+) -> Result<(StatusCode, String), LoadError> {
+    let failed = |cause: String| LoadError::Unreachable {
+        url: settings.url.to_string(),
+        cause,
+    };
+    let answer = async {
+        let response = request.send().await?;
+        Ok::<_, reqwest::Error>((response.status(), response.text().await?))
+    };
+    timeout(PATIENCE, answer)
+        .await
+        .map_err(|_| failed(format!("no answer within {PATIENCE:?}")))?
+        .map_err(|error| failed(innermost(&error)))
+}
+
+/// The model asked for, if it is served; the first that is, if none is asked for.
+fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError> {
+    match (&settings.model, models.first()) {
+        (Some(name), Some(_)) if models.iter().all(|model| model.id != *name) => {
+            Err(LoadError::WrongModel {
+                name: name.clone(),
+                url: settings.url.to_string(),
+                served: models
+                    .iter()
+                    .map(|model| model.id.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+        }
+        (Some(name), _) => Ok(name.clone()),
+        (None, Some(first)) => Ok(first.id.clone()),
+        (None, None) => Err(LoadError::Refused(format!(
+            "{}v1/models names no model; name it with --served-model-name",
+            settings.url
+        ))),
+    }
+}
+
+/// How many words make a token, by the server's count of the sample; one, where it does not say.
+fn words(tokenized: Option<&str>) -> Script {
+    let count = tokenized
+        .and_then(|text| serde_json::from_str(text).ok())
+        .map(|Tokenized { count }| count);
+    if count.is_none() {
+        tracing::info!(
+            answer = tokenized.map(complaint),
+            "the server does not tokenize: a word counts as one token until it says otherwise"
+        );
+    }
+    Script::Words {
+        per_token: count
+            .filter(|count| *count > 0.0)
+            .map_or(1.0, |count| SAMPLE_WORDS / count),
+    }
+}

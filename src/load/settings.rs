@@ -1,0 +1,208 @@
+//! `LoadSettings`: what load to put on which server, checked.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution, Normal};
+use reqwest::Url;
+use serde_json::{Map, Value};
+
+use super::prompt::Prompts;
+use super::run::{Api, Load, Mode};
+
+/// A load and its server.
+#[derive(Clone, Debug)]
+pub struct LoadSettings {
+    /// Base URL of the server, ending in `/`.
+    pub url: Url,
+    /// File with the server's API key.
+    pub api_key_file: Option<PathBuf>,
+    /// Which of its interfaces to use.
+    pub api: Api,
+    /// The name to ask for the model by; the server's first where none is given.
+    pub model: Option<String>,
+    /// When requests are sent.
+    pub arrivals: Arrivals,
+    /// When it is enough.
+    pub limit: Limit,
+    /// How long running requests may go on once it is enough.
+    pub grace: Duration,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+    /// The run ends when the server has taken no connection for so long.
+    pub give_up_after: Duration,
+    /// Requests before measuring begins.
+    pub warmup_requests: u32,
+    /// What is asked.
+    pub prompts: Prompts,
+    /// Let the model end its answers.
+    pub respect_eos: bool,
+    /// Members added to every request's body.
+    pub extra_body: Map<String, Value>,
+    /// Seed of prompts and arrivals: the same seed gives the same load.
+    pub seed: u64,
+}
+
+impl LoadSettings {
+    /// The load as results name it; lengths are known only afterwards.
+    #[must_use]
+    pub const fn load(&self) -> Load {
+        let (mode, request_rate, burstiness) = match self.arrivals {
+            Arrivals::Closed { .. } => (Mode::Closed, None, None),
+            Arrivals::Open {
+                rate, burstiness, ..
+            } => (Mode::Open, Some(rate), Some(burstiness)),
+        };
+        Load {
+            mode,
+            concurrency: self.arrivals.most(),
+            request_rate,
+            burstiness,
+            input_len: None,
+            output_len: None,
+            shared_prefix_len: match self.prompts {
+                Prompts::Synthetic(synthetic) => synthetic.prefix_len,
+                Prompts::File { .. } => 0,
+            },
+        }
+    }
+}
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrivals {
+    /// So many at a time: the next is sent when one ends.
+    Closed {
+        /// How many.
+        concurrency: u32,
+    },
+    /// At a rate, whatever the server does.
+    Open {
+        /// Requests per second.
+        rate: f64,
+        /// Shape of the gamma distribution of the gaps: 1 is Poisson, less is burstier.
+        burstiness: f64,
+        /// Most at a time; later ones wait.
+        most: Option<u32>,
+    },
+}
+
+impl Arrivals {
+    /// The most requests at a time, where that is limited.
+    #[must_use]
+    pub const fn most(self) -> Option<u32> {
+        match self {
+            Self::Closed { concurrency } => Some(concurrency),
+            Self::Open { most, .. } => most,
+        }
+    }
+}
+
+/// When it is enough: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// So many requests.
+    pub requests: Option<u32>,
+    /// So long.
+    pub duration: Option<Duration>,
+}
+
+/// A distribution of lengths in tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LengthDistribution {
+    /// All the same.
+    Fixed(u32),
+    /// Any from `min` to `max`, both included.
+    Uniform {
+        /// The shortest.
+        min: u32,
+        /// The longest.
+        max: u32,
+    },
+    /// Normal, rounded, at least 1.
+    Normal {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        deviation: f64,
+    },
+}
+
+impl LengthDistribution {
+    /// A length, at least 1.
+    pub fn sample(&self, random: &mut impl Rng) -> u32 {
+        match *self {
+            Self::Fixed(length) => length,
+            Self::Uniform { min, max } => random.random_range(min..=max),
+            Self::Normal { mean, deviation } => {
+                let length =
+                    Normal::new(mean, deviation).map_or(mean, |normal| normal.sample(random));
+                rounded(length)
+            }
+        }
+    }
+
+    /// The mean.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        match *self {
+            Self::Fixed(length) => f64::from(length),
+            Self::Uniform { min, max } => f64::midpoint(f64::from(min), f64::from(max)),
+            Self::Normal { mean, .. } => mean,
+        }
+    }
+}
+
+/// The whole length next to `length`, at least 1.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive; what exceeds u32 saturates"
+)]
+const fn rounded(length: f64) -> u32 {
+    length.round().max(1.0) as u32
+}
+
+impl FromStr for LengthDistribution {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = if let Some((min, max)) = text.split_once("..") {
+            min.parse()
+                .ok()
+                .zip(max.parse().ok())
+                .filter(|(min, max)| (1..=*max).contains(min))
+                .map(|(min, max)| Self::Uniform { min, max })
+        } else if let Some((mean, deviation)) = text.split_once('~') {
+            mean.parse()
+                .ok()
+                .zip(deviation.parse().ok())
+                .filter(|(mean, deviation): &(u32, u32)| *mean > 0 && deviation < mean)
+                .map(|(mean, deviation)| Self::Normal {
+                    mean: f64::from(mean),
+                    deviation: f64::from(deviation),
+                })
+        } else {
+            text.parse()
+                .ok()
+                .filter(|length| *length > 0)
+                .map(Self::Fixed)
+        };
+        parsed.ok_or_else(|| {
+            format!("`{text}` is no length; give 512, a range such as 256..1024, or a mean and a smaller deviation such as 512~128")
+        })
+    }
+}
+
+impl fmt::Display for LengthDistribution {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(length) => write!(formatter, "{length}"),
+            Self::Uniform { min, max } => write!(formatter, "{min}..{max}"),
+            Self::Normal { mean, deviation } => write!(formatter, "{mean}~{deviation}"),
+        }
+    }
+}

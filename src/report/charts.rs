@@ -1,0 +1,243 @@
+//! The charts of an analysis: rooflines, heatmaps, distributions.
+
+use super::cell::{Cell, Place};
+use crate::analysis::text::{count, scaled};
+use crate::analysis::{Analysis, Moment, RoofLine, RooflinePoint, Run};
+use crate::chart::curves::{self, Curve, class_of};
+use crate::chart::heatmap::{self, Row, heatmap};
+use crate::chart::roofline::{self as chart, Mark, Point};
+use crate::results::{Distribution, Latencies};
+use crate::units::{FlopsPerSecond, Intensity};
+
+/// A roofline and the roofs in it.
+pub(super) struct Roofline {
+    pub svg: String,
+    pub roofs: Vec<Roof>,
+}
+
+/// A roof in words.
+pub(super) struct Roof {
+    pub class: &'static str,
+    pub label: &'static str,
+    pub peak: Cell,
+    pub bandwidth: Cell,
+    pub ridge: Cell,
+    pub provenance: String,
+}
+
+/// Distributions of one kind of latency.
+pub(super) struct Curves {
+    pub title: &'static str,
+    pub svg: String,
+    pub key: Vec<(String, String)>,
+}
+
+/// The runs of `analysis` as numbered points under its roofs.
+pub(super) fn roofline(document: usize, analysis: &Analysis) -> Option<Roofline> {
+    let runs = &analysis.runs;
+    let place = Place::new(document).at("runs");
+    let (most, run) = runs
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, run)| run.roofs.len())?;
+    // The current clock differs from run to run; each run's own chart has it.
+    let shared = |roof: &RoofLine| runs.len() == 1 || roof.level != "current_clock";
+    let points = runs.iter().enumerate().flat_map(|(number, run)| {
+        let own = place.at(number).at("modelled");
+        means(run, |phase| Mark {
+            text: (number + 1).to_string(),
+            path: own.path(phase),
+        })
+    });
+    let points: Vec<Point> = points.collect();
+    draw(&place.at(most), run, shared, &points)
+}
+
+/// One run under its roofs, with the trail it came along.
+pub(super) fn roofline_of(place: &Place, run: &Run) -> Option<Roofline> {
+    let own = place.at("modelled");
+    let mut points = trail(&run.timeline);
+    points.extend(means(run, |phase| Mark {
+        text: if phase == "prefill" { "P" } else { "D" }.to_owned(),
+        path: own.path(phase),
+    }));
+    draw(place, run, |_| true, &points)
+}
+
+/// `points` under those roofs of `run` that are `wanted`.
+fn draw(
+    place: &Place,
+    run: &Run,
+    wanted: impl Fn(&RoofLine) -> bool,
+    points: &[Point],
+) -> Option<Roofline> {
+    let roofs = run
+        .roofs
+        .iter()
+        .enumerate()
+        .filter(|(_, roof)| wanted(roof));
+    let lines: Vec<chart::RoofLine> = roofs
+        .clone()
+        .map(|(_, roof)| chart::RoofLine {
+            level: named(roof).0,
+            label: named(roof).1,
+            ridge: Intensity(roof.ridge_flops_per_byte.0),
+            peak: FlopsPerSecond(roof.peak_flops_per_second.0),
+        })
+        .collect();
+    let svg = chart::roofline(&lines, points)?;
+    let told = roofs.map(|(number, roof)| {
+        let own = place.at("roofs").at(number);
+        let (peak, bandwidth) = (roof.peak_flops_per_second.0, roof.hbm_bytes_per_second.0);
+        Roof {
+            class: named(roof).0,
+            label: named(roof).1,
+            peak: own.cell("peak_flops_per_second", peak, |value| {
+                format!("{}FLOP/s", scaled(value))
+            }),
+            bandwidth: own.cell("hbm_bytes_per_second", bandwidth, |value| {
+                format!("{}B/s", scaled(value))
+            }),
+            ridge: own.cell("ridge_flops_per_byte", roof.ridge_flops_per_byte.0, count),
+            provenance: roof.provenance.clone(),
+        }
+    });
+    let roofs = told.collect();
+    Some(Roofline { svg, roofs })
+}
+
+/// The CSS class and the name of a roof.
+fn named(roof: &RoofLine) -> (&'static str, &'static str) {
+    match roof.level.as_str() {
+        "datasheet" => ("datasheet", "datasheet"),
+        "attainable" => ("attainable", "attainable"),
+        _ => ("current_clock", "at the current clock"),
+    }
+}
+
+/// Where the phases of a run were on the whole.
+fn means(run: &Run, mark: impl Fn(&'static str) -> Mark) -> Vec<Point> {
+    let Some(modelled) = &run.modelled else {
+        return Vec::new();
+    };
+    [("prefill", modelled.prefill), ("decode", modelled.decode)]
+        .into_iter()
+        .filter_map(|(phase, point)| Some(placed(phase, point?, 1.0, Some(mark(phase)))))
+        .collect()
+}
+
+/// Where they were from moment to moment, fainter the longer ago.
+fn trail(moments: &[Moment]) -> Vec<Point> {
+    let count = moments.len().max(1) as f64;
+    let phases = moments.iter().enumerate().flat_map(|(number, moment)| {
+        let freshness = (number as f64 + 1.0) / count * 0.99;
+        [("prefill", moment.prefill), ("decode", moment.decode)]
+            .into_iter()
+            .filter_map(move |(phase, point)| Some(placed(phase, point?, freshness, None)))
+    });
+    phases.collect()
+}
+
+const fn placed(
+    phase: &'static str,
+    point: RooflinePoint,
+    freshness: f64,
+    mark: Option<Mark>,
+) -> Point {
+    Point {
+        phase,
+        intensity: point.intensity,
+        flops_per_second: point.flops_per_second,
+        freshness,
+        mark,
+    }
+}
+
+/// A utilisation of a moment, with its name on the page and in the JSON.
+type Utilisation = (&'static str, &'static str, fn(&Moment) -> Option<f64>);
+
+/// Utilisations of a run over time.
+pub(super) fn heatmap_of(place: &Place, run: &Run) -> Option<String> {
+    const ROWS: [Utilisation; 5] = [
+        ("GPU busy", "gpu_utilization", |moment| {
+            moment.gpu_utilization
+        }),
+        ("HBM (GPM)", "hbm_utilization", |moment| {
+            moment.hbm_utilization
+        }),
+        ("MBU", "mbu", |moment| moment.mbu),
+        ("MFU", "mfu", |moment| moment.mfu),
+        ("KV cache", "kv_cache_usage", |moment| moment.kv_cache_usage),
+    ];
+    let timeline = place.at("timeline");
+    let row = |(label, name, pick): &Utilisation| Row {
+        label,
+        cells: run
+            .timeline
+            .iter()
+            .enumerate()
+            .filter_map(|(number, moment)| {
+                Some(heatmap::Cell {
+                    start: moment.start_seconds,
+                    seconds: moment.seconds,
+                    share: pick(moment)?,
+                    path: timeline.at(number).path(name),
+                })
+            })
+            .collect(),
+    };
+    let mut rows: Vec<Row> = ROWS.iter().map(row).collect();
+    rows.retain(|row| !row.cells.is_empty());
+    heatmap(&rows)
+}
+
+/// A kind of latency, with its name on the page and in the JSON.
+type Latency = (
+    &'static str,
+    &'static str,
+    fn(&Latencies) -> Option<&Distribution>,
+);
+
+/// The distributions of all runs, one chart per kind of latency.
+pub(super) fn curves(document: usize, analysis: &Analysis) -> Vec<Curves> {
+    const KINDS: [Latency; 4] = [
+        ("Time to first token", "ttft", |latency| {
+            latency.ttft.as_ref()
+        }),
+        ("Time per output token", "tpot", |latency| {
+            latency.tpot.as_ref()
+        }),
+        ("Time between tokens", "itl", |latency| latency.itl.as_ref()),
+        ("End to end", "e2e", |latency| latency.e2e.as_ref()),
+    ];
+    let place = Place::new(document).at("runs");
+    let chart = |(title, name, pick): Latency| {
+        let known: Vec<(usize, &Run, &Distribution)> = analysis
+            .runs
+            .iter()
+            .enumerate()
+            .filter_map(|(number, run)| Some((number, run, pick(&run.measured.latency)?)))
+            .filter(|(_, _, distribution)| distribution.quantiles.len() > 1)
+            .collect();
+        let drawn: Vec<Curve> = known
+            .iter()
+            .map(|(number, run, distribution)| Curve {
+                label: run.name.clone(),
+                points: distribution.quantiles.clone(),
+                median: distribution.p50_seconds.map(|median| {
+                    let own = place.at(number).at("measured").at(name);
+                    (median, own.path("p50_seconds"))
+                }),
+            })
+            .collect();
+        let key = known.iter().enumerate().map(|(line, (number, run, _))| {
+            (class_of(line), format!("{} {}", number + 1, run.name))
+        });
+        Some(Curves {
+            title,
+            svg: curves::curves(&drawn, "seconds, share of requests served within")?,
+            key: key.collect(),
+        })
+    };
+    KINDS.into_iter().filter_map(chart).collect()
+}

@@ -1,0 +1,210 @@
+//! The prediction on the page.
+
+use super::cell::{Cell, Place};
+use crate::analysis::text::{count, duration, scaled};
+use crate::bound::Bound;
+use crate::predict::{Obstacle, Prediction, StepPrediction, Steps};
+use crate::units::Seconds;
+
+/// A prediction.
+pub(super) struct PredictionView {
+    pub facts: Vec<(&'static str, Cell, &'static str)>,
+    pub steps: Vec<StepRow>,
+    pub latency: Vec<(&'static str, Cell, Cell)>,
+    pub advice: Vec<(String, String, String)>,
+    pub command: Option<String>,
+    pub not_modelled: Vec<String>,
+}
+
+/// A step.
+pub(super) struct StepRow {
+    pub phase: &'static str,
+    pub cells: Vec<Cell>,
+    pub bound: &'static str,
+    pub bottleneck: &'static str,
+}
+
+pub(super) fn view(prediction: &Prediction) -> PredictionView {
+    let place = Place::new("static");
+    let advice = prediction.advice.iter().map(|advice| {
+        let phase = advice
+            .phase
+            .map_or_else(String::new, |phase| format!("{}: ", phase.name()));
+        (
+            advice.r#do.clone(),
+            format!("{phase}{}", against(advice.bound)),
+            advice.predicted_effect.clone(),
+        )
+    });
+    PredictionView {
+        facts: facts(&place, prediction),
+        steps: match &prediction.steps {
+            Steps::Step(step) => vec![row(&place.at("step"), step)],
+            Steps::Steps(steps) => vec![
+                row(&place.at("steps").at("prefill"), &steps.prefill),
+                row(&place.at("steps").at("decode"), &steps.decode),
+            ],
+        },
+        latency: latency(&place, prediction),
+        advice: advice.collect(),
+        command: prediction
+            .recommended
+            .as_ref()
+            .map(|recommended| recommended.command.clone()),
+        not_modelled: prediction.not_modelled.clone(),
+    }
+}
+
+/// Bytes as GiB.
+fn gib(bytes: f64) -> String {
+    format!("{:.2} GiB", bytes / f64::from(1 << 30))
+}
+
+fn whole(value: Option<u64>) -> Option<f64> {
+    value.map(|value| value as f64)
+}
+
+fn facts(place: &Place, prediction: &Prediction) -> Vec<(&'static str, Cell, &'static str)> {
+    const SPECIFIED: &str = "specified";
+    const MODELLED: &str = "modelled";
+    let (memory, limits) = (&prediction.memory, prediction.limits.as_ref());
+    let (memory_at, limits_at, gpu_at) = (place.at("memory"), place.at("limits"), place.at("gpu"));
+    let flops = |value: f64| format!("{}FLOP/s", scaled(value));
+    let bytes = |value: f64| format!("{}B/s", scaled(value));
+    let limit = |pointer, value: Option<u64>| limits_at.cell(pointer, whole(value), count);
+    let mut facts = vec![
+        (
+            "parameters",
+            place
+                .at("model")
+                .cell("total_params", prediction.model.total_params as f64, scaled),
+            SPECIFIED,
+        ),
+        (
+            "weights per GPU",
+            memory_at.cell(
+                "weights_resident_bytes_per_gpu",
+                memory.weights_resident_bytes_per_gpu.0,
+                gib,
+            ),
+            MODELLED,
+        ),
+        (
+            "KV cache, tokens",
+            memory_at.cell("kv_capacity_tokens", memory.kv_capacity_tokens, count),
+            MODELLED,
+        ),
+        (
+            "ridge batch",
+            limit("ridge_batch", limits.and_then(|limits| limits.ridge_batch)),
+            MODELLED,
+        ),
+        (
+            "knee batch",
+            limit("knee_batch", limits.and_then(|limits| limits.knee_batch)),
+            MODELLED,
+        ),
+        (
+            "batch that fits",
+            limit(
+                "kv_capacity_batch",
+                limits.and_then(|limits| limits.kv_capacity_batch),
+            ),
+            MODELLED,
+        ),
+        (
+            "batch within targets",
+            limit("slo_batch", limits.and_then(|limits| limits.slo_batch)),
+            MODELLED,
+        ),
+    ];
+    if let Some(gpu) = &prediction.gpu {
+        facts.extend([
+            (
+                "peak",
+                gpu_at.cell("peak_flops_per_second", gpu.peak_flops_per_second.0, flops),
+                SPECIFIED,
+            ),
+            (
+                "HBM bandwidth",
+                gpu_at.cell("hbm_bytes_per_second", gpu.hbm_bytes_per_second.0, bytes),
+                SPECIFIED,
+            ),
+        ]);
+    }
+    facts.retain(|(_, cell, _)| *cell != Cell::dash());
+    facts
+}
+
+fn row(place: &Place, step: &StepPrediction) -> StepRow {
+    let seconds =
+        |pointer, value: Option<Seconds>| place.cell(pointer, value.map(|value| value.0), duration);
+    StepRow {
+        phase: step.phase.name(),
+        cells: vec![
+            place.cell("batch", step.batch, count),
+            place.cell("arithmetic_intensity", step.arithmetic_intensity.0, count),
+            seconds("compute_seconds", step.compute_seconds),
+            seconds("memory_seconds", step.memory_seconds),
+            seconds("bound_seconds", step.bound_seconds),
+            seconds("expected_seconds", step.expected_seconds),
+        ],
+        bound: spoken(step.bound),
+        bottleneck: spoken(step.bottleneck),
+    }
+}
+
+const fn against(what: Obstacle) -> &'static str {
+    match what {
+        Obstacle::Step(bound) => spoken(Some(bound)),
+        Obstacle::KvCapacity => "room in the KV cache",
+    }
+}
+
+const fn spoken(bound: Option<Bound>) -> &'static str {
+    match bound {
+        Some(Bound::MemoryBandwidth) => "memory bandwidth",
+        Some(other) => other.as_str(),
+        None => "–",
+    }
+}
+
+fn latency(place: &Place, prediction: &Prediction) -> Vec<(&'static str, Cell, Cell)> {
+    let own = place.at("latency");
+    let Some(latency) = &prediction.latency else {
+        return Vec::new();
+    };
+    vec![
+        (
+            "TTFT",
+            own.cell("ttft_bound_seconds", latency.ttft_bound_seconds.0, duration),
+            own.cell(
+                "ttft_expected_seconds",
+                latency.ttft_expected_seconds.0,
+                duration,
+            ),
+        ),
+        (
+            "TPOT",
+            own.cell("tpot_bound_seconds", latency.tpot_bound_seconds.0, duration),
+            own.cell(
+                "tpot_expected_seconds",
+                latency.tpot_expected_seconds.0,
+                duration,
+            ),
+        ),
+        (
+            "output tokens/s",
+            own.cell(
+                "output_tokens_per_second_bound",
+                latency.output_tokens_per_second_bound,
+                count,
+            ),
+            own.cell(
+                "output_tokens_per_second_expected",
+                latency.output_tokens_per_second_expected,
+                count,
+            ),
+        ),
+    ]
+}

@@ -1,0 +1,155 @@
+//! What worked: each analysis against the one before it.
+
+use super::Part;
+use super::cell::{Cell, Place};
+use super::figures::figure_cell;
+use crate::analysis::text::change;
+use crate::analysis::{Baseline, Change, Figure, Outcome, Pair, Run, compare};
+
+/// One step from an analysis to the next.
+pub(super) struct StepView {
+    pub title: String,
+    pub changed: Vec<String>,
+    pub loads: Vec<LoadView>,
+    pub unpaired: Vec<String>,
+}
+
+/// A load before and after.
+pub(super) struct LoadView {
+    pub name: String,
+    pub rows: Vec<ChangeView>,
+    pub effects: Vec<EffectView>,
+}
+
+/// A figure before and after.
+pub(super) struct ChangeView {
+    pub figure: &'static str,
+    pub before: Cell,
+    pub before_noise: String,
+    pub after: Cell,
+    pub after_noise: String,
+    pub change: Cell,
+    pub outcome: &'static str,
+}
+
+/// What came of an advice.
+pub(super) struct EffectView {
+    pub r#do: String,
+    pub predicted: String,
+    pub measured: String,
+    pub arrival: &'static str,
+}
+
+/// The steps between `parts`; of a single one, its own baseline.
+pub(super) fn steps(parts: &[Part<'_>]) -> Vec<StepView> {
+    if let [only] = parts {
+        let baseline = only.analysis.baseline.iter();
+        return baseline
+            .map(|baseline| step(format!("{} → {}", baseline.file, only.name), baseline, None))
+            .collect();
+    }
+    let steps = parts.windows(2).enumerate().map(|(place, pair)| {
+        let (before, after) = (&pair[0], &pair[1]);
+        let compared = compare(before.analysis, after.analysis, before.name);
+        let both = [
+            (Place::new(place), before.analysis.runs.as_slice()),
+            (Place::new(place + 1), after.analysis.runs.as_slice()),
+        ];
+        step(
+            format!("{} → {}", before.name, after.name),
+            &compared,
+            Some(&both),
+        )
+    });
+    steps.collect()
+}
+
+/// The runs before and after, with the places they come from.
+type Both<'a> = [(Place, &'a [Run]); 2];
+
+fn step(title: String, baseline: &Baseline, both: Option<&Both<'_>>) -> StepView {
+    let told = |value: &str| if value.is_empty() { "default" } else { value }.to_owned();
+    let changed = baseline.changed.iter().map(|changed| {
+        format!(
+            "{}: {} → {}",
+            changed.setting,
+            told(&changed.before),
+            told(&changed.after)
+        )
+    });
+    let only = |names: &[String], when: &str| {
+        (!names.is_empty()).then(|| format!("Only {when}: {}.", names.join(", ")))
+    };
+    let unpaired = [
+        only(&baseline.only_before, "before"),
+        only(&baseline.only_after, "after"),
+    ];
+    StepView {
+        title,
+        changed: changed.collect(),
+        loads: baseline.pairs.iter().map(|pair| load(pair, both)).collect(),
+        unpaired: unpaired.into_iter().flatten().collect(),
+    }
+}
+
+fn load(pair: &Pair, both: Option<&Both<'_>>) -> LoadView {
+    let name = if pair.before == pair.after {
+        pair.after.clone()
+    } else {
+        format!("{} → {}", pair.before, pair.after)
+    };
+    let effects = pair.predicted.iter().map(|effect| EffectView {
+        r#do: effect.r#do.clone(),
+        predicted: change(effect.predicted_factor),
+        measured: effect
+            .measured_factor
+            .map_or_else(|| "–".to_owned(), change),
+        arrival: effect.arrival.as_str(),
+    });
+    LoadView {
+        name,
+        rows: pair
+            .changes
+            .iter()
+            .map(|change| row(pair, change, both))
+            .collect(),
+        effects: effects.collect(),
+    }
+}
+
+fn row(pair: &Pair, changed: &Change, both: Option<&Both<'_>>) -> ChangeView {
+    let Change {
+        figure,
+        before,
+        after,
+        factor,
+        outcome,
+    } = changed;
+    let class = match outcome {
+        Outcome::Better => "good",
+        Outcome::Worse => "bad",
+        Outcome::WithinNoise => "soft",
+    };
+    let value = |side: usize, name: &str, repeats: usize, mean: f64| {
+        let own = both
+            .filter(|_| repeats == 1)
+            .and_then(|both| from_run(&both[side], name, *figure));
+        own.unwrap_or_else(|| Cell::words(figure.show(mean)))
+    };
+    let noise = |plus_minus: f64| format!("± {}", figure.show(plus_minus));
+    ChangeView {
+        figure: figure.label(),
+        before: value(0, &pair.before, pair.repeats_before, before.value),
+        before_noise: noise(before.plus_minus),
+        after: value(1, &pair.after, pair.repeats_after, after.value),
+        after_noise: noise(after.plus_minus),
+        change: Cell::words(change(*factor)).with_class(class),
+        outcome: outcome.as_str(),
+    }
+}
+
+/// The figure of the run called `name`, with its place.
+fn from_run((place, runs): &(Place, &[Run]), name: &str, figure: Figure) -> Option<Cell> {
+    let number = runs.iter().position(|run| run.name == name)?;
+    Some(figure_cell(&place.at("runs").at(number), &runs[number], figure).with_class(""))
+}

@@ -1,0 +1,250 @@
+//! `Distribution`: latencies as a table of percentiles prints them, with how sure they are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::load::quantile::quantile;
+use crate::sample::histogram::Histogram;
+
+/// A 95 % confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// Where percentiles come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Computed here from single requests, linearly interpolated.
+    #[default]
+    Requests,
+    /// As the tool printed them.
+    Tool,
+    /// Interpolated within the buckets of a histogram of vLLM's.
+    Histogram,
+}
+
+impl Origin {
+    /// For people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "from single requests",
+            Self::Tool => "as the tool printed them",
+            Self::Histogram => "from vLLM's histogram",
+        }
+    }
+}
+
+/// A distribution of latencies, in seconds. What the source does not tell is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Distribution {
+    /// Where the percentiles come from.
+    pub origin: Origin,
+    /// Observations.
+    pub count: Option<f64>,
+    /// Mean.
+    pub mean_seconds: Option<f64>,
+    /// Standard deviation of the population.
+    pub std_seconds: Option<f64>,
+    /// Smallest.
+    pub min_seconds: Option<f64>,
+    /// Median.
+    pub p50_seconds: Option<f64>,
+    /// 90th percentile.
+    pub p90_seconds: Option<f64>,
+    /// 95th percentile.
+    pub p95_seconds: Option<f64>,
+    /// 99th percentile.
+    pub p99_seconds: Option<f64>,
+    /// Largest.
+    pub max_seconds: Option<f64>,
+    /// How sure the median is.
+    pub p50_interval: Option<Interval>,
+    /// How sure the 99th percentile is; none from few requests.
+    pub p99_interval: Option<Interval>,
+    /// Points of the cumulative distribution, `[share, seconds]`, ascending.
+    pub quantiles: Vec<[f64; 2]>,
+}
+
+/// Shares at which the cumulative distribution is kept.
+const SHARES: [f64; 15] = [
+    0.0, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 0.99, 1.0,
+];
+
+impl Distribution {
+    /// The distribution of `samples`; `None` without any.
+    #[must_use]
+    pub fn of(samples: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = samples
+            .into_iter()
+            .filter(|sample| sample.is_finite())
+            .collect();
+        sorted.sort_by(f64::total_cmp);
+        let count = sorted.len() as f64;
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let mean = sorted.iter().sum::<f64>() / count;
+        let variance = sorted
+            .iter()
+            .map(|sample| (sample - mean).powi(2))
+            .sum::<f64>()
+            / count;
+        let at = |q| quantile(&sorted, q);
+        Some(Self {
+            origin: Origin::Requests,
+            count: Some(count),
+            mean_seconds: Some(mean),
+            std_seconds: Some(variance.sqrt()),
+            min_seconds: Some(min),
+            p50_seconds: at(0.5),
+            p90_seconds: at(0.9),
+            p95_seconds: at(0.95),
+            p99_seconds: at(0.99),
+            max_seconds: Some(max),
+            p50_interval: rank_interval(&sorted, 0.5),
+            p99_interval: rank_interval(&sorted, 0.99),
+            quantiles: SHARES
+                .iter()
+                .filter_map(|&share| Some([share, at(share)?]))
+                .collect(),
+        })
+    }
+
+    /// The distribution that a histogram of vLLM's shows; `None` if it is empty. Within the lowest bucket only the mean is known, which
+    /// stands for the median; what lies above the median there is not told.
+    #[must_use]
+    pub fn of_histogram(histogram: &Histogram) -> Option<Self> {
+        let mean = histogram.mean()?;
+        let lowest = histogram.buckets.first().map_or(0.0, |bucket| bucket.1);
+        let at = |q: f64| {
+            let resolved = q <= 0.5 || q * histogram.count > lowest;
+            histogram.quantile(q).filter(|_| resolved)
+        };
+        Some(Self {
+            origin: Origin::Histogram,
+            count: Some(histogram.count),
+            mean_seconds: Some(mean),
+            p50_seconds: at(0.5),
+            p90_seconds: at(0.9),
+            p95_seconds: at(0.95),
+            p99_seconds: at(0.99),
+            quantiles: SHARES
+                .iter()
+                .filter(|share| **share * histogram.count > lowest && **share < 1.0)
+                .filter_map(|&share| Some([share, at(share)?]))
+                .collect(),
+            ..Self::default()
+        })
+    }
+
+    /// What a tool printed, over whatever could be computed from the requests that it wrote down beside it.
+    #[must_use]
+    pub fn printed(self, computed: Option<Self>) -> Self {
+        let computed = computed.unwrap_or_default();
+        Self {
+            origin: Origin::Tool,
+            count: self.count.or(computed.count),
+            mean_seconds: self.mean_seconds.or(computed.mean_seconds),
+            std_seconds: self.std_seconds.or(computed.std_seconds),
+            min_seconds: self.min_seconds.or(computed.min_seconds),
+            p50_seconds: self.p50_seconds.or(computed.p50_seconds),
+            p90_seconds: self.p90_seconds.or(computed.p90_seconds),
+            p95_seconds: self.p95_seconds.or(computed.p95_seconds),
+            p99_seconds: self.p99_seconds.or(computed.p99_seconds),
+            max_seconds: self.max_seconds.or(computed.max_seconds),
+            p50_interval: computed.p50_interval.or_else(|| self.median_interval()),
+            p99_interval: computed.p99_interval,
+            quantiles: if computed.quantiles.len() > self.quantiles.len() {
+                computed.quantiles
+            } else {
+                self.quantiles
+            },
+        }
+    }
+
+    /// Interval of the median where only mean and deviation are told: its standard error is √(π/2) times the mean's if the values
+    /// are normally distributed; latencies have a longer tail, which makes this too wide, not too narrow.
+    fn median_interval(&self) -> Option<Interval> {
+        let error = (std::f64::consts::PI / 2.0).sqrt() * self.std_seconds? / self.count?.sqrt();
+        let median = self.p50_seconds?;
+        Some(Interval {
+            low: (median - NORMAL_95 * error).max(0.0),
+            high: median + NORMAL_95 * error,
+        })
+    }
+}
+
+/// Two-sided 95 % quantile of the normal distribution.
+const NORMAL_95: f64 = 1.96;
+
+/// Interval of the percentile `q` from the ranks that it takes with 95 % probability, whatever the distribution; `None` where a rank
+/// lies outside the samples.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "ranks are checked to lie within the samples"
+)]
+fn rank_interval(sorted: &[f64], q: f64) -> Option<Interval> {
+    let count = sorted.len() as f64;
+    let spread = NORMAL_95 * (count * q * (1.0 - q)).sqrt();
+    let low = (count * q - spread).floor();
+    let high = (count * q + spread).ceil();
+    (low >= 1.0 && high < count).then(|| Interval {
+        low: sorted[low as usize - 1],
+        high: sorted[high as usize],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_numpys() {
+        // numpy.percentile([1, 2, 4, 8], [50, 90, 95, 99]) = [3.0, 6.8, 7.4, 7.88]
+        let found = Distribution::of([8.0, 1.0, 4.0, 2.0]).unwrap();
+        let close = |value: Option<f64>, expected: f64| (value.unwrap() - expected).abs() < 1e-12;
+        assert!(close(found.p50_seconds, 3.0) && close(found.p90_seconds, 6.8));
+        assert!(close(found.p95_seconds, 7.4) && close(found.p99_seconds, 7.88));
+    }
+
+    #[test]
+    fn the_interval_of_a_median_holds_it_and_needs_enough_samples() {
+        let many = Distribution::of((1..=101).map(f64::from)).unwrap();
+        let interval = many.p50_interval.unwrap();
+        assert!(interval.low < 51.0 && 51.0 < interval.high);
+        assert_eq!(many.p99_interval, None, "a hundred samples do not tell P99");
+        let few = Distribution::of([1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(few.p50_interval, None);
+        let printed = Distribution {
+            origin: Origin::Tool,
+            std_seconds: Some(1.0),
+            ..few
+        }
+        .printed(None);
+        assert!(printed.p50_interval.is_some());
+    }
+
+    #[test]
+    fn what_a_tool_printed_outranks_what_is_computed() {
+        let computed = Distribution::of([1.0, 2.0, 3.0]);
+        let printed = Distribution {
+            p50_seconds: Some(2.5),
+            ..Distribution::default()
+        };
+        let both = printed.printed(computed);
+        assert_eq!(both.p50_seconds, Some(2.5));
+        assert_eq!(both.mean_seconds, Some(2.0));
+        assert_eq!(both.origin, Origin::Tool);
+    }
+
+    #[test]
+    fn nothing_and_nonsense_are_no_distribution() {
+        assert_eq!(Distribution::of([]), None);
+        assert_eq!(Distribution::of([f64::NAN]), None);
+        assert_eq!(Distribution::of_histogram(&Histogram::default()), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! Results of load tests, whichever tool wrote them, in one form.
+//!
+//! One file per tool. Percentiles that a tool printed are kept as printed; what it left out is computed from its requests, by linear
+//! interpolation as numpy does (and with it vLLM's and AIPerf's own tools). Everything here was measured by a client, unless its
+//! origin says otherwise.
+
+mod aiperf;
+mod aiperf_requests;
+mod aiperf_server;
+mod distribution;
+mod document;
+mod error;
+mod guidellm;
+mod own;
+mod requests;
+mod vllm_bench;
+
+pub use distribution::{Distribution, Interval, Origin};
+pub use document::{KNOWN_TOOLS, read, read_all};
+pub use error::ResultsError;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Seconds, ratio};
+
+/// One load test.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadResult {
+    /// What wrote it, and where.
+    pub source: Source,
+    /// The name the model was served under.
+    pub model: Option<String>,
+    /// Unix time at which the first request was sent.
+    pub started_at: Option<f64>,
+    /// First request sent to last answer ended.
+    pub duration: Seconds,
+    /// What was asked of the server.
+    pub load: Load,
+    /// Requests answered in full.
+    pub completed: u64,
+    /// Requests that were not.
+    pub failed: u64,
+    /// The failed ones by what went wrong.
+    pub errors: BTreeMap<String, u64>,
+    /// Tokens of the completed requests.
+    pub tokens: Tokens,
+    /// What came out per second.
+    pub rates: Rates,
+    /// How long requests waited.
+    pub latency: Latencies,
+    /// Each completed request, where the source has them.
+    pub requests: Vec<Request>,
+    /// What makes these figures less than exact.
+    pub caveats: Vec<String>,
+    /// What ties the files of one AIPerf run together.
+    pub benchmark_id: Option<String>,
+}
+
+/// What wrote a result, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Name of the tool.
+    pub tool: String,
+    /// Its version, where it says.
+    pub version: Option<String>,
+    /// The file or directory.
+    pub file: Option<String>,
+    /// What the person called this run.
+    pub label: Option<String>,
+}
+
+/// What was asked of the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Most requests in flight; `null` if not limited.
+    pub max_concurrency: Option<f64>,
+    /// Requests sent per second; `null` if as fast as possible.
+    pub request_rate: Option<f64>,
+    /// Shape of the gaps between requests; 1 is Poisson, less is burstier.
+    pub burstiness: Option<f64>,
+}
+
+/// Tokens of the completed requests, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Tokens of the prompts, cached ones included.
+    pub input: f64,
+    /// Of these, tokens that the server found in its prefix cache, where known.
+    pub cached: Option<f64>,
+    /// Tokens of the answers.
+    pub output: f64,
+}
+
+/// What came out per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Requests completed per second.
+    pub requests_per_second: Option<f64>,
+    /// Tokens of answers per second.
+    pub output_tokens_per_second: Option<f64>,
+    /// 95 % confidence interval of it, from slices of the run.
+    pub output_tokens_per_second_interval: Option<Interval>,
+    /// Tokens of prompts and answers per second.
+    pub total_tokens_per_second: Option<f64>,
+    /// Requests within the targets per second, where the tool counted them.
+    pub goodput_requests_per_second: Option<f64>,
+}
+
+/// How long requests waited.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latencies {
+    /// Time to first token.
+    pub ttft: Option<Distribution>,
+    /// Time per output token after the first: one value per request.
+    pub tpot: Option<Distribution>,
+    /// Time between two outputs of a request: one value per gap.
+    pub itl: Option<Distribution>,
+    /// From sending a request to the end of its answer.
+    pub e2e: Option<Distribution>,
+}
+
+impl Latencies {
+    /// The distributions with their names.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, Option<&Distribution>); 4] {
+        [
+            ("ttft", self.ttft.as_ref()),
+            ("tpot", self.tpot.as_ref()),
+            ("itl", self.itl.as_ref()),
+            ("e2e", self.e2e.as_ref()),
+        ]
+    }
+
+    /// Time per output token; where requests are not told apart, time between tokens.
+    #[must_use]
+    pub fn per_token(&self) -> Option<&Distribution> {
+        self.tpot.as_ref().or(self.itl.as_ref())
+    }
+}
+
+/// One completed request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Seconds from the first request of the run to this one.
+    pub start: f64,
+    /// Tokens of its prompt.
+    pub input_tokens: f64,
+    /// Tokens of its answer.
+    pub output_tokens: f64,
+    /// Seconds to its first token.
+    pub ttft: Option<f64>,
+    /// Seconds between its outputs.
+    pub itl: Vec<f64>,
+    /// Seconds to its end.
+    pub e2e: f64,
+}
+
+impl Request {
+    /// Seconds per output token after the first: `(e2e − ttft) / (output − 1)`.
+    #[must_use]
+    pub fn tpot(&self) -> Option<f64> {
+        ratio(self.e2e - self.ttft?, (self.output_tokens - 1.0).max(0.0))
+    }
+}
+
+impl LoadResult {
+    /// Mean requests in flight (Little's law), or the limit where latencies are not known.
+    #[must_use]
+    pub fn concurrency(&self) -> Option<f64> {
+        let latency = self.latency.e2e.as_ref().and_then(|e2e| e2e.mean_seconds);
+        let in_flight = |latency: f64| ratio(latency * self.completed as f64, self.duration.0);
+        latency.and_then(in_flight).or(self.load.max_concurrency)
+    }
+
+    /// Mean tokens of a prompt, of these cached, and of an answer.
+    #[must_use]
+    pub fn mean_tokens(&self) -> Option<Tokens> {
+        let requests = self.completed as f64;
+        Some(Tokens {
+            input: ratio(self.tokens.input, requests)?,
+            cached: self
+                .tokens
+                .cached
+                .and_then(|cached| ratio(cached, requests)),
+            output: ratio(self.tokens.output, requests)?,
+        })
+    }
+}

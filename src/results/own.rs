@@ -1,0 +1,88 @@
+//! Our own load generator's result.
+
+use super::{Load, LoadResult, Rates, Request, Source, Tokens, requests};
+use crate::load::run::LoadRun;
+use crate::units::{Seconds, ratio};
+
+/// `run` in the form that all results have.
+pub(super) fn result(run: &LoadRun) -> LoadResult {
+    let requests: Vec<Request> = run
+        .answered()
+        .map(|request| Request {
+            start: request.start_seconds,
+            input_tokens: f64::from(request.input_tokens),
+            output_tokens: f64::from(request.output_tokens),
+            ttft: request.ttft_seconds,
+            itl: request.itl_seconds.clone(),
+            e2e: request.e2e_seconds,
+        })
+        .collect();
+    let sum = |of: fn(&Request) -> f64| requests.iter().map(of).sum::<f64>();
+    let (input, output) = (
+        sum(|request| request.input_tokens),
+        sum(|request| request.output_tokens),
+    );
+    let duration = run.duration_seconds;
+    LoadResult {
+        source: Source {
+            tool: run.tool.clone(),
+            version: Some(run.version.clone()),
+            ..Source::default()
+        },
+        model: Some(run.model.clone()),
+        started_at: Some(run.started_at),
+        duration: Seconds(duration),
+        load: Load {
+            max_concurrency: run.load.concurrency.map(f64::from),
+            request_rate: run.load.request_rate,
+            burstiness: run.load.burstiness,
+        },
+        completed: run.completed.into(),
+        failed: run.failed.into(),
+        errors: run
+            .errors
+            .iter()
+            .map(|(kind, count)| (kind.clone(), u64::from(*count)))
+            .collect(),
+        tokens: Tokens {
+            input,
+            cached: None,
+            output,
+        },
+        rates: Rates {
+            requests_per_second: ratio(run.completed.into(), duration),
+            output_tokens_per_second: ratio(output, duration),
+            output_tokens_per_second_interval: requests::throughput_interval(&requests, duration),
+            total_tokens_per_second: ratio(input + output, duration),
+            goodput_requests_per_second: None,
+        },
+        latency: requests::latencies(&requests),
+        caveats: caveats(run),
+        requests,
+        ..LoadResult::default()
+    }
+}
+
+/// Time from bytes at the socket to our seeing them, from which on latencies are the client's as much as the server's.
+const LATE: f64 = 0.005;
+
+fn caveats(run: &LoadRun) -> Vec<String> {
+    let mut caveats = Vec::new();
+    if run.interrupted {
+        caveats.push("the run was interrupted: these are the requests up to then".to_owned());
+    }
+    let lag = run.client.event_lag_p99_seconds;
+    if lag > LATE {
+        caveats.push(format!(
+            "the client itself was late by {:.1} ms at P99: latencies are too long by up to that",
+            lag * 1e3
+        ));
+    }
+    caveats
+}
+
+impl From<&LoadRun> for LoadResult {
+    fn from(run: &LoadRun) -> Self {
+        result(run)
+    }
+}

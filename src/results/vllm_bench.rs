@@ -1,0 +1,180 @@
+//! `vllm bench serve --save-result`, plain and detailed, from 0.8 on.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    Distribution, Latencies, Load, LoadResult, Origin, Rates, Request, Source, Tokens, requests,
+};
+use crate::units::Seconds;
+
+/// The members that are read; everything else, percentiles among it, is in `rest`.
+#[derive(Debug, Deserialize)]
+pub(super) struct BenchServe {
+    label: Option<String>,
+    model_id: Option<String>,
+    request_rate: Option<Value>,
+    burstiness: Option<f64>,
+    max_concurrency: Option<f64>,
+    duration: f64,
+    completed: u64,
+    #[serde(default)]
+    failed: u64,
+    total_input_tokens: f64,
+    total_output_tokens: f64,
+    request_throughput: f64,
+    request_goodput: Option<f64>,
+    output_throughput: f64,
+    total_token_throughput: Option<f64>,
+    #[serde(default)]
+    latencies: Vec<f64>,
+    #[serde(default)]
+    input_lens: Vec<f64>,
+    #[serde(default)]
+    output_lens: Vec<f64>,
+    #[serde(default)]
+    ttfts: Vec<f64>,
+    #[serde(default)]
+    itls: Vec<Vec<f64>>,
+    #[serde(default)]
+    start_times: Vec<f64>,
+    #[serde(default)]
+    errors: Vec<String>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+pub(super) fn result(file: BenchServe) -> LoadResult {
+    let requests = file.requests();
+    let mut computed = requests::latencies(&requests);
+    // Without details there is still the whole latency of each request.
+    if requests.is_empty() && file.latencies.len() as u64 == file.completed {
+        computed.e2e = Distribution::of(file.latencies.iter().copied());
+    }
+    let latency = Latencies {
+        ttft: file.printed("ttft", computed.ttft),
+        tpot: file.printed("tpot", computed.tpot),
+        itl: file.printed("itl", computed.itl),
+        e2e: file.printed("e2el", computed.e2e),
+    };
+    LoadResult {
+        source: Source {
+            tool: "vllm bench serve".to_owned(),
+            label: file.label.clone(),
+            ..Source::default()
+        },
+        duration: Seconds(file.duration),
+        load: Load {
+            max_concurrency: file.max_concurrency,
+            // "inf" is no rate.
+            request_rate: file.request_rate.as_ref().and_then(Value::as_f64),
+            burstiness: file.burstiness,
+        },
+        completed: file.completed,
+        failed: file.failed,
+        errors: errors(&file.errors),
+        tokens: Tokens {
+            input: file.total_input_tokens,
+            cached: None,
+            output: file.total_output_tokens,
+        },
+        rates: Rates {
+            requests_per_second: Some(file.request_throughput),
+            output_tokens_per_second: Some(file.output_throughput),
+            output_tokens_per_second_interval: requests::throughput_interval(
+                &requests,
+                file.duration,
+            ),
+            total_tokens_per_second: file.total_token_throughput,
+            goodput_requests_per_second: file.request_goodput,
+        },
+        latency,
+        requests,
+        model: file.model_id,
+        ..LoadResult::default()
+    }
+}
+
+impl BenchServe {
+    /// The percentiles of `metric` as printed; what was not printed as computed.
+    fn printed(&self, metric: &str, computed: Option<Distribution>) -> Option<Distribution> {
+        let seconds = |statistic: &str| {
+            let value = self.rest.get(&format!("{statistic}_{metric}_ms"))?;
+            Some(value.as_f64()? / 1e3)
+        };
+        let Some(p50) = seconds("median").or_else(|| seconds("p50")) else {
+            return computed;
+        };
+        // A load of one token each has no time per token; the tool prints zeros then.
+        if self.completed == 0 || (p50 == 0.0 && seconds("p99") == Some(0.0)) {
+            return computed;
+        }
+        let mut quantiles: Vec<[f64; 2]> = [
+            ("p25", 0.25),
+            ("p75", 0.75),
+            ("p90", 0.9),
+            ("p95", 0.95),
+            ("p99", 0.99),
+        ]
+        .into_iter()
+        .filter_map(|(name, share)| Some([share, seconds(name)?]))
+        .chain([[0.5, p50]])
+        .collect();
+        quantiles.sort_by(|one, other| one[0].total_cmp(&other[0]));
+        let printed = Distribution {
+            origin: Origin::Tool,
+            count: Some(self.completed as f64),
+            mean_seconds: seconds("mean"),
+            std_seconds: seconds("std"),
+            p50_seconds: Some(p50),
+            p90_seconds: seconds("p90"),
+            p95_seconds: seconds("p95"),
+            p99_seconds: seconds("p99"),
+            quantiles,
+            ..Distribution::default()
+        };
+        Some(printed.printed(computed))
+    }
+
+    /// The completed requests of a detailed file.
+    fn requests(&self) -> Vec<Request> {
+        let origin = self
+            .start_times
+            .iter()
+            .copied()
+            .fold(f64::INFINITY, f64::min);
+        let lengths = self.input_lens.iter().zip(&self.output_lens);
+        let rows = lengths.zip(self.ttfts.iter().zip(&self.itls)).enumerate();
+        rows.filter(|(place, _)| self.errors.get(*place).is_none_or(String::is_empty))
+            .map(|(place, ((input, output), (ttft, itl)))| Request {
+                start: self
+                    .start_times
+                    .get(place)
+                    .map_or(0.0, |start| start - origin),
+                input_tokens: *input,
+                output_tokens: *output,
+                ttft: Some(*ttft),
+                e2e: self
+                    .latencies
+                    .get(place)
+                    .copied()
+                    .unwrap_or_else(|| ttft + itl.iter().sum::<f64>()),
+                itl: itl.clone(),
+            })
+            .collect()
+    }
+}
+
+/// Errors by their last line, which is what a traceback ends with.
+fn errors(texts: &[String]) -> BTreeMap<String, u64> {
+    let mut kinds = BTreeMap::new();
+    for text in texts {
+        if let Some(line) = text.lines().rev().find(|line| !line.trim().is_empty()) {
+            let kind: String = line.trim().chars().take(80).collect();
+            *kinds.entry(kind).or_default() += 1;
+        }
+    }
+    kinds
+}
