@@ -246,6 +246,7 @@ impl EngineSeries<'_> {
                 &phase,
                 per_second(figures.flops.map(|flops| flops.0)),
             );
+            self.add(&c::BUSY_FLOPS, &phase, figures.flops_per_busy_second);
             self.add(
                 &c::ACHIEVED_HBM_BYTES,
                 &phase,
