@@ -206,6 +206,7 @@ async fn compare() -> anyhow::Result<()> {
     )?;
     // Until windows are full and pages have everything.
     sleep(Duration::from_secs(12)).await;
+    vllm_roofline_exporter::crypto::install();
     let client = reqwest::Client::new();
     let page = client.get(&alone.url).send().await?.bytes().await?;
     let lines = page.split(|&byte| byte == b'\n').count();

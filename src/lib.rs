@@ -21,6 +21,7 @@ pub mod analysis;
 pub mod capture;
 pub mod chart;
 pub mod config;
+pub mod crypto;
 pub mod export;
 pub mod landing;
 pub mod launch;

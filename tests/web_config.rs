@@ -23,6 +23,7 @@ fn config(directory: &TempDir, text: &str) -> PathBuf {
 }
 
 fn start(config: &Path) -> Exporter {
+    vllm_roofline_exporter::crypto::install();
     Exporter::start(&["demo", "--web.config.file", config.to_str().unwrap()])
 }
 

@@ -21,8 +21,7 @@ pub(super) async fn from_tcp(
     listener: TcpListener,
     files: &TlsFiles,
 ) -> io::Result<Server<SocketAddr, RustlsAcceptor>> {
-    // Another part of the program may have installed it already: it is the same one.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    crate::crypto::install();
     let config = RustlsConfig::from_pem_file(&files.certificate, &files.key)
         .await
         .map_err(|error| {

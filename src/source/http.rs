@@ -219,6 +219,7 @@ pub(crate) fn without_unused_tls(
     builder: reqwest::ClientBuilder,
     url: &Url,
 ) -> reqwest::ClientBuilder {
+    crate::crypto::install();
     if url.scheme() == "https" {
         builder
     } else {
