@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 missing=()
 need promtool prometheus
+need prometheus-alertmanager prometheus-alertmanager
 need chromium chromium
 need bwrap bubblewrap
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)

@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 use super::panel::Panel;
 use super::style::{DECODE, PREFILL, ROOFS};
 
-/// Share of the time below which a phase has no point.
-const LEAST_SHARE: f64 = 0.02;
-
 /// The roofline itself.
 ///
 /// Every query is a table with a label `point`, unique to its row: `merge` joins rows of different queries on what all of them
@@ -31,7 +28,7 @@ pub(crate) fn chart() -> Panel {
     }
     let mut panel = Panel::xy(
         "Roofline",
-        "Each phase at its arithmetic intensity (FLOPs per HBM byte) and the FLOPs per second of its own busy time, now and along the time range, under the roofs of all GPUs of an engine. Left of the ridge a phase is bound by memory bandwidth, right of it by compute; how far it is below the roof is what can be won. A phase that took less than 2 % of the time is left out: there is too little of it to divide by. Roofs are specified (GPU table), the one at the current clock is measured by the SM clock.",
+        "Each phase at its arithmetic intensity (FLOPs per HBM byte) and the FLOPs per second of its own busy time, now and along the time range, under the roofs of all GPUs of an engine. Left of the ridge a phase is bound by memory bandwidth, right of it by compute; how far it is below the roof is what can be won. Roofs are specified (GPU table), the one at the current clock is measured by the SM clock.",
         &series,
     )
     .unit("flops")
@@ -93,21 +90,13 @@ fn roof_lines(mut panel: Panel) -> Panel {
 
 /// The trail of a phase over the time range, and where it is now.
 fn phase_points(panel: Panel, phase: &str, color: &str) -> Panel {
-    let rate = |metric: &str| {
+    let point = |metric: &str, when: &str| {
         format!(
-            "sum(rate(vllm_roofline_{metric}_total{{ENGINE,phase=\"{phase}\"}}[$__rate_interval]))"
+            "label_replace(avg(vllm_roofline_{metric}{{ENGINE,phase=\"{phase}\"}} > 0), \"point\", \"{phase} {when}\", \"\", \"\")"
         )
     };
-    let over = |divisor: &str, least: f64, when: &str| {
-        format!(
-            "label_replace({} / ({} > {least}) > 0, \"point\", \"{phase} {when}\", \"\", \"\")",
-            rate("flops"),
-            rate(divisor)
-        )
-    };
-    let x = |when: &str| over("hbm_bytes", 0.0, when);
-    let y = |when: &str| over("phase_seconds", LEAST_SHARE, when);
-
+    let x = |when: &str| point("arithmetic_intensity_flops_per_byte", when);
+    let y = |when: &str| point("busy_flops_per_second", when);
     let column = |when: &str, axis: &str| format!("{phase} {when} {axis}");
     let fixed = json!({"mode": "fixed", "fixedColor": color});
     panel

@@ -100,9 +100,9 @@ families! {
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
         "Seconds for which each bound held; those in which vLLM could not be read are unknown.";
     TIME_SECONDS_TOTAL = "time_seconds_total" Counter Modelled Stable engine ["component"]
-        "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock, the rest of busy time is overhead.";
+        "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock, the rest of busy time is overhead. One tick behind while requests run.";
     PHASE_SECONDS_TOTAL = "phase_seconds_total" Counter Modelled Experimental engine ["phase"]
-        "Busy wall seconds by the phase that took them. Divide flops_total by it for the height of a phase's point on the roofline.";
+        "Busy wall seconds by the phase that took them, where they ran: compare with flops_total, which counts a prompt at its first token, over a minute or more.";
     WINDOW_DISCARDS_TOTAL = "window_discards_total" Counter Own Stable global ["reason"]
         "Spans of time thrown away because their two readings could not be compared.";
 
@@ -110,6 +110,8 @@ families! {
         "FLOPs per HBM byte over the window. Modelled.";
     ACHIEVED_FLOPS = "achieved_flops_per_second" Gauge Modelled Stable engine ["phase"]
         "FLOPs per second of wall time over the window, all GPUs of the engine. Modelled.";
+    BUSY_FLOPS = "busy_flops_per_second" Gauge Modelled Experimental engine ["phase"]
+        "FLOPs per second of the phase's own busy time over the window, all GPUs of the engine: the height of its point on the roofline. Modelled.";
     ACHIEVED_HBM_BYTES = "achieved_hbm_bytes_per_second" Gauge Modelled Stable engine ["phase"]
         "HBM bytes per second of wall time over the window, all GPUs of the engine. Modelled.";
     MFU = "model_flops_utilization_ratio" Gauge Modelled Stable engine []

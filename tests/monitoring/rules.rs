@@ -40,6 +40,7 @@ struct TestFile {
 
 #[derive(Deserialize)]
 struct TestCase {
+    #[serde(default)]
     alert_rule_test: Vec<AlertCase>,
 }
 
