@@ -134,6 +134,27 @@ async fn a_load_without_any_answer_keeps_its_errors_and_fails() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gpu_of_ones_own_needs_no_more_than_its_ceilings() {
+    let server = Server::start(|_| AT_ONCE).await;
+    let place = tempfile::tempdir().unwrap();
+    let (model, config) = (model(place.path()), place.path().join("config.yaml"));
+    let gpu = "gpus:\n  - {id: own, vendor: amd, architecture: zen, names: [Own], match: '^own', aliases: [Own],\n      peak_tflops: {fp32: 0.19, bf16: 0.19}, memory_bandwidth_gbs: 20, memory_mib: 4096, tdp_watts: 50, source: own, confidence: low}\n";
+    std::fs::write(&config, gpu).unwrap();
+    let directory = place.path().join("analysis");
+    let flags = ["--gpu", "Own", "--model", &model, "--config.file"];
+    analyze(&server.url(), &directory, &flags)
+        .arg(&config)
+        .assert()
+        .success();
+    let latency = &read(directory.join("static.json"))["latency"];
+    // JSON has no NaN: it would be null.
+    assert!(
+        latency["tpot_expected_seconds"].as_f64().unwrap() > 0.0,
+        "{latency}"
+    );
+}
+
 /// Starts an analysis whose server answers five requests and then falls silent, and calls `then` once the others wait.
 async fn begun(
     directory: &Path,

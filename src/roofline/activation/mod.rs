@@ -31,11 +31,14 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// That of `gpu`; without one, that of an A100.
+    /// That of `gpu`; where none is given, or its entry in the table does not say, that of an A100.
     pub(super) fn of(gpu: Option<&GpuSpec>) -> Self {
         Self {
             sms: gpu.and_then(|gpu| gpu.sm_count).map_or(108.0, f64::from),
-            l2: gpu.map_or(40e6, |gpu| gpu.l2.0),
+            l2: gpu
+                .map(|gpu| gpu.l2.0)
+                .filter(|l2| *l2 > 0.0)
+                .unwrap_or(40e6),
         }
     }
 
