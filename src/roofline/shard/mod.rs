@@ -127,8 +127,7 @@ impl Shard {
     #[must_use]
     pub fn caches_evenly(&self) -> bool {
         let unlimited = |layers: &AttentionLayers| layers.span.limit().is_none();
-        self.state_per_sequence <= Bytes::ZERO
-            && self.caching_layers().all(unlimited)
+        self.state_per_sequence <= Bytes::ZERO && self.caching_layers().all(unlimited)
     }
 
     /// Cache and state of a sequence of `tokens` tokens; windowed layers keep their window and the `ahead` tokens of one step.
