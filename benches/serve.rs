@@ -2,7 +2,7 @@
 //! second (budget: the 99th percentile within 1.3× of the bare server's), and CPU time and memory at a 1 s tick, scraped once a second
 //! (budget: 0.1 % of a core, 10 MiB; with NVML loaded 0.3 % more for each GPU, 20 MiB).
 //!
-//! NVML is the tests' made-up library: what the exporter itself adds to a reading. A real driver's calls take 1.5 ms a GPU and tick.
+//! NVML is the tests' made-up library: this is what the exporter itself adds to a reading. A real driver's own calls come on top.
 //!
 //! Both are processes of their own; the exporter scrapes the demo's recorded vLLM, which is a third one.
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::meter::account::{Account, PerPhase};
 use crate::meter::facts::EngineFacts;
-use crate::meter::figures::Figures;
+use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::verdict::{Bound, EngineState};
 use crate::sample::engine::EngineKey;
 use crate::sample::gpu::{GpuFacts, GpuReading};
@@ -66,8 +66,8 @@ pub struct EngineSnapshot {
     pub bound: Bound,
     /// Sums since the exporter started, as vLLM counted.
     pub totals: Account,
-    /// The same with every prompt's work where it ran; up to one tick behind while requests run.
-    pub settled: Account,
+    /// Where the seconds went, every prompt's work where it ran; up to one tick behind while requests run.
+    pub time_seconds: Option<TimeSeconds>,
     /// Settled busy seconds by phase.
     pub phase_seconds: PerPhase<Seconds>,
     /// Seconds each bound held.

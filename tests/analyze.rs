@@ -134,6 +134,78 @@ async fn a_load_without_any_answer_keeps_its_errors_and_fails() {
     );
 }
 
+/// Starts an analysis whose server answers five requests and then falls silent, and calls `then` once the others wait.
+async fn begun(
+    directory: &Path,
+    then: impl FnOnce(&Server, &std::process::Child),
+) -> std::process::Output {
+    let server = Server::start(|number| if number < 5 { AT_ONCE } else { Answer::Silence }).await;
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
+        .args([
+            "analyze",
+            "--vllm-url",
+            &server.url(),
+            "--gpu",
+            "none",
+            "--output",
+        ])
+        .arg(directory)
+        .args([
+            "--concurrency",
+            "4",
+            "--warmup-requests",
+            "0",
+            "--give-up-after",
+            "300ms",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while server.log.bodies.lock().unwrap().len() < 9 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    then(&server, &child);
+    tokio::task::spawn_blocking(|| child.wait_with_output().unwrap())
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_ends_in_a_report_of_what_there_is() {
+    let place = tempfile::tempdir().unwrap();
+    let output = begun(place.path(), |_, child| {
+        let interrupt = ["-INT", &child.id().to_string()];
+        let sent = std::process::Command::new("kill").args(interrupt).status();
+        assert!(sent.unwrap().success());
+    })
+    .await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let load = read(place.path().join("load.json"));
+    assert_eq!(
+        (&load["interrupted"], &load["completed"]),
+        (&true.into(), &5.into())
+    );
+    assert_eq!(load["errors"]["cancelled"], 4);
+    assert!(place.path().join("report.html").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_dies_leaves_a_report_and_a_failure() {
+    let place = tempfile::tempdir().unwrap();
+    let output = begun(place.path(), |server, _| server.stop()).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the server went away"));
+    let load = read(place.path().join("load.json"));
+    assert_eq!(load["completed"], 5);
+    assert!(
+        load["errors"]["connect"].as_u64().unwrap() >= 4,
+        "{}",
+        load["errors"]
+    );
+    assert!(place.path().join("report.html").exists());
+}
+
 #[test]
 fn what_makes_no_sense_costs_no_load() {
     let place = tempfile::tempdir().unwrap();

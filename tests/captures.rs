@@ -197,10 +197,29 @@ fn nothing_lies_above_the_roof() {
             let place = format!("{capture} {:?} at {}", window.name, window.t_start.0);
             assert!(window.mfu.unwrap() <= 1.0, "{place}");
             assert!(window.mbu.unwrap() <= 1.0, "{place}");
-            below_the_roof(&window.by_phase.prefill, &place);
-            below_the_roof(&window.by_phase.decode, &place);
+            both_below_the_roof(window, &place);
         }
     }
+}
+
+/// In windows of one tick, prompts that are counted late stand out most.
+#[test]
+fn nothing_lies_above_the_roof_in_a_single_tick() {
+    let settings = Settings {
+        window: "1s".parse().unwrap(),
+        ..Settings::defaults().unwrap()
+    };
+    for (name, capture) in captures() {
+        let replay = replay::replay(&capture, &settings).unwrap();
+        for window in &replay.windows {
+            both_below_the_roof(window, &format!("{name} at {}", window.t_start.0));
+        }
+    }
+}
+
+fn both_below_the_roof(window: &Figures, place: &str) {
+    below_the_roof(&window.by_phase.prefill, place);
+    below_the_roof(&window.by_phase.decode, place);
 }
 
 fn below_the_roof(point: &PhaseFigures, place: &str) {
@@ -233,4 +252,21 @@ fn the_bound_changes_at_most_once_a_phase_after_its_first_two_seconds() {
             assert!(changes <= 1, "{name} {}: {inside:?}", phase.name);
         }
     }
+}
+
+/// The 0.5B model's recording taken for the 8B model's: sixteen times the bytes in the same time.
+#[test]
+fn a_wrong_model_is_impossible() {
+    let mut settings = Settings::defaults().unwrap();
+    let wrong = "tests/fixtures/captures/llama-3.1-8b-bf16/config.json";
+    settings.deployment.model = Some(wrong.to_owned());
+    let directory = PathBuf::from("tests/fixtures/captures/qwen2.5-0.5b-bf16");
+    let replay = replay::replay(&Capture::open(&directory).unwrap(), &settings).unwrap();
+    let decode = &replay.phases[0];
+    assert_eq!(named(decode), "decode_c1");
+    assert!(decode.impossible.unwrap().memory);
+    let told = |caveat: &&str| caveat.contains("not what it is taken for");
+    assert!(decode.caveats.iter().any(told), "{:?}", decode.caveats);
+    let right = phase("qwen2.5-0.5b-bf16", "decode_c1");
+    assert!(!right.impossible.unwrap().memory && !right.impossible.unwrap().compute);
 }

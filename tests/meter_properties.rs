@@ -12,10 +12,11 @@ use proptest::prelude::*;
 use serde_json::json;
 use vllm_roofline_exporter::meter::Meter;
 use vllm_roofline_exporter::meter::account::Account;
-use vllm_roofline_exporter::meter::engine::{MeterSettings, Span};
+use vllm_roofline_exporter::meter::engine::MeterSettings;
 use vllm_roofline_exporter::meter::facts::{EngineFacts, Served};
 use vllm_roofline_exporter::meter::figures::{Figures, TimeSeconds};
 use vllm_roofline_exporter::meter::interval::Gap;
+use vllm_roofline_exporter::meter::spans::Span;
 use vllm_roofline_exporter::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
@@ -181,7 +182,7 @@ fn counters(meter: &Meter) -> Vec<f64> {
     let totals = &engine.totals;
     let work = totals.work.unwrap_or_default();
     let bytes = work.bytes.prefill + work.bytes.decode;
-    let time = TimeSeconds::of(&engine.settled).unwrap();
+    let time = TimeSeconds::of(&engine.spans.settled).unwrap();
     let mut counters = vec![
         work.flops.prefill.0,
         work.flops.decode.0,
@@ -191,8 +192,8 @@ fn counters(meter: &Meter) -> Vec<f64> {
         totals.tokens.prefill,
         totals.tokens.decode,
         totals.steps,
-        engine.phase_seconds.prefill.0,
-        engine.phase_seconds.decode.0,
+        engine.spans.phase_seconds.prefill.0,
+        engine.spans.phase_seconds.decode.0,
     ];
     counters.extend(time.components().iter().map(|(_, seconds)| seconds.0));
     counters.extend(engine.bound_seconds.iter().map(|seconds| seconds.0));

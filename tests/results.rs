@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::float_cmp,
     reason = "a test may fail that way"
 )]
 

@@ -122,7 +122,7 @@ async fn a_running_server_is_swept_by_concurrency() {
         assert!(spread["min"].as_f64() <= spread["mean"].as_f64());
     }
     assert_eq!(swept["best"]["meets_slo"], true);
-    assert!(swept["not_predicted"].as_str().unwrap().contains("--gpu"));
+    assert!(swept["not_predicted"].as_str().unwrap().contains("--model"));
     // Three settings twice, each with 8 requests and a warm-up, no prompt twice.
     let mut prompts: Vec<String> = server
         .log

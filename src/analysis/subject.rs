@@ -122,7 +122,7 @@ impl Subject {
             "attainable" => self.facts.attainable_origin(),
             _ => "measured",
         };
-        let line = |roof: crate::meter::facts::Roof| RoofLine {
+        let line = |roof: crate::meter::roofs::Roof| RoofLine {
             level: roof.level.to_owned(),
             peak_flops_per_second: roof.peak,
             hbm_bytes_per_second: roof.bandwidth,

@@ -100,7 +100,7 @@ families! {
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
         "Seconds for which each bound held; those in which vLLM could not be read are unknown.";
     TIME_SECONDS_TOTAL = "time_seconds_total" Counter Modelled Stable engine ["component"]
-        "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock, the rest of busy time is overhead.";
+        "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock, the rest of busy time is overhead. One tick behind while requests run.";
     PHASE_SECONDS_TOTAL = "phase_seconds_total" Counter Modelled Experimental engine ["phase"]
         "Busy wall seconds by the phase that took them, where they ran: compare with flops_total, which counts a prompt at its first token, over a minute or more.";
     WINDOW_DISCARDS_TOTAL = "window_discards_total" Counter Own Stable global ["reason"]

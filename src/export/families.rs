@@ -6,7 +6,7 @@ use prometheus::proto::MetricFamily;
 
 use crate::build_info::BUILD;
 use crate::meter::account::ByKind;
-use crate::meter::figures::{Figures, TimeSeconds};
+use crate::meter::figures::Figures;
 use crate::meter::verdict::{Admission, Bound, EngineState};
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
 use crate::spec::precision::Precision;
@@ -177,7 +177,9 @@ impl EngineSeries<'_> {
             &[("phase", "decode")],
             self.engine.phase_seconds.decode.0,
         );
-        for (component, seconds) in TimeSeconds::of(&self.engine.settled)
+        for (component, seconds) in self
+            .engine
+            .time_seconds
             .into_iter()
             .flat_map(|time| time.components())
         {

@@ -1,17 +1,16 @@
 //! The meter of one engine: readings in, spans and running totals out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::sample::engine::{EngineTotals, Gauge};
 use crate::units::Seconds;
 
-use super::account::{Account, PerPhase};
+use super::account::Account;
 use super::calibration::Calibration;
 use super::facts::EngineFacts;
 use super::gpu::HardwareUse;
-use super::hindsight;
 use super::interval::{Gap, Interval};
+use super::spans::{Span, Spans};
 use super::steady::Steady;
 use super::steps::Prompts;
 use super::verdict::{self, Bound, EngineState};
@@ -43,17 +42,6 @@ impl Default for MeterSettings {
     }
 }
 
-/// An accounted stretch of time.
-#[derive(Clone, Debug)]
-pub struct Span {
-    /// Unix time of its start.
-    pub start: Seconds,
-    /// Unix time of its end.
-    pub end: Seconds,
-    /// What happened in it.
-    pub account: Account,
-}
-
 /// The running account of one engine.
 #[derive(Debug)]
 pub struct EngineMeter {
@@ -61,19 +49,12 @@ pub struct EngineMeter {
     pub facts: Arc<EngineFacts>,
     /// Sums since the start of the program, as vLLM counted; they survive a restart of vLLM.
     pub totals: Account,
-    /// The same with every prompt's work where it ran. The newest span is missing while requests run: its successor may hand back
-    /// work to it.
-    pub settled: Account,
-    /// Settled busy seconds by phase.
-    pub phase_seconds: PerPhase<Seconds>,
     /// Seconds each bound held.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     /// The newest reading.
     pub latest: Option<EngineTotals>,
-    /// The newest spans, enough for one window.
-    spans: VecDeque<Span>,
-    /// Whether the newest of them is still missing in `settled`.
-    unsettled: bool,
+    /// The newest spans, enough for one window, and the sums of all settled ones.
+    pub spans: Spans,
     /// The newest prompts known.
     prompts: Prompts,
     /// The reading from which time is not accounted yet.
@@ -96,12 +77,9 @@ impl EngineMeter {
         Self {
             facts,
             totals: Account::default(),
-            settled: Account::default(),
-            phase_seconds: PerPhase::default(),
             bound_seconds: [Seconds::ZERO; Bound::ALL.len()],
             latest: None,
-            spans: VecDeque::new(),
-            unsettled: false,
+            spans: Spans::default(),
             prompts: Prompts::default(),
             anchor: None,
             moved: Seconds::ZERO,
@@ -181,14 +159,9 @@ impl EngineMeter {
             end: interval.end,
             account,
         };
-        self.spans.push_back(span.clone());
-        hindsight::hand_back(&mut self.spans);
-        if self.unsettled {
-            self.settle(self.spans.len() - 2);
-        }
-        self.unsettled = true;
+        self.spans.push(span.clone(), &self.facts);
         if !interval.occupied() {
-            self.settle_newest();
+            self.spans.settle_newest(&self.facts);
         }
         self.hold_bound(interval, settings);
         if settings.calibrate {
@@ -204,15 +177,22 @@ impl EngineMeter {
         }
     }
 
+    /// The trailing window has the bound, as long as the engine runs.
     fn hold_bound(&mut self, interval: &Interval, settings: &MeterSettings) {
-        if let Some(trailing) = self.window(interval.end, settings.window) {
-            self.bound = self.steady.next(
-                &trailing.account,
-                settings.overhead_below,
-                interval.seconds(),
-                settings.window,
-            );
-        }
+        let Some(trailing) = self.window(interval.end, settings.window) else {
+            return;
+        };
+        let held = self.steady.next(
+            &trailing.account,
+            settings.overhead_below,
+            interval.seconds(),
+            settings.window,
+        );
+        self.bound = match self.state() {
+            EngineState::Running => held,
+            EngineState::Idle | EngineState::Sleeping => Bound::Idle,
+            EngineState::Stalled | EngineState::Unreachable => Bound::Unknown,
+        };
         let told = (interval.seconds() - self.unreachable).max(Seconds::ZERO);
         self.bound_seconds[self.bound as usize] += told;
         self.unreachable = Seconds::ZERO;
@@ -229,27 +209,10 @@ impl EngineMeter {
         self.missed_until = now;
     }
 
-    /// Adds the span at `place`, which no later one is to change any more, to the settled sums.
-    fn settle(&mut self, place: usize) {
-        if let Some(span) = self.spans.get(place) {
-            let phases = span.account.phase_seconds(&self.facts);
-            self.settled.add(&span.account);
-            self.phase_seconds.add(phases);
-        }
-    }
-
-    fn settle_newest(&mut self) {
-        if self.unsettled {
-            self.settle(self.spans.len().saturating_sub(1));
-            self.unsettled = false;
-        }
-    }
-
     fn restart(&mut self, gap: Gap, totals: EngineTotals) {
         if gap != Gap::TooShort {
-            self.settle_newest();
+            self.spans.clear(&self.facts);
             self.anchor = Some(totals);
-            self.spans.clear();
             self.steady = Steady::default();
             self.bound = Bound::Unknown;
             self.unreachable = Seconds::ZERO;
@@ -265,18 +228,7 @@ impl EngineMeter {
 
     /// The spans of the `length` up to `now` as one, or `None` if there are none.
     pub fn window(&mut self, now: Seconds, length: Seconds) -> Option<Span> {
-        // Half a tick of grace keeps the number of spans even when scrapes jitter.
-        while self
-            .spans
-            .front()
-            .is_some_and(|span| now - span.start > length + Seconds(0.5))
-        {
-            if self.spans.len() == 1 {
-                self.settle_newest();
-            }
-            self.spans.pop_front();
-        }
-        sum(&self.spans)
+        self.spans.window(now, length, &self.facts)
     }
 
     /// The bound to show: steady over windows.
@@ -289,7 +241,7 @@ impl EngineMeter {
     #[must_use]
     pub fn state(&self) -> EngineState {
         let asleep = self.asleep();
-        match self.spans.back() {
+        match self.spans.newest() {
             Some(span) if self.pending().is_none() => verdict::engine_state(&span.account, asleep),
             _ if asleep => EngineState::Sleeping,
             _ if self.occupied() => EngineState::Running,
@@ -310,18 +262,6 @@ impl EngineMeter {
     fn gauge(&self, gauge: Gauge) -> Option<f64> {
         self.latest.as_ref()?.gauges.get(gauge)
     }
-}
-
-/// Neighbouring spans as one.
-#[must_use]
-pub fn sum<'a>(spans: impl IntoIterator<Item = &'a Span>) -> Option<Span> {
-    let mut spans = spans.into_iter();
-    let mut whole = spans.next()?.clone();
-    for span in spans {
-        whole.end = span.end;
-        whole.account.add(&span.account);
-    }
-    Some(whole)
 }
 
 /// Whether anything about the engine changed from one reading to the next.

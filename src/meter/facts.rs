@@ -7,7 +7,7 @@ use crate::roofline::step::RequestGroup;
 use crate::spec::deployment::{Deployment, DeploymentFlags};
 use crate::spec::gpu::{GpuSpec, Provenance};
 use crate::spec::precision::Precision;
-use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond, Intensity};
+use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
 /// A fact that could not be found out.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -63,37 +63,6 @@ impl Served {
             shard,
             deployment,
         }
-    }
-}
-
-/// A roof over all GPUs of an engine.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Roof {
-    /// `datasheet`, `attainable` or `current_clock`.
-    pub level: &'static str,
-    /// Its ceiling.
-    pub peak: FlopsPerSecond,
-    /// Its slope.
-    pub bandwidth: BytesPerSecond,
-}
-
-impl Roof {
-    /// Where it bends.
-    #[must_use]
-    pub fn ridge(&self) -> Intensity {
-        self.peak / self.bandwidth
-    }
-
-    /// The points that draw it: intensity 0.1 (or a decade below a lower ridge), the ridge, two decades right of it.
-    #[must_use]
-    pub fn corners(&self) -> [(&'static str, Intensity, FlopsPerSecond); 3] {
-        let ridge = self.ridge();
-        let left = Intensity(0.1).min(ridge * 0.1);
-        [
-            ("left", left, self.bandwidth * left),
-            ("ridge", ridge, self.peak),
-            ("right", ridge * 100.0, self.peak),
-        ]
     }
 }
 
@@ -180,7 +149,7 @@ impl EngineFacts {
         self.served.as_ref().map(|served| served.precision)
     }
 
-    fn scaled(&self, amount: FlopsPerSecond) -> FlopsPerSecond {
+    pub(super) fn scaled(&self, amount: FlopsPerSecond) -> FlopsPerSecond {
         amount * self.gpus()
     }
 
@@ -209,47 +178,6 @@ impl EngineFacts {
     #[must_use]
     pub fn attainable_hbm(&self) -> Option<BytesPerSecond> {
         Some(self.ceiling(None)?.hbm * self.gpus())
-    }
-
-    /// Datasheet and attainable peaks of all GPUs, by precision.
-    #[must_use]
-    pub fn peaks(&self) -> Vec<(Precision, FlopsPerSecond, FlopsPerSecond)> {
-        let Some((gpu, ceiling)) = self.gpu.as_ref().zip(self.ceiling(None)) else {
-            return Vec::new();
-        };
-        let peaks = gpu.peaks.iter().map(|(precision, peak)| {
-            (
-                precision,
-                self.scaled(peak),
-                self.scaled(ceiling.peak(precision)),
-            )
-        });
-        peaks.collect()
-    }
-
-    /// The roofs over the engine; the last is there only where the SM clock is known.
-    #[must_use]
-    pub fn roofs(&self, sm_clock_mhz: Option<f64>) -> Vec<Roof> {
-        let Some((gpu, precision)) = self.gpu.as_ref().zip(self.main_precision()) else {
-            return Vec::new();
-        };
-        let roof = |level, peak: FlopsPerSecond, bandwidth: BytesPerSecond| Roof {
-            level,
-            peak: self.scaled(peak),
-            bandwidth: bandwidth * self.gpus(),
-        };
-        let attainable = Ceiling::attainable(gpu, &self.coefficients);
-        let clocked = sm_clock_mhz.and_then(|clock| gpu.peak_at_clock(precision, clock));
-        let sheet = gpu
-            .peak(precision)
-            .map(|peak| roof("datasheet", peak, gpu.hbm_bandwidth));
-        let reached = Some(roof(
-            "attainable",
-            attainable.peak(precision),
-            attainable.hbm,
-        ));
-        let now = clocked.map(|peak| roof("current_clock", peak, gpu.hbm_bandwidth));
-        [sheet, reached, now].into_iter().flatten().collect()
     }
 
     /// Resident weights on all GPUs.

@@ -6,9 +6,9 @@ use crate::units::{Bytes, Flops, Seconds, ratio};
 
 use super::account::{Account, ByKind, PerPhase};
 use super::caveats::caveats;
-use super::engine::Span;
 use super::facts::EngineFacts;
 use super::reconcile::{self, Impossible, References};
+use super::spans::Span;
 use super::verdict::{self, Admission, Bound, Dominant, EngineState};
 
 /// The figures of one span. Engine figures sum over the engine's GPUs; `null` is what cannot be known.

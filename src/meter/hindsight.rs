@@ -3,12 +3,10 @@
 //! The work goes back to where busy time was unexplained, newest span first, no further than the prompts were in the engine (their
 //! mean time to first token). Token counts stay where vLLM counted them.
 
-use std::collections::VecDeque;
-
 use crate::units::{Seconds, ratio};
 
 use super::account::{Account, BusyTime, Work};
-use super::engine::Span;
+use super::spans::Span;
 
 /// Demand up to so much above the time there was is within what the ceilings are known to.
 const TOLERANCE: f64 = 0.1;
@@ -46,9 +44,8 @@ impl Early {
 }
 
 /// Hands what ran early in the newest of `spans` back to the ones before it.
-pub(super) fn hand_back(spans: &mut VecDeque<Span>) {
-    let (whole, _) = (spans.make_contiguous(), ());
-    if let Some((newest, before)) = whole.split_last_mut() {
+pub(super) fn hand_back(spans: &mut [Span]) {
+    if let Some((newest, before)) = spans.split_last_mut() {
         hand_to(newest, before);
     }
 }

@@ -13,6 +13,8 @@ pub mod gpu;
 pub mod hindsight;
 pub mod interval;
 pub mod reconcile;
+pub mod roofs;
+pub mod spans;
 pub mod steady;
 pub mod steps;
 pub mod verdict;
@@ -24,10 +26,11 @@ use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::{GpuFacts, GpuReading};
 use crate::units::Seconds;
 
-use engine::{EngineMeter, MeterSettings, Span};
+use engine::{EngineMeter, MeterSettings};
 use facts::EngineFacts;
 use gpu::{GpuMeter, HardwareUse};
 use interval::Gap;
+use spans::Span;
 
 /// All engines of one vLLM and their GPUs.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::cell::{Cell, Place};
 use crate::analysis::text::{count, duration, percent, scaled};
-use crate::analysis::{Figure, Run};
+use crate::analysis::{Figure, Measured, Modelled, Run};
 
 /// A figure with its name, its provenance and, where there is one, its target.
 pub(super) struct Labelled {
@@ -54,9 +54,29 @@ pub(super) fn spoken(name: &str) -> String {
 const MEASURED: &str = "measured";
 const MODELLED: &str = "modelled";
 
+/// The figures of `run`, as far as they are known.
 pub(super) fn figures(place: &Place, run: &Run) -> Vec<Labelled> {
-    let (measured, modelled) = (place.at("measured"), place.at("modelled"));
-    let by_figure = |figure: Figure, provenance| {
+    let mut figures = targeted(place, run);
+    figures.extend(modelled(&place.at("modelled"), run.modelled.as_ref()));
+    figures.extend(hardware(&place.at("measured"), &run.measured));
+    let duration = place.cell("duration_seconds", run.duration_seconds.0, duration);
+    figures.push(plain("duration", duration, MEASURED));
+    figures.retain(|figure| figure.cell != Cell::dash());
+    figures
+}
+
+/// Those that have a target or are compared.
+fn targeted(place: &Place, run: &Run) -> Vec<Labelled> {
+    let figures = [
+        (Figure::OutputTokensPerSecond, MEASURED),
+        (Figure::TtftP50Seconds, MEASURED),
+        (Figure::TpotP50Seconds, MEASURED),
+        (Figure::RequestsPerSecond, MEASURED),
+        (Figure::GpuUtilization, MEASURED),
+        (Figure::Mfu, MODELLED),
+        (Figure::Mbu, MODELLED),
+    ];
+    let labelled = figures.into_iter().map(|(figure, provenance)| {
         let verdict = run.verdicts.iter().find(|verdict| verdict.figure == figure);
         Labelled {
             name: figure.label(),
@@ -64,108 +84,81 @@ pub(super) fn figures(place: &Place, run: &Run) -> Vec<Labelled> {
             provenance,
             target: verdict.map_or_else(String::new, |verdict| verdict.target.clone()),
         }
+    });
+    labelled.collect()
+}
+
+/// What follows by the roofline.
+fn modelled(place: &Place, modelled: Option<&Modelled>) -> Vec<Labelled> {
+    let Some(facts) = modelled else {
+        return Vec::new();
     };
-    let plain = |name, cell, provenance| Labelled {
+    let of = |name, pointer, value: Option<f64>, show: fn(f64) -> String| {
+        plain(name, place.cell(pointer, value, show), MODELLED)
+    };
+    let (flops, bytes) = (
+        facts.flops.map(|flops| flops.0),
+        facts.hbm_bytes.map(|bytes| bytes.0),
+    );
+    vec![
+        of(
+            "intensity, FLOP/byte",
+            "arithmetic_intensity",
+            facts.arithmetic_intensity,
+            count,
+        ),
+        of("decode batch", "decode_batch", facts.decode_batch, count),
+        of(
+            "context, tokens",
+            "context_tokens",
+            facts.context_tokens,
+            count,
+        ),
+        of("FLOPs", "flops", flops, scaled),
+        of("HBM bytes", "hbm_bytes", bytes, scaled),
+    ]
+}
+
+/// What the GPU's own counters say.
+fn hardware(place: &Place, seen: &Measured) -> Vec<Labelled> {
+    let of = |name, pointer, value: Option<f64>, show: fn(f64) -> String| {
+        plain(name, place.cell(pointer, value, show), MEASURED)
+    };
+    vec![
+        of(
+            "HBM traffic (GPM)",
+            "hbm_utilization",
+            seen.hbm_utilization,
+            percent,
+        ),
+        of("power", "power_watts", seen.power_watts, |value| {
+            format!("{value:.0} W")
+        }),
+        of(
+            "energy per token",
+            "joules_per_output_token",
+            seen.joules_per_output_token,
+            |value| format!("{value:.3} J"),
+        ),
+        of("SM clock", "sm_clock_mhz", seen.sm_clock_mhz, |value| {
+            format!("{value:.0} MHz")
+        }),
+        of(
+            "power-limited",
+            "power_limited_ratio",
+            seen.power_limited_ratio,
+            percent,
+        ),
+    ]
+}
+
+const fn plain(name: &'static str, cell: Cell, provenance: &'static str) -> Labelled {
+    Labelled {
         name,
         cell,
         provenance,
         target: String::new(),
-    };
-    let facts = run.modelled.as_ref();
-    let seen = &run.measured;
-    let watts = |value: f64| format!("{value:.0} W");
-    let joules = |value: f64| format!("{value:.3} J");
-    let clock = |value: f64| format!("{value:.0} MHz");
-    let mut figures = vec![
-        by_figure(Figure::OutputTokensPerSecond, MEASURED),
-        by_figure(Figure::TtftP50Seconds, MEASURED),
-        by_figure(Figure::TpotP50Seconds, MEASURED),
-        by_figure(Figure::RequestsPerSecond, MEASURED),
-        by_figure(Figure::GpuUtilization, MEASURED),
-        plain(
-            "HBM traffic (GPM)",
-            measured.cell("hbm_utilization", seen.hbm_utilization, percent),
-            MEASURED,
-        ),
-        by_figure(Figure::Mfu, MODELLED),
-        by_figure(Figure::Mbu, MODELLED),
-        plain(
-            "intensity, FLOP/byte",
-            modelled.cell(
-                "arithmetic_intensity",
-                facts.and_then(|facts| facts.arithmetic_intensity),
-                count,
-            ),
-            MODELLED,
-        ),
-        plain(
-            "decode batch",
-            modelled.cell(
-                "decode_batch",
-                facts.and_then(|facts| facts.decode_batch),
-                count,
-            ),
-            MODELLED,
-        ),
-        plain(
-            "context, tokens",
-            modelled.cell(
-                "context_tokens",
-                facts.and_then(|facts| facts.context_tokens),
-                count,
-            ),
-            MODELLED,
-        ),
-        plain(
-            "FLOPs",
-            modelled.cell(
-                "flops",
-                facts.and_then(|facts| Some(facts.flops?.0)),
-                scaled,
-            ),
-            MODELLED,
-        ),
-        plain(
-            "HBM bytes",
-            modelled.cell(
-                "hbm_bytes",
-                facts.and_then(|facts| Some(facts.hbm_bytes?.0)),
-                scaled,
-            ),
-            MODELLED,
-        ),
-        plain(
-            "power",
-            measured.cell("power_watts", seen.power_watts, watts),
-            MEASURED,
-        ),
-        plain(
-            "energy per token",
-            measured.cell(
-                "joules_per_output_token",
-                seen.joules_per_output_token,
-                joules,
-            ),
-            MEASURED,
-        ),
-        plain(
-            "SM clock",
-            measured.cell("sm_clock_mhz", seen.sm_clock_mhz, clock),
-            MEASURED,
-        ),
-        plain(
-            "power-limited",
-            measured.cell("power_limited_ratio", seen.power_limited_ratio, percent),
-            MEASURED,
-        ),
-        plain(
-            "duration",
-            place.cell("duration_seconds", run.duration_seconds.0, duration),
-            MEASURED,
-        ),
-    ];
-    figures.retain(|figure| figure.cell != Cell::dash());
-    figures
+    }
 }
 
 pub(super) fn percentiles(place: &Place, run: &Run) -> Vec<Percentiles> {

@@ -3,12 +3,12 @@
 use super::cell::{Cell, Place};
 use crate::analysis::text::{count, duration, scaled};
 use crate::bound::Bound;
-use crate::predict::{Obstacle, Prediction, StepPrediction, Steps};
+use crate::predict::{GpuFacts, Limits, MemoryFacts, Obstacle, Prediction, StepPrediction, Steps};
 use crate::units::Seconds;
 
 /// A prediction.
 pub(super) struct PredictionView {
-    pub facts: Vec<(&'static str, Cell, &'static str)>,
+    pub facts: Vec<Fact>,
     pub steps: Vec<StepRow>,
     pub latency: Vec<(&'static str, Cell, Cell)>,
     pub advice: Vec<(String, String, String)>,
@@ -60,80 +60,77 @@ fn gib(bytes: f64) -> String {
     format!("{:.2} GiB", bytes / f64::from(1 << 30))
 }
 
-fn whole(value: Option<u64>) -> Option<f64> {
-    value.map(|value| value as f64)
+/// A figure: its name, itself, and whether it is specified or modelled.
+type Fact = (&'static str, Cell, &'static str);
+
+const SPECIFIED: &str = "specified";
+const MODELLED: &str = "modelled";
+
+fn facts(place: &Place, prediction: &Prediction) -> Vec<Fact> {
+    let params = prediction.model.total_params as f64;
+    let params = place.at("model").cell("total_params", params, scaled);
+    let mut facts = vec![("parameters", params, SPECIFIED)];
+    facts.extend(memory(&place.at("memory"), &prediction.memory));
+    if let Some(limits) = &prediction.limits {
+        facts.extend(batches(&place.at("limits"), limits));
+    }
+    if let Some(gpu) = &prediction.gpu {
+        facts.extend(peaks(&place.at("gpu"), gpu));
+    }
+    facts.retain(|(_, cell, _)| *cell != Cell::dash());
+    facts
 }
 
-fn facts(place: &Place, prediction: &Prediction) -> Vec<(&'static str, Cell, &'static str)> {
-    const SPECIFIED: &str = "specified";
-    const MODELLED: &str = "modelled";
-    let (memory, limits) = (&prediction.memory, prediction.limits.as_ref());
-    let (memory_at, limits_at, gpu_at) = (place.at("memory"), place.at("limits"), place.at("gpu"));
-    let flops = |value: f64| format!("{}FLOP/s", scaled(value));
-    let bytes = |value: f64| format!("{}B/s", scaled(value));
-    let limit = |pointer, value: Option<u64>| limits_at.cell(pointer, whole(value), count);
-    let mut facts = vec![
-        (
-            "parameters",
-            place
-                .at("model")
-                .cell("total_params", prediction.model.total_params as f64, scaled),
-            SPECIFIED,
-        ),
+fn memory(place: &Place, memory: &MemoryFacts) -> [Fact; 2] {
+    let weights = memory.weights_resident_bytes_per_gpu.0;
+    let tokens = memory.kv_capacity_tokens;
+    [
         (
             "weights per GPU",
-            memory_at.cell(
-                "weights_resident_bytes_per_gpu",
-                memory.weights_resident_bytes_per_gpu.0,
-                gib,
-            ),
+            place.cell("weights_resident_bytes_per_gpu", weights, gib),
             MODELLED,
         ),
         (
             "KV cache, tokens",
-            memory_at.cell("kv_capacity_tokens", memory.kv_capacity_tokens, count),
+            place.cell("kv_capacity_tokens", tokens, count),
             MODELLED,
         ),
-        (
-            "ridge batch",
-            limit("ridge_batch", limits.and_then(|limits| limits.ridge_batch)),
-            MODELLED,
-        ),
-        (
-            "knee batch",
-            limit("knee_batch", limits.and_then(|limits| limits.knee_batch)),
-            MODELLED,
-        ),
-        (
+    ]
+}
+
+fn batches(place: &Place, limits: &Limits) -> [Fact; 4] {
+    let limit = |name, pointer, value: Option<u64>| {
+        let cell = place.cell(pointer, value.map(|value| value as f64), count);
+        (name, cell, MODELLED)
+    };
+    [
+        limit("ridge batch", "ridge_batch", limits.ridge_batch),
+        limit("knee batch", "knee_batch", limits.knee_batch),
+        limit(
             "batch that fits",
-            limit(
-                "kv_capacity_batch",
-                limits.and_then(|limits| limits.kv_capacity_batch),
-            ),
-            MODELLED,
+            "kv_capacity_batch",
+            limits.kv_capacity_batch,
+        ),
+        limit("batch within targets", "slo_batch", limits.slo_batch),
+    ]
+}
+
+fn peaks(place: &Place, gpu: &GpuFacts) -> [Fact; 2] {
+    let flops = |value: f64| format!("{}FLOP/s", scaled(value));
+    let bytes = |value: f64| format!("{}B/s", scaled(value));
+    let (peak, bandwidth) = (gpu.peak_flops_per_second.0, gpu.hbm_bytes_per_second.0);
+    [
+        (
+            "peak",
+            place.cell("peak_flops_per_second", peak, flops),
+            SPECIFIED,
         ),
         (
-            "batch within targets",
-            limit("slo_batch", limits.and_then(|limits| limits.slo_batch)),
-            MODELLED,
+            "HBM bandwidth",
+            place.cell("hbm_bytes_per_second", bandwidth, bytes),
+            SPECIFIED,
         ),
-    ];
-    if let Some(gpu) = &prediction.gpu {
-        facts.extend([
-            (
-                "peak",
-                gpu_at.cell("peak_flops_per_second", gpu.peak_flops_per_second.0, flops),
-                SPECIFIED,
-            ),
-            (
-                "HBM bandwidth",
-                gpu_at.cell("hbm_bytes_per_second", gpu.hbm_bytes_per_second.0, bytes),
-                SPECIFIED,
-            ),
-        ]);
-    }
-    facts.retain(|(_, cell, _)| *cell != Cell::dash());
-    facts
+    ]
 }
 
 fn row(place: &Place, step: &StepPrediction) -> StepRow {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::Settings;
 use crate::meter::Meter;
 use crate::meter::engine::{EngineMeter, MeterSettings};
-use crate::meter::figures::Figures;
+use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::gpu::GpuMeter;
 use crate::meter::verdict::{Bound, EngineState};
 use crate::sample::engine::{EngineKey, EngineTotals, Gauge};
@@ -98,8 +98,8 @@ fn engine_snapshot(
         state,
         bound,
         totals: meter.totals.clone(),
-        settled: meter.settled.clone(),
-        phase_seconds: meter.phase_seconds,
+        time_seconds: TimeSeconds::of(&meter.spans.settled),
+        phase_seconds: meter.spans.phase_seconds,
         bound_seconds: meter.bound_seconds,
         sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
         window: figures,

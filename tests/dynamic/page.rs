@@ -14,75 +14,46 @@ struct Made {
     page: String,
 }
 
+/// Runs the command `line` and returns what it printed.
+fn run(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let answer = Answer::of(&words);
+    answer.end.unwrap();
+    answer.out
+}
+
 fn made() -> Made {
     let desk = Desk::new();
-    let line = [
-        "static",
-        "--model",
-        MODEL,
-        "--gpu",
-        "H100",
-        "--batch",
-        "8",
-        "--input-len",
-        "64",
-        "--output-len",
-        "256",
-        "--format",
-        "json",
-    ];
-    let answer = Answer::of(&line);
-    answer.end.unwrap();
-    let prediction = desk.write("static.json", &answer.out);
+    let load = "--batch 8 --input-len 64 --output-len 256";
+    let predicted = run(&format!(
+        "static --model {MODEL} --gpu H100 {load} --format json"
+    ));
+    let prediction = desk.write("static.json", &predicted);
     let (recorded, tools) = (desk.name("recorded.json"), desk.name("tools.json"));
-    Answer::of(&[
-        "dynamic",
-        "--capture",
-        CAPTURE,
-        "--static",
-        &prediction,
-        "--output",
-        &recorded,
-    ])
-    .end
-    .unwrap();
-    let files: Vec<String> = FIXTURES.iter().map(|name| fixture(name)).collect();
-    let mut line = vec![
-        "dynamic",
-        "--model",
-        MODEL,
-        "--gpu",
-        "H100",
-        "--output",
-        &tools,
-        "--results",
-    ];
-    line.extend(files.iter().map(String::as_str));
-    Answer::of(&line).end.unwrap();
+    run(&format!(
+        "dynamic --capture {CAPTURE} --static {prediction} --output {recorded}"
+    ));
+    let files = FIXTURES.map(fixture).join(" ");
+    run(&format!(
+        "dynamic --model {MODEL} --gpu H100 --output {tools} --results {files}"
+    ));
     let page = desk.name("report.html");
-    Answer::of(&[
-        "report",
-        "--static",
-        &prediction,
-        "--dynamic",
-        &recorded,
-        &tools,
-        "--output",
-        &page,
-    ])
-    .end
-    .unwrap();
+    run(&format!(
+        "report --static {prediction} --dynamic {recorded} {tools} --output {page}"
+    ));
     let read = |name: &str| std::fs::read_to_string(desk.path(name)).unwrap();
     let documents = [
         ("static", "static.json"),
         ("0", "recorded.json"),
         ("1", "tools.json"),
     ];
-    let documents =
-        documents.map(|(key, name)| (key.to_owned(), serde_json::from_str(&read(name)).unwrap()));
+    let parsed = documents.map(|(key, name)| {
+        let document = serde_json::from_str(&read(name)).unwrap();
+        (key.to_owned(), document)
+    });
     Made {
         page: read("report.html"),
-        documents: documents.into(),
+        documents: parsed.into(),
         desk,
     }
 }

@@ -116,7 +116,7 @@ async fn connection(
             }
             "/health" => plain(&mut stream, 200, &json!({})).await?,
             "/tokenize" => plain(&mut stream, 200, &json!({"count": 512})).await?,
-            _ => {
+            "/v1/completions" | "/v1/chat/completions" => {
                 let number = {
                     let mut bodies = log.bodies.lock().unwrap();
                     bodies.push(body.clone());
@@ -126,6 +126,7 @@ async fn connection(
                     return Ok(());
                 }
             }
+            _ => plain(&mut stream, 404, &json!({})).await?,
         }
     }
     Ok(())

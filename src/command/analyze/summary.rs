@@ -159,7 +159,11 @@ impl Summary {
             )?;
         }
         for remedy in &self.advice {
-            writeln!(out, "→ {}: {}", remedy.r#do, remedy.predicted_effect)?;
+            writeln!(
+                out,
+                "→ {}: {} (modelled)",
+                remedy.r#do, remedy.predicted_effect
+            )?;
         }
         for note in &self.notes {
             writeln!(out, "note: {note}")?;
@@ -193,12 +197,14 @@ impl Summary {
 }
 
 fn row(run: &Run, figure: Figure) -> Option<Row> {
-    let compared = run
-        .comparisons
-        .iter()
-        .filter(|comparison| comparison.against == Against::MeasuredLoad)
-        .flat_map(|comparison| &comparison.rows)
-        .find(|row| row.figure == figure);
+    let against = |which: Against| {
+        run.comparisons
+            .iter()
+            .filter(move |comparison| comparison.against == which)
+            .flat_map(|comparison| &comparison.rows)
+            .find(|row| row.figure == figure)
+    };
+    let compared = against(Against::MeasuredLoad).or_else(|| against(Against::Static));
     Some(Row {
         figure,
         measured: run.figure(figure)?,

@@ -6,10 +6,11 @@ use crate::capture::format::{GpuLine, VllmLine};
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::meter::Meter;
-use crate::meter::engine::{MeterSettings, Span, sum};
+use crate::meter::engine::MeterSettings;
 use crate::meter::facts::EngineFacts;
 use crate::meter::figures::Figures;
 use crate::meter::hindsight;
+use crate::meter::spans::{Span, sum};
 use crate::meter::steady::Steady;
 use crate::sample::engine::EngineTotals;
 use crate::sample::page;
@@ -119,7 +120,12 @@ impl<'a> Player<'a> {
             let accounted = meter.observe_engines(engines.clone(), |totals| {
                 self.clues.facts(&self.table, totals, rank_of(totals))
             });
-            let spans = accounted.into_iter().map(|(_, span)| span).collect();
+            // The figures are those of one engine: spans of several do not follow each other.
+            let first = engines.first().map(|engine| engine.key.clone());
+            let own = accounted
+                .into_iter()
+                .filter(|(key, _)| Some(key) == first.as_ref());
+            let spans = own.map(|(_, span)| span).collect();
             show(&mut meter, line, spans);
         }
     }

@@ -11,7 +11,6 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 
-use super::deployment;
 use super::interrupt::Interrupt;
 use super::output::{Format, write_json};
 use super::scenario::scenario;
@@ -49,9 +48,11 @@ pub fn run(args: &SweepArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let sweep = serve::block_on(async {
         let runner = Runner {
             args,
+            settings: &settings,
             load,
             template: args.launch.clone().map(Template::new),
             interrupt: Interrupt::listen(),
+            found: None,
             runs: 0,
         };
         sweep(runner, &settings).await
@@ -154,11 +155,6 @@ async fn sweep(mut runner: Runner<'_>, settings: &Settings) -> anyhow::Result<Sw
         predicted: None,
         not_predicted: None,
     };
-    // While the server runs: afterwards nobody says what it serves.
-    let running = match runner.template {
-        None => deployment::of_running(settings).await,
-        Some(_) => DeploymentFlags::default(),
-    };
     for series in series(args) {
         let measured = one_series(&mut runner, &series, &slo, &mut sweep).await?;
         sweep.settings.extend(measured);
@@ -167,7 +163,7 @@ async fn sweep(mut runner: Runner<'_>, settings: &Settings) -> anyhow::Result<Sw
         }
     }
     sweep.best = best(&sweep.settings, args.metric, &slo, args.least_gain / 100.0);
-    match predicted(&sweep, &runner, settings, running) {
+    match predicted(&sweep, &runner, settings) {
         Ok(predicted) => sweep.predicted = predicted,
         Err(error) => sweep.not_predicted = Some(format!("{error:#}")),
     }
@@ -248,7 +244,6 @@ fn predicted(
     sweep: &Sweep,
     runner: &Runner<'_>,
     settings: &Settings,
-    running: DeploymentFlags,
 ) -> anyhow::Result<Option<Predicted>> {
     let chosen = sweep.best.as_ref().and_then(|best| {
         sweep
@@ -273,8 +268,12 @@ fn predicted(
         output_tokens: measured.output_tokens,
         batch: f64::from(running_at_a_time),
     };
-    let launched = runner.args.launch.as_deref().map_or(running, deployment_of);
-    let flags = launched.overridden_by(settings.deployment.clone());
+    // What the command line says outranks what the server says of itself, which may be less.
+    let launched = runner.args.launch.as_deref().map(deployment_of);
+    let found = runner.found.clone().unwrap_or_default();
+    let flags = found
+        .overridden_by(launched.unwrap_or_default())
+        .overridden_by(settings.deployment.clone());
     let flags = DeploymentFlags {
         gpu_memory_utilization: point
             .gpu_memory_utilization

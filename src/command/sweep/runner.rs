@@ -1,13 +1,16 @@
 //! Runs the loads of a sweep, on a server that runs already or on one that is started anew for each setting.
 
+use crate::command::deployment;
 use crate::command::interrupt::Interrupt;
 use crate::command::output::write_json_file;
 use crate::command::progress::ProgressLine;
 use crate::command::usage::UsageError;
+use crate::config::Settings;
 use crate::launch::template::{Place, Template};
 use crate::launch::{LaunchError, Launched};
 use crate::load::settings::Arrivals;
 use crate::load::{self, LoadError, LoadRun, LoadSettings};
+use crate::spec::deployment::DeploymentFlags;
 use crate::sweep::setting::Point;
 
 use super::args::SweepArgs;
@@ -16,9 +19,13 @@ use super::args::SweepArgs;
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     pub args: &'a SweepArgs,
+    pub settings: &'a Settings,
     pub load: LoadSettings,
     pub template: Option<Template>,
     pub interrupt: Interrupt,
+    /// What the first server said of itself, while it ran.
+    pub found: Option<DeploymentFlags>,
+    /// How many loads there were.
     pub runs: u64,
 }
 
@@ -92,6 +99,9 @@ impl Runner<'_> {
     }
 
     async fn repeat(&mut self, point: Point) -> anyhow::Result<Outcome> {
+        if self.found.is_none() {
+            self.found = Some(deployment::of_running(self.settings).await);
+        }
         let mut runs = Vec::new();
         for repeat in 1..=self.args.repeats {
             let settings = self.settings(point);

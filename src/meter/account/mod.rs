@@ -163,7 +163,11 @@ impl Account {
         self.work = Some(work);
         match self.demand(&priced, &work, facts) {
             Some(demand) => {
-                self.busy = time::busy_seconds(interval, steps, demand.seconds());
+                let least = self
+                    .least_seconds(facts)
+                    .map_or(Seconds::ZERO, |least| least.total());
+                let explained = demand.seconds().max(least);
+                self.busy = time::busy_seconds(interval, steps, explained);
                 self.fill(&demand);
             }
             None => self.busy = time::busy_seconds(interval, steps, Seconds::ZERO),

@@ -36,7 +36,7 @@ impl Account {
     }
 
     /// Seconds that each phase needs at the data sheet's peak and bandwidth.
-    fn least_seconds(&self, facts: &EngineFacts) -> Option<PerPhase<Seconds>> {
+    pub(super) fn least_seconds(&self, facts: &EngineFacts) -> Option<PerPhase<Seconds>> {
         let (work, peak, bandwidth) = (self.work?, facts.peak_flops()?, facts.peak_hbm()?);
         let least = |flops: Flops, bytes: Bytes| (flops / peak).max(bytes / bandwidth);
         Some(PerPhase {

@@ -1,0 +1,105 @@
+//! Accounted spans of one engine: those of the trailing window, and the sums of all that are settled.
+
+use std::collections::VecDeque;
+
+use crate::units::Seconds;
+
+use super::account::{Account, PerPhase};
+use super::facts::EngineFacts;
+use super::hindsight;
+
+/// An accounted stretch of time.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Unix time of its start.
+    pub start: Seconds,
+    /// Unix time of its end.
+    pub end: Seconds,
+    /// What happened in it.
+    pub account: Account,
+}
+
+/// The newest spans, enough for one window, and the settled sums.
+///
+/// A span is settled when its successor has handed back to it what ran early, or when nothing runs any more that could be.
+#[derive(Debug, Default)]
+pub struct Spans {
+    /// Sums of all settled spans, every prompt's work where it ran.
+    pub settled: Account,
+    /// Settled busy seconds by phase.
+    pub phase_seconds: PerPhase<Seconds>,
+    newest: VecDeque<Span>,
+    /// Whether the newest of them is still missing in the sums.
+    unsettled: bool,
+}
+
+impl Spans {
+    /// Takes the next span.
+    pub(super) fn push(&mut self, span: Span, facts: &EngineFacts) {
+        self.newest.push_back(span);
+        hindsight::hand_back(self.newest.make_contiguous());
+        if self.unsettled {
+            self.settle(self.newest.len() - 2, facts);
+        }
+        self.unsettled = true;
+    }
+
+    /// Adds the span at `place`, which no later one is to change any more, to the sums.
+    fn settle(&mut self, place: usize, facts: &EngineFacts) {
+        if let Some(span) = self.newest.get(place) {
+            self.phase_seconds.add(span.account.phase_seconds(facts));
+            self.settled.add(&span.account);
+        }
+    }
+
+    /// Settles the newest span, to which nothing will be handed back any more.
+    pub(super) fn settle_newest(&mut self, facts: &EngineFacts) {
+        if self.unsettled {
+            self.settle(self.newest.len().saturating_sub(1), facts);
+            self.unsettled = false;
+        }
+    }
+
+    /// Forgets the window; the sums stay.
+    pub(super) fn clear(&mut self, facts: &EngineFacts) {
+        self.settle_newest(facts);
+        self.newest.clear();
+    }
+
+    /// The newest span.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Span> {
+        self.newest.back()
+    }
+
+    /// The spans of the `length` up to `now` as one, or `None` if there are none.
+    pub(super) fn window(
+        &mut self,
+        now: Seconds,
+        length: Seconds,
+        facts: &EngineFacts,
+    ) -> Option<Span> {
+        // Half a tick of grace keeps the number of spans even when scrapes jitter.
+        let longest = length + Seconds(0.5);
+        while self.newest.len() > 1 && now - self.newest[0].start > longest {
+            self.newest.pop_front();
+        }
+        // A span alone may be longer than the window.
+        if self.newest().is_some_and(|span| now - span.end > longest) {
+            self.clear(facts);
+        }
+        sum(&self.newest)
+    }
+}
+
+/// Neighbouring spans as one.
+#[must_use]
+pub fn sum<'a>(spans: impl IntoIterator<Item = &'a Span>) -> Option<Span> {
+    let mut spans = spans.into_iter();
+    let mut whole = spans.next()?.clone();
+    for span in spans {
+        whole.end = span.end;
+        whole.account.add(&span.account);
+    }
+    Some(whole)
+}
