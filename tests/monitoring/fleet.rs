@@ -106,12 +106,24 @@ fn the_fleet_dashboard_and_the_rules_over_500_pods() {
 
     for job in ["exporter", "vllm"] {
         let series = values(&prometheus.query(&format!("count({{job=\"{job}\"}})")));
-        println!(
+        eprintln!(
             "{job}: {} series, {} per pod",
             series[0],
             series[0] / PODS as f64
         );
     }
+    time_dashboards(&prometheus);
+    let groups = prometheus.api("/api/v1/rules", &[]);
+    for group in groups["groups"].as_array().unwrap() {
+        eprintln!(
+            "rules {}: evaluated in {} s",
+            group["name"], group["evaluationTime"]
+        );
+    }
+}
+
+/// Prints the slowest query of each dashboard.
+fn time_dashboards(prometheus: &Prometheus) {
     for (name, dashboard) in dashboards::all() {
         let instance = if name == "roofline" {
             "pod-17:10860"
@@ -134,16 +146,9 @@ fn the_fleet_dashboard_and_the_rules_over_500_pods() {
                 }
             }
         }
-        println!(
+        eprintln!(
             "dashboard {name}: slowest query {:?}: {}",
             slowest.0, slowest.1
-        );
-    }
-    let groups = prometheus.api("/api/v1/rules", &[]);
-    for group in groups["groups"].as_array().unwrap() {
-        println!(
-            "rules {}: evaluated in {} s",
-            group["name"], group["evaluationTime"]
         );
     }
 }
