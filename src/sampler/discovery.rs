@@ -1,6 +1,7 @@
 //! When and where the facts of the engines are looked for.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Settings;
@@ -162,11 +163,18 @@ impl Discovery {
                 .ok_or("the model is not configured and /v1/models names no root; set --model")?;
             (root, "/v1/models")
         };
-        let (path, text) = find_config(&name).map_err(|error| error.to_string())?;
+        let (path, text) = find_config(&name)
+            .or_else(|error| self.find_at_server(&name).ok_or(error))
+            .map_err(|error| error.to_string())?;
         Ok(Known {
             value: text,
             origin: format!("{origin}: {}", path.display()),
         })
+    }
+
+    /// The model called `name` where vLLM itself finds it: relative to its directory, or in its container.
+    fn find_at_server(&self, name: &str) -> Option<(PathBuf, String)> {
+        find_config(&process::path_of(self.clues.server?, name)).ok()
     }
 
     /// Gives the meter what is known now of the engines and of the GPUs it has met.

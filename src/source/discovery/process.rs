@@ -50,6 +50,17 @@ fn serve_line(cmdline: &str, port: &str) -> Option<Vec<String>> {
     (serves && own_port == port).then(|| arguments.iter().map(|&word| word.to_owned()).collect())
 }
 
+/// Where we find what `process` calls `path`: in its own root, or in its working directory. It may be in another container.
+#[must_use]
+pub fn path_of(process: u32, path: &str) -> String {
+    let seen_from = if path.starts_with('/') {
+        "root"
+    } else {
+        "cwd/"
+    };
+    format!("/proc/{process}/{seen_from}{path}")
+}
+
 /// Whether `process` is `ancestor` or was started by it, by way of others or not.
 #[must_use]
 pub fn descends_from(process: u32, ancestor: u32) -> bool {
@@ -98,6 +109,15 @@ mod tests {
         assert_eq!(parent("12 (VLLM::EngineCor) x) S 7 12 12 0"), Some(7));
         assert_eq!(parent("1 (init) S 0 1 1 0"), None);
         assert_eq!(parent("nothing"), None);
+    }
+
+    #[test]
+    fn a_path_is_found_as_its_process_sees_it() {
+        let own = std::process::id();
+        let absolute = fs::canonicalize("Cargo.toml").unwrap();
+        let absolute = path_of(own, absolute.to_str().unwrap());
+        let relative = path_of(own, "Cargo.toml");
+        assert_eq!(fs::read(absolute).unwrap(), fs::read(relative).unwrap());
     }
 
     #[test]
