@@ -8,13 +8,11 @@ mod tls;
 
 use std::future::Future;
 use std::io;
-use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
@@ -24,15 +22,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::config::Settings;
 use crate::export::negotiate::{Format, takes_gzip};
 use crate::landing;
-use crate::sampler::{Published, Receiver};
+use crate::sampler::{Published, Receiver, Text};
 
 use self::access::Access;
 use self::basic_auth::Doorkeeper;
@@ -124,18 +120,13 @@ async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
         (CONTENT_TYPE, format.content_type()),
         (VARY, "Accept, Accept-Encoding"),
     ];
-    if takes_gzip(header(ACCEPT_ENCODING))
-        && let Ok(packed) = gzip(&page)
-    {
-        return (kind, [(CONTENT_ENCODING, "gzip")], packed).into_response();
+    let packed = Some(page)
+        .filter(|_| takes_gzip(header(ACCEPT_ENCODING)))
+        .and_then(Text::gzipped);
+    match packed {
+        Some(packed) => (kind, [(CONTENT_ENCODING, "gzip")], packed).into_response(),
+        None => (kind, page.plain()).into_response(),
     }
-    (kind, page).into_response()
-}
-
-fn gzip(page: &Bytes) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
-    encoder.write_all(page)?;
-    encoder.finish()
 }
 
 /// The page loads nothing from elsewhere, and this makes the browser hold it to that.

@@ -51,6 +51,21 @@ fn the_page_shows_a_live_roofline_and_the_metrics_pass_promtool() {
     assert_eq!(demo.terminate(), Some(0));
 }
 
+/// The body keeps the time at which it was loaded; what is live in it has that of the newest tick.
+#[test]
+fn the_page_follows_the_engine_without_a_reload() {
+    let demo = Exporter::start(&["demo"]);
+    demo.wait_for("/-/ready", 20, |page| page == "ready\n");
+    let page = dom_after(&demo, 60_000);
+    let time_of = |element: &str| -> f64 {
+        let (_, rest) = page.split_once(element).unwrap();
+        let (_, rest) = rest.split_once("data-time=\"").unwrap();
+        rest.split('"').next().unwrap().parse().unwrap()
+    };
+    let (loaded, live) = (time_of("<body"), time_of("<main"));
+    assert!(live > loaded, "loaded at {loaded}, shows {live}");
+}
+
 #[test]
 fn one_changed_counter_moves_the_numbers() {
     let demo = Exporter::start(&["demo"]);
@@ -100,6 +115,11 @@ fn one_changed_counter_moves_the_numbers() {
 
 /// What the browser holds after two seconds of the page's own time.
 fn dom(exporter: &Exporter) -> String {
+    dom_after(exporter, 2000)
+}
+
+/// The page as the browser has it after so many milliseconds of its clock, which does not wait when there is nothing to do.
+fn dom_after(exporter: &Exporter, milliseconds: u32) -> String {
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new("chromium")
         .args([
@@ -109,12 +129,8 @@ fn dom(exporter: &Exporter) -> String {
             "--no-first-run",
             "--disable-background-networking",
         ])
-        .args([
-            "--disable-component-update",
-            "--disable-sync",
-            "--virtual-time-budget=2000",
-            "--dump-dom",
-        ])
+        .args(["--disable-component-update", "--disable-sync", "--dump-dom"])
+        .arg(format!("--virtual-time-budget={milliseconds}"))
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("http://{}/", exporter.address))
         .output()

@@ -26,7 +26,7 @@ use crate::units::Seconds;
 
 use discovery::Discovery;
 use gpus::Gpus;
-pub use published::Published;
+pub use published::{Published, Text};
 
 /// A missed page or two is jitter; after this many ticks without one, what was derived from pages vanishes.
 const GRACE_TICKS: u32 = 2;

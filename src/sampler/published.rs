@@ -1,8 +1,11 @@
 //! A snapshot with its texts, made once a tick and served to everyone.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use axum::body::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use prometheus::proto::MetricFamily;
 
 use crate::export::families::families;
@@ -16,8 +19,42 @@ pub struct Published {
     /// What it shows.
     pub snapshot: Snapshot,
     families: Vec<MetricFamily>,
-    text: Bytes,
-    openmetrics: OnceLock<Bytes>,
+    text: Text,
+    openmetrics: OnceLock<Text>,
+}
+
+/// A text, and the same packed when it is first asked for.
+#[derive(Debug)]
+pub struct Text {
+    plain: Bytes,
+    gzipped: OnceLock<Option<Bytes>>,
+}
+
+impl Text {
+    fn new(text: String) -> Self {
+        Self {
+            plain: text.into(),
+            gzipped: OnceLock::new(),
+        }
+    }
+
+    /// As it is.
+    #[must_use]
+    pub fn plain(&self) -> Bytes {
+        self.plain.clone()
+    }
+
+    /// Packed by gzip; nothing where that fails, which only lack of memory can cause.
+    #[must_use]
+    pub fn gzipped(&self) -> Option<Bytes> {
+        let packed = self.gzipped.get_or_init(|| {
+            let room = Vec::with_capacity(self.plain.len() / 8);
+            let mut encoder = GzEncoder::new(room, Compression::fast());
+            encoder.write_all(&self.plain).ok()?;
+            encoder.finish().ok().map(Bytes::from)
+        });
+        packed.clone()
+    }
 }
 
 impl Published {
@@ -29,7 +66,7 @@ impl Published {
             families.extend(process::families());
         }
         Self {
-            text: page::text(&families).into(),
+            text: Text::new(page::text(&families)),
             snapshot,
             families,
             openmetrics: OnceLock::new(),
@@ -38,15 +75,14 @@ impl Published {
 
     /// Text format 0.0.4.
     #[must_use]
-    pub fn text(&self) -> Bytes {
-        self.text.clone()
+    pub const fn text(&self) -> &Text {
+        &self.text
     }
 
     /// OpenMetrics 1.0, made when it is first asked for.
     #[must_use]
-    pub fn openmetrics(&self) -> Bytes {
+    pub fn openmetrics(&self) -> &Text {
         self.openmetrics
-            .get_or_init(|| openmetrics::text(&self.families).into())
-            .clone()
+            .get_or_init(|| Text::new(openmetrics::text(&self.families)))
     }
 }
