@@ -3,8 +3,9 @@
 //! Requests are spread evenly over the run: decode steps carry as many requests as were answering on average, at the mean context;
 //! each prompt is read in steps of its own. Weights that a prompt's step shares with the decodes beside it are counted twice.
 
-use super::run::{Basis, Modelled, RooflinePoint, TimeSplit, Workload};
+use super::run::{Basis, Modelled, RooflinePoint, Workload};
 use super::subject::Subject;
+use crate::meter::figures::TimeSeconds;
 use crate::predict::{Predictor, Serving, StepPrediction};
 use crate::results::LoadResult;
 use crate::roofline::step::RequestGroup;
@@ -57,7 +58,7 @@ struct Share {
     flops: Flops,
     bytes: Bytes,
     /// Seconds at the attainable ceilings, by what limits.
-    time: TimeSplit,
+    time: TimeSeconds,
 }
 
 impl Share {
@@ -65,11 +66,11 @@ impl Share {
     fn of(step: &StepPrediction, count: f64) -> Self {
         let time = step
             .time_seconds
-            .map_or_else(TimeSplit::default, |time| TimeSplit {
+            .map_or_else(TimeSeconds::default, |time| TimeSeconds {
                 compute: time.compute * count,
                 memory: time.memory * count,
                 communication: time.communication * count,
-                ..TimeSplit::default()
+                ..TimeSeconds::default()
             });
         Self {
             flops: step.flops_per_gpu * count,
@@ -117,15 +118,15 @@ impl Engine {
     }
 
     /// The run's seconds by what they went to; the steps' seconds are scaled down where they come out longer than the run.
-    fn split(&self, prefill: &Share, decode: &Share) -> TimeSplit {
+    fn split(&self, prefill: &Share, decode: &Share) -> TimeSeconds {
         let explained = prefill.seconds() + decode.seconds();
         let fit = ratio(self.seconds.0, explained.0).map_or(1.0, |fit| fit.min(1.0));
-        TimeSplit {
+        TimeSeconds {
             compute: (prefill.time.compute + decode.time.compute) * fit,
             memory: (prefill.time.memory + decode.time.memory) * fit,
             communication: (prefill.time.communication + decode.time.communication) * fit,
             overhead: (self.seconds - explained).max(Seconds::ZERO),
-            ..TimeSplit::default()
+            ..TimeSeconds::default()
         }
     }
 

@@ -24,7 +24,7 @@ pub use figure::Figure;
 pub use noise::{Estimate, NoiseBasis};
 pub use run::{
     Against, Basis, Bottleneck, Comparison, ComparisonRow, Measured, Modelled, Moment, RoofLine,
-    RooflinePoint, Run, Suggestion, TimeSplit, Workload,
+    RooflinePoint, Run, Suggestion, Workload,
 };
 pub use target_flags::TargetFlags;
 pub use targets::{Standing, Targets, Verdict};

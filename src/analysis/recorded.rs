@@ -9,7 +9,7 @@ use crate::results::{Distribution, Latencies, Load, Rates, Tokens};
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
 use crate::units::{Seconds, ratio};
 
-use super::run::{Basis, Measured, Modelled, Moment, RooflinePoint, TimeSplit, Workload};
+use super::run::{Basis, Measured, Modelled, Moment, RooflinePoint, Workload};
 
 /// Most moments of a timeline.
 const MOMENTS: f64 = 48.0;
@@ -204,14 +204,7 @@ fn modelled(figures: &Figures) -> Modelled {
         mbu: figures.mbu,
         decode_batch: figures.decode_batch,
         context_tokens: figures.context_tokens,
-        time_seconds: figures.time_seconds.map(|time| TimeSplit {
-            compute: time.compute,
-            memory: time.memory,
-            communication: time.communication,
-            overhead: time.overhead,
-            idle: time.idle,
-            stalled: time.stalled,
-        }),
+        time_seconds: figures.time_seconds,
         prefill: point(&figures.by_phase.prefill, figures.seconds),
         decode: point(&figures.by_phase.decode, figures.seconds),
     }

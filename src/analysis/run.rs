@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figure::Figure;
 use super::targets::Verdict;
+use crate::meter::figures::TimeSeconds;
 use crate::predict::{Advice, Obstacle, Phase};
 use crate::results::{Latencies, Load, Rates, Source};
 use crate::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, Seconds};
@@ -114,8 +115,9 @@ pub struct Modelled {
     pub decode_batch: Option<f64>,
     /// Mean tokens that a decoding request attends to.
     pub context_tokens: Option<f64>,
-    /// Where the seconds went; adds up to the duration.
-    pub time_seconds: Option<TimeSplit>,
+    /// Where the seconds went; adds up to the duration. Without vLLM's counters, overhead is all that the roofline does not explain,
+    /// waiting included.
+    pub time_seconds: Option<TimeSeconds>,
     /// Where prefill was on the roofline.
     pub prefill: Option<RooflinePoint>,
     /// Where decode was on the roofline.
@@ -141,38 +143,6 @@ impl Basis {
             Self::VllmCounters => "modelled from vLLM's counters",
             Self::ClientCounts => "modelled from the client's counts",
         }
-    }
-}
-
-/// Where wall time went. Without vLLM's counters, `overhead` is all that the roofline does not explain, waiting included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TimeSplit {
-    /// Steps bound by the tensor cores.
-    pub compute: Seconds,
-    /// Steps bound by HBM.
-    pub memory: Seconds,
-    /// Traffic between GPUs.
-    pub communication: Seconds,
-    /// What the roofline does not explain.
-    pub overhead: Seconds,
-    /// No request running.
-    pub idle: Seconds,
-    /// Requests running, nothing moving.
-    pub stalled: Seconds,
-}
-
-impl TimeSplit {
-    /// The components with their names.
-    #[must_use]
-    pub const fn components(&self) -> [(&'static str, Seconds); 6] {
-        [
-            ("compute", self.compute),
-            ("memory", self.memory),
-            ("communication", self.communication),
-            ("overhead", self.overhead),
-            ("idle", self.idle),
-            ("stalled", self.stalled),
-        ]
     }
 }
 

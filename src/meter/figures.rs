@@ -1,6 +1,6 @@
 //! The figures of a span: what an account says per second, per byte and per peak. The `W` of the JSON contract.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Flops, Seconds, ratio};
 
@@ -85,7 +85,7 @@ pub struct Figures {
 }
 
 /// Where the seconds of a span went.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TimeSeconds {
     /// Steps bound by the tensor cores.
     pub compute: Seconds,
