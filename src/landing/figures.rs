@@ -1,0 +1,177 @@
+//! The figures beside the chart, each with its provenance.
+
+use crate::meter::figures::Figures;
+use crate::snapshot::{EngineSnapshot, Snapshot};
+use crate::units::{Seconds, ratio};
+
+/// A figure as it is shown.
+pub(super) struct FigureView {
+    pub(super) id: &'static str,
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) provenance: &'static str,
+    pub(super) verdict: Option<&'static str>,
+}
+
+/// The figures beside the chart, those that users feel first.
+pub(super) fn figures(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
+    let mut figures = Vec::new();
+    figures.extend(felt(engine, snapshot.slo));
+    figures.extend(utilization(engine));
+    figures.extend(spent(engine, snapshot));
+    figures
+}
+
+/// A figure; what cannot be known is a dash.
+fn figure(
+    id: &'static str,
+    name: &'static str,
+    value: Option<String>,
+    provenance: &'static str,
+) -> FigureView {
+    FigureView {
+        id,
+        name,
+        value: value.unwrap_or_else(|| "–".to_owned()),
+        provenance,
+        verdict: None,
+    }
+}
+
+/// Throughput and latencies, against the targets.
+fn felt(engine: &EngineSnapshot, slo: [(&'static str, Seconds); 2]) -> [FigureView; 3] {
+    const FROM: &str = "measured by vLLM, over the window";
+    let of = |pick: fn(&Figures) -> Option<f64>| engine.window.as_ref().and_then(pick);
+    let [(_, ttft_target), (_, tpot_target)] = slo;
+    let output = of(|window| window.output_tokens_per_second);
+    let (ttft, tpot) = (
+        of(|window| window.ttft_p50_seconds),
+        of(|window| window.tpot_p50_seconds),
+    );
+    [
+        figure(
+            "output",
+            "output",
+            output.map(|rate| format!("{rate:.0} tok/s")),
+            FROM,
+        ),
+        FigureView {
+            verdict: against(ttft, ttft_target),
+            ..figure("ttft", "TTFT P50", ttft.map(milliseconds), FROM)
+        },
+        FigureView {
+            verdict: against(tpot, tpot_target),
+            ..figure("tpot", "TPOT P50", tpot.map(milliseconds), FROM)
+        },
+    ]
+}
+
+/// How far the hardware is used, and by what batch.
+fn utilization(engine: &EngineSnapshot) -> [FigureView; 7] {
+    let of = |pick: fn(&Figures) -> Option<f64>| engine.window.as_ref().and_then(pick);
+    let percent = |share: Option<f64>| share.map(|share| format!("{:.1} %", share * 100.0));
+    let now = &engine.now;
+    let queue = now
+        .running
+        .map(|running| format!("{running:.0} + {:.0}", now.waiting.unwrap_or(0.0)));
+    let batch = of(|window| window.decode_batch).map(|batch| format!("{batch:.1}"));
+    let context = of(|window| window.context_tokens).map(|tokens| format!("{tokens:.0} tok"));
+    [
+        figure(
+            "mfu",
+            "MFU",
+            percent(of(|w| w.mfu)),
+            "modelled FLOPs over the datasheet peak",
+        ),
+        figure(
+            "mbu",
+            "MBU modelled",
+            percent(of(|w| w.mbu)),
+            "modelled HBM bytes over the datasheet peak",
+        ),
+        figure(
+            "mbu_measured",
+            "MBU measured",
+            percent(of(|w| w.mbu_measured)),
+            "measured by GPM",
+        ),
+        figure(
+            "batch",
+            "decode batch",
+            batch,
+            "modelled from vLLM's counters",
+        ),
+        figure(
+            "context",
+            "context",
+            context,
+            "modelled from KV cache usage",
+        ),
+        figure("queue", "running + waiting", queue, "measured by vLLM, now"),
+        figure(
+            "kv",
+            "KV cache",
+            percent(now.kv_cache_usage),
+            "measured by vLLM, now",
+        ),
+    ]
+}
+
+/// What it costs: energy, power and, with a price, dollars.
+fn spent(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
+    let tokens = engine.totals.output_tokens;
+    let joules = energy(engine, snapshot).and_then(|joules| ratio(joules, tokens));
+    let energy = joules.map(|joules| format!("{joules:.2} J"));
+    let power = power(engine, snapshot).map(|watts| format!("{watts:.0} W"));
+    let mut figures = vec![
+        figure(
+            "energy",
+            "energy/token",
+            energy,
+            "measured by the GPU, since the start",
+        ),
+        figure("power", "power", power, "measured by the GPU, now"),
+    ];
+    if let Some(price) = snapshot.gpu_hour_price {
+        let dollars = price * engine.facts.gpus() * engine.totals.seconds.0 / 3600.0;
+        let cost = ratio(dollars * 1e6, tokens).map(|cost| format!("{cost:.2}"));
+        figures.push(figure(
+            "cost",
+            "$ per 1M tokens",
+            cost,
+            "configured price, since the start",
+        ));
+    }
+    figures
+}
+
+fn energy(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {
+    let own = snapshot
+        .gpus
+        .iter()
+        .filter(|gpu| engine.facts.gpu_uuids.contains(&gpu.facts.uuid));
+    own.map(|gpu| gpu.energy_total.map(|energy| energy.0)).sum()
+}
+
+fn power(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {
+    let own = snapshot
+        .gpus
+        .iter()
+        .filter(|gpu| engine.facts.gpu_uuids.contains(&gpu.facts.uuid));
+    let watts: f64 = own.filter_map(|gpu| gpu.latest.as_ref()?.power_watts).sum();
+    (watts > 0.0).then_some(watts)
+}
+
+/// `0.0064` is `6.4 ms`.
+fn milliseconds(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.1} ms", seconds * 1e3)
+    } else {
+        format!("{seconds:.2} s")
+    }
+}
+
+/// Good up to the target, bad beyond it.
+fn against(value: Option<f64>, target: Seconds) -> Option<&'static str> {
+    value.map(|value| if value <= target.0 { "good" } else { "bad" })
+}
