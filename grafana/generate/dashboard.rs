@@ -191,6 +191,34 @@ impl Dashboard {
 }
 
 impl Variable {
+    /// The way down to one target: each lists the values of its label among the `series` that the ones before leave. The last is
+    /// called `last`, and takes several values where `many` is true.
+    pub(crate) fn down_to_instance(series: &str, last: &'static str, many: bool) -> Vec<Self> {
+        let mut matchers: Vec<String> = Vec::new();
+        let mut variables = Vec::new();
+        for (name, label) in [
+            ("job", "Job"),
+            ("namespace", "Namespace"),
+            ("pod", "Pod"),
+            ("model_name", "Model"),
+            ("instance", last),
+        ] {
+            let among = if matchers.is_empty() {
+                series.to_owned()
+            } else {
+                format!("{series}{{{}}}", matchers.join(","))
+            };
+            matchers.push(format!("{name}=~\"${name}\""));
+            variables.push(Self {
+                name,
+                label,
+                series: among,
+                many: many || name != "instance",
+            });
+        }
+        variables
+    }
+
     fn json(&self) -> Result<Value, String> {
         let Self {
             name,

@@ -12,28 +12,12 @@ pub(crate) const UID: &str = "vllm-roofline-fleet";
 const IDENTITY: &str = "namespace, pod, instance, model_name, engine";
 
 pub(crate) fn dashboard() -> Dashboard {
-    let variable = |name, label, matchers: &str| Variable {
-        name,
-        label,
-        series: format!("vllm_roofline_bound{matchers}"),
-        many: true,
-    };
     Dashboard::new(
         UID,
         "vLLM / Roofline fleet",
         "Every engine against its roofline: share of time per bound, what GPU time is lost to, worst first.",
     )
-    .variables([
-        variable("job", "Job", ""),
-        variable("namespace", "Namespace", "{job=~\"$job\"}"),
-        variable("pod", "Pod", "{job=~\"$job\",namespace=~\"$namespace\"}"),
-        variable("model_name", "Model", "{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\"}"),
-        variable(
-            "instance",
-            "Exporter",
-            "{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"}",
-        ),
-    ])
+    .variables(Variable::down_to_instance("vllm_roofline_bound", "Exporter", true))
     .selector(
         "ENGINE",
         "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=~\"$instance\",model_name=~\"$model_name\"",

@@ -16,24 +16,8 @@ pub(crate) fn dashboard() -> Dashboard {
         "vLLM / Roofline",
         "One engine against the roofline of its GPUs: what bounds it, how far it is from the roof, where time and energy go.",
     )
-    .variables([
-        variable("job", "Job", "vllm_roofline_bound", true),
-        variable("namespace", "Namespace", "vllm_roofline_bound{job=~\"$job\"}", true),
-        variable("pod", "Pod", "vllm_roofline_bound{job=~\"$job\",namespace=~\"$namespace\"}", true),
-        variable(
-            "model_name",
-            "Model",
-            "vllm_roofline_bound{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\"}",
-            true,
-        ),
-        // One at a time: roofs of different GPUs do not fit into one picture.
-        variable(
-            "instance",
-            "Exporter",
-            "vllm_roofline_bound{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"}",
-            false,
-        ),
-    ])
+    // One at a time: roofs of different GPUs do not fit into one picture.
+    .variables(Variable::down_to_instance("vllm_roofline_bound", "Exporter", false))
     .selector(
         "ENGINE",
         "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\",model_name=~\"$model_name\"",
@@ -61,15 +45,6 @@ pub(crate) fn dashboard() -> Dashboard {
     .row("What this is based on")
     .line(6, [facts(), gpus()])
     .line(6, [exporter(), reads(), missing()])
-}
-
-fn variable(name: &'static str, label: &'static str, series: &str, many: bool) -> Variable {
-    Variable {
-        name,
-        label,
-        series: series.to_owned(),
-        many,
-    }
 }
 
 fn now() -> [Panel; 8] {

@@ -23,29 +23,12 @@ const GPU_BUSY: &str =
     "avg(clamp_max(rate(vllm_roofline_gpu_busy_seconds_total{ENGINE}[$__rate_interval]), 1))";
 
 pub(crate) fn dashboard() -> Dashboard {
-    let running = |matchers: &str| format!("vllm:num_requests_running{matchers}");
-    let variable = |name, label, matchers: &str| Variable {
-        name,
-        label,
-        series: running(matchers),
-        many: true,
-    };
     Dashboard::new(
         UID,
         "vLLM / Serving quality",
         "Throughput, latency, queue and KV cache of vLLM against the targets: over 200 output tokens/s (bad below 150), median time to first token under 100 ms (bad over 500 ms), median time per output token under 50 ms (bad over 100 ms), GPUs busy 80 to 95 % of the time (bad below 50 % or at 100 %).",
     )
-    .variables([
-        variable("job", "Job", ""),
-        variable("namespace", "Namespace", "{job=~\"$job\"}"),
-        variable("pod", "Pod", "{job=~\"$job\",namespace=~\"$namespace\"}"),
-        variable("model_name", "Model", "{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\"}"),
-        variable(
-            "instance",
-            "Instance",
-            "{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"}",
-        ),
-    ])
+    .variables(Variable::down_to_instance("vllm:num_requests_running", "Instance", true))
     .selector(
         "VLLM",
         "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=~\"$instance\",model_name=~\"$model_name\"",
