@@ -7,11 +7,14 @@
 )]
 
 mod support;
+#[path = "support/tools.rs"]
+mod tools;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use support::{Answering, Exporter, get, ok, value};
+use tools::chromium;
 
 #[test]
 fn the_page_shows_a_live_roofline_and_the_metrics_pass_promtool() {
@@ -121,17 +124,8 @@ fn dom(exporter: &Exporter) -> String {
 /// The page as the browser has it after so many milliseconds of its clock, which does not wait when there is nothing to do.
 fn dom_after(exporter: &Exporter, milliseconds: u32) -> String {
     let profile = tempfile::tempdir().unwrap();
-    let output = Command::new("chromium")
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-        ])
-        .args(["--disable-component-update", "--disable-sync", "--dump-dom"])
+    let output = chromium(profile.path())
         .arg(format!("--virtual-time-budget={milliseconds}"))
-        .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("http://{}/", exporter.address))
         .output()
         .unwrap();

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail that way")]
 
+#[path = "support/tools.rs"]
+mod tools;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
 use assert_cmd::cargo::cargo_bin_cmd;
+use tools::promtool;
 
 const START: f64 = 1_790_000_000.0;
 
@@ -27,13 +30,6 @@ fn dump(database: &Path, series: &str) -> Vec<(f64, f64)> {
             Some((milliseconds / 1000.0, words.next()?.parse().ok()?))
         })
         .collect()
-}
-
-fn promtool(arguments: &[&str]) -> Output {
-    let output = Command::new("promtool").args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "promtool {arguments:?}: {said}");
-    output
 }
 
 #[test]

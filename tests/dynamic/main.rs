@@ -13,3 +13,5 @@ mod page;
 mod refusals;
 mod results;
 mod support;
+#[path = "../support/tools.rs"]
+mod tools;

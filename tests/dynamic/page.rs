@@ -1,11 +1,11 @@
 //! The report: one page that needs nothing from outside, with the numbers of the JSON.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::{Answer, CAPTURE, Desk, FIXTURES, MODEL, fixture};
+use crate::tools::chromium;
 
 /// A prediction, an analysis of a recording and one of other tools' results, and the page made of them.
 struct Made {
@@ -213,19 +213,7 @@ fn names_from_files_do_no_harm() {
 fn chromium_shows_it_and_asks_nobody() {
     let made = made();
     let log = made.desk.path("net.json");
-    let output = Command::new("chromium")
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-        ])
-        .args(["--disable-component-update", "--disable-sync", "--dump-dom"])
-        .arg(format!(
-            "--user-data-dir={}",
-            made.desk.path("profile").display()
-        ))
+    let output = chromium(&made.desk.path("profile"))
         .arg(format!("--log-net-log={}", log.display()))
         .arg(format!(
             "file://{}",

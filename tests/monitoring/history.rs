@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::live::now;
 use crate::prometheus::{Alertmanager, Prometheus, config, free_address, wait_until};
 use crate::rules;
+use crate::tools::promtool;
 
 /// Length of the recording.
 const ROUND_S: f64 = 49.0;
@@ -189,15 +190,6 @@ fn backfill(directory: tempfile::TempDir, start: f64, end: f64) -> tempfile::Tem
         .unwrap();
     }
     directory
-}
-
-fn promtool(arguments: &[&str]) {
-    let output = Command::new("promtool").args(arguments).output().unwrap();
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "promtool {arguments:?}: {complained}"
-    );
 }
 
 /// The alerts whose condition held for as long as they ask, at some time.

@@ -10,6 +10,8 @@
 mod generate;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/tools.rs"]
+mod tools;
 
 mod dashboards;
 mod fleet;
