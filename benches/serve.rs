@@ -207,7 +207,8 @@ async fn compare() -> anyhow::Result<()> {
     // Until windows are full and pages have everything.
     sleep(Duration::from_secs(12)).await;
     vllm_roofline_exporter::crypto::install();
-    let client = reqwest::Client::new();
+    // Unpacking would be the client's time, and the bare server does not pack.
+    let client = reqwest::Client::builder().no_gzip().build()?;
     let page = client.get(&alone.url).send().await?.bytes().await?;
     let lines = page.split(|&byte| byte == b'\n').count();
     println!("page: {} bytes, {lines} lines", page.len());
