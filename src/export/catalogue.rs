@@ -92,7 +92,7 @@ families! {
     STEPS_TOTAL = "steps_total" Counter Modelled Stable engine []
         "Engine steps. Modelled from vLLM's iteration histogram, which misses steps that only compute a chunk of a prompt.";
     ENERGY_JOULES_TOTAL = "energy_joules_total" Counter Measured Stable engine ["gpu"]
-        "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter.";
+        "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter, which NVML is asked for every two seconds at most.";
     GPU_BUSY_SECONDS_TOTAL = "gpu_busy_seconds_total" Counter Measured Stable engine ["gpu"]
         "Seconds with any kernel running on one GPU since the exporter started. Measured by the GPU; says that it ran, not how well.";
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
@@ -160,7 +160,7 @@ families! {
     GPU_SM_OCCUPANCY = "gpu_sm_occupancy_ratio" Gauge Measured Experimental engine ["gpu"]
         "Warps over the most that the SMs of one GPU can hold, since the reading before. Measured by GPM.";
     GPU_ENGINE_ACTIVE = "gpu_engine_active_ratio" Gauge Measured Experimental engine ["gpu"]
-        "Share of time with the compute or graphics engine of one GPU active, since the reading before. Measured by GPM.";
+        "Share of time with the compute or graphics engine of one GPU active, since the reading before. Measured by the dcgm-exporter; NVML takes too much CPU time for it.";
     GPU_LINK_BYTES = "gpu_link_bytes_per_second" Gauge Measured Experimental engine ["gpu", "link", "direction"]
         "Traffic of one GPU over PCIe and NVLink since the reading before; sent is from the GPU. Measured by GPM.";
 

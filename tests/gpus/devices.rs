@@ -32,7 +32,6 @@ fn a_gpu_is_read_as_the_driver_tells() {
         ("gpu_tensor_active_ratio", 0.1),
         ("gpu_sm_active_ratio", 0.8),
         ("gpu_sm_occupancy_ratio", 0.12),
-        ("gpu_engine_active_ratio", 0.9),
     ] {
         let read = of_gpu(&page, family, gpu).unwrap();
         assert!((read / expected - 1.0).abs() < 1e-9, "{family}: {read}");
