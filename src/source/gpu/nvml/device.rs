@@ -61,8 +61,10 @@ impl<'nvml> Gpu<'nvml> {
         device: Device<'nvml>,
         index: u32,
     ) -> Result<Self, NvmlError> {
-        let gpm = GpmPairs::of(&device);
+        let nvlink = nvlink(&device);
+        let gpm = GpmPairs::of(&device, nvlink);
         let facts = GpuFacts {
+            nvlink,
             uuid: or_else(device.uuid(), || index.to_string())?,
             name: or_else(device.name(), String::new)?,
             gpm: gpm.access(),
@@ -281,6 +283,15 @@ fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> GpuFacts {
             .map(|milliwatts| f64::from(milliwatts) / 1e3),
         ..GpuFacts::default()
     }
+}
+
+/// NVLinks that a GPU can have.
+const MOST_LINKS: u32 = 18;
+
+/// Whether any NVLink is up; `None` where none of them tells.
+fn nvlink(device: &Device<'_>) -> Option<bool> {
+    let links = (0..MOST_LINKS).filter_map(|link| device.link_wrapper_for(link).is_active().ok());
+    links.reduce(|any, up| any || up)
 }
 
 /// Whether a GPU that says so cannot be read any more without a new start of NVML.

@@ -6,7 +6,7 @@ use nvml_wrapper::gpm::{GpmSample, gpm_metrics_get};
 use nvml_wrapper::{Device, Nvml};
 
 use crate::sample::gpu::{Access, Cause, Gpm, Traffic};
-use crate::units::Seconds;
+use crate::units::{BytesPerSecond, Seconds};
 
 use super::device::cause;
 
@@ -39,12 +39,9 @@ pub(super) struct GpmPairs<'nvml> {
     last: Option<(Seconds, GpmSample<'nvml>)>,
 }
 
-/// NVLinks that a GPU can have.
-const MOST_LINKS: u32 = 18;
-
 impl<'nvml> GpmPairs<'nvml> {
-    /// GPM of `device`, if it has any.
-    pub(super) fn of(device: &Device<'nvml>) -> Self {
+    /// GPM of `device`, if it has any; `nvlink` says whether any NVLink is up.
+    pub(super) fn of(device: &Device<'nvml>, nvlink: Option<bool>) -> Self {
         let access = match device.gpm_support() {
             Ok(true) => Access::Offered,
             Ok(false) => Access::Absent(Cause::NotSupported),
@@ -53,10 +50,7 @@ impl<'nvml> GpmPairs<'nvml> {
         Self {
             access,
             denied_at: None,
-            nvlink: (0..MOST_LINKS).any(|link| {
-                let up = device.link_wrapper_for(link).is_active();
-                up.unwrap_or(false)
-            }),
+            nvlink: nvlink == Some(true),
             last: None,
         }
     }
@@ -148,7 +142,7 @@ fn counters<'nvml>(
             continue;
         }
         let share = Some(metric.value / 100.0);
-        let rate = Some(metric.value * MIB);
+        let rate = Some(BytesPerSecond(metric.value * MIB));
         match metric.metric_id {
             Metric::DramBwUtil => gpm.dram_bandwidth = share,
             Metric::AnyTensorUtil => gpm.any_tensor = share,
