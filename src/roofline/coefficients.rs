@@ -9,8 +9,8 @@ use crate::spec::gpu::{GpuSpec, Origin};
 
 /// The GPU that the defaults were fitted on.
 const FITTED_ON: &str = "h100-sxm5-80gb";
-/// What a single GPU cannot tell.
-const NOT_FITTED: [&str; 2] = ["nvlink_latency_seconds", "pcie_latency_seconds"];
+/// Costs that only engines over several GPUs have; the fit had one.
+pub const BETWEEN_GPUS: [&str; 2] = ["nvlink_latency_seconds", "pcie_latency_seconds"];
 
 /// A coefficient and where its value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -82,7 +82,7 @@ macro_rules! coefficients {
             #[must_use]
             pub fn on(mut self, gpu: &GpuSpec) -> Self {
                 if gpu.id == FITTED_ON {
-                    $(if self.$name.origin == Origin::Assumed && !NOT_FITTED.contains(&stringify!($name)) {
+                    $(if self.$name.origin == Origin::Assumed && !BETWEEN_GPUS.contains(&stringify!($name)) {
                         self.$name.origin = Origin::Measured;
                     })*
                 }
