@@ -17,6 +17,9 @@ pub struct Figures {
     /// Name of the phase, in a capture that names its phases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The engine's label, in a capture, which may have several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Unix time of the first reading.
     pub t_start: Seconds,
     /// Unix time of the last reading.
@@ -170,6 +173,7 @@ impl Figures {
         let of_bandwidth = |bytes: Option<Bytes>| ratio(bytes?.0, (facts.peak_hbm()? * seconds).0);
         Self {
             name: None,
+            engine: None,
             t_start: span.start,
             t_end: span.end,
             seconds,
