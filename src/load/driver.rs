@@ -20,6 +20,7 @@ use super::probe::Probe;
 use super::prompt::Writer;
 use super::run::{ClientCost, Lengths, Load, LoadRun, Request, SCHEMA, TOOL};
 use super::settings::LoadSettings;
+use crate::config::address::masked;
 use crate::sampler::now;
 
 /// How often progress is told.
@@ -188,7 +189,7 @@ impl Outcome {
             tool: TOOL.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
-            url: settings.url.to_string(),
+            url: masked(settings.url.as_str()),
             api: settings.api,
             load: Load {
                 input_len: lengths(|request| request.input_tokens),

@@ -13,6 +13,7 @@ use super::client::{authorization, complaint, http_client, innermost};
 use super::prompt::{Prompts, SAMPLE_WORDS, Script, sample_text};
 use super::run::Api;
 use super::settings::LoadSettings;
+use crate::config::address::masked;
 
 /// A server that does not answer these within so long would not bear a load.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +50,7 @@ struct Tokenized {
 /// # Errors
 /// [`LoadError::Unreachable`], or [`LoadError::WrongModel`] where it does not serve the model asked for.
 pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
-    let http = http_client(&settings.url)?;
+    let http = http_client(&settings.url, settings.ca_file.as_deref())?;
     let authorization = authorization(settings.api_key_file.as_deref())?;
     let with_key = |request: RequestBuilder| match &authorization {
         Some(value) => request.header(AUTHORIZATION, value),
@@ -100,7 +101,7 @@ async fn answer(
     request: RequestBuilder,
 ) -> Result<(StatusCode, String), LoadError> {
     let failed = |cause: String| LoadError::Unreachable {
-        url: settings.url.to_string(),
+        url: masked(settings.url.as_str()),
         cause,
     };
     let answer = async {
@@ -119,7 +120,7 @@ fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError
         (Some(name), Some(_)) if models.iter().all(|model| model.id != *name) => {
             Err(LoadError::WrongModel {
                 name: name.clone(),
-                url: settings.url.to_string(),
+                url: masked(settings.url.as_str()),
                 served: models
                     .iter()
                     .map(|model| model.id.as_str())

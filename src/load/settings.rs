@@ -20,6 +20,8 @@ pub struct LoadSettings {
     pub url: Url,
     /// File with the server's API key.
     pub api_key_file: Option<PathBuf>,
+    /// File with the CAs its certificate is checked against; the system's where there is none.
+    pub ca_file: Option<PathBuf>,
     /// Which of its interfaces to use.
     pub api: Api,
     /// The name to ask for the model by; the server's first where none is given.

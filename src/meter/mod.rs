@@ -107,6 +107,11 @@ impl Meter {
         }
     }
 
+    /// Another vLLM is read from now on: its counters have nothing to do with those before.
+    pub fn forget_engines(&mut self) {
+        self.forget_vanished(&[]);
+    }
+
     /// Engines that left the page take their series along.
     fn forget_vanished(&mut self, page: &[EngineTotals]) {
         let before = self.engines.len();

@@ -7,13 +7,13 @@ mod fields;
 mod page;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reqwest::Url;
 
+use crate::config::address::Address;
 use crate::exposition;
 use crate::sample::gpu::GpuFacts;
-use crate::source::http::{FetchError, Fetcher, without_password};
+use crate::source::http::{Asking, FetchError, Fetcher, without_password};
 use crate::units::{Joules, Seconds};
 
 use super::{GpuError, GpuSight};
@@ -45,12 +45,12 @@ pub struct DcgmSource {
 }
 
 impl DcgmSource {
-    /// The exporter at `url`, which is given at most `limit` to answer.
+    /// The exporter at `url`.
     ///
     /// # Errors
     /// What is wrong with the URL, in words.
-    pub fn new(url: &str, selection: Selection, limit: Duration) -> Result<Self, String> {
-        let mut parsed = Url::parse(url).map_err(|error| {
+    pub fn new(url: &Address, selection: Selection, asking: &Asking) -> Result<Self, String> {
+        let mut parsed = Url::parse(url.as_given()).map_err(|error| {
             format!(
                 "dcgm-url `{url}` is not a URL ({error}); give one such as http://NODE:9400/metrics"
             )
@@ -58,7 +58,7 @@ impl DcgmSource {
         if parsed.path() == "/" {
             parsed.set_path("/metrics");
         }
-        let fetcher = Fetcher::new(&parsed, limit).map_err(|error| error.to_string())?;
+        let fetcher = Fetcher::new(&parsed, asking).map_err(|error| error.to_string())?;
         Ok(Self {
             shown: without_password(&parsed).to_string(),
             url: parsed,
@@ -76,7 +76,7 @@ impl DcgmSource {
     pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
         let body = match self
             .fetcher
-            .get(&self.url, "text/plain;version=0.0.4", None)
+            .get(&self.url, "text/plain;version=0.0.4")
             .await
         {
             Ok(body) => body,
@@ -188,11 +188,17 @@ mod tests {
         )
     }
 
+    fn source(url: &str) -> DcgmSource {
+        let asking = Asking {
+            limit: std::time::Duration::from_secs(1),
+            ..Asking::default()
+        };
+        DcgmSource::new(&url.to_owned().into(), Selection::default(), &asking).unwrap()
+    }
+
     #[tokio::test]
     async fn no_error_shows_a_password() {
-        let url = "http://scraper:hunter2@127.0.0.1:1/metrics";
-        let limit = Duration::from_secs(1);
-        let mut source = DcgmSource::new(url, Selection::default(), limit).unwrap();
+        let mut source = source("http://scraper:hunter2@127.0.0.1:1/metrics");
         let refused = source.read(|| Seconds(0.0)).await.problem.unwrap();
         let nothing = source.rows(b"up 1\n").unwrap_err();
         for error in [refused, nothing] {
@@ -203,9 +209,7 @@ mod tests {
 
     #[test]
     fn an_energy_that_stands_for_minutes_is_nobodys_reading() {
-        let limit = Duration::from_secs(1);
-        let mut source =
-            DcgmSource::new("http://127.0.0.1:1", Selection::default(), limit).unwrap();
+        let mut source = source("http://127.0.0.1:1");
         let mut look = |energy: u64, time: f64| {
             let rows = source.rows(page(energy).as_bytes()).unwrap();
             source.sight(rows, Seconds(time))
