@@ -91,10 +91,18 @@ impl<O: Origin> Reloading<O> {
                 self.order(Some(plan), true).await;
                 self.settings.send_replace(settings);
             }
-            Err(error) => {
+            Err(Refusal {
+                error,
+                settings_hold,
+            }) => {
                 let error = format!("{error:#}");
                 tracing::error!("configuration not reloaded, everything stays as it was: {error}");
-                self.refused = Some(error);
+                if settings_hold {
+                    self.refused = None;
+                    self.refused_rules = Some(error);
+                } else {
+                    self.refused = Some(error);
+                }
                 self.order(None, false).await;
             }
         }
@@ -132,13 +140,16 @@ impl<O: Origin> Reloading<O> {
         let _ = self.orders.send(Order { reload, plan }).await;
     }
 
-    fn prepare(&self) -> anyhow::Result<Prepared> {
+    fn prepare(&self) -> Result<Prepared, Refusal> {
         let next = self.origin.settings()?;
         let now = Arc::clone(&self.settings.borrow());
         can_change(&now, &next)?;
         Ok(Prepared {
-            rules: self.rules(&next)?,
-            log: telemetry::filter(&next.log).map_err(UsageError::of)?,
+            rules: self.rules(&next).map_err(|error| Refusal {
+                settings_hold: next == *now,
+                error,
+            })?,
+            log: telemetry::filter(&next.log).map_err(anyhow::Error::msg)?,
             plan: Box::new(plan(&self.origin, &now, next)?),
         })
     }
@@ -159,6 +170,22 @@ struct Prepared {
     plan: Box<Plan>,
     rules: Rules,
     log: tracing_subscriber::EnvFilter,
+}
+
+/// Why a reload changes nothing.
+struct Refusal {
+    error: anyhow::Error,
+    /// The settings are those in force: it is all about the web configuration, which is looked at again without a signal.
+    settings_hold: bool,
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            error,
+            settings_hold: false,
+        }
+    }
 }
 
 /// Refuses by name what cannot change while the program runs.

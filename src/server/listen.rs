@@ -57,6 +57,9 @@ where
     A::Service: SendService<axum::http::Request<hyper::body::Incoming>> + Send,
     A::Future: Send,
 {
+    // One protocol, and one set of limits for it.
+    let only = server.http_builder().clone().http1_only();
+    *server.http_builder() = only;
     server
         .http_builder()
         .http1()
