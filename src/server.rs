@@ -3,6 +3,7 @@
 pub mod access;
 mod basic_auth;
 pub mod gate;
+mod headers;
 mod listen;
 #[cfg_attr(not(feature = "tls"), path = "server/no_tls.rs")]
 mod tls;

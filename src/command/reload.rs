@@ -70,7 +70,7 @@ impl<O: Origin> Reloading<O> {
             tokio::select! {
                 Some(()) = hangups.recv() => self.reload().await,
                 () = sleep(LOOK_AGAIN) => {
-                    if self.gate.rules().are_outdated() {
+                    if self.refused_rules.is_some() || self.gate.rules().are_outdated() {
                         self.renew().await;
                     }
                 }
@@ -159,7 +159,7 @@ impl<O: Origin> Reloading<O> {
         let (before, after) = (self.gate.rules().scheme(), next.scheme());
         ensure!(
             before == after,
-            "tls_server_config: pages are served over {before}, and {after} takes a restart"
+            "--web.config.file, tls_server_config: pages are served over {before}, and {after} takes a restart; restart, or set it back"
         );
         Ok(next)
     }

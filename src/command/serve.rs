@@ -14,6 +14,7 @@ use crate::sampler::Sampler;
 use crate::server::gate::{Gate, Rules};
 use crate::server::{self, Site};
 use crate::source::gpu::GpuSource;
+use crate::source::vllm::VllmSource;
 use crate::spec::gpu::GpuTable;
 use crate::telemetry;
 
@@ -89,6 +90,7 @@ pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
 pub fn check(settings: &Settings) -> Result<(), UsageError> {
     rules(settings)?;
     telemetry::filter(&settings.log).map_err(UsageError::of)?;
+    VllmSource::new(&settings.vllm_url, &settings.asking_vllm()).map_err(UsageError::of)?;
     gpu_table(settings).map(drop)
 }
 

@@ -20,7 +20,6 @@ use super::probe::Probe;
 use super::prompt::Writer;
 use super::run::{ClientCost, Lengths, Load, LoadRun, Request, SCHEMA, TOOL};
 use super::settings::LoadSettings;
-use crate::config::address::masked;
 use crate::sampler::now;
 
 /// How often progress is told.
@@ -93,7 +92,7 @@ async fn warm_up(
         None => Ok(()),
         Some(kind) => Err(LoadError::Refused(format!(
             "{} refuses requests such as these ({kind}): {}",
-            settings.url,
+            settings.shown_url(),
             crew.ledger.complaint(&kind).unwrap_or_default()
         ))),
     }
@@ -134,7 +133,7 @@ async fn supervise(
             _ = ticks.tick() => {
                 progress(crew.ledger.progress(crew.epoch));
                 if !interrupted && crew.ledger.server_is_gone(settings.give_up_after) {
-                    tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.url);
+                    tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.shown_url());
                     interrupted = true;
                     conductor.advance(Phase::Aborted);
                 }
@@ -189,7 +188,7 @@ impl Outcome {
             tool: TOOL.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
-            url: masked(settings.url.as_str()),
+            url: settings.shown_url(),
             api: settings.api,
             load: Load {
                 input_len: lengths(|request| request.input_tokens),

@@ -13,7 +13,6 @@ use super::client::{authorization, complaint, http_client, innermost};
 use super::prompt::{Prompts, SAMPLE_WORDS, Script, sample_text};
 use super::run::Api;
 use super::settings::LoadSettings;
-use crate::config::address::masked;
 
 /// A server that does not answer these within so long would not bear a load.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,7 +65,7 @@ pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(LoadError::Refused(format!(
             "{} answered {status} to v1/models; set --vllm-api-key-file",
-            settings.url
+            settings.shown_url()
         )));
     }
     let models: Vec<Model> = serde_json::from_str(&models)
@@ -101,7 +100,7 @@ async fn answer(
     request: RequestBuilder,
 ) -> Result<(StatusCode, String), LoadError> {
     let failed = |cause: String| LoadError::Unreachable {
-        url: masked(settings.url.as_str()),
+        url: settings.shown_url(),
         cause,
     };
     let answer = async {
@@ -120,7 +119,7 @@ fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError
         (Some(name), Some(_)) if models.iter().all(|model| model.id != *name) => {
             Err(LoadError::WrongModel {
                 name: name.clone(),
-                url: masked(settings.url.as_str()),
+                url: settings.shown_url(),
                 served: models
                     .iter()
                     .map(|model| model.id.as_str())
@@ -132,7 +131,7 @@ fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError
         (None, Some(first)) => Ok(first.id.clone()),
         (None, None) => Err(LoadError::Refused(format!(
             "{}v1/models names no model; name it with --served-model-name",
-            settings.url
+            settings.shown_url()
         ))),
     }
 }

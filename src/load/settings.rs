@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::prompt::Prompts;
 use super::run::{Api, Load, Mode};
+use crate::config::address::masked;
 
 /// A load and its server.
 #[derive(Clone, Debug)]
@@ -49,6 +50,12 @@ pub struct LoadSettings {
 }
 
 impl LoadSettings {
+    /// The URL as it may be shown.
+    #[must_use]
+    pub fn shown_url(&self) -> String {
+        masked(self.url.as_str())
+    }
+
     /// The load as results name it; lengths are known only afterwards.
     #[must_use]
     pub const fn load(&self) -> Load {

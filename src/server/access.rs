@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
+
+use super::headers::HttpSettings;
 
 /// What may be set, told where something else was.
 const SUPPORTED: &str = "of the exporter toolkit's settings, tls_server_config (cert_file, key_file, client_auth_type, client_ca_file, \
@@ -93,43 +94,6 @@ pub enum ClientAuth {
     RequireAndVerifyClientCert,
 }
 
-/// What answers carry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HttpSettings {
-    /// Only HTTP/1.1 is served.
-    http2: bool,
-    /// Headers added to every answer.
-    headers: BTreeMap<Header, String>,
-}
-
-/// The headers that the toolkit lets be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-enum Header {
-    #[serde(rename = "Content-Security-Policy")]
-    ContentSecurityPolicy,
-    #[serde(rename = "Strict-Transport-Security")]
-    StrictTransportSecurity,
-    #[serde(rename = "X-Content-Type-Options")]
-    XContentTypeOptions,
-    #[serde(rename = "X-Frame-Options")]
-    XFrameOptions,
-    #[serde(rename = "X-XSS-Protection")]
-    XXssProtection,
-}
-
-impl Header {
-    const fn name(self) -> HeaderName {
-        HeaderName::from_static(match self {
-            Self::ContentSecurityPolicy => "content-security-policy",
-            Self::StrictTransportSecurity => "strict-transport-security",
-            Self::XContentTypeOptions => "x-content-type-options",
-            Self::XFrameOptions => "x-frame-options",
-            Self::XXssProtection => "x-xss-protection",
-        })
-    }
-}
-
 /// A bcrypt hash. It is not shown: who has it can guess at leisure.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -186,27 +150,6 @@ impl Access {
         })
     }
 
-    /// The headers that every answer carries.
-    ///
-    /// # Errors
-    /// What is no value of a header.
-    pub(super) fn headers(&self) -> Result<HeaderMap, String> {
-        let given = self
-            .http
-            .headers
-            .iter()
-            .filter(|(_, value)| !value.is_empty());
-        given
-            .map(|(header, value)| {
-                let name = header.name();
-                let value = HeaderValue::from_str(value).map_err(|_| {
-                    format!("http_server_config.headers.{name}: what is set is no value of a header; give one line of text")
-                })?;
-                Ok((name, value))
-            })
-            .collect()
-    }
-
     /// The files that it names.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         self.tls.iter().flat_map(|tls| {
@@ -218,7 +161,7 @@ impl Access {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.http.http2 {
+        if self.http.http2() {
             return Err(
                 "http_server_config.http2: only HTTP/1.1 is served; set false, or leave it out"
                     .to_owned(),

@@ -52,7 +52,7 @@ impl Rules {
         Ok(Self {
             files: [own].into_iter().chain(access.files().map(stamp)).collect(),
             door: Doorkeeper::of(&access.users),
-            headers: access.headers().map_err(failed)?,
+            headers: access.http.headers().map_err(failed)?,
             tls: access
                 .tls
                 .as_ref()

@@ -47,7 +47,7 @@ pub(super) async fn serve(
 }
 
 async fn run<A>(
-    mut server: Server<SocketAddr, A>,
+    server: Server<SocketAddr, A>,
     handle: Handle<SocketAddr>,
     app: Router,
 ) -> io::Result<()>
@@ -57,9 +57,8 @@ where
     A::Service: SendService<axum::http::Request<hyper::body::Incoming>> + Send,
     A::Future: Send,
 {
-    // One protocol, and one set of limits for it.
-    let only = server.http_builder().clone().http1_only();
-    *server.http_builder() = only;
+    // One version of the protocol, and one set of limits for it.
+    let mut server = server.http1_only();
     server
         .http_builder()
         .http1()
