@@ -118,6 +118,7 @@ fn fresh(time: f64) -> EngineTotals {
         },
         engines_on_page: 1,
         single_api_server: true,
+        process_started: None,
     }
 }
 

@@ -107,6 +107,17 @@ impl Meter {
         }
     }
 
+    /// Notes that the clock was set, or that the machine slept: what lies between the readings before and after it is thrown away.
+    pub fn clock_was_set(&mut self) {
+        for engine in self.engines.values_mut() {
+            engine.forget_times();
+        }
+        for gpu in self.gpus.values_mut() {
+            gpu.forget_times();
+        }
+        *self.discards.entry(Gap::ClockSet).or_default() += 1;
+    }
+
     /// Engines that left the page take their series along.
     fn forget_vanished(&mut self, page: &[EngineTotals]) {
         let before = self.engines.len();

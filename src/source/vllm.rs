@@ -62,7 +62,7 @@ impl VllmError {
     }
 
     /// Every reason there is, for series that exist from the start.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 16] = [
         "client",
         "configuration",
         "connect",
@@ -78,6 +78,7 @@ impl VllmError {
         "status",
         "timeout",
         "too_large",
+        "too_many_engines",
     ];
 }
 
