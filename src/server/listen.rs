@@ -11,11 +11,14 @@ use axum_server::service::SendService;
 use axum_server::{Handle, Server};
 
 use super::access::TlsFiles;
+use super::limits::Limited;
 
 /// Requests in flight at a shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Whoever takes longer to ask is not asking.
 const LONGEST_QUESTION: Duration = Duration::from_secs(10);
+/// Bytes of a request's line and headers: a scraper's have a few hundred, with a long token a few thousand.
+const LONGEST_HEAD: usize = 16 << 10;
 
 /// Serves `app` until `shutdown`, then lets requests in flight finish within a limit.
 ///
@@ -48,19 +51,22 @@ pub(super) async fn serve(
 }
 
 async fn run<A>(
-    mut server: Server<SocketAddr, A>,
+    server: Server<SocketAddr, A>,
     handle: Handle<SocketAddr>,
     app: Router,
 ) -> io::Result<()>
 where
     A: Accept<tokio::net::TcpStream, Router> + Clone + Send + Sync + 'static,
-    A::Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send,
-    A::Service: SendService<axum::http::Request<hyper::body::Incoming>> + Send,
-    A::Future: Send,
+    A::Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    A::Service: SendService<axum::http::Request<hyper::body::Incoming>> + Send + 'static,
+    A::Future: Send + 'static,
 {
+    // Version 1 only: nobody asks for another, and looking out for one would wait without a limit.
+    let mut server = server.map(Limited::new).http1_only();
     server
         .http_builder()
         .http1()
-        .header_read_timeout(LONGEST_QUESTION);
+        .header_read_timeout(LONGEST_QUESTION)
+        .max_buf_size(LONGEST_HEAD);
     server.handle(handle).serve(app.into_make_service()).await
 }
