@@ -21,7 +21,7 @@ use crate::sample::gpu::{GpuFacts, GpuReading};
 use crate::snapshot::take::{Surroundings, Trails};
 use crate::snapshot::{Snapshot, SourceStatus};
 use crate::source::gpu::GpuSource;
-use crate::source::vllm::{Reading, VllmError, VllmSource};
+use crate::source::vllm::{VllmError, VllmSource};
 use crate::spec::gpu::GpuTable;
 use crate::units::Seconds;
 
@@ -145,13 +145,13 @@ impl Sampler {
     /// The engines on the page, with its reading noted.
     fn noted(
         &mut self,
-        page: Result<Reading, VllmError>,
+        page: Result<Vec<EngineTotals>, VllmError>,
         took: Seconds,
     ) -> Option<Vec<EngineTotals>> {
         match page {
-            Ok(reading) => {
+            Ok(engines) => {
                 status::succeed(&mut self.vllm_status, now(), took);
-                Some(reading.engines)
+                Some(engines)
             }
             Err(error) => {
                 status::fail(

@@ -9,8 +9,8 @@ use crate::sample::engine::{
 use crate::sample::histogram::Histogram;
 use crate::units::Seconds;
 
-use super::{LONGEST_QUOTE, MOST_BUCKETS, PageError};
 use super::names::{Distribution, Field, Part};
+use super::{LONGEST_QUOTE, MOST_BUCKETS, PageError};
 
 /// No total of vLLM's gets there: an exaflop machine computes for thirty thousand years until then.
 const LARGEST: f64 = 1e30;
