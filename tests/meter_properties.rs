@@ -311,6 +311,38 @@ proptest! {
         prop_assert_eq!(meter.discards[&Gap::CounterReset] + meter.discards[&Gap::TooLong], 1, "moved: {}", moved);
     }
 
+    /// A clock that is set loses the span it falls into, and nothing of the step gets into any sum.
+    #[test]
+    fn a_clock_that_is_set_is_a_gap(load in any_load(), at in 0..30_usize, step in -90_000.0..90_000.0_f64) {
+        let mut pages = pages(&load);
+        let at = 1 + at % load.len();
+        for page in &mut pages[at..] {
+            page.time += Seconds(step);
+        }
+        let mut meter = meter();
+        let mut before = vec![0.0; 0];
+        for (place, page) in pages.iter().enumerate() {
+            if place == at {
+                meter.clock_was_set();
+            }
+            play(&mut meter, page);
+            let now = counters(&meter);
+            prop_assert!(before.iter().zip(&now).all(|(earlier, later)| *later >= earlier - 1e-9));
+            prop_assert!(now.iter().all(|value| value.is_finite() && *value >= 0.0));
+            before = now;
+        }
+        let grown = |from: &EngineTotals, to: &EngineTotals| {
+            to.counters.get(Counter::PromptTokens).unwrap() - from.counters.get(Counter::PromptTokens).unwrap()
+        };
+        let told = grown(&pages[0], &pages[at - 1]) + grown(&pages[at], &pages[load.len()]);
+        prop_assert!(close(totals(&meter).tokens.prefill, told));
+        let lasted: f64 = load.iter().map(|tick| tick.seconds).sum();
+        prop_assert!(totals(&meter).seconds.0 <= lasted + 1e-6);
+        let other = Gap::ALL.iter().filter(|gap| **gap != Gap::ClockSet);
+        prop_assert!(other.map(|gap| meter.discards[gap]).all(|count| count == 0));
+        prop_assert_eq!(meter.discards[&Gap::ClockSet], 1);
+    }
+
     /// Engines that vanish take their series along; the others go on as if alone.
     #[test]
     fn engines_come_and_go(load in any_load(), leaves in 1..20_usize) {

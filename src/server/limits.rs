@@ -24,7 +24,7 @@ const LONGEST_WRITE: Duration = Duration::from_secs(10);
 pub(super) struct Limited<A> {
     inner: A,
     room: Arc<Semaphore>,
-    /// Whether the newest connection found no room.
+    /// Whether a connection found no room since half of it was free, so that this is said once and not for each.
     full: Arc<AtomicBool>,
 }
 
@@ -40,9 +40,11 @@ impl<A> Limited<A> {
     /// The right to one connection.
     fn permit(&self) -> io::Result<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.room).try_acquire_owned();
-        let was_full = self.full.swap(permit.is_err(), Ordering::Relaxed);
+        if self.room.available_permits() > MOST_CONNECTIONS / 2 {
+            self.full.store(false, Ordering::Relaxed);
+        }
         permit.map_err(|_| {
-            if !was_full {
+            if !self.full.swap(true, Ordering::Relaxed) {
                 tracing::warn!("{MOST_CONNECTIONS} connections are open: more are cut off");
             }
             io::Error::other("too many connections")

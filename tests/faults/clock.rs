@@ -50,7 +50,7 @@ fn bound_seconds(page: &str) -> f64 {
 fn a_clock_that_is_set_costs_one_tick() {
     let directory = tempfile::tempdir().unwrap();
     let offset = directory.path().join("offset");
-    let set = |seconds: i64| {
+    let set = |seconds: i32| {
         let next = directory.path().join("next");
         std::fs::write(&next, seconds.to_string()).unwrap();
         std::fs::rename(next, &offset).unwrap();
@@ -58,12 +58,11 @@ fn a_clock_that_is_set_costs_one_tick() {
     set(0);
     let vllm = Vllm::start();
     let tokens = AtomicU64::new(1000);
-    vllm.behave(move |vllm, mut stream| {
+    vllm.behave(move |_, mut stream| {
         crate::vllm::request(&mut stream);
         let generated = tokens.fetch_add(10, Ordering::Relaxed);
         let page = crate::vllm::engine("m", "0", generated);
         let _ = stream.write_all(&crate::support::ok(&page));
-        let _ = vllm;
     });
     let environment = [
         ("LD_PRELOAD", library(directory.path())),
@@ -74,7 +73,7 @@ fn a_clock_that_is_set_costs_one_tick() {
     let mut before = exporter.wait_for("/metrics", 20, |page| decode_rate(page).is_some());
 
     // An hour back, and less than the longest interval forth, which an outage could have been.
-    for (steps, seconds) in [(1.0, -3600), (2.0, -3350), (3.0, 0)] {
+    for (steps, seconds) in [(1, -3600), (2, -3350), (3, 0)] {
         set(seconds);
         let after = exporter.wait_for("/metrics", 20, |page| {
             discards(page, "clock_set") == steps && decode_rate(page).is_some()
@@ -94,10 +93,10 @@ fn a_clock_that_is_set_costs_one_tick() {
             .duration_since(UNIX_EPOCH)
             .unwrap()
             .as_secs_f64();
-        let late = now + seconds as f64 - read.unwrap();
+        let late = now + f64::from(seconds) - read.unwrap();
         assert!(late.abs() < 60.0, "time is the clock's: {late} s");
         before = after;
     }
-    assert_eq!(discards(&before, "counter_reset"), 0.0);
+    assert_eq!(discards(&before, "counter_reset"), 0);
     assert_eq!(exporter.log().matches("the clock was set").count(), 3);
 }

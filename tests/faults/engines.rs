@@ -22,7 +22,7 @@ fn engines_come_and_go() {
     vllm.answer(ok(&engine("m", "0", 400)));
     let one = exporter.wait_for("/metrics", 10, |page| tokens(page, "0") == Some(300.0));
     assert!(!one.contains("engine=\"1\""), "{one}");
-    assert_eq!(discards(&one, "engines_changed"), 1.0);
+    assert_eq!(discards(&one, "engines_changed"), 1);
     assert!(
         !exporter
             .get("/api/v1/snapshot")

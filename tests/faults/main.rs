@@ -35,9 +35,10 @@ fn failures(page: &str, reason: &str) -> f64 {
 }
 
 /// The number of discarded windows for `reason`.
-fn discards(page: &str, reason: &str) -> f64 {
-    let labels = format!("reason=\"{reason}\"");
-    value(page, "vllm_roofline_window_discards_total", &labels).expect(reason)
+fn discards(page: &str, reason: &str) -> u64 {
+    let labels = format!("vllm_roofline_window_discards_total{{reason=\"{reason}\"}} ");
+    let count = page.lines().find_map(|line| line.strip_prefix(&labels));
+    count.expect(reason).parse().unwrap()
 }
 
 /// Tokens decoded since the exporter started.

