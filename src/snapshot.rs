@@ -10,9 +10,10 @@ use serde::Serialize;
 use crate::meter::account::{Account, PerPhase};
 use crate::meter::facts::EngineFacts;
 use crate::meter::figures::{Figures, TimeSeconds};
+use crate::meter::gpu::Links;
 use crate::meter::verdict::{Bound, EngineState};
 use crate::sample::engine::EngineKey;
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
 use crate::units::{Bytes, Joules, Seconds};
 
 /// The newest state of everything.
@@ -119,6 +120,8 @@ pub struct GpuSnapshot {
     pub latest: Option<GpuReading>,
     /// HBM bytes measured since the exporter started.
     pub hbm_bytes_total: Option<Bytes>,
+    /// Bytes over PCIe and NVLink measured since the exporter started.
+    pub links_total: Links<Option<Traffic<Bytes>>>,
     /// Joules since the exporter started.
     pub energy_total: Option<Joules>,
     /// Seconds with a kernel running since the exporter started.

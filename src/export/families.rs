@@ -5,7 +5,7 @@ mod gpu;
 use prometheus::proto::MetricFamily;
 
 use crate::build_info::BUILD;
-use crate::meter::account::ByKind;
+use crate::meter::account::{ByKind, PerPhase};
 use crate::meter::figures::Figures;
 use crate::meter::verdict::{Admission, Bound, EngineState};
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
@@ -213,11 +213,19 @@ impl EngineSeries<'_> {
         }) else {
             return;
         };
-        for (phase, flops, bytes) in [
-            ("prefill", work.flops.prefill, work.bytes.prefill),
-            ("decode", work.flops.decode, work.bytes.decode),
+        let PerPhase { prefill, decode } = work.interconnect;
+        for (phase, flops, bytes, interconnect) in [
+            ("prefill", work.flops.prefill, work.bytes.prefill, prefill),
+            ("decode", work.flops.decode, work.bytes.decode, decode),
         ] {
             self.add(&c::FLOPS_TOTAL, &[("phase", phase)], flops.0);
+            if self.engine.facts.gpus() > 1.0 {
+                self.add(
+                    &c::INTERCONNECT_BYTES_TOTAL,
+                    &[("phase", phase)],
+                    interconnect.0,
+                );
+            }
             for (kind, bytes) in kinds(&bytes) {
                 self.add(
                     &c::HBM_BYTES_TOTAL,
@@ -341,6 +349,11 @@ impl EngineSeries<'_> {
             );
         }
         self.add(&c::PEAK_HBM, &[], facts.peak_hbm().map(|peak| peak.0));
+        self.add(
+            &c::PEAK_INTERCONNECT,
+            &[],
+            facts.peak_interconnect().map(|peak| peak.0),
+        );
         self.add(
             &c::ATTAINABLE_HBM,
             &[],

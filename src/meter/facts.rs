@@ -174,6 +174,13 @@ impl EngineFacts {
         Some(self.gpu.as_ref()?.hbm_bandwidth * self.gpus())
     }
 
+    /// What the links between the GPUs of an engine that has several carry one way, summed over its GPUs.
+    #[must_use]
+    pub fn peak_interconnect(&self) -> Option<BytesPerSecond> {
+        let gpu = self.gpu.as_ref().filter(|_| self.gpus() > 1.0)?;
+        Some(gpu.link_bandwidth() * self.gpus())
+    }
+
     /// Attainable bandwidth of all GPUs.
     #[must_use]
     pub fn attainable_hbm(&self) -> Option<BytesPerSecond> {

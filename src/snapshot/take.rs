@@ -143,6 +143,7 @@ fn gpu_snapshot(gpu: &GpuMeter) -> GpuSnapshot {
         facts: gpu.facts.clone(),
         latest: gpu.latest.clone(),
         hbm_bytes_total: gpu.hbm_bytes_total(),
+        links_total: gpu.links_total(),
         energy_total: gpu.energy_total(),
         busy_total: gpu.busy_total(),
     }

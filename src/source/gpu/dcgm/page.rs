@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::exposition::{Labels, Line, Lines, ParseError, Sample};
 use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity, Traffic};
-use crate::units::{Joules, Seconds};
+use crate::units::{BytesPerSecond, Joules, Seconds};
 
 use super::fields::{Field, field};
 
@@ -211,7 +211,10 @@ impl Row {
         }
         let traffic = |sent, received| {
             let (sent, received) = self.value(sent).zip(self.value(received))?;
-            Some(Traffic { sent, received })
+            Some(Traffic {
+                sent: BytesPerSecond(sent),
+                received: BytesPerSecond(received),
+            })
         };
         let gpm = Gpm {
             dram_bandwidth: self.value(Field::Dram),
