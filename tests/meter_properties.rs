@@ -20,11 +20,12 @@ use vllm_roofline_exporter::meter::spans::Span;
 use vllm_roofline_exporter::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
+use vllm_roofline_exporter::sample::gpu::{GpuFacts, GpuReading};
 use vllm_roofline_exporter::sample::histogram::Histogram;
 use vllm_roofline_exporter::spec::deployment::{Deployment, DeploymentFlags};
 use vllm_roofline_exporter::spec::gpu::GpuTable;
 use vllm_roofline_exporter::spec::model::ModelSpec;
-use vllm_roofline_exporter::units::Seconds;
+use vllm_roofline_exporter::units::{Joules, Seconds};
 
 static FACTS: LazyLock<Arc<EngineFacts>> = LazyLock::new(|| {
     let config = json!({"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -401,6 +402,31 @@ fn time_without_a_page_is_of_unknown_bound_and_counted_once() {
     assert!(close(unknown.0, 20.0), "{held:?}");
     let all: f64 = held.iter().map(|seconds| seconds.0).sum();
     assert!(close(all, 24.0), "{held:?}");
+}
+
+#[test]
+fn gpus_that_come_and_go_are_not_remembered_forever() {
+    let mut meter = meter();
+    for second in 0..5000_u32 {
+        let reading = |uuid: String| GpuReading {
+            time: Seconds(f64::from(second)),
+            uuid,
+            energy: Some(Joules(f64::from(second))),
+            ..GpuReading::default()
+        };
+        let readings = vec![
+            reading("stays".to_owned()),
+            reading(format!("GPU-{second}")),
+        ];
+        meter.observe_gpus(readings, |_| GpuFacts::default());
+    }
+    assert!(meter.gpus.len() < 2000, "{} GPUs", meter.gpus.len());
+    let stays = &meter.gpus["stays"];
+    assert_eq!(
+        stays.energy_total(),
+        Some(Joules(4999.0)),
+        "no total is lost"
+    );
 }
 
 #[test]
