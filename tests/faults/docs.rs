@@ -23,7 +23,8 @@ fn every_test_that_the_table_of_faults_names_exists() {
     let mut names = 0;
     for row in rows {
         let cell = row.trim_end_matches('|').rsplit('|').next().unwrap();
-        for name in cell.split('`').skip(1).step_by(2) {
+        let names_tests = |name: &&str| !name.contains('/');
+        for name in cell.split('`').skip(1).step_by(2).filter(names_tests) {
             assert!(
                 all.contains(&format!("fn {name}(")),
                 "no test is called {name}"

@@ -4,7 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::process::Command;
 
-use vllm_roofline_exporter::capture::read::Capture;
+use vllm_roofline_exporter::capture::format::{FORMAT, VllmLine};
+use vllm_roofline_exporter::capture::read::{Capture, CaptureError};
+use vllm_roofline_exporter::capture::write::Recorder;
 
 use crate::support::ok;
 use crate::vllm::{Vllm, request};
@@ -79,4 +81,40 @@ fn a_disk_that_is_full_from_the_start_is_named() {
     let told = String::from_utf8_lossy(&recorded.stderr);
     assert_eq!(recorded.status.code(), Some(1), "{told}");
     assert!(told.contains("vllm.jsonl.gz: No space left"), "{told}");
+}
+
+/// As where the program or the machine ended in the middle: the lines before are good, whatever comes after them.
+#[test]
+fn a_recording_cut_off_anywhere_is_good_up_to_there() {
+    const PAGES: u32 = 5;
+    let directory = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(directory.path()).unwrap();
+    let manifest = serde_json::json!({"format": FORMAT, "name": "cut off"});
+    recorder
+        .describe(&serde_json::from_value(manifest).unwrap(), None)
+        .unwrap();
+    for page in 0..PAGES {
+        let line = VllmLine {
+            t_start: f64::from(page),
+            t_end: None,
+            body: Some(crate::vllm::engine("m", "0", u64::from(page))),
+            error: None,
+        };
+        recorder.page(&line).unwrap();
+    }
+    recorder.finish().unwrap();
+    let path = directory.path().join("vllm.jsonl.gz");
+    let whole = std::fs::read(&path).unwrap();
+    let mut before = 0;
+    for length in 0..=whole.len() {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let pages = match Capture::open(directory.path()) {
+            Ok(capture) => capture.pages.len(),
+            Err(CaptureError::NoPage { .. }) => 0,
+            Err(error) => panic!("cut off after {length} bytes: {error}"),
+        };
+        assert!(pages >= before, "{pages} pages of {length} bytes");
+        before = pages;
+    }
+    assert_eq!(before, PAGES as usize);
 }
