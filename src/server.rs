@@ -2,8 +2,9 @@
 
 pub mod access;
 mod basic_auth;
-mod limits;
 mod listen;
+mod patience;
+mod places;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -11,7 +11,8 @@ use axum_server::service::SendService;
 use axum_server::{Handle, Server};
 
 use super::access::TlsFiles;
-use super::limits::Limited;
+use super::patience::Impatient;
+use super::places::{Placed, Places};
 
 /// Requests in flight at a shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -56,17 +57,20 @@ async fn run<A>(
     app: Router,
 ) -> io::Result<()>
 where
-    A: Accept<tokio::net::TcpStream, Router> + Clone + Send + Sync + 'static,
+    A: Accept<tokio::net::TcpStream, Placed> + Clone + Send + Sync + 'static,
     A::Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     A::Service: SendService<axum::http::Request<hyper::body::Incoming>> + Send + 'static,
     A::Future: Send + 'static,
 {
     // Version 1 only: nobody asks for another, and looking out for one would wait without a limit.
-    let mut server = server.map(Limited::new).http1_only();
+    let mut server = server.map(Impatient).http1_only();
     server
         .http_builder()
         .http1()
         .header_read_timeout(LONGEST_QUESTION)
         .max_buf_size(LONGEST_HEAD);
-    server.handle(handle).serve(app.into_make_service()).await
+    server
+        .handle(handle)
+        .serve(Places::for_connections(app))
+        .await
 }

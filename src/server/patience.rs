@@ -1,97 +1,50 @@
-//! How many connections there are at once, and how long one may hold up a write: whoever asks for more is cut off, not served slowly.
+//! How long a reader may take nothing: a connection whose write waits for longer ends.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// Connections at once. A few scrapers and readers of the page need a tenth; file descriptors are left for reading vLLM, of which a
-/// process may have 1,024.
-const MOST_CONNECTIONS: usize = 256;
 /// A reader that takes nothing for so long is gone.
 const LONGEST_WRITE: Duration = Duration::from_secs(10);
 
-/// Takes connections as `inner` does, as long as there is room.
+/// Accepts as `0` does, and loses patience with each connection.
 #[derive(Clone, Debug)]
-pub(super) struct Limited<A> {
-    inner: A,
-    room: Arc<Semaphore>,
-    /// Whether a connection found no room since half of it was free, so that this is said once and not for each.
-    full: Arc<AtomicBool>,
-}
+pub(super) struct Impatient<A>(pub(super) A);
 
-impl<A> Limited<A> {
-    pub(super) fn new(inner: A) -> Self {
-        Self {
-            inner,
-            room: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-            full: Arc::default(),
-        }
-    }
-
-    /// The right to one connection.
-    fn permit(&self) -> io::Result<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.room).try_acquire_owned();
-        if self.room.available_permits() > MOST_CONNECTIONS / 2 {
-            self.full.store(false, Ordering::Relaxed);
-        }
-        permit.map_err(|_| {
-            if !self.full.swap(true, Ordering::Relaxed) {
-                tracing::warn!("{MOST_CONNECTIONS} connections are open: more are cut off");
-            }
-            io::Error::other("too many connections")
-        })
-    }
-}
-
-impl<A, I, S> Accept<I, S> for Limited<A>
+impl<A, I, S> Accept<I, S> for Impatient<A>
 where
     A: Accept<I, S>,
-    A::Stream: Send + 'static,
-    A::Service: Send + 'static,
     A::Future: Send + 'static,
 {
-    type Stream = Held<A::Stream>;
+    type Stream = Patience<A::Stream>;
     type Service = A::Service;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
-        let permit = self.permit();
-        let accepted = self.inner.accept(stream, service);
+        let accepted = self.0.accept(stream, service);
         Box::pin(async move {
-            let permit = permit?;
             let (stream, service) = accepted.await?;
-            Ok((Held::new(stream, permit), service))
+            let waiting = None;
+            Ok((Patience { stream, waiting }, service))
         })
     }
 }
 
-/// A connection that has its place, and loses it when its reader takes nothing.
+/// A connection that ends when its reader takes nothing.
 #[derive(Debug)]
-pub(super) struct Held<S> {
+pub(super) struct Patience<S> {
     stream: S,
     /// Running while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
-    _permit: OwnedSemaphorePermit,
 }
 
-impl<S> Held<S> {
-    const fn new(stream: S, permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            stream,
-            waiting: None,
-            _permit: permit,
-        }
-    }
-
+impl<S> Patience<S> {
     /// `write`, or an error where it has waited for too long.
     fn in_time<T>(
         &mut self,
@@ -110,7 +63,7 @@ impl<S> Held<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -120,7 +73,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Held<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
