@@ -15,7 +15,7 @@ use crate::{assert_sound, decoded, failures, up};
 const MOST_MEMORY: u64 = 64 << 10;
 
 /// Long enough to send the largest page over a busy loopback.
-const TICK: &str = "2s";
+const TICK: &str = "1s";
 
 fn start(vllm: &Vllm) -> Exporter {
     Exporter::start(&[
