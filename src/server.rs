@@ -5,6 +5,8 @@ mod basic_auth;
 pub mod gate;
 mod headers;
 mod listen;
+mod patience;
+mod places;
 #[cfg_attr(not(feature = "tls"), path = "server/no_tls.rs")]
 mod tls;
 
@@ -15,13 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, VARY,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, TRANSFER_ENCODING, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
@@ -73,7 +75,21 @@ pub fn app(site: Site) -> Router {
             LONGEST_ANSWER,
         ))
         .layer(GlobalConcurrencyLimitLayer::new(MOST_REQUESTS))
+        .layer(from_fn(refuse_bodies))
         .with_state(site)
+}
+
+/// Nothing here takes a body. Where one begins and ends is what smuggled requests are made of, so the connection ends with it.
+async fn refuse_bodies(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let empty = headers
+        .get(CONTENT_LENGTH)
+        .is_none_or(|length| length == "0");
+    if empty && !headers.contains_key(TRANSFER_ENCODING) {
+        return next.run(request).await;
+    }
+    let refusal = "no request has a body here\n";
+    (StatusCode::BAD_REQUEST, [(CONNECTION, "close")], refusal).into_response()
 }
 
 /// Serves until `shutdown`, then lets requests in flight finish within a limit.

@@ -219,12 +219,24 @@ impl EngineMeter {
 
     fn restart(&mut self, gap: Gap, totals: EngineTotals) {
         if gap != Gap::TooShort {
-            self.spans.clear(&self.facts);
+            self.forget_window();
             self.anchor = Some(totals);
-            self.steady = Steady::default();
-            self.bound = Bound::Unknown;
-            self.unreachable = Seconds::ZERO;
         }
+    }
+
+    fn forget_window(&mut self) {
+        self.spans.clear(&self.facts);
+        self.steady = Steady::default();
+        self.bound = Bound::Unknown;
+        self.unreachable = Seconds::ZERO;
+    }
+
+    /// The clock was set: no time so far can be compared with those to come. The totals stay.
+    pub(super) fn forget_times(&mut self) {
+        self.forget_window();
+        self.anchor = None;
+        self.latest = None;
+        self.missed_until = Seconds::ZERO;
     }
 
     /// Time not accounted yet, up to the newest reading: requests are running, and their output is awaited.

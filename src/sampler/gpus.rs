@@ -6,6 +6,7 @@ use crate::snapshot::SourceStatus;
 use crate::source::gpu::{GpuSight, GpuSource};
 use crate::units::Seconds;
 
+use super::clock::steady;
 use super::status;
 
 /// The GPU source and how it fares.
@@ -53,11 +54,11 @@ impl Gpus {
         if self.absence().is_some() {
             return Vec::new();
         }
-        let started = clock();
+        let (begun, started) = (clock(), steady());
         let GpuSight { readings, problem } = self.source.read(clock).await;
-        let took = clock() - started;
+        let took = steady() - started;
         match problem {
-            None => status::succeed(&mut self.status, started, took),
+            None => status::succeed(&mut self.status, begun, took),
             Some(error) => {
                 status::fail(&mut self.status, error.reason(), &error.to_string(), took);
             }

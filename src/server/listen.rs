@@ -10,12 +10,16 @@ use axum_server::accept::Accept;
 use axum_server::service::SendService;
 use axum_server::{Handle, Server};
 
+use super::patience::Impatient;
+use super::places::{Placed, Places};
 use super::tls;
 
 /// Requests in flight at a shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Whoever takes longer to ask is not asking.
 const LONGEST_QUESTION: Duration = Duration::from_secs(10);
+/// Bytes of a request's line and headers: a scraper's have a few hundred, with a long token a few thousand.
+const LONGEST_HEAD: usize = 16 << 10;
 
 /// Serves `app` until `shutdown`, then lets requests in flight finish within a limit.
 ///
@@ -52,16 +56,20 @@ async fn run<A>(
     app: Router,
 ) -> io::Result<()>
 where
-    A: Accept<tokio::net::TcpStream, Router> + Clone + Send + Sync + 'static,
-    A::Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send,
-    A::Service: SendService<axum::http::Request<hyper::body::Incoming>> + Send,
-    A::Future: Send,
+    A: Accept<tokio::net::TcpStream, Placed> + Clone + Send + Sync + 'static,
+    A::Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    A::Service: SendService<axum::http::Request<hyper::body::Incoming>> + Send + 'static,
+    A::Future: Send + 'static,
 {
-    // One version of the protocol, and one set of limits for it.
-    let mut server = server.http1_only();
+    // Version 1 only: nobody asks for another, and looking out for one would wait without a limit.
+    let mut server = server.map(Impatient).http1_only();
     server
         .http_builder()
         .http1()
-        .header_read_timeout(LONGEST_QUESTION);
-    server.handle(handle).serve(app.into_make_service()).await
+        .header_read_timeout(LONGEST_QUESTION)
+        .max_buf_size(LONGEST_HEAD);
+    server
+        .handle(handle)
+        .serve(Places::for_connections(app))
+        .await
 }

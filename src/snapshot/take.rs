@@ -47,6 +47,7 @@ impl Snapshot {
         around: Surroundings,
     ) -> Self {
         let measuring = meter.settings;
+        trails.0.retain(|key, _| meter.engines.contains_key(key));
         let engines = meter.engines.iter_mut().map(|(key, engine)| {
             let trail = trails.0.entry(key.clone()).or_default();
             engine_snapshot(key, engine, trail, &measuring, &around)

@@ -51,7 +51,7 @@ impl VllmError {
     }
 
     /// Every reason there is, for series that exist from the start.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 16] = [
         "client",
         "configuration",
         "connect",
@@ -67,6 +67,7 @@ impl VllmError {
         "status",
         "timeout",
         "too_large",
+        "too_many_engines",
     ];
 }
 
@@ -128,7 +129,10 @@ impl VllmSource {
     ///
     /// # Errors
     /// [`VllmError`].
-    pub async fn read(&mut self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+    pub async fn read(
+        &mut self,
+        clock: impl Fn() -> Seconds,
+    ) -> Result<Vec<EngineTotals>, VllmError> {
         let read = self.read_in_form(clock).await;
         if read.is_err() {
             // Whatever answers next may be another server.
@@ -145,22 +149,32 @@ impl VllmSource {
         self.page(&self.whole, &clock).await
     }
 
-    async fn read_in_form(&mut self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+    async fn read_in_form(
+        &mut self,
+        clock: impl Fn() -> Seconds,
+    ) -> Result<Vec<EngineTotals>, VllmError> {
         match self.form {
-            Form::Filtered => self.page(&self.filtered, &clock).await,
-            Form::Whole => self.page(&self.whole, &clock).await,
+            Form::Filtered => self.engines(&self.filtered, &clock).await,
+            Form::Whole => self.engines(&self.whole, &clock).await,
             Form::Probe => {
-                let whole = self.page(&self.whole, &clock).await?;
-                let filtered = self.page(&self.filtered, &clock).await;
+                let whole = self.engines(&self.whole, &clock).await?;
+                let filtered = self.engines(&self.filtered, &clock).await;
                 self.form = match filtered {
-                    Ok(filtered) if says_the_same(&filtered.engines, &whole.engines) => {
-                        Form::Filtered
-                    }
+                    Ok(filtered) if says_the_same(&filtered, &whole) => Form::Filtered,
                     _ => Form::Whole,
                 };
                 Ok(whole)
             }
         }
+    }
+
+    /// The page's engines, without its text, so that never two pages are held.
+    async fn engines(
+        &self,
+        url: &Url,
+        clock: &impl Fn() -> Seconds,
+    ) -> Result<Vec<EngineTotals>, VllmError> {
+        Ok(self.page(url, clock).await?.engines)
     }
 
     async fn page(&self, url: &Url, clock: &impl Fn() -> Seconds) -> Result<Reading, VllmError> {

@@ -17,7 +17,7 @@ use crate::source::http::{Asking, FetchError, Fetcher, without_password};
 use crate::units::{Joules, Seconds};
 
 use super::{GpuError, GpuSight};
-use page::{Page, Row};
+use page::{MOST_GPUS, Page, Row};
 
 /// An energy counter that stands still for so long is that of an exporter that has stopped collecting.
 const STALE_AFTER: Seconds = Seconds(150.0);
@@ -108,6 +108,15 @@ impl DcgmSource {
         };
         let text = exposition::utf8(body).map_err(|error| nothing(error.to_string()))?;
         let page = Page::read(text);
+        if page.too_many {
+            return Err(GpuError::Fetch {
+                reason: "too_large",
+                message: format!(
+                    "{} shows more than {MOST_GPUS} GPUs; give the dcgm-exporter of this node",
+                    self.shown
+                ),
+            });
+        }
         if page.rows.is_empty() {
             return Err(nothing(page.fault.map_or_else(
                 || "it has none of a dcgm-exporter's metrics".to_owned(),
@@ -148,6 +157,8 @@ impl DcgmSource {
     fn sight(&mut self, rows: Vec<Row>, now: Seconds) -> GpuSight {
         let mut sight = GpuSight::default();
         self.facts = rows.iter().map(Row::facts).collect();
+        self.energies
+            .retain(|uuid, _| rows.iter().any(|row| row.is_called(uuid)));
         for row in rows {
             let reading = row.into_reading(now);
             if let Some(since) = reading
@@ -181,6 +192,37 @@ impl DcgmSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_more_gpus_than_a_node_has_is_refused() {
+        let url = "http://127.0.0.1:1/metrics";
+        let source = DcgmSource::new(url, Selection::default(), Duration::from_secs(1)).unwrap();
+        let of = |gpus: usize| -> String {
+            let line =
+                |gpu| format!("DCGM_FI_DEV_POWER_USAGE{{gpu=\"{gpu}\",UUID=\"GPU-{gpu}\"}} 100\n");
+            (0..gpus).map(line).collect()
+        };
+        assert_eq!(
+            source.rows(of(MOST_GPUS).as_bytes()).unwrap().len(),
+            MOST_GPUS
+        );
+        let refused = source.rows(of(5000).as_bytes()).unwrap_err();
+        assert_eq!(refused.reason(), "too_large");
+        assert!(refused.to_string().contains(url), "{refused}");
+    }
+
+    #[test]
+    fn labels_without_end_name_no_gpu_and_no_pod() {
+        let long = "a".repeat(60_000);
+        let url = "http://127.0.0.1:1/metrics";
+        let source = DcgmSource::new(url, Selection::default(), Duration::from_secs(1)).unwrap();
+        let page = format!("DCGM_FI_DEV_POWER_USAGE{{UUID=\"{long}\"}} 100\n");
+        let refused = source.rows(page.as_bytes()).unwrap_err();
+        assert!(refused.to_string().len() < 1000);
+        let pod = |pod| format!("DCGM_FI_DEV_POWER_USAGE{{UUID=\"GPU-a\",pod=\"p{pod}\"}} 100\n");
+        let page: String = (0..50_000).map(pod).collect();
+        assert_eq!(source.rows(page.as_bytes()).unwrap().len(), 1);
+    }
 
     fn page(energy: u64) -> String {
         format!(
