@@ -2,20 +2,21 @@
 
 use std::io::IsTerminal;
 
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, registry};
+use tracing_subscriber::{Layer, Registry, fmt, registry};
 
 use crate::config::{Log, LogFormat};
 
 /// Sets what is logged from now on.
 #[derive(Debug)]
-pub struct LogLevel(Handle<EnvFilter, Registry>);
+pub struct LogLevel(Handle<Targets, Registry>);
 
 impl LogLevel {
     /// Logs what `filter` lets through.
-    pub fn set(&self, filter: EnvFilter) {
+    pub fn set(&self, filter: Targets) {
         // Fails only where the log has ended, and then there is nobody to tell.
         let _ = self.0.reload(filter);
     }
@@ -25,8 +26,8 @@ impl LogLevel {
 ///
 /// # Errors
 /// Where the level is none, in words.
-pub fn filter(log: &Log) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(&log.level).map_err(|error| {
+pub fn filter(log: &Log) -> Result<Targets, String> {
+    log.level.parse::<Targets>().map_err(|error| {
         format!(
             "log.level `{}`: {error}; use error, warn, info, debug, trace or a filter",
             log.level

@@ -169,7 +169,7 @@ impl<O: Origin> Reloading<O> {
 struct Prepared {
     plan: Box<Plan>,
     rules: Rules,
-    log: tracing_subscriber::EnvFilter,
+    log: tracing_subscriber::filter::Targets,
 }
 
 /// Why a reload changes nothing.
