@@ -10,7 +10,7 @@ use crate::spec::precision::Precision;
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
 /// A fact that could not be found out.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Missing {
     /// Which: `model`, `gpu`, `tensor_parallel_size`, …
     pub fact: &'static str,

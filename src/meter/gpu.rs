@@ -106,6 +106,12 @@ impl GpuMeter {
         add(&mut self.energy_total, Some(used));
     }
 
+    /// The clock was set: no time so far can be compared with those to come. The totals stay, and so does the energy counter.
+    pub(super) fn forget_times(&mut self) {
+        self.latest = None;
+        self.slices.clear();
+    }
+
     fn push(&mut self, slice: GpuSlice) {
         add(&mut self.hbm_bytes_total, slice.hbm_bytes);
         add(&mut self.busy_total, slice.busy);
