@@ -461,3 +461,41 @@ fn calibration_is_off_until_asked_for_and_shown_when_on() {
     let table = FACTS.gpu.as_ref().unwrap().attainable_hbm.fraction;
     assert!(coefficients[0].1 >= table && coefficients[0].1 <= 1.0);
 }
+
+#[test]
+fn what_was_calibrated_in_one_life_of_vllm_says_nothing_of_the_next() {
+    let decode = |steps| Tick {
+        seconds: 1.0,
+        prompts: 0,
+        prompt_tokens: 500,
+        steps,
+        batch: 8,
+        waiting: 0,
+        preemptions: 0,
+    };
+    let life = |birth: f64, steps| {
+        let born = move |page: EngineTotals| EngineTotals {
+            time: page.time + Seconds(birth),
+            process_started: Some(Seconds(birth)),
+            ..page
+        };
+        pages(&[decode(steps); 12]).into_iter().map(born)
+    };
+    let calibrated = |lives: Vec<EngineTotals>| {
+        let settings = MeterSettings {
+            calibrate: true,
+            ..MeterSettings::default()
+        };
+        let mut meter = Meter::new(settings);
+        for page in &lives {
+            play(&mut meter, page);
+        }
+        let engine = meter.engines.values().next().unwrap();
+        engine.facts.coefficients.calibrated()
+    };
+    let alone = calibrated(life(100.0, 190).collect());
+    let slow = calibrated(life(0.0, 60).collect());
+    assert_ne!(slow, alone);
+    let after_another = calibrated(life(0.0, 60).chain(life(100.0, 190)).collect());
+    assert_eq!(after_another, alone);
+}

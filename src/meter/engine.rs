@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::roofline::coefficients::Coefficients;
 use crate::sample::engine::{EngineTotals, Gauge};
 use crate::units::Seconds;
 
@@ -218,9 +219,21 @@ impl EngineMeter {
     }
 
     fn restart(&mut self, gap: Gap, totals: EngineTotals) {
+        if gap == Gap::CounterReset {
+            self.forget_life();
+        }
         if gap != Gap::TooShort {
             self.forget_window();
             self.anchor = Some(totals);
+        }
+    }
+
+    /// What was learned of one life of vLLM says nothing of the next: another model may be served under the same name.
+    fn forget_life(&mut self) {
+        self.prompts = Prompts::default();
+        self.calibration = Calibration::default();
+        if self.facts.coefficients.is_calibrated() {
+            Arc::make_mut(&mut self.facts).coefficients = Coefficients::default();
         }
     }
 

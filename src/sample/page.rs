@@ -14,10 +14,10 @@ pub use self::names::needed_names;
 use self::names::{Field, PREFIXES, SINGLE_PROCESS, distribution, scalar};
 use super::engine::{CacheConfig, EngineKey, EngineTotals};
 
-/// Engines of one page: three racks of 72 GPUs behind one server and more. Each is about a hundred series on our own page.
-pub const MOST_ENGINES: usize = 256;
+/// Engines of one page: more than a rack of 72 GPUs has. Each is about a hundred series on our own page.
+pub const MOST_ENGINES: usize = 128;
 /// Bytes of all engines' labels together, which stand on each of those series: a model may be named by a long path, or engines be many.
-pub const MOST_LABEL_BYTES: usize = 64 << 10;
+pub const MOST_LABEL_BYTES: usize = 32 << 10;
 /// Buckets of one histogram: vLLM's largest has 40.
 pub const MOST_BUCKETS: usize = 256;
 /// Bytes of a series that an error quotes.

@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use vllm_roofline_exporter::sample::page::{MOST_ENGINES, MOST_LABEL_BYTES};
+
 use crate::support::{Exporter, ok, value};
 use crate::vllm::{Vllm, engine, request};
 use crate::{assert_sound, decoded, failures, up};
@@ -183,6 +185,35 @@ fn huge_pages_and_deep_escapes_are_read() {
     vllm.generate(5);
     let after = exporter.wait_for("/metrics", 60, |page| page.contains("model_name=\"m\""));
     assert!(!after.contains("\\\\"), "{after}");
+}
+
+/// As many engines as there may be, with labels as long as they may be: our own page grows with them, and no further.
+#[test]
+fn the_largest_page_is_read_within_bounds() {
+    let vllm = Vllm::start();
+    let exporter = start(&vllm);
+    exporter.wait_for("/metrics", 60, |page| up(page) == Some(1.0));
+    let (resident, _) = exporter.memory();
+    let name = "m".repeat(MOST_LABEL_BYTES / MOST_ENGINES - 3);
+    let engines = repeated(|number| engine(&name, &number.to_string(), 1), MOST_ENGINES);
+    vllm.answer(ok(&engines));
+    let states = "vllm_roofline_engine_state{";
+    let all = exporter.wait_for("/metrics", 60, |page| page.matches(states).count() > 128);
+    assert_eq!(all.matches(states).count(), 5 * MOST_ENGINES);
+    for path in ["/", "/api/v1/snapshot"] {
+        assert_eq!(exporter.get(path).0, 200, "{path}");
+    }
+    vllm.answer(ok(&(engines + &engine("m", "one more", 1))));
+    exporter.wait_for("/metrics", 60, |page| {
+        failures(page, "too_many_engines") > 0.0
+    });
+    let (_, most) = exporter.memory();
+    assert!(
+        most - resident < MOST_MEMORY,
+        "{resident} KiB before, {most} KiB at most"
+    );
+    vllm.generate(5);
+    exporter.wait_for("/metrics", 60, |page| page.matches(states).count() == 5);
 }
 
 /// A value that no counter has is as good as absent: it gets into no sum, which would never lose it again.
