@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_page_of_more_gpus_than_a_node_has_is_refused() {
         let url = "http://127.0.0.1:1/metrics";
-        let source = DcgmSource::new(url, Selection::default(), Duration::from_secs(1)).unwrap();
+        let source = source(url);
         let of = |gpus: usize| -> String {
             let line =
                 |gpu| format!("DCGM_FI_DEV_POWER_USAGE{{gpu=\"{gpu}\",UUID=\"GPU-{gpu}\"}} 100\n");
@@ -215,7 +215,7 @@ mod tests {
     fn labels_without_end_name_no_gpu_and_no_pod() {
         let long = "a".repeat(60_000);
         let url = "http://127.0.0.1:1/metrics";
-        let source = DcgmSource::new(url, Selection::default(), Duration::from_secs(1)).unwrap();
+        let source = source(url);
         let page = format!("DCGM_FI_DEV_POWER_USAGE{{UUID=\"{long}\"}} 100\n");
         let refused = source.rows(page.as_bytes()).unwrap_err();
         assert!(refused.to_string().len() < 1000);
