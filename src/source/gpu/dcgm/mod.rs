@@ -82,8 +82,13 @@ impl DcgmSource {
             Ok(body) => body,
             Err(error) => return self.failed(&error).into(),
         };
-        let read = self.rows(&body);
-        read.map_or_else(GpuSight::from, |rows| self.sight(rows, clock()))
+        self.look(&body, clock())
+    }
+
+    /// What the page `body`, read at `now`, shows of the GPUs asked for.
+    pub fn look(&mut self, body: &[u8], now: Seconds) -> GpuSight {
+        let read = self.rows(body);
+        read.map_or_else(GpuSight::from, |rows| self.sight(rows, now))
     }
 
     fn failed(&self, error: &FetchError) -> GpuError {
@@ -206,10 +211,7 @@ mod tests {
         let limit = Duration::from_secs(1);
         let mut source =
             DcgmSource::new("http://127.0.0.1:1", Selection::default(), limit).unwrap();
-        let mut look = |energy: u64, time: f64| {
-            let rows = source.rows(page(energy).as_bytes()).unwrap();
-            source.sight(rows, Seconds(time))
-        };
+        let mut look = |energy: u64, time: f64| source.look(page(energy).as_bytes(), Seconds(time));
         assert_eq!(look(1000, 0.0).readings.len(), 1);
         assert_eq!(look(1000, 120.0).problem, None);
         let stale = look(1000, 200.0);
