@@ -1,10 +1,7 @@
-//! What a tick costs: from a page in memory to a snapshot and its rendered text. Budgets: one engine 300 µs hot and 700 µs with cold
-//! caches, 64 engines 5 ms.
+//! A tick: from a page in memory to a snapshot and its rendered text.
 
 use std::fmt::Write;
-use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use vllm_roofline_exporter::capture::playback::Pages;
 use vllm_roofline_exporter::capture::read::Capture;
 use vllm_roofline_exporter::command::demo::recording;
@@ -21,11 +18,8 @@ use vllm_roofline_exporter::units::Seconds;
 
 /// Pages made in advance, one a second; counters go on growing over them.
 const PAGES: usize = 120;
-/// More than any last-level cache.
-const CACHE: usize = 96 << 20;
-
 /// Everything a tick works on.
-struct Ticker {
+pub(crate) struct Ticker {
     settings: Settings,
     table: GpuTable,
     clues: Clues,
@@ -36,7 +30,7 @@ struct Ticker {
 }
 
 impl Ticker {
-    fn new(engines: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(engines: usize) -> anyhow::Result<Self> {
         let capture = recording()?;
         let settings = Settings::defaults()?;
         let playback = Pages::of(&capture);
@@ -53,7 +47,7 @@ impl Ticker {
     }
 
     /// One tick; when the pages are used up they start over, as after a restart of vLLM.
-    fn tick(&mut self) -> anyhow::Result<Published> {
+    pub(crate) fn tick(&mut self) -> anyhow::Result<Published> {
         let time = Seconds(1e9 + self.ticks as f64);
         let page = &self.pages[self.ticks % PAGES];
         self.ticks += 1;
@@ -107,34 +101,3 @@ fn several(page: &str, engines: usize) -> String {
     }
     whole
 }
-
-fn ticks(criterion: &mut Criterion) {
-    let ticker = |engines| Ticker::new(engines).unwrap_or_else(|error| panic!("{error}"));
-    let mut one = ticker(1);
-    criterion.bench_function("tick: one engine, hot (budget 300 µs)", |bencher| {
-        bencher.iter(|| black_box(one.tick()));
-    });
-    let mut cache = vec![0_u8; CACHE];
-    criterion.bench_function("tick: one engine, cold caches (budget 700 µs)", |bencher| {
-        bencher.iter_batched(
-            || {
-                cache
-                    .iter_mut()
-                    .for_each(|byte| *byte = byte.wrapping_add(1))
-            },
-            |()| black_box(one.tick()),
-            BatchSize::PerIteration,
-        );
-    });
-    let mut many = ticker(64);
-    criterion.bench_function("tick: 64 engines (budget 5 ms)", |bencher| {
-        bencher.iter(|| black_box(many.tick()));
-    });
-}
-
-criterion_group! {
-    name = all;
-    config = Criterion::default().sample_size(20);
-    targets = ticks
-}
-criterion_main!(all);
