@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -67,16 +68,33 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     if args.config_check {
         return Ok(check(&settings)?);
     }
-    block_on(serve(args.settings.clone(), terminated()))
+    block_on_this_thread(serve(args.settings.clone(), terminated()))
 }
 
-/// Runs `future` on a small runtime: the work is a fraction of a core, and two threads keep a slow scrape from delaying a tick.
+/// Runs `future` on the current thread: a sidecar's work is a thousandth of a core, and every thread more costs memory and wake-ups.
+/// What takes long is elsewhere: NVML on its thread, passwords and names of hosts on threads that end.
+///
+/// # Errors
+/// Those of `future`, or of a system without timers or sockets.
+fn block_on_this_thread<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    finished(Builder::new_current_thread(), future)
+}
+
+/// Runs `future` on a small runtime, for what shares it with a load or with a server of its own.
 ///
 /// # Errors
 /// Those of `future`, or of a system without threads.
 pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2);
+    finished(builder, future)
+}
+
+fn finished<T>(
+    mut builder: Builder,
+    future: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    builder
         .enable_all()
         .build()
         .context("cannot start the runtime")?

@@ -82,8 +82,13 @@ impl DcgmSource {
             Ok(body) => body,
             Err(error) => return self.failed(&error).into(),
         };
-        let read = self.rows(&body);
-        read.map_or_else(GpuSight::from, |rows| self.sight(rows, clock()))
+        self.look(&body, clock())
+    }
+
+    /// What the page `body`, read at `now`, shows of the GPUs asked for.
+    pub fn look(&mut self, body: &[u8], now: Seconds) -> GpuSight {
+        let read = self.rows(body);
+        read.map_or_else(GpuSight::from, |rows| self.sight(rows, now))
     }
 
     fn failed(&self, error: &FetchError) -> GpuError {
@@ -252,10 +257,7 @@ mod tests {
     #[test]
     fn an_energy_that_stands_for_minutes_is_nobodys_reading() {
         let mut source = source("http://127.0.0.1:1");
-        let mut look = |energy: u64, time: f64| {
-            let rows = source.rows(page(energy).as_bytes()).unwrap();
-            source.sight(rows, Seconds(time))
-        };
+        let mut look = |energy: u64, time: f64| source.look(page(energy).as_bytes(), Seconds(time));
         assert_eq!(look(1000, 0.0).readings.len(), 1);
         assert_eq!(look(1000, 120.0).problem, None);
         let stale = look(1000, 200.0);
