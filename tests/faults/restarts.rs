@@ -78,10 +78,10 @@ fn a_restart_is_seen_even_where_counters_went_up() {
 #[test]
 fn a_restart_with_another_model_takes_everything_of_the_old_one_along() {
     let vllm = Vllm::start();
-    serve_model(&vllm, 1, "llama-3.1-8b-bf16", "old", 1000);
+    serve_model(&vllm, 1, "llama-3.1-8b-bf16", "retired", 1000);
     let exporter = serve(&vllm.url);
     let before = wait_for_architecture(&exporter, "LlamaForCausalLM");
-    serve_model(&vllm, 1, "llama-3.1-8b-bf16", "old", 3000);
+    serve_model(&vllm, 1, "llama-3.1-8b-bf16", "retired", 3000);
     exporter.wait_for("/metrics", 10, |page| {
         value(page, "vllm_roofline_flops_total", "phase=\"decode\"")
             .is_some_and(|flops| flops > 0.0)
@@ -92,7 +92,7 @@ fn a_restart_with_another_model_takes_everything_of_the_old_one_along() {
     for path in ["/metrics", "/", "/api/v1/snapshot"] {
         let page = exporter.get(path).1;
         assert!(
-            !page.contains("Llama") && !page.contains("old"),
+            !page.contains("Llama") && !page.contains("retired"),
             "{path}: {page}"
         );
     }
