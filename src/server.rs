@@ -2,10 +2,12 @@
 
 pub mod access;
 mod basic_auth;
+pub mod gate;
+mod headers;
 mod listen;
 mod patience;
 mod places;
-#[cfg(feature = "tls")]
+#[cfg_attr(not(feature = "tls"), path = "server/no_tls.rs")]
 mod tls;
 
 use std::future::Future;
@@ -24,6 +26,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::watch;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -32,8 +35,7 @@ use crate::export::negotiate::{Format, takes_gzip};
 use crate::landing;
 use crate::sampler::{Published, Receiver, Text};
 
-use self::access::Access;
-use self::basic_auth::Doorkeeper;
+use self::gate::Gate;
 
 /// Requests answered at once; more wait.
 const MOST_REQUESTS: usize = 64;
@@ -45,13 +47,17 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 pub struct Site {
     /// What the sampler publishes.
     pub published: Receiver,
-    /// The settings, for `/api/v1/config`.
-    pub settings: Arc<Settings>,
+    /// The settings in force.
+    pub settings: watch::Receiver<Arc<Settings>>,
 }
 
 impl Site {
     fn newest(&self) -> Option<Arc<Published>> {
         self.published.borrow().clone()
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
     }
 }
 
@@ -59,7 +65,7 @@ impl Site {
 pub fn app(site: Site) -> Router {
     Router::new()
         .route("/", get(home))
-        .route(&site.settings.web.telemetry_path, get(metrics))
+        .route(&site.settings().web.telemetry_path, get(metrics))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
         .route("/api/v1/snapshot", get(snapshot))
@@ -89,19 +95,15 @@ async fn refuse_bodies(request: Request, next: Next) -> Response {
 /// Serves until `shutdown`, then lets requests in flight finish within a limit.
 ///
 /// # Errors
-/// What the system says of the listener, and of certificate and key.
+/// What the system says of the listener.
 pub async fn run(
     listener: TcpListener,
     site: Site,
-    access: Access,
+    gate: Gate,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let mut app = app(site);
-    if !access.users.is_empty() {
-        let door = Doorkeeper::new(access.users);
-        app = app.layer(from_fn_with_state(door, basic_auth::check));
-    }
-    listen::serve(listener, app, access.tls.as_ref(), shutdown).await
+    let app = app(site).layer(from_fn_with_state(gate.clone(), gate::check));
+    listen::serve(listener, app, gate.encryption(), shutdown).await
 }
 
 const NOT_READY: (StatusCode, &str) = (
@@ -153,7 +155,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 async fn home(State(site): State<Site>) -> Response {
     let newest = site.newest();
     let snapshot = newest.as_ref().map(|published| &published.snapshot);
-    match landing::page(snapshot, &site.settings) {
+    match landing::page(snapshot, &site.settings()) {
         Ok(html) => {
             let mut response = Html(html).into_response();
             response
@@ -184,7 +186,7 @@ async fn snapshot(State(site): State<Site>) -> Response {
     }
 }
 
-/// The settings in force. Secrets are never in them: keys are read from files, and a URL's password is masked.
+/// The settings in force. Secrets are never in them: keys are in files, and a URL masks its password.
 async fn config(State(site): State<Site>) -> Response {
-    axum::Json(site.settings.masked()).into_response()
+    axum::Json(&*site.settings()).into_response()
 }

@@ -33,8 +33,17 @@ pub struct Snapshot {
     pub discards: BTreeMap<&'static str, u64>,
     /// Targets, by name.
     pub slo: [(&'static str, Seconds); 2],
-    /// Dollars per GPU-hour.
-    pub gpu_hour_price: Option<f64>,
+    /// How the newest reload went; nothing where settings come from nowhere that could change.
+    pub reload: Option<Reload>,
+}
+
+/// How reading the configuration went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reload {
+    /// Whether the newest one is in force.
+    pub successful: bool,
+    /// When one last came into force; the start counts.
+    pub last_success: Seconds,
 }
 
 /// How a source fares.
@@ -71,6 +80,8 @@ pub struct EngineSnapshot {
     pub time_seconds: Option<TimeSeconds>,
     /// Settled busy seconds by phase.
     pub phase_seconds: PerPhase<Seconds>,
+    /// Dollars since there is a price; nothing while there is none.
+    pub cost_dollars: Option<f64>,
     /// Seconds each bound held.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     /// The trailing window; absent while nothing is measured, or vLLM cannot be read.

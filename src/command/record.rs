@@ -74,9 +74,8 @@ pub(super) async fn record(
     mut recorder: Recorder,
     ending: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let key = settings.vllm_api_key_file.clone();
     let mut vllm =
-        VllmSource::new(&settings.vllm_url, key, settings.read_limit()).map_err(UsageError::of)?;
+        VllmSource::new(&settings.vllm_url, &settings.asking_vllm()).map_err(UsageError::of)?;
     let mut gpus = Gpus::default();
     // The first look says which GPUs there are.
     gpus.write(gpu.read(now).await, gpu.facts(), &mut recorder)?;
@@ -185,7 +184,7 @@ async fn describe(settings: &Settings, vllm: &VllmSource) -> (Manifest, Option<S
     let server = process::server(vllm.url());
     let manifest = Manifest {
         format: FORMAT,
-        name: settings.vllm_url.clone(),
+        name: settings.vllm_url.to_string(),
         vllm_version: None,
         vllm_args: server.map(|server| server.arguments).unwrap_or_default(),
         v1_models: models,

@@ -219,6 +219,10 @@ families! {
         "Failed reads of a source.";
     WINDOW_SECONDS = "window_seconds" Gauge Own Stable engine []
         "Measured length of the window that the gauges refer to.";
+    RELOAD_SUCCESSFUL = "config_last_reload_successful" Gauge Own Stable global []
+        "Whether the configuration, web configuration and certificates that were last read are in force; 0 where they could not be used, and the old ones stay.";
+    RELOAD_LAST_SUCCESS = "config_last_reload_success_timestamp_seconds" Gauge Own Stable global []
+        "Unix time at which configuration, web configuration or certificates last came into force; the start counts.";
     BUILD_INFO = "build_info" Gauge Own Stable global ["version", "revision", "rustc"]
         "The exporter's version.";
 }

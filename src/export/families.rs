@@ -55,6 +55,11 @@ fn own(page: &mut Page, snapshot: &Snapshot) {
             count as f64,
         );
     }
+    if let Some(reload) = snapshot.reload {
+        let successful = f64::from(u8::from(reload.successful));
+        page.add(&c::RELOAD_SUCCESSFUL, &[], successful);
+        page.add(&c::RELOAD_LAST_SUCCESS, &[], reload.last_success.0);
+    }
     for (slo, target) in snapshot.slo {
         page.add(&c::SLO, &[("slo", slo)], target.0);
     }
@@ -190,12 +195,7 @@ impl EngineSeries<'_> {
             );
         }
         self.work();
-        let gpu_hours = totals.seconds.0 / 3600.0 * self.engine.facts.gpus();
-        self.add(
-            &c::COST_DOLLARS_TOTAL,
-            &[],
-            snapshot.gpu_hour_price.map(|price| price * gpu_hours),
-        );
+        self.add(&c::COST_DOLLARS_TOTAL, &[], self.engine.cost_dollars);
         for gpu in &snapshot.gpus {
             if self.engine.facts.gpu_uuids.contains(&gpu.facts.uuid) {
                 self.gpu(gpu);

@@ -29,6 +29,8 @@ pub struct MeterSettings {
     pub overhead_below: f64,
     /// Attainable ceilings and overheads follow what is seen.
     pub calibrate: bool,
+    /// Dollars per GPU-hour.
+    pub gpu_hour_price: Option<f64>,
 }
 
 impl Default for MeterSettings {
@@ -39,6 +41,7 @@ impl Default for MeterSettings {
             longest_interval: Seconds(300.0),
             overhead_below: verdict::OVERHEAD_BELOW,
             calibrate: false,
+            gpu_hour_price: None,
         }
     }
 }
@@ -50,6 +53,8 @@ pub struct EngineMeter {
     pub facts: Arc<EngineFacts>,
     /// Sums since the start of the program, as vLLM counted; they survive a restart of vLLM.
     pub totals: Account,
+    /// Dollars since there is a price; time costs what was the price in it.
+    pub cost_dollars: f64,
     /// Seconds each bound held.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     /// The newest reading.
@@ -78,6 +83,7 @@ impl EngineMeter {
         Self {
             facts,
             totals: Account::default(),
+            cost_dollars: 0.0,
             bound_seconds: [Seconds::ZERO; Bound::ALL.len()],
             latest: None,
             spans: Spans::default(),
@@ -155,6 +161,8 @@ impl EngineMeter {
 
     fn push(&mut self, interval: &Interval, account: Account, settings: &MeterSettings) -> Span {
         self.totals.add(&account);
+        let gpu_hours = account.seconds.0 / 3600.0 * self.facts.gpus();
+        self.cost_dollars += settings.gpu_hour_price.unwrap_or(0.0) * gpu_hours;
         let span = Span {
             start: interval.start,
             end: interval.end,

@@ -129,6 +129,11 @@ impl Meter {
         }
     }
 
+    /// Another vLLM is read from now on: its counters have nothing to do with those before.
+    pub fn forget_engines(&mut self) {
+        self.forget_vanished(&[]);
+    }
+
     /// Notes that the clock was set, or that the machine slept: what lies between the readings before and after it is thrown away.
     pub fn clock_was_set(&mut self) {
         for engine in self.engines.values_mut() {

@@ -78,7 +78,15 @@ pub fn read(path: &Path) -> Result<Vec<LoadResult>, ResultsError> {
         path: path.into(),
         error,
     })?;
-    let documents = documents(path, &text)?;
+    of_text(path, &text)
+}
+
+/// The load tests in `text`, which is what the file `path` holds.
+///
+/// # Errors
+/// [`ResultsError`], which names the file and what it should be.
+pub fn of_text(path: &Path, text: &str) -> Result<Vec<LoadResult>, ResultsError> {
+    let documents = documents(path, text)?;
     let Some(first) = documents.first() else {
         return Err(ResultsError::Empty { path: path.into() });
     };

@@ -16,7 +16,7 @@ mod requests;
 mod vllm_bench;
 
 pub use distribution::{Distribution, Interval, Origin};
-pub use document::{KNOWN_TOOLS, read, read_all};
+pub use document::{KNOWN_TOOLS, of_text, read, read_all};
 pub use error::ResultsError;
 
 use std::collections::BTreeMap;

@@ -24,6 +24,13 @@ impl Gpus {
         }
     }
 
+    /// Goes on with another source; if it is one of the same kind, failures go on being counted.
+    pub(super) fn replace(&mut self, source: GpuSource) {
+        let counted = (source.name() == self.source.name()).then(|| self.status.errors.clone());
+        *self = Self::new(source);
+        self.status.errors.extend(counted.unwrap_or_default());
+    }
+
     /// The GPUs there are, as far as is known.
     pub(super) fn facts(&self) -> Vec<GpuFacts> {
         self.source.facts()

@@ -3,14 +3,15 @@
 mod clock;
 mod discovery;
 mod gpus;
+mod plan;
 mod published;
 mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::config::Settings;
 use crate::meter::Meter;
@@ -19,7 +20,7 @@ use crate::meter::interval::Gap;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::{GpuFacts, GpuReading};
 use crate::snapshot::take::{Surroundings, Trails};
-use crate::snapshot::{Snapshot, SourceStatus};
+use crate::snapshot::{Reload, Snapshot, SourceStatus};
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::{VllmError, VllmSource};
 use crate::spec::gpu::GpuTable;
@@ -30,6 +31,7 @@ pub use clock::now;
 use clock::steady;
 use discovery::Discovery;
 use gpus::Gpus;
+pub use plan::{Order, Plan};
 pub use published::{Published, Text};
 
 /// A missed page or two is jitter; after this many ticks without one, what was derived from pages vanishes.
@@ -53,6 +55,7 @@ pub struct Sampler {
     clock: Clock,
     missed: u32,
     trails: Trails,
+    reload: Option<Reload>,
     publish: watch::Sender<Option<Arc<Published>>>,
 }
 
@@ -66,11 +69,7 @@ impl Sampler {
         table: GpuTable,
         gpu: GpuSource,
     ) -> Result<(Self, Receiver), VllmError> {
-        let vllm = VllmSource::new(
-            &settings.vllm_url,
-            settings.vllm_api_key_file.clone(),
-            settings.read_limit(),
-        )?;
+        let vllm = VllmSource::new(&settings.vllm_url, &settings.asking_vllm())?;
         let (publish, receiver) = watch::channel(None);
         let sampler = Self {
             meter: Meter::new(settings.meter()),
@@ -82,20 +81,51 @@ impl Sampler {
             clock: Clock::started(),
             missed: 0,
             trails: Trails::default(),
+            reload: None,
             publish,
         };
         Ok((sampler, receiver))
     }
 
-    /// Samples until nobody listens any more.
-    pub async fn run(mut self) {
-        let mut ticks = interval(self.settings.tick.0);
-        // After a stall, windows of the usual length rather than a burst of short ones.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Samples until nobody listens any more. `orders` are taken up between ticks; `reload` is how the start went.
+    pub async fn run(mut self, reload: Reload, mut orders: mpsc::Receiver<Order>) {
+        self.reload = Some(reload);
+        let mut ticks = ticks(Instant::now(), self.settings.tick.0);
         while !self.publish.is_closed() {
-            ticks.tick().await;
-            self.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => self.tick().await,
+                Some(order) = orders.recv() => {
+                    let tick = self.settings.tick;
+                    self.reload = Some(order.reload);
+                    if let Some(plan) = order.plan {
+                        self.follow(*plan);
+                    }
+                    if self.settings.tick != tick {
+                        let tick = self.settings.tick.0;
+                        ticks = self::ticks(Instant::now() + tick, tick);
+                    }
+                }
+            }
         }
+    }
+
+    /// Goes on by `plan`. What it leaves as it was goes on without a gap, and no counter begins again unless it is of another vLLM.
+    fn follow(&mut self, plan: Plan) {
+        if plan.settings.vllm_url != self.settings.vllm_url {
+            self.meter.forget_engines();
+            self.trails = Trails::default();
+        }
+        if let Some(vllm) = plan.vllm {
+            self.vllm = vllm;
+        }
+        if let Some(gpu) = plan.gpu {
+            self.gpus.replace(gpu);
+        }
+        if let Some(table) = plan.table {
+            self.discovery = Discovery::new(&plan.settings, table);
+        }
+        self.meter.settings = plan.settings.meter();
+        self.settings = plan.settings;
     }
 
     async fn tick(&mut self) {
@@ -186,9 +216,10 @@ impl Sampler {
         let vllm = std::iter::once(self.vllm_status.clone());
         let around = Surroundings {
             time,
-            vllm_url: self.vllm.url().to_string(),
+            vllm_url: self.settings.vllm_url.to_string(),
             sources: vllm.chain(self.gpus.status()).collect(),
             reachable: self.missed <= GRACE_TICKS,
+            reload: self.reload,
             gpus_since: time - self.settings.tick.seconds() * f64::from(GRACE_TICKS + 1),
         };
         Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around)
@@ -220,6 +251,14 @@ impl Sampler {
                 .ok_or_else(|| self.gpus.absence().unwrap_or_default().to_owned()),
         }
     }
+}
+
+/// Ticks from `start` on.
+fn ticks(start: Instant, period: Duration) -> Interval {
+    let mut ticks = interval_at(start, period);
+    // After a stall, windows of the usual length rather than a burst of short ones.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// What was seen of the GPUs.

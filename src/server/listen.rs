@@ -10,9 +10,9 @@ use axum_server::accept::Accept;
 use axum_server::service::SendService;
 use axum_server::{Handle, Server};
 
-use super::access::TlsFiles;
 use super::patience::Impatient;
 use super::places::{Placed, Places};
+use super::tls;
 
 /// Requests in flight at a shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -24,11 +24,11 @@ const LONGEST_HEAD: usize = 16 << 10;
 /// Serves `app` until `shutdown`, then lets requests in flight finish within a limit.
 ///
 /// # Errors
-/// What the system says of the listener, and of certificate and key.
+/// What the system says of the listener.
 pub(super) async fn serve(
     listener: TcpListener,
     app: Router,
-    tls: Option<&TlsFiles>,
+    encryption: Option<&tls::Encryption>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let handle = Handle::new();
@@ -37,17 +37,16 @@ pub(super) async fn serve(
         shutdown.await;
         ending.graceful_shutdown(Some(DRAIN));
     });
-    match tls {
-        None => run(axum_server::from_tcp(listener)?, handle, app).await,
-        Some(files) => {
-            #[cfg(feature = "tls")]
-            return run(super::tls::from_tcp(listener, files).await?, handle, app).await;
-            #[cfg(not(feature = "tls"))]
-            Err(io::Error::other(format!(
-                "this build has no TLS for {}",
-                files.certificate.display()
-            )))
+    let server = axum_server::from_tcp(listener)?;
+    match encryption {
+        None => run(server, handle, app).await,
+        #[cfg(feature = "tls")]
+        Some(encryption) => {
+            let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(encryption.clone());
+            run(server.acceptor(acceptor), handle, app).await
         }
+        #[cfg(not(feature = "tls"))]
+        Some(never) => match *never {},
     }
 }
 

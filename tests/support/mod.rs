@@ -101,6 +101,17 @@ impl Exporter {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until it has logged `words`.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, words: &str) {
+        let started = Instant::now();
+        while !self.log().contains(words) {
+            let waited = started.elapsed() < Duration::from_secs(20);
+            assert!(waited, "no {words:?} in: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         get(self.address, path)
     }
@@ -120,6 +131,13 @@ impl Exporter {
             );
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Has the exporter read its configuration anew.
+    pub(crate) fn hangup(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Asks the exporter to stop as Kubernetes does, and returns its exit code.

@@ -77,6 +77,9 @@ fn nulled_non_finite(text: &str) -> String {
     out
 }
 
+/// No model has more of anything that is multiplied: heads, experts, widths, words. Products of three stay within 64 bits.
+pub(super) const LARGEST: u64 = 1 << 20;
+
 /// The fields of one configuration: the text part first, then the outer object, then the class's defaults.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a> {
@@ -162,20 +165,29 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The first of `names` that holds a whole number, else the class's default of one of them.
+    /// The first of `names` that holds a whole number, else the class's default of one of them. What is beyond all models is taken
+    /// as absent.
     pub(super) fn count(&self, names: &[&str]) -> Option<u64> {
-        let stated = names.iter().find_map(|name| whole(self.value(name)?));
+        let stated = self.stated(names).filter(|value| *value <= LARGEST);
         stated.or_else(|| {
             let default = self.defaults.iter().find(|(name, _)| names.contains(name));
             default.map(|(_, value)| *value)
         })
     }
 
-    /// Like [`Fields::count`], and an error that names the field if it is absent or zero.
+    /// The first of `names` that holds a whole number, such as a length, however large.
+    pub(super) fn stated(&self, names: &[&str]) -> Option<u64> {
+        names.iter().find_map(|name| whole(self.value(name)?))
+    }
+
+    /// Like [`Fields::count`], and an error that names the field if it is absent, zero, or beyond all models.
     pub(super) fn need(&self, names: &[&str]) -> Result<u64, ModelError> {
         match self.count(names) {
             Some(0) => Err(self.bad(names[0], "must not be zero")),
             Some(value) => Ok(value),
+            None if self.stated(names).is_some() => {
+                Err(self.bad(names[0], format!("must be at most {LARGEST}")))
+            }
             None => Err(ModelError::MissingField {
                 architecture: self.architecture(),
                 field: alternatives(names),
@@ -200,7 +212,8 @@ impl<'a> Fields<'a> {
 
     /// The whole numbers in the list `name`.
     pub(super) fn counts(&self, name: &str) -> Option<Vec<u64>> {
-        Some(self.list(name)?.iter().filter_map(whole).collect())
+        let listed = self.list(name)?.iter().filter_map(whole);
+        Some(listed.map(|value| value.min(LARGEST)).collect())
     }
 
     /// The strings in the list `name`.

@@ -23,6 +23,9 @@ use self::config::Fields;
 use self::family::Family;
 use super::precision::Precision;
 
+/// Counts up to here are exact as floating-point numbers, in which work is computed.
+const MOST_PARAMS: u64 = 1 << 53;
+
 /// A model as its weights and layers define it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
@@ -155,15 +158,13 @@ impl Layer {
 
     /// Parameters with only `experts` of the routed experts counted.
     fn params_with(&self, hidden: u64, experts: impl Fn(&Moe) -> u64) -> u64 {
-        let matrices: u64 = self
-            .projections(hidden)
-            .iter()
-            .map(Projection::params)
-            .sum();
-        let routed = self.moe().map_or(0, |moe| {
-            moe.router_weights(hidden) + experts(moe) * moe.params_per_expert()
+        let routed = self.moe().map(|moe| {
+            let experts = experts(moe).saturating_mul(moe.params_per_expert());
+            experts.saturating_add(moe.router_weights(hidden))
         });
-        matrices + self.small_params(hidden) + routed
+        let projections = self.projections(hidden);
+        let matrices = projections.iter().map(Projection::params);
+        sum(matrices.chain(routed).chain([self.small_params(hidden)]))
     }
 }
 
@@ -191,7 +192,7 @@ impl ModelSpec {
             not_modelled
                 .push("vision and audio encoders: only the text part is counted".to_owned());
         }
-        Ok(Self {
+        let model = Self {
             architecture: fields.architecture(),
             hidden_size,
             vocab_size,
@@ -215,7 +216,7 @@ impl ModelSpec {
                 .iter()
                 .find_map(|name| Precision::from_torch_name(fields.string(name)?))
                 .or(family.state_dtype),
-            max_position_embeddings: fields.count(&[
+            max_position_embeddings: fields.stated(&[
                 "max_position_embeddings",
                 "model_max_length",
                 "n_positions",
@@ -227,7 +228,11 @@ impl ModelSpec {
                 .find_map(|name| fields.value(name))
                 .cloned(),
             not_modelled,
-        })
+        };
+        match model.total_params() {
+            0..=MOST_PARAMS => Ok(model),
+            _ => Err(fields.bad("sizes", "make more parameters than any model has")),
+        }
     }
 
     /// Elements of the embedding table.
@@ -261,13 +266,20 @@ impl ModelSpec {
 
     fn params_with(&self, experts: impl Fn(&Moe) -> u64) -> u64 {
         let tables = if self.tied_head { 1 } else { 2 };
-        let layers: u64 = self
-            .layers
-            .iter()
-            .map(|layer| layer.params_with(self.hidden_size, &experts))
-            .sum();
-        tables * self.embedding_params() + self.layer_embedding_params + self.outer_params + layers
+        let layers = self.layers.iter();
+        let layers = layers.map(|layer| layer.params_with(self.hidden_size, &experts));
+        let rest = [
+            tables * self.embedding_params(),
+            self.layer_embedding_params,
+            self.outer_params,
+        ];
+        sum(layers.chain(rest))
     }
+}
+
+/// The sum of `counts`, which stands still at the largest number there is.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

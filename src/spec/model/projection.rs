@@ -62,7 +62,7 @@ impl Projection {
     /// Elements of the matrix.
     #[must_use]
     pub const fn weights(&self) -> u64 {
-        self.inputs * self.outputs
+        self.inputs.saturating_mul(self.outputs)
     }
 
     /// Elements of the bias.
@@ -74,6 +74,6 @@ impl Projection {
     /// All parameters.
     #[must_use]
     pub const fn params(&self) -> u64 {
-        self.weights() + self.biases()
+        self.weights().saturating_add(self.biases())
     }
 }

@@ -205,7 +205,7 @@ impl Recurrent {
     /// Elements that the convolution remembers of one sequence: its last inputs but one.
     #[must_use]
     pub const fn conv_elements(&self) -> u64 {
-        self.conv_channels() * (self.conv() - 1)
+        self.conv_channels() * self.conv().saturating_sub(1)
     }
 
     const fn conv(&self) -> u64 {

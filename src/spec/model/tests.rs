@@ -141,6 +141,35 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn sizes_that_no_model_has_are_named_and_not_multiplied() {
+    for (extra, says) in [
+        (
+            json!({"hidden_size": 1_u64 << 62}),
+            "hidden_size must be at most 1048576",
+        ),
+        (
+            json!({"num_hidden_layers": 100_000}),
+            "num_hidden_layers must be at most 4096",
+        ),
+        (
+            json!({"num_hidden_layers": 4096, "intermediate_size": 1 << 20, "num_attention_heads": 1 << 20, "head_dim": 1 << 20}),
+            "sizes make more parameters than any model has",
+        ),
+        (
+            json!({"num_attention_heads_per_layer": [0]}),
+            "num_attention_heads_per_layer must not hold zeros",
+        ),
+        (
+            json!({"num_experts": 4, "num_experts_per_tok": 8}),
+            "num_experts_per_tok (8) is more than the 4 experts there are",
+        ),
+    ] {
+        let error = ModelSpec::from_config(&tiny(&extra)).expect_err("no model");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
 fn encoders_are_out_of_scope_and_strangers_are_read_as_decoders() {
     let bert = ModelSpec::from_config(&tiny(&json!({"model_type": "bert"}))).expect_err("encoder");
     assert!(bert.to_string().contains("decodes nothing"), "{bert}");

@@ -7,13 +7,13 @@ mod fields;
 mod page;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reqwest::Url;
 
+use crate::config::address::Address;
 use crate::exposition;
 use crate::sample::gpu::GpuFacts;
-use crate::source::http::{FetchError, Fetcher, without_password};
+use crate::source::http::{Asking, FetchError, Fetcher, without_password};
 use crate::units::{Joules, Seconds};
 
 use super::{GpuError, GpuSight};
@@ -45,12 +45,12 @@ pub struct DcgmSource {
 }
 
 impl DcgmSource {
-    /// The exporter at `url`, which is given at most `limit` to answer.
+    /// The exporter at `url`.
     ///
     /// # Errors
     /// What is wrong with the URL, in words.
-    pub fn new(url: &str, selection: Selection, limit: Duration) -> Result<Self, String> {
-        let mut parsed = Url::parse(url).map_err(|error| {
+    pub fn new(url: &Address, selection: Selection, asking: &Asking) -> Result<Self, String> {
+        let mut parsed = Url::parse(url.as_given()).map_err(|error| {
             format!(
                 "dcgm-url `{url}` is not a URL ({error}); give one such as http://NODE:9400/metrics"
             )
@@ -58,7 +58,7 @@ impl DcgmSource {
         if parsed.path() == "/" {
             parsed.set_path("/metrics");
         }
-        let fetcher = Fetcher::new(&parsed, limit).map_err(|error| error.to_string())?;
+        let fetcher = Fetcher::new(&parsed, asking).map_err(|error| error.to_string())?;
         Ok(Self {
             shown: without_password(&parsed).to_string(),
             url: parsed,
@@ -76,14 +76,19 @@ impl DcgmSource {
     pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
         let body = match self
             .fetcher
-            .get(&self.url, "text/plain;version=0.0.4", None)
+            .get(&self.url, "text/plain;version=0.0.4")
             .await
         {
             Ok(body) => body,
             Err(error) => return self.failed(&error).into(),
         };
-        let read = self.rows(&body);
-        read.map_or_else(GpuSight::from, |rows| self.sight(rows, clock()))
+        self.look(&body, clock())
+    }
+
+    /// What the page `body`, read at `now`, shows of the GPUs asked for.
+    pub fn look(&mut self, body: &[u8], now: Seconds) -> GpuSight {
+        let read = self.rows(body);
+        read.map_or_else(GpuSight::from, |rows| self.sight(rows, now))
     }
 
     fn failed(&self, error: &FetchError) -> GpuError {
@@ -196,7 +201,7 @@ mod tests {
     #[test]
     fn a_page_of_more_gpus_than_a_node_has_is_refused() {
         let url = "http://127.0.0.1:1/metrics";
-        let source = DcgmSource::new(url, Selection::default(), Duration::from_secs(1)).unwrap();
+        let source = source(url);
         let of = |gpus: usize| -> String {
             let line =
                 |gpu| format!("DCGM_FI_DEV_POWER_USAGE{{gpu=\"{gpu}\",UUID=\"GPU-{gpu}\"}} 100\n");
@@ -215,7 +220,7 @@ mod tests {
     fn labels_without_end_name_no_gpu_and_no_pod() {
         let long = "a".repeat(60_000);
         let url = "http://127.0.0.1:1/metrics";
-        let source = DcgmSource::new(url, Selection::default(), Duration::from_secs(1)).unwrap();
+        let source = source(url);
         let page = format!("DCGM_FI_DEV_POWER_USAGE{{UUID=\"{long}\"}} 100\n");
         let refused = source.rows(page.as_bytes()).unwrap_err();
         assert!(refused.to_string().len() < 1000);
@@ -230,11 +235,17 @@ mod tests {
         )
     }
 
+    fn source(url: &str) -> DcgmSource {
+        let asking = Asking {
+            limit: std::time::Duration::from_secs(1),
+            ..Asking::default()
+        };
+        DcgmSource::new(&url.to_owned().into(), Selection::default(), &asking).unwrap()
+    }
+
     #[tokio::test]
     async fn no_error_shows_a_password() {
-        let url = "http://scraper:hunter2@127.0.0.1:1/metrics";
-        let limit = Duration::from_secs(1);
-        let mut source = DcgmSource::new(url, Selection::default(), limit).unwrap();
+        let mut source = source("http://scraper:hunter2@127.0.0.1:1/metrics");
         let refused = source.read(|| Seconds(0.0)).await.problem.unwrap();
         let nothing = source.rows(b"up 1\n").unwrap_err();
         for error in [refused, nothing] {
@@ -245,13 +256,8 @@ mod tests {
 
     #[test]
     fn an_energy_that_stands_for_minutes_is_nobodys_reading() {
-        let limit = Duration::from_secs(1);
-        let mut source =
-            DcgmSource::new("http://127.0.0.1:1", Selection::default(), limit).unwrap();
-        let mut look = |energy: u64, time: f64| {
-            let rows = source.rows(page(energy).as_bytes()).unwrap();
-            source.sight(rows, Seconds(time))
-        };
+        let mut source = source("http://127.0.0.1:1");
+        let mut look = |energy: u64, time: f64| source.look(page(energy).as_bytes(), Seconds(time));
         assert_eq!(look(1000, 0.0).readings.len(), 1);
         assert_eq!(look(1000, 120.0).problem, None);
         let stale = look(1000, 200.0);

@@ -64,6 +64,9 @@ impl Reader<'_> {
             Some(heads) => heads,
             None => fields.need(&["num_attention_heads", "n_head", "n_heads"])?,
         };
+        if query_heads == 0 {
+            return Err(fields.bad("num_attention_heads_per_layer", "must not hold zeros"));
+        }
         let shape = self.shape(query_heads, span);
         let kv_heads = shape.kv_heads;
         if kv_heads == 0 || !query_heads.is_multiple_of(kv_heads) {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Reader, at};
-use crate::spec::model::config::ModelError;
+use crate::spec::model::config::{LARGEST, ModelError};
 use crate::spec::model::{FeedForward, GroupedAttention, KvSource, Mixer, Mlp, Span};
 
 /// Intermediate widths are rounded up to a multiple of this.
@@ -73,7 +73,7 @@ impl Reader<'_> {
     )]
     fn width_of(&self, multiple: f64) -> u64 {
         let width = (2.0 * multiple * self.hidden as f64 / 3.0).max(0.0) as u64;
-        width.next_multiple_of(WIDTH_STEP)
+        width.min(LARGEST).next_multiple_of(WIDTH_STEP)
     }
 
     fn refuse_linear(&self, block: &Value) -> Result<(), ModelError> {

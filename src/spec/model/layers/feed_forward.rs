@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Reader, at};
-use crate::spec::model::config::ModelError;
+use crate::spec::model::config::{LARGEST, ModelError};
 use crate::spec::model::family::{AttentionRule, RecurrenceKind, WindowRule};
 use crate::spec::model::{FeedForward, Mlp, Moe};
 
@@ -126,17 +126,23 @@ impl Reader<'_> {
             "intermediate_size",
             "ffn_hidden_size",
         ])?;
+        let top_k = &[
+            "num_experts_per_tok",
+            "experts_per_token",
+            "num_experts_per_token",
+            "moe_k",
+            "moe_topk",
+            "moe_top_k",
+            "top_k_experts",
+        ];
+        let (experts, chosen) = (self.expert_count().unwrap_or(1), fields.need(top_k)?);
+        if chosen > experts {
+            let problem = format!("({chosen}) is more than the {experts} experts there are");
+            return Err(fields.bad(top_k[0], problem));
+        }
         Ok(Moe {
-            experts: self.expert_count().unwrap_or(1),
-            top_k: fields.need(&[
-                "num_experts_per_tok",
-                "experts_per_token",
-                "num_experts_per_token",
-                "moe_k",
-                "moe_topk",
-                "moe_top_k",
-                "top_k_experts",
-            ])?,
+            experts,
+            top_k: chosen,
             expert_width,
             expert_inputs: fields.count(&["moe_latent_size"]).unwrap_or(self.hidden),
             gated: self.family.gated,
@@ -171,7 +177,7 @@ impl Reader<'_> {
     }
 }
 
-/// `width` times `factor`, rounded down.
+/// `width` times `factor`, rounded down; no wider than any model.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -179,5 +185,5 @@ impl Reader<'_> {
     reason = "a width of some thousands"
 )]
 fn scaled(width: u64, factor: f64) -> u64 {
-    (width as f64 * factor).max(0.0) as u64
+    ((width as f64 * factor).max(0.0) as u64).min(LARGEST)
 }

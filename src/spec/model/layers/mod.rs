@@ -10,6 +10,9 @@ use super::config::{Fields, ModelError};
 use super::family::{Family, Skeleton};
 use super::{FeedForward, Layer, Mixer};
 
+/// The deepest models have some hundreds.
+const MOST_LAYERS: u64 = 4096;
+
 /// All layers of the model, in order.
 pub(super) fn read(
     fields: &Fields<'_>,
@@ -37,10 +40,14 @@ fn layer_count(fields: &Fields<'_>) -> Result<u64, ModelError> {
     let listed = by_pattern
         .or(by_list)
         .and_then(|length| u64::try_from(length).ok());
-    match (fields.count(names), listed) {
-        (None, Some(length)) => Ok(length),
-        _ => fields.need(names),
+    let count = match (fields.count(names), listed) {
+        (None, Some(length)) => length,
+        _ => fields.need(names)?,
+    };
+    if count > MOST_LAYERS {
+        return Err(fields.bad(names[0], format!("must be at most {MOST_LAYERS}")));
     }
+    Ok(count)
 }
 
 struct Reader<'a> {

@@ -1,0 +1,32 @@
+//! vLLM's command line: whatever it says, it is an error in one line, or flags that say the same when spelled out again.
+
+use vllm_roofline_exporter::spec::deployment::DeploymentFlags;
+use vllm_roofline_exporter::spec::deployment::command_line::{Line, Takes, spelled_out};
+
+/// `data` as words with zero bytes between them, as /proc shows them.
+pub fn holds(data: &[u8]) {
+    let words: Vec<_> = super::parts(data)
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect();
+    match DeploymentFlags::from_vllm_command_line(&words) {
+        Ok(flags) => super::is_json(&serde_json::to_string(&flags).expect("writable")),
+        Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+    }
+    for line in [Line::Vllm, Line::Ours { names_model: true }] {
+        let once = spelled_out(line, words.iter().cloned(), takes).arguments;
+        let again = spelled_out(line, once.iter().cloned(), takes).arguments;
+        // What follows `vllm serve` is spelled out; the words themselves are not.
+        if line == Line::Vllm {
+            assert_eq!(again, once);
+        }
+    }
+}
+
+fn takes(name: &str) -> Option<Takes> {
+    Some(match name {
+        "enforce-eager" | "enable-expert-parallel" => Takes::Nothing,
+        "model" | "tensor-parallel-size" | "max-model-len" | "speculative-config" => Takes::Value,
+        "results" => Takes::Values,
+        _ => return None,
+    })
+}
