@@ -58,6 +58,7 @@ fn settings(url: &str, streams: u32) -> LoadSettings {
     LoadSettings {
         url: format!("{url}/").parse().unwrap(),
         api_key_file: None,
+        ca_file: None,
         api: Api::Completions,
         model: None,
         arrivals: Arrivals::Closed {

@@ -2,8 +2,12 @@
 
 pub mod access;
 mod basic_auth;
+pub mod gate;
+mod headers;
 mod listen;
-#[cfg(feature = "tls")]
+mod patience;
+mod places;
+#[cfg_attr(not(feature = "tls"), path = "server/no_tls.rs")]
 mod tls;
 
 use std::future::Future;
@@ -13,15 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, VARY,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, TRANSFER_ENCODING, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::watch;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -30,8 +35,7 @@ use crate::export::negotiate::{Format, takes_gzip};
 use crate::landing;
 use crate::sampler::{Published, Receiver, Text};
 
-use self::access::Access;
-use self::basic_auth::Doorkeeper;
+use self::gate::Gate;
 
 /// Requests answered at once; more wait.
 const MOST_REQUESTS: usize = 64;
@@ -43,13 +47,17 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 pub struct Site {
     /// What the sampler publishes.
     pub published: Receiver,
-    /// The settings, for `/api/v1/config`.
-    pub settings: Arc<Settings>,
+    /// The settings in force.
+    pub settings: watch::Receiver<Arc<Settings>>,
 }
 
 impl Site {
     fn newest(&self) -> Option<Arc<Published>> {
         self.published.borrow().clone()
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
     }
 }
 
@@ -57,7 +65,7 @@ impl Site {
 pub fn app(site: Site) -> Router {
     Router::new()
         .route("/", get(home))
-        .route(&site.settings.web.telemetry_path, get(metrics))
+        .route(&site.settings().web.telemetry_path, get(metrics))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
         .route("/api/v1/snapshot", get(snapshot))
@@ -67,25 +75,35 @@ pub fn app(site: Site) -> Router {
             LONGEST_ANSWER,
         ))
         .layer(GlobalConcurrencyLimitLayer::new(MOST_REQUESTS))
+        .layer(from_fn(refuse_bodies))
         .with_state(site)
+}
+
+/// Nothing here takes a body. Where one begins and ends is what smuggled requests are made of, so the connection ends with it.
+async fn refuse_bodies(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let empty = headers
+        .get(CONTENT_LENGTH)
+        .is_none_or(|length| length == "0");
+    if empty && !headers.contains_key(TRANSFER_ENCODING) {
+        return next.run(request).await;
+    }
+    let refusal = "no request has a body here\n";
+    (StatusCode::BAD_REQUEST, [(CONNECTION, "close")], refusal).into_response()
 }
 
 /// Serves until `shutdown`, then lets requests in flight finish within a limit.
 ///
 /// # Errors
-/// What the system says of the listener, and of certificate and key.
+/// What the system says of the listener.
 pub async fn run(
     listener: TcpListener,
     site: Site,
-    access: Access,
+    gate: Gate,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let mut app = app(site);
-    if !access.users.is_empty() {
-        let door = Doorkeeper::new(access.users);
-        app = app.layer(from_fn_with_state(door, basic_auth::check));
-    }
-    listen::serve(listener, app, access.tls.as_ref(), shutdown).await
+    let app = app(site).layer(from_fn_with_state(gate.clone(), gate::check));
+    listen::serve(listener, app, gate.encryption(), shutdown).await
 }
 
 const NOT_READY: (StatusCode, &str) = (
@@ -137,7 +155,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 async fn home(State(site): State<Site>) -> Response {
     let newest = site.newest();
     let snapshot = newest.as_ref().map(|published| &published.snapshot);
-    match landing::page(snapshot, &site.settings) {
+    match landing::page(snapshot, &site.settings()) {
         Ok(html) => {
             let mut response = Html(html).into_response();
             response
@@ -168,7 +186,7 @@ async fn snapshot(State(site): State<Site>) -> Response {
     }
 }
 
-/// The settings in force. Secrets are never in them: keys are read from files, and a URL's password is masked.
+/// The settings in force. Secrets are never in them: keys are in files, and a URL masks its password.
 async fn config(State(site): State<Site>) -> Response {
-    axum::Json(site.settings.masked()).into_response()
+    axum::Json(&*site.settings()).into_response()
 }

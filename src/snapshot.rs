@@ -10,9 +10,10 @@ use serde::Serialize;
 use crate::meter::account::{Account, PerPhase};
 use crate::meter::facts::EngineFacts;
 use crate::meter::figures::{Figures, TimeSeconds};
+use crate::meter::gpu::Links;
 use crate::meter::verdict::{Bound, EngineState};
 use crate::sample::engine::EngineKey;
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
 use crate::units::{Bytes, Joules, Seconds};
 
 /// The newest state of everything.
@@ -32,8 +33,17 @@ pub struct Snapshot {
     pub discards: BTreeMap<&'static str, u64>,
     /// Targets, by name.
     pub slo: [(&'static str, Seconds); 2],
-    /// Dollars per GPU-hour.
-    pub gpu_hour_price: Option<f64>,
+    /// How the newest reload went; nothing where settings come from nowhere that could change.
+    pub reload: Option<Reload>,
+}
+
+/// How reading the configuration went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reload {
+    /// Whether the newest one is in force.
+    pub successful: bool,
+    /// When one last came into force; the start counts.
+    pub last_success: Seconds,
 }
 
 /// How a source fares.
@@ -70,6 +80,8 @@ pub struct EngineSnapshot {
     pub time_seconds: Option<TimeSeconds>,
     /// Settled busy seconds by phase.
     pub phase_seconds: PerPhase<Seconds>,
+    /// Dollars since there is a price; nothing while there is none.
+    pub cost_dollars: Option<f64>,
     /// Seconds each bound held.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     /// The trailing window; absent while nothing is measured, or vLLM cannot be read.
@@ -119,6 +131,8 @@ pub struct GpuSnapshot {
     pub latest: Option<GpuReading>,
     /// HBM bytes measured since the exporter started.
     pub hbm_bytes_total: Option<Bytes>,
+    /// Bytes over PCIe and NVLink measured since the exporter started.
+    pub links_total: Links<Option<Traffic<Bytes>>>,
     /// Joules since the exporter started.
     pub energy_total: Option<Joules>,
     /// Seconds with a kernel running since the exporter started.

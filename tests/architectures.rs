@@ -132,6 +132,7 @@ fn page(load: &Load, part: f64, resident: f64) -> EngineTotals {
         },
         engines_on_page: 1,
         single_api_server: true,
+        process_started: None,
     }
 }
 

@@ -20,6 +20,15 @@ use vllm_roofline_exporter::meter::verdict::{Admission, Bound};
 const PEAK: f64 = 989.4e12;
 const BUS: f64 = 3.352_32e12;
 
+/// Peak of the format that the weights of `capture` are multiplied in.
+fn peak(capture: &str) -> f64 {
+    if capture.ends_with("-fp8") {
+        2.0 * PEAK
+    } else {
+        PEAK
+    }
+}
+
 fn captures() -> Vec<(String, Capture)> {
     let mut directories: Vec<PathBuf> = std::fs::read_dir("tests/fixtures/captures")
         .unwrap()
@@ -97,12 +106,16 @@ fn flops_of_pure_prefill_agree_with_the_tensor_pipes() {
     for (capture, replay) in &*REPLAYS {
         for phase in replay.phases.iter().filter(|phase| pure_prefill(phase)) {
             let ratio = phase.flops.unwrap() / phase.flops_tensor_pipe.unwrap();
-            // Expert kernels pad the rows of each expert to blocks of 128, which the pipes count: 512 rows become 576.
-            let padding = if capture.contains("moe") { 0.09 } else { 0.0 };
-            let large = capture.starts_with("llama-3.1-8b");
-            let tolerance = if large { 0.05 } else { 0.12 };
+            let (elsewhere, tolerance) = match capture.as_str() {
+                // Expert kernels pad the rows of each expert to blocks of 128, which the pipes count: 512 rows become 576.
+                moe if moe.contains("moe") => (0.09, 0.12),
+                // Attention stays in 16-bit, where the pipes need twice the cycles for a FLOP.
+                "llama-3.1-8b-fp8" => (0.06, 0.12),
+                large if large.starts_with("llama-3.1-8b") => (0.0, 0.05),
+                _ => (0.0, 0.12),
+            };
             assert!(
-                (ratio / (1.0 - padding) - 1.0).abs() <= tolerance,
+                (ratio / (1.0 - elsewhere) - 1.0).abs() <= tolerance,
                 "{capture} {}: {ratio:.3}",
                 named(phase)
             );
@@ -126,6 +139,11 @@ const BOUNDS: &[(&str, &str, Bound, Admission)] = {
         ("llama-3.1-8b-fp8kv", "decode_c8", MemoryBandwidth, Open),
         ("llama-3.1-8b-fp8kv", "prefill_c8", Compute, TokenBudget),
         ("qwen3-moe-24l-bf16", "decode_c16", MemoryBandwidth, Open),
+        ("gemma-3-4b-bf16", "decode_c8", MemoryBandwidth, Open),
+        ("gemma-3-4b-bf16", "prefill_c8", Compute, TokenBudget),
+        ("llama-3.1-8b-fp8", "decode_c8", MemoryBandwidth, Open),
+        ("llama-3.1-8b-fp8", "decode_c128", MemoryBandwidth, Open),
+        ("llama-3.1-8b-fp8", "prefill_c8", Compute, TokenBudget),
         ("qwen3-moe-24l-bf16", "decode_c256", MemoryBandwidth, Open),
         (
             "llama-3.1-8b-kv-starved",
@@ -197,7 +215,7 @@ fn nothing_lies_above_the_roof() {
             let place = format!("{capture} {:?} at {}", window.name, window.t_start.0);
             assert!(window.mfu.unwrap() <= 1.0, "{place}");
             assert!(window.mbu.unwrap() <= 1.0, "{place}");
-            both_below_the_roof(window, &place);
+            both_below_the_roof(window, peak(capture), &place);
         }
     }
 }
@@ -212,22 +230,26 @@ fn nothing_lies_above_the_roof_in_a_single_tick() {
     for (name, capture) in captures() {
         let replay = replay::replay(&capture, &settings).unwrap();
         for window in &replay.windows {
-            both_below_the_roof(window, &format!("{name} at {}", window.t_start.0));
+            both_below_the_roof(
+                window,
+                peak(&name),
+                &format!("{name} at {}", window.t_start.0),
+            );
         }
     }
 }
 
-fn both_below_the_roof(window: &Figures, place: &str) {
-    below_the_roof(&window.by_phase.prefill, place);
-    below_the_roof(&window.by_phase.decode, place);
+fn both_below_the_roof(window: &Figures, peak: f64, place: &str) {
+    below_the_roof(&window.by_phase.prefill, peak, place);
+    below_the_roof(&window.by_phase.decode, peak, place);
 }
 
-fn below_the_roof(point: &PhaseFigures, place: &str) {
+fn below_the_roof(point: &PhaseFigures, peak: f64, place: &str) {
     let Some((height, intensity)) = point.flops_per_busy_second.zip(point.arithmetic_intensity)
     else {
         return;
     };
-    let roof = PEAK.min(BUS * intensity);
+    let roof = peak.min(BUS * intensity);
     assert!(
         height <= roof * 1.001,
         "{place}: {:.3} of the roof",

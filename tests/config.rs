@@ -68,6 +68,11 @@ fn a_file_is_refused_with_its_name_and_the_key() {
             &["web.telemetry-path", "/"],
         ),
         ("gpus: [{id: x}]\n", &["gpus"]),
+        (
+            "vllm-url: \"ftp://me:hunter2@a\"\n",
+            &["vllm-url `ftp://me:<secret>@a`", "http or https"],
+        ),
+        ("log: {level: a=b=c}\n", &["log.level", "trace"]),
         ("web: [\n", &["exporter.yaml"]),
     ] {
         refused(&check(text, &[], &[]), told);

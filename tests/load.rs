@@ -28,6 +28,7 @@ fn settings(url: &str, requests: u32) -> LoadSettings {
     LoadSettings {
         url: format!("{url}/").parse().unwrap(),
         api_key_file: None,
+        ca_file: None,
         api: Api::Completions,
         model: None,
         arrivals: Arrivals::Closed { concurrency: 4 },

@@ -20,11 +20,12 @@ use vllm_roofline_exporter::meter::spans::Span;
 use vllm_roofline_exporter::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
+use vllm_roofline_exporter::sample::gpu::{GpuFacts, GpuReading};
 use vllm_roofline_exporter::sample::histogram::Histogram;
 use vllm_roofline_exporter::spec::deployment::{Deployment, DeploymentFlags};
 use vllm_roofline_exporter::spec::gpu::GpuTable;
 use vllm_roofline_exporter::spec::model::ModelSpec;
-use vllm_roofline_exporter::units::Seconds;
+use vllm_roofline_exporter::units::{Joules, Seconds};
 
 static FACTS: LazyLock<Arc<EngineFacts>> = LazyLock::new(|| {
     let config = json!({"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -118,6 +119,7 @@ fn fresh(time: f64) -> EngineTotals {
         },
         engines_on_page: 1,
         single_api_server: true,
+        process_started: None,
     }
 }
 
@@ -310,6 +312,38 @@ proptest! {
         prop_assert_eq!(meter.discards[&Gap::CounterReset] + meter.discards[&Gap::TooLong], 1, "moved: {}", moved);
     }
 
+    /// A clock that is set loses the span it falls into, and nothing of the step gets into any sum.
+    #[test]
+    fn a_clock_that_is_set_is_a_gap(load in any_load(), at in 0..30_usize, step in -90_000.0..90_000.0_f64) {
+        let mut pages = pages(&load);
+        let at = 1 + at % load.len();
+        for page in &mut pages[at..] {
+            page.time += Seconds(step);
+        }
+        let mut meter = meter();
+        let mut before = vec![0.0; 0];
+        for (place, page) in pages.iter().enumerate() {
+            if place == at {
+                meter.clock_was_set();
+            }
+            play(&mut meter, page);
+            let now = counters(&meter);
+            prop_assert!(before.iter().zip(&now).all(|(earlier, later)| *later >= earlier - 1e-9));
+            prop_assert!(now.iter().all(|value| value.is_finite() && *value >= 0.0));
+            before = now;
+        }
+        let grown = |from: &EngineTotals, to: &EngineTotals| {
+            to.counters.get(Counter::PromptTokens).unwrap() - from.counters.get(Counter::PromptTokens).unwrap()
+        };
+        let told = grown(&pages[0], &pages[at - 1]) + grown(&pages[at], &pages[load.len()]);
+        prop_assert!(close(totals(&meter).tokens.prefill, told));
+        let lasted: f64 = load.iter().map(|tick| tick.seconds).sum();
+        prop_assert!(totals(&meter).seconds.0 <= lasted + 1e-6);
+        let other = Gap::ALL.iter().filter(|gap| **gap != Gap::ClockSet);
+        prop_assert!(other.map(|gap| meter.discards[gap]).all(|count| count == 0));
+        prop_assert_eq!(meter.discards[&Gap::ClockSet], 1);
+    }
+
     /// Engines that vanish take their series along; the others go on as if alone.
     #[test]
     fn engines_come_and_go(load in any_load(), leaves in 1..20_usize) {
@@ -371,6 +405,31 @@ fn time_without_a_page_is_of_unknown_bound_and_counted_once() {
 }
 
 #[test]
+fn gpus_that_come_and_go_are_not_remembered_forever() {
+    let mut meter = meter();
+    for second in 0..5000_u32 {
+        let reading = |uuid: String| GpuReading {
+            time: Seconds(f64::from(second)),
+            uuid,
+            energy: Some(Joules(f64::from(second))),
+            ..GpuReading::default()
+        };
+        let readings = vec![
+            reading("stays".to_owned()),
+            reading(format!("GPU-{second}")),
+        ];
+        meter.observe_gpus(readings, |_| GpuFacts::default());
+    }
+    assert!(meter.gpus.len() < 2000, "{} GPUs", meter.gpus.len());
+    let stays = &meter.gpus["stays"];
+    assert_eq!(
+        stays.energy_total(),
+        Some(Joules(4999.0)),
+        "no total is lost"
+    );
+}
+
+#[test]
 fn calibration_is_off_until_asked_for_and_shown_when_on() {
     let decode = Tick {
         seconds: 1.0,
@@ -401,4 +460,42 @@ fn calibration_is_off_until_asked_for_and_shown_when_on() {
     assert_eq!(coefficients[0].0, "hbm_fraction");
     let table = FACTS.gpu.as_ref().unwrap().attainable_hbm.fraction;
     assert!(coefficients[0].1 >= table && coefficients[0].1 <= 1.0);
+}
+
+#[test]
+fn what_was_calibrated_in_one_life_of_vllm_says_nothing_of_the_next() {
+    let decode = |steps| Tick {
+        seconds: 1.0,
+        prompts: 0,
+        prompt_tokens: 500,
+        steps,
+        batch: 8,
+        waiting: 0,
+        preemptions: 0,
+    };
+    let life = |birth: f64, steps| {
+        let born = move |page: EngineTotals| EngineTotals {
+            time: page.time + Seconds(birth),
+            process_started: Some(Seconds(birth)),
+            ..page
+        };
+        pages(&[decode(steps); 12]).into_iter().map(born)
+    };
+    let calibrated = |lives: Vec<EngineTotals>| {
+        let settings = MeterSettings {
+            calibrate: true,
+            ..MeterSettings::default()
+        };
+        let mut meter = Meter::new(settings);
+        for page in &lives {
+            play(&mut meter, page);
+        }
+        let engine = meter.engines.values().next().unwrap();
+        engine.facts.coefficients.calibrated()
+    };
+    let alone = calibrated(life(100.0, 190).collect());
+    let slow = calibrated(life(0.0, 60).collect());
+    assert_ne!(slow, alone);
+    let after_another = calibrated(life(0.0, 60).chain(life(100.0, 190)).collect());
+    assert_eq!(after_another, alone);
 }

@@ -18,6 +18,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
+tests/supply-chain.sh
 cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
 cargo check --locked --no-default-features

@@ -57,9 +57,10 @@ impl Ticker {
             .observe_engines(engines, |totals| clues.facts(table, totals, 0));
         let around = Surroundings {
             time,
-            vllm_url: self.settings.vllm_url.clone(),
+            vllm_url: self.settings.vllm_url.to_string(),
             sources: Vec::new(),
             reachable: true,
+            reload: None,
             gpus_since: Seconds(f64::NEG_INFINITY),
         };
         let snapshot = Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around);

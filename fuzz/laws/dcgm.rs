@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use vllm_roofline_exporter::config::address::Address;
 use vllm_roofline_exporter::source::gpu::{DcgmSource, Selection};
+use vllm_roofline_exporter::source::http::Asking;
 use vllm_roofline_exporter::units::Seconds;
 
 /// `data` as pages with a zero byte between them, read by three sources of different selection.
@@ -17,9 +19,12 @@ pub fn holds(data: &[u8]) {
         ..Selection::default()
     };
     for selection in [Selection::default(), of_pod, of_device] {
-        let url = "http://127.0.0.1:9400/metrics";
-        let mut source =
-            DcgmSource::new(url, selection, Duration::from_secs(1)).expect("a good URL");
+        let url = Address::from("http://127.0.0.1:9400/metrics".to_owned());
+        let asking = Asking {
+            limit: Duration::from_secs(1),
+            ..Asking::default()
+        };
+        let mut source = DcgmSource::new(&url, selection, &asking).expect("a good URL");
         for (place, page) in super::parts(data).take(3).enumerate() {
             let sight = source.look(page, Seconds(1e9 + 100.0 * place as f64));
             assert!(

@@ -66,6 +66,7 @@ pub fn holds(data: &[u8]) {
             vllm_url: "http://127.0.0.1:8000".to_owned(),
             sources: Vec::new(),
             reachable,
+            reload: None,
             gpus_since: Seconds(f64::NEG_INFINITY),
         };
         is_sound(Snapshot::take(

@@ -38,7 +38,7 @@ pub(crate) fn dashboard() -> Dashboard {
     .row("Roofline")
     .beside(14, chart(), [(8, states()), (9, time())])
     .row("Utilization")
-    .line(8, [utilization(), intensity()])
+    .line(8, [utilization(), intensity(), interconnect()])
     .line(8, [traffic(), batch(), tokens()])
     .row("Power and cost")
     .line(8, [energy(), power(), clocks(), cost()])
@@ -206,6 +206,22 @@ fn traffic() -> Panel {
         "peak",
         &[("custom.stacking", json!({"mode": "none", "group": "B"}))],
     )
+    .dashed("measured", "text")
+    .dashed("peak", "orange")
+}
+
+fn interconnect() -> Panel {
+    Panel::timeseries(
+        "Between the GPUs",
+        "Bytes per second that the engine's GPUs send to each other, modelled, what GPM saw them send over NVLink, and what their links carry one way. Empty for an engine with one GPU.",
+    )
+    .line("{{phase}}", "sum by (phase) (rate(vllm_roofline_interconnect_bytes_total{ENGINE}[$__rate_interval]))")
+    .line("measured", "sum(rate(vllm_roofline_gpu_link_bytes_total{ENGINE,link=\"nvlink\",direction=\"sent\"}[$__rate_interval]))")
+    .line("peak", "sum(vllm_roofline_peak_interconnect_bytes_per_second{ENGINE})")
+    .unit("Bps")
+    .logarithmic()
+    .no_value("one GPU")
+    .colors([("prefill", PREFILL), ("decode", DECODE)])
     .dashed("measured", "text")
     .dashed("peak", "orange")
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Traffic};
-use crate::units::{Joules, Seconds};
+use crate::units::{BytesPerSecond, Joules, Seconds};
 
 /// The `gpu` of `capture.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct GpuLineFacts {
     /// Power limit.
     #[serde(default)]
     pub power_limit_milliwatts: Option<f64>,
+    /// Whether any NVLink is up, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvlink: Option<bool>,
     /// Whether GPM can be read.
     #[serde(default)]
     pub gpm_supported: bool,
@@ -73,6 +76,7 @@ impl GpuLineFacts {
             compute_capability: self.compute_capability.clone(),
             memory_bytes: self.memory_bytes,
             power_limit_watts: self.power_limit_milliwatts.map(|limit| limit / 1e3),
+            nvlink: self.nvlink,
             gpm: if self.gpm_supported {
                 Access::Offered
             } else {
@@ -98,6 +102,7 @@ impl GpuLineFacts {
             compute_capability: first.compute_capability.clone(),
             memory_bytes: first.memory_bytes,
             power_limit_milliwatts: first.power_limit_watts.map(|limit| limit * 1e3),
+            nvlink: first.nvlink,
             gpm_supported: first.gpm.is_offered(),
         })
     }
@@ -175,14 +180,16 @@ pub struct GpmLine {
 /// What GPM gives rates of traffic in.
 const MIB: f64 = 1_048_576.0;
 
+type Rates = Option<Traffic<BytesPerSecond>>;
+
 impl GpmLine {
     fn counters(&self) -> Gpm {
         let share = |percent: Option<f64>| percent.map(|percent| percent / 100.0);
         let traffic = |sent: Option<f64>, received: Option<f64>| {
             let (sent, received) = sent.zip(received)?;
             Some(Traffic {
-                sent: sent * MIB,
-                received: received * MIB,
+                sent: BytesPerSecond(sent * MIB),
+                received: BytesPerSecond(received * MIB),
             })
         };
         Gpm {
@@ -198,8 +205,8 @@ impl GpmLine {
 
     fn of(gpm: &Gpm) -> Self {
         let percent = |share: Option<f64>| share.map(|share| share * 100.0);
-        let sent = |traffic: Option<Traffic>| traffic.map(|traffic| traffic.sent / MIB);
-        let received = |traffic: Option<Traffic>| traffic.map(|traffic| traffic.received / MIB);
+        let sent = |traffic: Rates| traffic.map(|traffic| traffic.sent.0 / MIB);
+        let received = |traffic: Rates| traffic.map(|traffic| traffic.received.0 / MIB);
         Self {
             dram_bw_util: percent(gpm.dram_bandwidth),
             any_tensor_util: percent(gpm.any_tensor),

@@ -45,10 +45,19 @@ impl Recorder {
     pub fn describe(&self, manifest: &Manifest, model_config: Option<&str>) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(manifest)?;
         text.push('\n');
-        std::fs::write(self.directory.join("capture.json"), text)?;
-        model_config.map_or(Ok(()), |config| {
-            std::fs::write(self.directory.join("config.json"), config)
-        })
+        self.replace("capture.json", &text)?;
+        model_config.map_or(Ok(()), |config| self.replace("config.json", config))
+    }
+
+    /// Writes the file `name`; if there is no room, what was there before stays.
+    fn replace(&self, name: &str, text: &str) -> io::Result<()> {
+        let (path, part) = (
+            self.directory.join(name),
+            self.directory.join(format!("{name}.part")),
+        );
+        std::fs::write(&part, text)
+            .and_then(|()| std::fs::rename(&part, &path))
+            .map_err(|error| naming(&path, &error))
     }
 
     /// Adds a scrape.
@@ -80,25 +89,40 @@ impl Recorder {
 /// A gzip file of JSON lines.
 #[derive(Debug)]
 struct JsonLines {
+    path: PathBuf,
     file: GzEncoder<BufWriter<File>>,
 }
 
 impl JsonLines {
     fn create(path: &Path) -> io::Result<Self> {
-        let file = BufWriter::new(File::create(path)?);
+        let file = File::create(path).map_err(|error| naming(path, &error))?;
+        let file = BufWriter::new(file);
         Ok(Self {
+            path: path.to_owned(),
             file: GzEncoder::new(file, Compression::default()),
         })
     }
 
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.file, line)?;
-        self.file.write_all(b"\n")?;
-        // A sync point per line: whatever ends the program, the lines so far can be read.
-        self.file.flush()
+        let mut line = serde_json::to_vec(line)?;
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            // A sync point per line: whatever ends the program, the lines so far can be read.
+            .and_then(|()| self.file.flush())
+            .map_err(|error| naming(&self.path, &error))
     }
 
     fn finish(self) -> io::Result<()> {
-        self.file.finish()?.flush()
+        self.file
+            .finish()
+            .and_then(|mut file| file.flush())
+            .map_err(|error| naming(&self.path, &error))
     }
+}
+
+/// What the system says of a file, and of which.
+fn naming(path: &Path, error: &io::Error) -> io::Error {
+    let told = format!("cannot write {}: {error}", path.display());
+    io::Error::new(error.kind(), told)
 }

@@ -42,9 +42,8 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let gpu = gpu_source::open(&settings)?;
     let gpu_table = serve::gpu_table(&settings)?;
     let (findings, reached) = serve::block_on(async move {
-        let timeout = settings.read_limit();
-        let key = settings.vllm_api_key_file.clone();
-        let vllm = VllmSource::new(&settings.vllm_url, key, timeout).map_err(UsageError::of)?;
+        let vllm =
+            VllmSource::new(&settings.vllm_url, &settings.asking_vllm()).map_err(UsageError::of)?;
         let (mut sampler, _) = Sampler::new(settings, gpu_table, gpu).map_err(UsageError::of)?;
         let gpus = of_gpus(&mut sampler).await;
         Ok(match vllm.read_whole(now).await {

@@ -21,11 +21,9 @@ use crate::config::flags::SettingsFlags;
 use crate::sampler;
 use crate::source::gpu::{GpuSource, Playback};
 use crate::spec::deployment::DeploymentFlags;
-use crate::telemetry;
 use crate::units::Seconds;
 
-use super::serve;
-use super::usage::UsageError;
+use super::serve::{self, Origin};
 
 /// Arguments of `demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,46 +62,64 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut flags = args.settings.clone();
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 10860));
     flags.listen_address.get_or_insert(default);
-    let mut settings = Settings::load(&flags)?;
-    telemetry::start(&settings.log).map_err(UsageError::of)?;
+    let address = Settings::load(&flags)?.web.listen_address;
     let capture = recording()?;
     let port = args.vllm_port;
     serve::block_on(async move {
         let started = sampler::now();
         let pages = Pages::of(&capture);
-        let gpu = Playback::new(
-            capture.manifest.gpu.clone().unwrap_or_default(),
-            capture.readings.clone(),
-            pages.origin,
-            pages.length,
-            started,
-        );
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
             .with_context(|| {
                 format!("cannot listen on 127.0.0.1:{port}; choose another --vllm-port")
             })?;
-        settings.vllm_url = format!("http://{}", listener.local_addr()?);
-        describe(&mut settings, &capture)?;
+        let vllm_url = format!("http://{}", listener.local_addr()?);
         writeln!(
             stderr(),
-            "recorded vLLM at {}/metrics\nopen http://{}/",
-            settings.vllm_url,
-            settings.web.listen_address
+            "recorded vLLM at {vllm_url}/metrics\nopen http://{address}/"
         )?;
+        let recorded = Recorded {
+            gpu_spans: (pages.origin, pages.length),
+            started,
+            vllm_url,
+            flags,
+            capture,
+        };
         let player = Arc::new(Player {
             pages,
             started,
-            models: capture.manifest.v1_models.clone(),
+            models: recorded.capture.manifest.v1_models.clone(),
         });
         tokio::spawn(async move { axum::serve(listener, vllm(player)).await });
-        serve::serve(
-            settings,
-            GpuSource::Playback(Box::new(gpu)),
-            serve::terminated(),
-        )
-        .await
+        serve::serve(recorded, serve::terminated()).await
     })
+}
+
+/// The recording in place of vLLM and GPU, under the user's own settings.
+struct Recorded {
+    flags: SettingsFlags,
+    capture: Capture,
+    vllm_url: String,
+    /// Where the recording begins, and how many seconds it has.
+    gpu_spans: (f64, f64),
+    started: Seconds,
+}
+
+impl Origin for Recorded {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = Settings::load(&self.flags)?;
+        settings.vllm_url = self.vllm_url.clone().into();
+        describe(&mut settings, &self.capture)?;
+        Ok(settings)
+    }
+
+    fn gpu(&self, _: &Settings) -> anyhow::Result<GpuSource> {
+        let (origin, length) = self.gpu_spans;
+        let facts = self.capture.manifest.gpu.clone().unwrap_or_default();
+        let readings = self.capture.readings.clone();
+        let playback = Playback::new(facts, readings, origin, length, self.started);
+        Ok(GpuSource::Playback(Box::new(playback)))
+    }
 }
 
 /// The deployment of the recording, under the user's own flags. Its model is written where discovery looks.

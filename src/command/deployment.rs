@@ -7,13 +7,12 @@ use crate::spec::deployment::DeploymentFlags;
 
 /// What the running server says: its command line, where we may see it, and its model's root. Flags and configuration win.
 pub(super) async fn of_running(settings: &Settings) -> DeploymentFlags {
-    let line = base_url(&settings.vllm_url)
+    let line = base_url(settings.vllm_url.as_given())
         .ok()
         .and_then(|url| process::server(&url))
         .and_then(|server| DeploymentFlags::from_vllm_command_line(&server.arguments).ok())
         .unwrap_or_default();
-    let key = settings.vllm_api_key_file.clone();
-    let models = match VllmSource::new(&settings.vllm_url, key, settings.read_limit()) {
+    let models = match VllmSource::new(&settings.vllm_url, &settings.asking_vllm()) {
         Ok(vllm) => vllm.models().await.unwrap_or_default(),
         Err(_) => serde_json::Value::Null,
     };

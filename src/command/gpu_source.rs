@@ -1,5 +1,6 @@
 //! The GPU source that the settings ask for.
 
+use crate::config::address::Address;
 use crate::config::{GpuSource as Choice, Settings};
 #[cfg(feature = "nvml")]
 use crate::source::gpu::NvmlSource;
@@ -19,7 +20,12 @@ pub(super) fn open(settings: &Settings) -> Result<GpuSource, UsageError> {
     match settings.gpu_source {
         Choice::None => Ok(none("gpu-source is none")),
         Choice::Nvml => nvml(settings),
-        Choice::Dcgm => dcgm(settings, settings.dcgm_url.as_deref().unwrap_or_default()),
+        Choice::Dcgm => match &settings.dcgm_url {
+            Some(url) => dcgm(settings, url),
+            None => Err(UsageError::of(
+                "gpu-source is dcgm, and dcgm-url is not set",
+            )),
+        },
         Choice::Auto => auto(settings),
     }
 }
@@ -43,12 +49,12 @@ fn none(why: &str) -> GpuSource {
     GpuSource::None(note)
 }
 
-fn dcgm(settings: &Settings, url: &str) -> Result<GpuSource, UsageError> {
+fn dcgm(settings: &Settings, url: &Address) -> Result<GpuSource, UsageError> {
     let selection = Selection {
         devices: settings.gpu_devices.clone(),
         pod: settings.dcgm_pod.clone(),
     };
-    DcgmSource::new(url, selection, settings.read_limit())
+    DcgmSource::new(url, selection, &settings.asking_dcgm())
         .map(|source| GpuSource::Dcgm(Box::new(source)))
         .map_err(UsageError::of)
 }

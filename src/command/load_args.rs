@@ -102,7 +102,7 @@ impl LoadArgs {
     /// # Errors
     /// [`UsageError`]: a URL that is none or is another machine's, a file of prompts that is none.
     pub fn on(&self, settings: &Settings) -> Result<LoadSettings, UsageError> {
-        let url = base_url(&settings.vllm_url).map_err(UsageError::of)?;
+        let url = base_url(settings.vllm_url.as_given()).map_err(UsageError::of)?;
         self.check_target(&url)?;
         let prompts = match &self.dataset {
             Some(path) => Prompts::File {
@@ -121,6 +121,7 @@ impl LoadArgs {
         Ok(LoadSettings {
             url,
             api_key_file: settings.vllm_api_key_file.clone(),
+            ca_file: settings.vllm_ca_file.clone(),
             api: self.api,
             model: self.served_model_name.clone(),
             arrivals: self.arrivals(),
@@ -220,7 +221,7 @@ mod tests {
         let line =
             Line::try_parse_from([&["test"], flags].concat()).map_err(|error| error.to_string())?;
         let settings = Settings {
-            vllm_url: url.to_owned(),
+            vllm_url: url.to_owned().into(),
             ..Settings::defaults().unwrap()
         };
         line.load.on(&settings).map_err(|error| error.to_string())

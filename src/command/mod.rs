@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod output;
 pub mod progress;
 pub mod record;
+mod reload;
 pub mod replay;
 pub mod report;
 mod scenario;

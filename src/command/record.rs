@@ -22,6 +22,11 @@ use crate::telemetry;
 use super::usage::UsageError;
 use super::{gpu_source, serve};
 
+/// What is said of a recording that cannot go on.
+const WHAT_STANDS: &str = "the recording ends here, and what was recorded until now can be replayed; make room, or record to another --output";
+/// What is said of one that cannot begin.
+const NOTHING_STANDS: &str = "nothing was recorded; make room, or record to another --output";
+
 /// Arguments of `record`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RecordArgs {
@@ -69,9 +74,8 @@ pub(super) async fn record(
     mut recorder: Recorder,
     ending: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let key = settings.vllm_api_key_file.clone();
     let mut vllm =
-        VllmSource::new(&settings.vllm_url, key, settings.read_limit()).map_err(UsageError::of)?;
+        VllmSource::new(&settings.vllm_url, &settings.asking_vllm()).map_err(UsageError::of)?;
     let mut gpus = Gpus::default();
     // The first look says which GPUs there are.
     gpus.write(gpu.read(now).await, gpu.facts(), &mut recorder)?;
@@ -79,7 +83,7 @@ pub(super) async fn record(
     manifest.gpu = GpuLineFacts::of(&gpus.known);
     recorder
         .describe(&manifest, config.as_deref())
-        .context("cannot write capture.json")?;
+        .context(NOTHING_STANDS)?;
     let mut ticks = interval(settings.tick.0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(ending);
@@ -91,14 +95,13 @@ pub(super) async fn record(
         }
         let (line, sight) = tokio::join!(page(&mut vllm), gpu.read(now));
         pages += u64::from(line.body.is_some());
-        recorder.page(&line).context("cannot write the page")?;
+        let written = recorder.page(&line);
+        written.context(WHAT_STANDS)?;
         gpus.write(sight, gpu.facts(), &mut recorder)?;
     }
     manifest.gpu = GpuLineFacts::of(&gpus.known);
-    recorder
-        .describe(&manifest, None)
-        .context("cannot write capture.json")?;
-    recorder.finish().context("cannot end the capture")?;
+    recorder.describe(&manifest, None).context(WHAT_STANDS)?;
+    recorder.finish().context(WHAT_STANDS)?;
     tracing::info!(pages, "recorded");
     anyhow::ensure!(
         pages > 0,
@@ -132,7 +135,7 @@ impl Gpus {
             if let Some(index) = self.index(&reading.uuid) {
                 recorder
                     .reading(&GpuLine::of(reading, index))
-                    .context("cannot write the reading")?;
+                    .context(WHAT_STANDS)?;
             }
         }
         if sight.problem != self.problem {
@@ -181,7 +184,7 @@ async fn describe(settings: &Settings, vllm: &VllmSource) -> (Manifest, Option<S
     let server = process::server(vllm.url());
     let manifest = Manifest {
         format: FORMAT,
-        name: settings.vllm_url.clone(),
+        name: settings.vllm_url.to_string(),
         vllm_version: None,
         vllm_args: server.map(|server| server.arguments).unwrap_or_default(),
         v1_models: models,

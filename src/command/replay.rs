@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::capture::format::Phase;
 use crate::capture::read::{Capture, CaptureError};
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
@@ -59,9 +60,9 @@ pub struct ReplayArgs {
 #[derive(Debug, Serialize)]
 pub struct Replay {
     schema: u32,
-    /// Windows of `--window`, one after the other.
+    /// Windows of `--window`, one after the other, engine by engine.
     pub windows: Vec<Figures>,
-    /// The capture's phases.
+    /// The capture's phases, each of every engine.
     pub phases: Vec<Figures>,
 }
 
@@ -99,19 +100,22 @@ pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
 /// # Errors
 /// A deployment that the capture's arguments do not describe.
 pub fn replay(capture: &Capture, settings: &Settings) -> anyhow::Result<Replay> {
-    let player = Player::new(capture, settings)?;
-    let phases = capture.manifest.phases.iter().filter_map(|phase| {
-        let span = player.stretch(phase.t_start + WARM_UP, phase.t_load_end)?;
-        let figures = player.figures(&span);
-        Some(Figures {
-            name: Some(phase.name.clone()),
-            ..figures
-        })
-    });
+    let players = Player::of_all(capture, settings)?;
+    let phases = capture.manifest.phases.iter();
     Ok(Replay {
         schema: 1,
-        phases: phases.collect(),
-        windows: player.windows(),
+        phases: phases
+            .flat_map(|phase| players.iter().filter_map(|player| figures(player, phase)))
+            .collect(),
+        windows: players.iter().flat_map(Player::windows).collect(),
+    })
+}
+
+fn figures(player: &Player<'_>, phase: &Phase) -> Option<Figures> {
+    let span = player.stretch(phase.t_start + WARM_UP, phase.t_load_end)?;
+    Some(Figures {
+        name: Some(phase.name.clone()),
+        ..player.figures(&span)
     })
 }
 

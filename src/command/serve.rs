@@ -7,17 +7,20 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::sampler::Sampler;
-use crate::server::access::Access;
+use crate::server::gate::{Gate, Rules};
 use crate::server::{self, Site};
 use crate::source::gpu::GpuSource;
+use crate::source::vllm::VllmSource;
 use crate::spec::gpu::GpuTable;
 use crate::telemetry;
 
 use super::gpu_source;
+use super::reload::Reloading;
 use super::usage::UsageError;
 
 /// Arguments of `serve`.
@@ -31,19 +34,41 @@ pub struct ServeArgs {
     pub settings: SettingsFlags,
 }
 
+/// What a sidecar is made from: at the start, and again at each reload.
+pub trait Origin: Send + 'static {
+    /// The settings as they are now.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn settings(&self) -> anyhow::Result<Settings>;
+
+    /// The GPU source that `settings` ask for.
+    ///
+    /// # Errors
+    /// One that cannot be had.
+    fn gpu(&self, settings: &Settings) -> anyhow::Result<GpuSource>;
+}
+
+impl Origin for SettingsFlags {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        Ok(Settings::load(self)?)
+    }
+
+    fn gpu(&self, settings: &Settings) -> anyhow::Result<GpuSource> {
+        Ok(gpu_source::open(settings)?)
+    }
+}
+
 /// Runs the sidecar until it is told to stop.
 ///
 /// # Errors
 /// Wrong settings, or an address that cannot be listened on.
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
-    check(&settings)?;
     if args.config_check {
-        return Ok(());
+        return Ok(check(&settings)?);
     }
-    telemetry::start(&settings.log).map_err(UsageError::of)?;
-    let gpu = gpu_source::open(&settings)?;
-    block_on_this_thread(serve(settings, gpu, terminated()))
+    block_on_this_thread(serve(args.settings.clone(), terminated()))
 }
 
 /// Runs `future` on the current thread: a sidecar's work is a thousandth of a core, and every thread more costs memory and wake-ups.
@@ -81,16 +106,15 @@ fn finished<T>(
 /// # Errors
 /// What is wrong with the first of them that cannot be used.
 pub fn check(settings: &Settings) -> Result<(), UsageError> {
-    access(settings)?;
+    rules(settings)?;
+    telemetry::filter(&settings.log).map_err(UsageError::of)?;
+    VllmSource::new(&settings.vllm_url, &settings.asking_vllm()).map_err(UsageError::of)?;
     gpu_table(settings).map(drop)
 }
 
 /// Who may read our pages.
-fn access(settings: &Settings) -> Result<Access, UsageError> {
-    match &settings.web.config.file {
-        Some(file) => Access::read(file).map_err(UsageError::new),
-        None => Ok(Access::default()),
-    }
+pub(super) fn rules(settings: &Settings) -> Result<Rules, UsageError> {
+    Rules::read(settings.web.config.file.as_deref()).map_err(UsageError::new)
 }
 
 /// The table of GPUs with the user's additions.
@@ -109,36 +133,41 @@ pub fn gpu_table(settings: &Settings) -> Result<GpuTable, UsageError> {
         .map_err(|error| UsageError::of(format!("gpus: {error}")))
 }
 
-/// Serves `settings` with readings from `gpu` until `shutdown`.
+/// Serves what `origin` says until `shutdown`.
 ///
 /// # Errors
-/// An address that cannot be listened on, or sources that cannot be set up.
+/// Wrong settings, an address that cannot be listened on, or sources that cannot be set up.
 pub async fn serve(
-    settings: Settings,
-    gpu: GpuSource,
+    origin: impl Origin,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let access = access(&settings)?;
+    let settings = origin.settings()?;
+    let log = telemetry::start(&settings.log).map_err(UsageError::of)?;
+    let rules = rules(&settings)?;
+    let table = gpu_table(&settings)?;
+    let gpu = origin.gpu(&settings)?;
+    let (sampler, published) =
+        Sampler::new(settings.clone(), table, gpu).map_err(UsageError::of)?;
+    // From here on SIGHUP is a reload, and not the end.
+    let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let address = settings.web.listen_address;
     let listener = TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {address}; choose another with --web.listen-address")
     })?;
-    let table = gpu_table(&settings)?;
-    let (sampler, published) =
-        Sampler::new(settings.clone(), table, gpu).map_err(UsageError::of)?;
     let local = listener.local_addr()?;
-    let scheme = if access.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    tracing::info!(vllm = settings.vllm_url, "serving on {scheme}://{local}");
-    let sampling = tokio::spawn(sampler.run());
+    tracing::info!(vllm = %settings.vllm_url, "serving on {}://{local}", rules.scheme());
+    let gate = Gate::new(rules);
+    let (in_force, settings) = watch::channel(Arc::new(settings));
+    let (orders, taken) = mpsc::channel(1);
+    let reloading = Reloading::new(origin, log, gate.clone(), in_force, orders);
+    let sampling = tokio::spawn(sampler.run(reloading.newest(), taken));
+    let reloading = tokio::spawn(reloading.run(hangups));
     let site = Site {
         published,
-        settings: Arc::new(settings),
+        settings,
     };
-    let served = server::run(listener, site, access, shutdown).await;
+    let served = server::run(listener, site, gate, shutdown).await;
+    reloading.abort();
     sampling.abort();
     served.context("the server failed")
 }

@@ -45,19 +45,25 @@ pub struct SettingsFlags {
     /// Base URL of vLLM's API server [default: <http://127.0.0.1:8000>]
     #[arg(long = "vllm-url", value_name = "URL", help_heading = "Sources")]
     pub vllm_url: Option<String>,
-    /// File with the API key for /v1/models
+    /// File with vLLM's API key, or the bearer token of a proxy before it
     #[arg(
         long = "vllm-api-key-file",
         value_name = "FILE",
         help_heading = "Sources"
     )]
     pub vllm_api_key_file: Option<PathBuf>,
+    /// PEM file with the CAs to check vLLM's certificate against [default: the system's]
+    #[arg(long = "vllm-ca-file", value_name = "FILE", help_heading = "Sources")]
+    pub vllm_ca_file: Option<PathBuf>,
     /// Where GPU readings come from [default: auto]
     #[arg(long = "gpu-source", value_enum, help_heading = "Sources")]
     pub gpu_source: Option<GpuSource>,
     /// URL of the dcgm-exporter on this node
     #[arg(long = "dcgm-url", value_name = "URL", help_heading = "Sources")]
     pub dcgm_url: Option<String>,
+    /// PEM file with the CAs to check its certificate against [default: the system's]
+    #[arg(long = "dcgm-ca-file", value_name = "FILE", help_heading = "Sources")]
+    pub dcgm_ca_file: Option<PathBuf>,
     /// Pod whose GPUs are read from it, as the dcgm-exporter labels them [default: all GPUs]
     #[arg(
         long = "dcgm-pod",
@@ -141,8 +147,10 @@ impl SettingsFlags {
         set(&["log", "format"], json!(self.log_format));
         set(&["vllm-url"], json!(self.vllm_url));
         set(&["vllm-api-key-file"], json!(self.vllm_api_key_file));
+        set(&["vllm-ca-file"], json!(self.vllm_ca_file));
         set(&["gpu-source"], json!(self.gpu_source));
         set(&["dcgm-url"], json!(self.dcgm_url));
+        set(&["dcgm-ca-file"], json!(self.dcgm_ca_file));
         set(&["dcgm-pod"], json!(self.dcgm_pod));
         set(&["gpu-devices"], json!(self.gpu_devices));
         set(&["tick"], json!(self.tick));

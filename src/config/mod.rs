@@ -1,5 +1,6 @@
 //! Settings: flags over environment over file over the embedded defaults, checked once.
 
+pub mod address;
 pub mod duration;
 pub mod flags;
 
@@ -13,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::figment::Yaml;
 
 use crate::meter::engine::MeterSettings;
+use crate::source::http::Asking;
 use crate::spec::deployment::DeploymentFlags;
 use crate::units::Seconds;
 
+use address::Address;
 use duration::Span;
 use flags::SettingsFlags;
 
@@ -35,13 +38,17 @@ pub struct Settings {
     /// Our own log.
     pub log: Log,
     /// Base URL of vLLM's API server.
-    pub vllm_url: String,
-    /// File with the API key for `/v1/models`.
+    pub vllm_url: Address,
+    /// File with the API key, or with the bearer token of what stands before vLLM.
     pub vllm_api_key_file: Option<PathBuf>,
+    /// PEM file with the CAs that vLLM's certificate is checked against, instead of the system's.
+    pub vllm_ca_file: Option<PathBuf>,
     /// Where GPU readings come from.
     pub gpu_source: GpuSource,
     /// URL of a dcgm-exporter.
-    pub dcgm_url: Option<String>,
+    pub dcgm_url: Option<Address>,
+    /// PEM file with the CAs that its certificate is checked against, instead of the system's.
+    pub dcgm_ca_file: Option<PathBuf>,
     /// The pod whose GPUs are read from it, as `NAMESPACE/POD`.
     pub dcgm_pod: Option<String>,
     /// UUIDs or indices of the engine's GPUs; empty for all.
@@ -195,6 +202,7 @@ impl Settings {
             longest_interval: Seconds(300.0).max(self.window.seconds()),
             overhead_below: self.overhead_below,
             calibrate: self.calibrate,
+            gpu_hour_price: self.gpu_hour_price,
         }
     }
 
@@ -204,13 +212,24 @@ impl Settings {
         self.tick.0.mul_f64(0.9)
     }
 
-    /// The settings as JSON, with a URL's password masked.
+    /// How vLLM is asked.
     #[must_use]
-    pub fn masked(&self) -> serde_json::Value {
-        let mut shown = self.clone();
-        shown.vllm_url = without_password(&self.vllm_url);
-        shown.dcgm_url = self.dcgm_url.as_deref().map(without_password);
-        serde_json::json!(shown)
+    pub fn asking_vllm(&self) -> Asking {
+        Asking {
+            key_file: self.vllm_api_key_file.clone(),
+            ca_file: self.vllm_ca_file.clone(),
+            limit: self.read_limit(),
+        }
+    }
+
+    /// How the dcgm-exporter is asked.
+    #[must_use]
+    pub fn asking_dcgm(&self) -> Asking {
+        Asking {
+            key_file: None,
+            ca_file: self.dcgm_ca_file.clone(),
+            limit: self.read_limit(),
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -253,16 +272,6 @@ impl Settings {
             },
         )
     }
-}
-
-fn without_password(url: &str) -> String {
-    let Ok(mut parsed) = reqwest::Url::parse(url) else {
-        return url.to_owned();
-    };
-    if parsed.password().is_some() && parsed.set_password(Some("<secret>")).is_err() {
-        return "<secret>".to_owned();
-    }
-    parsed.to_string()
 }
 
 fn check(key: &'static str, good: bool, problem: impl Fn() -> String) -> Result<(), ConfigError> {

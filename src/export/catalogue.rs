@@ -87,12 +87,14 @@ families! {
         "Bytes read from and written to HBM, all GPUs of the engine. Modelled from vLLM's token counters and the model's config.json.";
     MEASURED_HBM_BYTES_TOTAL = "measured_hbm_bytes_total" Counter Measured Stable engine ["gpu"]
         "Bytes read from and written to HBM of one GPU. Measured: GPM DRAM utilization x bus width / 8 x memory clock x 2.";
+    INTERCONNECT_BYTES_TOTAL = "interconnect_bytes_total" Counter Modelled Experimental engine ["phase"]
+        "Bytes that the GPUs of the engine send to each other: all-reduces, logits, expert tokens, pipeline stages. Absent with one GPU. Modelled; compare with gpu_link_bytes_total, link nvlink, direction sent.";
     FORWARD_TOKENS_TOTAL = "forward_tokens_total" Counter Measured Stable engine ["phase"]
         "Tokens through the model: computed prompt tokens, and one per request and decode step with its draft tokens. Measured by vLLM's counters.";
     STEPS_TOTAL = "steps_total" Counter Modelled Stable engine []
         "Engine steps. Modelled from vLLM's iteration histogram, which misses steps that only compute a chunk of a prompt.";
     ENERGY_JOULES_TOTAL = "energy_joules_total" Counter Measured Stable engine ["gpu"]
-        "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter.";
+        "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter, which NVML is asked for every two seconds at most.";
     GPU_BUSY_SECONDS_TOTAL = "gpu_busy_seconds_total" Counter Measured Stable engine ["gpu"]
         "Seconds with any kernel running on one GPU since the exporter started. Measured by the GPU; says that it ran, not how well.";
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
@@ -123,7 +125,7 @@ families! {
     ROOFLINE_EFFICIENCY = "roofline_efficiency_ratio" Gauge Modelled Stable engine []
         "Share of busy time that the roofline explains at the attainable ceilings, over the window. Modelled.";
     MODEL_TO_REFERENCE = "model_to_reference_ratio" Gauge Modelled Experimental engine ["quantity", "reference"]
-        "The modelled quantity over what a reference says of the window; 1 is agreement. References: gpm (measured bytes), vllm (its own estimate, where enabled), tensor_pipe (FLOPs that active tensor pipes had cycles for, padding included).";
+        "The modelled quantity over what a reference says of the window; 1 is agreement. References: gpm (measured bytes), vllm (its own estimate, where enabled), tensor_pipe (FLOPs that active tensor pipes had cycles for, padding included), nvlink (measured bytes sent).";
     IMPOSSIBLE_EFFICIENCY = "impossible_efficiency" Gauge Modelled Experimental engine ["ceiling"]
         "1 where the modelled work of the window lies above what the GPUs can do in its busy time, else 0: the GPU, the model, its quantization or its parallelism is not what it is taken for.";
     TOKENS_PER_SECOND = "tokens_per_second" Gauge Measured Stable engine ["phase"]
@@ -160,9 +162,9 @@ families! {
     GPU_SM_OCCUPANCY = "gpu_sm_occupancy_ratio" Gauge Measured Experimental engine ["gpu"]
         "Warps over the most that the SMs of one GPU can hold, since the reading before. Measured by GPM.";
     GPU_ENGINE_ACTIVE = "gpu_engine_active_ratio" Gauge Measured Experimental engine ["gpu"]
-        "Share of time with the compute or graphics engine of one GPU active, since the reading before. Measured by GPM.";
-    GPU_LINK_BYTES = "gpu_link_bytes_per_second" Gauge Measured Experimental engine ["gpu", "link", "direction"]
-        "Traffic of one GPU over PCIe and NVLink since the reading before; sent is from the GPU. Measured by GPM.";
+        "Share of time with the compute or graphics engine of one GPU active, since the reading before. Measured by the dcgm-exporter; NVML takes too much CPU time for it.";
+    GPU_LINK_BYTES_TOTAL = "gpu_link_bytes_total" Counter Measured Experimental engine ["gpu", "link", "direction"]
+        "Bytes of one GPU over PCIe and NVLink since the exporter started; sent is from the GPU. Measured by GPM.";
 
     PEAK_FLOPS = "peak_flops_per_second" Gauge Specified Stable engine ["precision"]
         "Dense datasheet peak, all GPUs of the engine. From the GPU table, or derived from NVML.";
@@ -174,6 +176,8 @@ families! {
         "Peak HBM bandwidth, all GPUs of the engine. From the GPU table, or derived from NVML.";
     ATTAINABLE_HBM = "attainable_hbm_bytes_per_second" Gauge Specified Stable engine []
         "HBM bandwidth that copies reach, all GPUs of the engine. From the GPU table.";
+    PEAK_INTERCONNECT = "peak_interconnect_bytes_per_second" Gauge Specified Experimental engine []
+        "What the links between the GPUs of the engine carry one way, summed over its GPUs: NVLink where the part has it, else PCIe. Absent with one GPU. From the GPU table.";
     CALIBRATED = "calibrated_coefficient" Gauge Modelled Experimental engine ["coefficient"]
         "Only with --calibrate: what was seen in place of the table's hbm_fraction (share of bandwidth), clock_fraction (share of the peak at the current clock) and the assumed seconds_per_step.";
     RIDGE = "ridge_flops_per_byte" Gauge Specified Stable engine []
@@ -215,6 +219,10 @@ families! {
         "Failed reads of a source.";
     WINDOW_SECONDS = "window_seconds" Gauge Own Stable engine []
         "Measured length of the window that the gauges refer to.";
+    RELOAD_SUCCESSFUL = "config_last_reload_successful" Gauge Own Stable global []
+        "Whether the configuration, web configuration and certificates that were last read are in force; 0 where they could not be used, and the old ones stay.";
+    RELOAD_LAST_SUCCESS = "config_last_reload_success_timestamp_seconds" Gauge Own Stable global []
+        "Unix time at which configuration, web configuration or certificates last came into force; the start counts.";
     BUILD_INFO = "build_info" Gauge Own Stable global ["version", "revision", "rustc"]
         "The exporter's version.";
 }

@@ -5,7 +5,7 @@ mod gpu;
 use prometheus::proto::MetricFamily;
 
 use crate::build_info::BUILD;
-use crate::meter::account::ByKind;
+use crate::meter::account::{ByKind, PerPhase};
 use crate::meter::figures::Figures;
 use crate::meter::verdict::{Admission, Bound, EngineState};
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
@@ -54,6 +54,11 @@ fn own(page: &mut Page, snapshot: &Snapshot) {
             &[("reason", reason)],
             count as f64,
         );
+    }
+    if let Some(reload) = snapshot.reload {
+        let successful = f64::from(u8::from(reload.successful));
+        page.add(&c::RELOAD_SUCCESSFUL, &[], successful);
+        page.add(&c::RELOAD_LAST_SUCCESS, &[], reload.last_success.0);
     }
     for (slo, target) in snapshot.slo {
         page.add(&c::SLO, &[("slo", slo)], target.0);
@@ -190,12 +195,7 @@ impl EngineSeries<'_> {
             );
         }
         self.work();
-        let gpu_hours = totals.seconds.0 / 3600.0 * self.engine.facts.gpus();
-        self.add(
-            &c::COST_DOLLARS_TOTAL,
-            &[],
-            snapshot.gpu_hour_price.map(|price| price * gpu_hours),
-        );
+        self.add(&c::COST_DOLLARS_TOTAL, &[], self.engine.cost_dollars);
         for gpu in &snapshot.gpus {
             if self.engine.facts.gpu_uuids.contains(&gpu.facts.uuid) {
                 self.gpu(gpu);
@@ -213,11 +213,19 @@ impl EngineSeries<'_> {
         }) else {
             return;
         };
-        for (phase, flops, bytes) in [
-            ("prefill", work.flops.prefill, work.bytes.prefill),
-            ("decode", work.flops.decode, work.bytes.decode),
+        let PerPhase { prefill, decode } = work.interconnect;
+        for (phase, flops, bytes, interconnect) in [
+            ("prefill", work.flops.prefill, work.bytes.prefill, prefill),
+            ("decode", work.flops.decode, work.bytes.decode, decode),
         ] {
             self.add(&c::FLOPS_TOTAL, &[("phase", phase)], flops.0);
+            if self.engine.facts.gpus() > 1.0 {
+                self.add(
+                    &c::INTERCONNECT_BYTES_TOTAL,
+                    &[("phase", phase)],
+                    interconnect.0,
+                );
+            }
             for (kind, bytes) in kinds(&bytes) {
                 self.add(
                     &c::HBM_BYTES_TOTAL,
@@ -341,6 +349,11 @@ impl EngineSeries<'_> {
             );
         }
         self.add(&c::PEAK_HBM, &[], facts.peak_hbm().map(|peak| peak.0));
+        self.add(
+            &c::PEAK_INTERCONNECT,
+            &[],
+            facts.peak_interconnect().map(|peak| peak.0),
+        );
         self.add(
             &c::ATTAINABLE_HBM,
             &[],

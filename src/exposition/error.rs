@@ -86,6 +86,17 @@ pub enum ErrorKind {
     DuplicateSeries,
 }
 
+impl ErrorKind {
+    /// Whether reading stopped because the page breaks one of the [`Limits`](super::Limits).
+    #[must_use]
+    pub const fn is_limit(self) -> bool {
+        matches!(
+            self,
+            Self::PageTooLarge | Self::LineTooLong | Self::TooManySeries
+        )
+    }
+}
+
 /// `text` quoted, cut where it grows long, and safe to print.
 pub(super) fn excerpt(text: &str) -> Box<str> {
     const LONG: usize = 80;

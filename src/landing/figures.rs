@@ -132,8 +132,7 @@ fn spent(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
         ),
         figure("power", "power", power, "measured by the GPU, now"),
     ];
-    if let Some(price) = snapshot.gpu_hour_price {
-        let dollars = price * engine.facts.gpus() * engine.totals.seconds.0 / 3600.0;
+    if let Some(dollars) = engine.cost_dollars {
         let cost = ratio(dollars * 1e6, tokens).map(|cost| format!("{cost:.2}"));
         figures.push(figure(
             "cost",

@@ -71,7 +71,7 @@ pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<
         telemetry_path: settings.web.telemetry_path.clone(),
         time: shown.time.0,
         refresh_milliseconds: settings.tick.0.as_millis(),
-        vllm_url: settings.vllm_url.clone(),
+        vllm_url: settings.vllm_url.to_string(),
         vllm_error: vllm.and_then(|source| source.error.clone()),
         engines: shown
             .engines

@@ -245,7 +245,7 @@ async fn healthy(url: &Url) -> Result<bool, LaunchError> {
 
 /// The status of `/health`; `None` where nobody answers.
 async fn health(url: &Url) -> Result<Option<u16>, LaunchError> {
-    let client = http_client(url).map_err(|error| LaunchError::Client(error.to_string()))?;
+    let client = http_client(url, None).map_err(|error| LaunchError::Client(error.to_string()))?;
     let page = url
         .join("health")
         .map_err(|error| LaunchError::Client(error.to_string()))?;

@@ -18,8 +18,7 @@ use super::run::{Api, Request};
 use super::settings::LoadSettings;
 use super::sse::Events;
 use super::timeline::Timeline;
-use crate::source::http::without_unused_tls;
-use crate::source::vllm::bearer;
+use crate::source::http::{bearer, trusting};
 
 /// Connecting takes no longer, or nobody is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,7 +56,7 @@ impl Client {
             Api::Chat => "v1/chat/completions",
         };
         Ok(Self {
-            http: http_client(&settings.url)?,
+            http: http_client(&settings.url, settings.ca_file.as_deref())?,
             url: settings
                 .url
                 .join(path)
@@ -170,7 +169,7 @@ impl Client {
 }
 
 /// A client that neither follows redirects, which would hide where a load goes, nor asks for compression, which holds chunks back.
-pub(crate) fn http_client(url: &Url) -> Result<reqwest::Client, LoadError> {
+pub(crate) fn http_client(url: &Url, ca_file: Option<&Path>) -> Result<reqwest::Client, LoadError> {
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_CONNECTION)
@@ -180,7 +179,8 @@ pub(crate) fn http_client(url: &Url) -> Result<reqwest::Client, LoadError> {
             "vllm-roofline-exporter/",
             env!("CARGO_PKG_VERSION")
         ));
-    without_unused_tls(builder, url)
+    trusting(builder, url, ca_file)
+        .map_err(|error| LoadError::Client(error.to_string()))?
         .build()
         .map_err(|error| LoadError::Client(innermost(&error)))
 }

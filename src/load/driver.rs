@@ -92,7 +92,7 @@ async fn warm_up(
         None => Ok(()),
         Some(kind) => Err(LoadError::Refused(format!(
             "{} refuses requests such as these ({kind}): {}",
-            settings.url,
+            settings.shown_url(),
             crew.ledger.complaint(&kind).unwrap_or_default()
         ))),
     }
@@ -133,7 +133,7 @@ async fn supervise(
             _ = ticks.tick() => {
                 progress(crew.ledger.progress(crew.epoch));
                 if !interrupted && crew.ledger.server_is_gone(settings.give_up_after) {
-                    tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.url);
+                    tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.shown_url());
                     interrupted = true;
                     conductor.advance(Phase::Aborted);
                 }
@@ -188,7 +188,7 @@ impl Outcome {
             tool: TOOL.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
-            url: settings.url.to_string(),
+            url: settings.shown_url(),
             api: settings.api,
             load: Load {
                 input_len: lengths(|request| request.input_tokens),

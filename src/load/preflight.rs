@@ -49,7 +49,7 @@ struct Tokenized {
 /// # Errors
 /// [`LoadError::Unreachable`], or [`LoadError::WrongModel`] where it does not serve the model asked for.
 pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
-    let http = http_client(&settings.url)?;
+    let http = http_client(&settings.url, settings.ca_file.as_deref())?;
     let authorization = authorization(settings.api_key_file.as_deref())?;
     let with_key = |request: RequestBuilder| match &authorization {
         Some(value) => request.header(AUTHORIZATION, value),
@@ -65,7 +65,7 @@ pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(LoadError::Refused(format!(
             "{} answered {status} to v1/models; set --vllm-api-key-file",
-            settings.url
+            settings.shown_url()
         )));
     }
     let models: Vec<Model> = serde_json::from_str(&models)
@@ -100,7 +100,7 @@ async fn answer(
     request: RequestBuilder,
 ) -> Result<(StatusCode, String), LoadError> {
     let failed = |cause: String| LoadError::Unreachable {
-        url: settings.url.to_string(),
+        url: settings.shown_url(),
         cause,
     };
     let answer = async {
@@ -119,7 +119,7 @@ fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError
         (Some(name), Some(_)) if models.iter().all(|model| model.id != *name) => {
             Err(LoadError::WrongModel {
                 name: name.clone(),
-                url: settings.url.to_string(),
+                url: settings.shown_url(),
                 served: models
                     .iter()
                     .map(|model| model.id.as_str())
@@ -131,7 +131,7 @@ fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError
         (None, Some(first)) => Ok(first.id.clone()),
         (None, None) => Err(LoadError::Refused(format!(
             "{}v1/models names no model; name it with --served-model-name",
-            settings.url
+            settings.shown_url()
         ))),
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::prompt::Prompts;
 use super::run::{Api, Load, Mode};
+use crate::config::address::masked;
 
 /// A load and its server.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct LoadSettings {
     pub url: Url,
     /// File with the server's API key.
     pub api_key_file: Option<PathBuf>,
+    /// File with the CAs its certificate is checked against; the system's where there is none.
+    pub ca_file: Option<PathBuf>,
     /// Which of its interfaces to use.
     pub api: Api,
     /// The name to ask for the model by; the server's first where none is given.
@@ -47,6 +50,12 @@ pub struct LoadSettings {
 }
 
 impl LoadSettings {
+    /// The URL as it may be shown.
+    #[must_use]
+    pub fn shown_url(&self) -> String {
+        masked(self.url.as_str())
+    }
+
     /// The load as results name it; lengths are known only afterwards.
     #[must_use]
     pub const fn load(&self) -> Load {

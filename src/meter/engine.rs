@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::roofline::coefficients::Coefficients;
 use crate::sample::engine::{EngineTotals, Gauge};
 use crate::units::Seconds;
 
@@ -28,6 +29,8 @@ pub struct MeterSettings {
     pub overhead_below: f64,
     /// Attainable ceilings and overheads follow what is seen.
     pub calibrate: bool,
+    /// Dollars per GPU-hour.
+    pub gpu_hour_price: Option<f64>,
 }
 
 impl Default for MeterSettings {
@@ -38,6 +41,7 @@ impl Default for MeterSettings {
             longest_interval: Seconds(300.0),
             overhead_below: verdict::OVERHEAD_BELOW,
             calibrate: false,
+            gpu_hour_price: None,
         }
     }
 }
@@ -49,6 +53,8 @@ pub struct EngineMeter {
     pub facts: Arc<EngineFacts>,
     /// Sums since the start of the program, as vLLM counted; they survive a restart of vLLM.
     pub totals: Account,
+    /// Dollars since there is a price; time costs what was the price in it.
+    pub cost_dollars: f64,
     /// Seconds each bound held.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     /// The newest reading.
@@ -77,6 +83,7 @@ impl EngineMeter {
         Self {
             facts,
             totals: Account::default(),
+            cost_dollars: 0.0,
             bound_seconds: [Seconds::ZERO; Bound::ALL.len()],
             latest: None,
             spans: Spans::default(),
@@ -154,6 +161,8 @@ impl EngineMeter {
 
     fn push(&mut self, interval: &Interval, account: Account, settings: &MeterSettings) -> Span {
         self.totals.add(&account);
+        let gpu_hours = account.seconds.0 / 3600.0 * self.facts.gpus();
+        self.cost_dollars += settings.gpu_hour_price.unwrap_or(0.0) * gpu_hours;
         let span = Span {
             start: interval.start,
             end: interval.end,
@@ -210,13 +219,37 @@ impl EngineMeter {
     }
 
     fn restart(&mut self, gap: Gap, totals: EngineTotals) {
-        if gap != Gap::TooShort {
-            self.spans.clear(&self.facts);
-            self.anchor = Some(totals);
-            self.steady = Steady::default();
-            self.bound = Bound::Unknown;
-            self.unreachable = Seconds::ZERO;
+        if gap == Gap::CounterReset {
+            self.forget_life();
         }
+        if gap != Gap::TooShort {
+            self.forget_window();
+            self.anchor = Some(totals);
+        }
+    }
+
+    /// What was learned of one life of vLLM says nothing of the next: another model may be served under the same name.
+    fn forget_life(&mut self) {
+        self.prompts = Prompts::default();
+        self.calibration = Calibration::default();
+        if self.facts.coefficients.is_calibrated() {
+            Arc::make_mut(&mut self.facts).coefficients = Coefficients::default();
+        }
+    }
+
+    fn forget_window(&mut self) {
+        self.spans.clear(&self.facts);
+        self.steady = Steady::default();
+        self.bound = Bound::Unknown;
+        self.unreachable = Seconds::ZERO;
+    }
+
+    /// The clock was set: no time so far can be compared with those to come. The totals stay.
+    pub(super) fn forget_times(&mut self) {
+        self.forget_window();
+        self.anchor = None;
+        self.latest = None;
+        self.missed_until = Seconds::ZERO;
     }
 
     /// Time not accounted yet, up to the newest reading: requests are running, and their output is awaited.

@@ -10,7 +10,7 @@ use crate::spec::precision::Precision;
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
 /// A fact that could not be found out.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Missing {
     /// Which: `model`, `gpu`, `tensor_parallel_size`, …
     pub fact: &'static str,
@@ -172,6 +172,13 @@ impl EngineFacts {
     #[must_use]
     pub fn peak_hbm(&self) -> Option<BytesPerSecond> {
         Some(self.gpu.as_ref()?.hbm_bandwidth * self.gpus())
+    }
+
+    /// What the links between the GPUs of an engine that has several carry one way, summed over its GPUs.
+    #[must_use]
+    pub fn peak_interconnect(&self) -> Option<BytesPerSecond> {
+        let gpu = self.gpu.as_ref().filter(|_| self.gpus() > 1.0)?;
+        Some(gpu.link_bandwidth() * self.gpus())
     }
 
     /// Attainable bandwidth of all GPUs.

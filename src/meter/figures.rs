@@ -7,7 +7,7 @@ use crate::units::{Bytes, Flops, Seconds, ratio};
 use super::account::{Account, ByKind, PerPhase};
 use super::caveats::caveats;
 use super::facts::EngineFacts;
-use super::reconcile::{self, Impossible, References};
+use super::reconcile::{self, Impossible, Modelled, References};
 use super::spans::Span;
 use super::verdict::{self, Admission, Bound, Dominant, EngineState};
 
@@ -17,6 +17,9 @@ pub struct Figures {
     /// Name of the phase, in a capture that names its phases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The engine's label, in a capture, which may have several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Unix time of the first reading.
     pub t_start: Seconds,
     /// Unix time of the last reading.
@@ -51,6 +54,10 @@ pub struct Figures {
     pub hbm_bytes_by_kind: Option<ByKind>,
     /// HBM bytes that GPM measured.
     pub hbm_bytes_measured: Option<Bytes>,
+    /// Modelled bytes that the GPUs send to each other; `null` with one GPU.
+    pub interconnect_bytes: Option<Bytes>,
+    /// Bytes that GPM saw them send over NVLink.
+    pub interconnect_bytes_measured: Option<Bytes>,
     /// HBM bytes that vLLM estimates; `null` unless it was asked to (`--enable-mfu-metrics`).
     pub hbm_bytes_vllm: Option<Bytes>,
     /// FLOPs that vLLM estimates; `null` unless it was asked to.
@@ -166,6 +173,7 @@ impl Figures {
         let of_bandwidth = |bytes: Option<Bytes>| ratio(bytes?.0, (facts.peak_hbm()? * seconds).0);
         Self {
             name: None,
+            engine: None,
             t_start: span.start,
             t_end: span.end,
             seconds,
@@ -183,6 +191,11 @@ impl Figures {
             hbm_bytes,
             hbm_bytes_by_kind: bytes,
             hbm_bytes_measured: measured,
+            interconnect_bytes: account
+                .work
+                .filter(|_| facts.gpus() > 1.0)
+                .map(|work| work.interconnect.total()),
+            interconnect_bytes_measured: references.nvlink_bytes,
             hbm_bytes_vllm: references.vllm_bytes,
             flops_vllm: references.vllm_flops,
             flops_tensor_pipe: references.tensor_flops,
@@ -212,11 +225,17 @@ impl Figures {
     pub fn discrepancies(&self) -> Vec<(&'static str, &'static str, f64)> {
         let references = References {
             gpm_bytes: self.hbm_bytes_measured,
+            nvlink_bytes: self.interconnect_bytes_measured,
             vllm_bytes: self.hbm_bytes_vllm,
             vllm_flops: self.flops_vllm,
             tensor_flops: self.flops_tensor_pipe,
         };
-        reconcile::ratios(self.flops, self.hbm_bytes, &references)
+        let modelled = Modelled {
+            flops: self.flops,
+            bytes: self.hbm_bytes,
+            interconnect: self.interconnect_bytes,
+        };
+        reconcile::ratios(&modelled, &references)
     }
 }
 

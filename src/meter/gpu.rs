@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
 use crate::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 /// Slices older than this are of no use to any interval.
@@ -32,6 +32,17 @@ pub struct GpuSlice {
     pub power_limited: Option<bool>,
     /// Share of cycles with a busy tensor pipe.
     pub tensor_activity: Option<f64>,
+    /// What went over PCIe and NVLink.
+    pub links: Links<Option<Traffic<Bytes>>>,
+}
+
+/// One value for each kind of link.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Links<T> {
+    /// To the host, and to peers without NVLink.
+    pub pcie: T,
+    /// To peers.
+    pub nvlink: T,
 }
 
 /// The running account of one GPU.
@@ -46,6 +57,7 @@ pub struct GpuMeter {
     /// The counter, as last read.
     energy_counter: Option<Joules>,
     busy_total: Option<Seconds>,
+    links_total: Links<Option<Traffic<Bytes>>>,
     slices: VecDeque<GpuSlice>,
 }
 
@@ -60,6 +72,10 @@ impl GpuMeter {
             energy_total: None,
             energy_counter: None,
             busy_total: None,
+            links_total: Links {
+                pcie: None,
+                nvlink: None,
+            },
             slices: VecDeque::new(),
         }
     }
@@ -90,9 +106,17 @@ impl GpuMeter {
         add(&mut self.energy_total, Some(used));
     }
 
+    /// The clock was set: no time so far can be compared with those to come. The totals stay, and so does the energy counter.
+    pub(super) fn forget_times(&mut self) {
+        self.latest = None;
+        self.slices.clear();
+    }
+
     fn push(&mut self, slice: GpuSlice) {
         add(&mut self.hbm_bytes_total, slice.hbm_bytes);
         add(&mut self.busy_total, slice.busy);
+        add(&mut self.links_total.pcie, slice.links.pcie);
+        add(&mut self.links_total.nvlink, slice.links.nvlink);
         self.slices.push_back(slice);
         while self
             .slices
@@ -106,9 +130,23 @@ impl GpuMeter {
     /// HBM bytes since the start of the program, as long as GPM tells of them: a sum that stands still would say that there is no traffic.
     #[must_use]
     pub fn hbm_bytes_total(&self) -> Option<Bytes> {
-        let mut newest = self.slices.iter().rev().take(UNTOLD);
-        let told = newest.any(|slice| slice.hbm_bytes.is_some());
-        self.hbm_bytes_total.filter(|_| told)
+        self.hbm_bytes_total
+            .filter(|_| self.tells(|slice| slice.hbm_bytes.is_some()))
+    }
+
+    /// Bytes over PCIe and NVLink since the start of the program, as long as GPM tells of them.
+    #[must_use]
+    pub fn links_total(&self) -> Links<Option<Traffic<Bytes>>> {
+        let Links { pcie, nvlink } = self.links_total;
+        Links {
+            pcie: pcie.filter(|_| self.tells(|slice| slice.links.pcie.is_some())),
+            nvlink: nvlink.filter(|_| self.tells(|slice| slice.links.nvlink.is_some())),
+        }
+    }
+
+    /// Whether one of the newest slices has what `told` asks for.
+    fn tells(&self, told: impl Fn(&GpuSlice) -> bool) -> bool {
+        self.slices.iter().rev().take(UNTOLD).any(told)
     }
 
     /// Joules since the start of the program, as long as the counter can be read.
@@ -121,9 +159,8 @@ impl GpuMeter {
     /// Seconds with a kernel running since the start of the program, as long as they are told.
     #[must_use]
     pub fn busy_total(&self) -> Option<Seconds> {
-        let mut newest = self.slices.iter().rev().take(UNTOLD);
-        let told = newest.any(|slice| slice.busy.is_some());
-        self.busy_total.filter(|_| told)
+        self.busy_total
+            .filter(|_| self.tells(|slice| slice.busy.is_some()))
     }
 
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).
@@ -154,6 +191,10 @@ impl GpuMeter {
             sm_clock_mhz: reading.sm_clock_mhz,
             power_limited: reading.power_limited(),
             tensor_activity: gpm.any_tensor,
+            links: Links {
+                pcie: gpm.pcie.map(|rates| rates.over(span)),
+                nvlink: gpm.nvlink.map(|rates| rates.over(span)),
+            },
         })
     }
 
@@ -195,6 +236,10 @@ pub struct HardwareUse {
     pub hbm_bytes: Bytes,
     /// GPU-seconds over which they were measured.
     pub hbm_seconds: Seconds,
+    /// Bytes sent over NVLink.
+    pub nvlink_sent: Bytes,
+    /// GPU-seconds over which they were measured.
+    pub nvlink_seconds: Seconds,
     /// Joules.
     pub energy: Joules,
     /// GPU-seconds with readable clock reasons.
@@ -217,6 +262,10 @@ impl HardwareUse {
         if let Some(bytes) = slice.hbm_bytes {
             self.hbm_bytes += bytes * share;
             self.hbm_seconds += overlap;
+        }
+        if let Some(traffic) = slice.links.nvlink {
+            self.nvlink_sent += traffic.sent * share;
+            self.nvlink_seconds += overlap;
         }
         if let Some(energy) = slice.energy {
             self.energy += energy * share;
@@ -241,6 +290,8 @@ impl HardwareUse {
     pub fn merge(&mut self, other: &Self) {
         self.hbm_bytes += other.hbm_bytes;
         self.hbm_seconds += other.hbm_seconds;
+        self.nvlink_sent += other.nvlink_sent;
+        self.nvlink_seconds += other.nvlink_seconds;
         self.energy += other.energy;
         self.reasons_seconds += other.reasons_seconds;
         self.power_limited_seconds += other.power_limited_seconds;
@@ -266,9 +317,19 @@ impl HardwareUse {
     /// and to all GPUs, since those on other nodes do the same work.
     #[must_use]
     pub fn measured_hbm_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
-        let covered = crate::units::ratio(self.hbm_seconds.0, span.0 * read)?;
-        (covered >= 0.5).then(|| self.hbm_bytes / covered * (gpus / read))
+        scaled(self.hbm_bytes, self.hbm_seconds, span, read, gpus)
     }
+
+    /// Bytes that `gpus` GPUs sent over NVLink during `span`, of which `read` are read, scaled in the same way.
+    #[must_use]
+    pub fn measured_nvlink_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+        scaled(self.nvlink_sent, self.nvlink_seconds, span, read, gpus)
+    }
+}
+
+fn scaled(bytes: Bytes, seconds: Seconds, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+    let covered = crate::units::ratio(seconds.0, span.0 * read)?;
+    (covered >= 0.5).then(|| bytes / covered * (gpus / read))
 }
 
 #[cfg(test)]

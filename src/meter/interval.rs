@@ -59,23 +59,26 @@ impl Moment {
 /// Why two readings do not make an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Gap {
-    /// A counter went down: vLLM restarted, or re-created its metrics.
+    /// vLLM restarted, or re-created its metrics: it says so, or a counter went down.
     CounterReset,
-    /// The readings are too close together, or the clock was set back.
+    /// The readings are too close together.
     TooShort,
     /// The readings are too far apart to speak of one window.
     TooLong,
     /// Engines appeared or vanished.
     EnginesChanged,
+    /// The clock was set, or the machine slept: times before and after it are not comparable.
+    ClockSet,
 }
 
 impl Gap {
     /// Every reason, as the label `reason` shows it.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::CounterReset,
         Self::TooShort,
         Self::TooLong,
         Self::EnginesChanged,
+        Self::ClockSet,
     ];
 
     /// The value of the label `reason`.
@@ -86,6 +89,7 @@ impl Gap {
             Self::TooShort => "too_short",
             Self::TooLong => "too_long",
             Self::EnginesChanged => "engines_changed",
+            Self::ClockSet => "clock_set",
         }
     }
 }
@@ -103,6 +107,10 @@ impl Interval {
         let span = after.time - before.time;
         if span < SHORTEST {
             return Err(Gap::TooShort);
+        }
+        let births = before.process_started.zip(after.process_started);
+        if births.is_some_and(|(before, after)| before != after) {
+            return Err(Gap::CounterReset);
         }
         let grown = grown(&before.counters, &after.counters)?;
         let observed = observed(&before.histograms, &after.histograms)?;
@@ -258,6 +266,7 @@ mod tests {
             cache: CacheConfig::default(),
             engines_on_page: 1,
             single_api_server: true,
+            process_started: None,
         }
     }
 

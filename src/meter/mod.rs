@@ -32,6 +32,9 @@ use gpu::{GpuMeter, HardwareUse};
 use interval::Gap;
 use spans::Span;
 
+/// GPUs whose totals are kept: a node has a few at a time, and MIG instances are others whenever they are made anew.
+const MOST_GPUS: usize = 1024;
+
 /// All engines of one vLLM and their GPUs.
 #[derive(Debug)]
 pub struct Meter {
@@ -67,10 +70,29 @@ impl Meter {
         facts: impl Fn(&GpuReading) -> GpuFacts,
     ) {
         for reading in readings {
+            if self.gpus.len() >= MOST_GPUS && !self.gpus.contains_key(&reading.uuid) {
+                self.forget_a_gpu();
+            }
             self.gpus
                 .entry(reading.uuid.clone())
                 .or_insert_with(|| GpuMeter::new(facts(&reading)))
                 .observe(reading);
+        }
+    }
+
+    /// Forgets the GPU that was read least lately.
+    fn forget_a_gpu(&mut self) {
+        let read = |gpu: &GpuMeter| {
+            gpu.latest
+                .as_ref()
+                .map_or(Seconds::ZERO, |latest| latest.time)
+        };
+        let oldest = self
+            .gpus
+            .iter()
+            .min_by(|one, other| read(one.1).0.total_cmp(&read(other.1).0));
+        if let Some(uuid) = oldest.map(|(uuid, _)| uuid.clone()) {
+            self.gpus.remove(&uuid);
         }
     }
 
@@ -105,6 +127,22 @@ impl Meter {
         for engine in self.engines.values_mut() {
             engine.miss(now);
         }
+    }
+
+    /// Another vLLM is read from now on: its counters have nothing to do with those before.
+    pub fn forget_engines(&mut self) {
+        self.forget_vanished(&[]);
+    }
+
+    /// Notes that the clock was set, or that the machine slept: what lies between the readings before and after it is thrown away.
+    pub fn clock_was_set(&mut self) {
+        for engine in self.engines.values_mut() {
+            engine.forget_times();
+        }
+        for gpu in self.gpus.values_mut() {
+            gpu.forget_times();
+        }
+        *self.discards.entry(Gap::ClockSet).or_default() += 1;
     }
 
     /// Engines that left the page take their series along.

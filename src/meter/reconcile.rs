@@ -10,11 +10,24 @@ use super::facts::EngineFacts;
 /// More than a ceiling by so much is not the edge of a window any more.
 const TOLERANCE: f64 = 1.05;
 
+/// What the model says of a span, all GPUs of the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Modelled {
+    /// FLOPs.
+    pub flops: Option<Flops>,
+    /// HBM bytes.
+    pub bytes: Option<Bytes>,
+    /// Bytes between the GPUs of an engine that has several.
+    pub interconnect: Option<Bytes>,
+}
+
 /// What others than the model say of a span, all GPUs of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct References {
     /// HBM bytes that GPM measured.
     pub gpm_bytes: Option<Bytes>,
+    /// Bytes that GPM saw the GPUs send over NVLink.
+    pub nvlink_bytes: Option<Bytes>,
     /// HBM bytes that vLLM estimates, where it was asked to.
     pub vllm_bytes: Option<Bytes>,
     /// FLOPs that vLLM estimates, where it was asked to.
@@ -31,6 +44,11 @@ impl References {
         let hardware = &account.hardware;
         Self {
             gpm_bytes: hardware.measured_hbm_bytes(
+                account.seconds,
+                facts.gpus_read(),
+                facts.gpus(),
+            ),
+            nvlink_bytes: hardware.measured_nvlink_bytes(
                 account.seconds,
                 facts.gpus_read(),
                 facts.gpus(),
@@ -61,17 +79,18 @@ fn tensor_flops(account: &Account, facts: &EngineFacts, precision: Precision) ->
 /// The model's quantity over a reference's, for those there are: `(quantity, reference, ratio)`. 1 is agreement.
 #[must_use]
 pub fn ratios(
-    flops: Option<Flops>,
-    bytes: Option<Bytes>,
+    modelled: &Modelled,
     references: &References,
 ) -> Vec<(&'static str, &'static str, f64)> {
-    let of_bytes = |reference: Option<Bytes>| ratio(bytes?.0, reference?.0);
-    let of_flops = |reference: Option<Flops>| ratio(flops?.0, reference?.0);
+    let of_bytes = |reference: Option<Bytes>| ratio(modelled.bytes?.0, reference?.0);
+    let of_flops = |reference: Option<Flops>| ratio(modelled.flops?.0, reference?.0);
+    let sent = || ratio(modelled.interconnect?.0, references.nvlink_bytes?.0);
     [
         ("hbm_bytes", "gpm", of_bytes(references.gpm_bytes)),
         ("hbm_bytes", "vllm", of_bytes(references.vllm_bytes)),
         ("flops", "vllm", of_flops(references.vllm_flops)),
         ("flops", "tensor_pipe", of_flops(references.tensor_flops)),
+        ("interconnect_bytes", "nvlink", sent()),
     ]
     .into_iter()
     .filter_map(|(quantity, reference, ratio)| Some((quantity, reference, ratio?)))

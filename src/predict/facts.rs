@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Predictor;
 use super::latency::ASSUMED_ACCEPTANCE;
-use crate::roofline::coefficients::{Coefficient, Coefficients};
+use crate::roofline::coefficients::{BETWEEN_GPUS, Coefficient, Coefficients};
 use crate::spec::gpu::{Confidence, Origin, Provenance};
 use crate::spec::model::ModelSpec;
 use crate::spec::precision::Precision;
@@ -169,7 +169,9 @@ impl Origins {
         let of_share = |stated: Option<Coefficient>, own: Origin| {
             stated.map_or(own, |coefficient| coefficient.origin)
         };
-        let costs = coefficients.on(gpu).costs();
+        let alone = predictor.deployment.parallelism.gpus_per_engine() == 1;
+        let mut costs = coefficients.on(gpu).costs();
+        costs.retain(|(name, _)| !(alone && BETWEEN_GPUS.contains(name)));
         let weakest = [Origin::Assumed, Origin::Stated]
             .into_iter()
             .find(|origin| costs.iter().any(|(_, cost)| cost.origin == *origin));

@@ -9,6 +9,8 @@ use crate::spec::gpu::{GpuSpec, Origin};
 
 /// The GPU that the defaults were fitted on.
 const FITTED_ON: &str = "h100-sxm5-80gb";
+/// Costs that only engines over several GPUs have; the fit had one.
+pub const BETWEEN_GPUS: [&str; 2] = ["nvlink_latency_seconds", "pcie_latency_seconds"];
 
 /// A coefficient and where its value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -80,7 +82,7 @@ macro_rules! coefficients {
             #[must_use]
             pub fn on(mut self, gpu: &GpuSpec) -> Self {
                 if gpu.id == FITTED_ON {
-                    $(if self.$name.origin == Origin::Assumed {
+                    $(if self.$name.origin == Origin::Assumed && !BETWEEN_GPUS.contains(&stringify!($name)) {
                         self.$name.origin = Origin::Measured;
                     })*
                 }
@@ -200,6 +202,8 @@ mod tests {
                 .origin
         };
         assert_eq!((on("H100"), on("T4")), (Origin::Measured, Origin::Assumed));
+        let h100 = file.on(table.find("H100").expect("known"));
+        assert_eq!(h100.nvlink_latency_seconds.origin, Origin::Assumed);
     }
 
     #[test]

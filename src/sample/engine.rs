@@ -144,6 +144,8 @@ pub struct EngineTotals {
     pub engines_on_page: usize,
     /// False when several API servers share the page, which makes step counts too high (no `process_*` series then).
     pub single_api_server: bool,
+    /// Unix time at which the server's process started, where the page tells.
+    pub process_started: Option<Seconds>,
 }
 
 impl EngineTotals {

@@ -1,6 +1,8 @@
 //! Readings of one GPU, whatever read them: NVML, a dcgm-exporter or a capture.
 
-use crate::units::{Joules, Seconds};
+use std::ops::Add;
+
+use crate::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 /// What does not change while a GPU is up.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +27,8 @@ pub struct GpuFacts {
     pub memory_bytes: Option<f64>,
     /// Power limit in force.
     pub power_limit_watts: Option<f64>,
+    /// Whether any NVLink is up; `None` where the source does not say.
+    pub nvlink: Option<bool>,
     /// Whether GPM counters can be read.
     pub gpm: Access,
     /// Whether this is a slice of a GPU that MIG has cut up; SMs and memory are then those of the slice.
@@ -144,19 +148,40 @@ pub struct Gpm {
     pub sm_occupancy: Option<f64>,
     /// Time any compute or graphics engine was active.
     pub graphics: Option<f64>,
-    /// PCIe bytes per second, to and from the host.
-    pub pcie: Option<Traffic>,
-    /// NVLink bytes per second, all links.
-    pub nvlink: Option<Traffic>,
+    /// PCIe, to and from the host.
+    pub pcie: Option<Traffic<BytesPerSecond>>,
+    /// NVLink, all links.
+    pub nvlink: Option<Traffic<BytesPerSecond>>,
 }
 
-/// What went over a link, bytes per second.
+/// What goes over a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Traffic {
+pub struct Traffic<T> {
     /// From the GPU.
-    pub sent: f64,
+    pub sent: T,
     /// To the GPU.
-    pub received: f64,
+    pub received: T,
+}
+
+impl Traffic<BytesPerSecond> {
+    /// What goes over it in `time`.
+    #[must_use]
+    pub fn over(self, time: Seconds) -> Traffic<Bytes> {
+        Traffic {
+            sent: self.sent * time,
+            received: self.received * time,
+        }
+    }
+}
+
+impl Add for Traffic<Bytes> {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            received: self.received + other.received,
+        }
+    }
 }
 
 /// One reading of one GPU.

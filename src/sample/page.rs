@@ -14,6 +14,15 @@ pub use self::names::needed_names;
 use self::names::{Field, PREFIXES, SINGLE_PROCESS, distribution, scalar};
 use super::engine::{CacheConfig, EngineKey, EngineTotals};
 
+/// Engines of one page: more than a rack of 72 GPUs has. Each is about a hundred series on our own page.
+pub const MOST_ENGINES: usize = 128;
+/// Bytes of all engines' labels together, which stand on each of those series: a model may be named by a long path, or engines be many.
+pub const MOST_LABEL_BYTES: usize = 32 << 10;
+/// Buckets of one histogram: vLLM's largest has 40.
+pub const MOST_BUCKETS: usize = 256;
+/// Bytes of a series that an error quotes.
+const LONGEST_QUOTE: usize = 200;
+
 /// Why a page tells nothing of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
@@ -41,6 +50,19 @@ pub enum PageError {
     /// A series that is needed stands twice, with perhaps different values.
     #[error("duplicate series {0}; was PROMETHEUS_MULTIPROC_DIR left from an earlier run?")]
     Duplicate(String),
+    /// More engines than one server has.
+    #[error(
+        "the page has more than {MOST_ENGINES} engines; is it that of a router or of a whole cluster? Run one exporter beside each vLLM"
+    )]
+    TooManyEngines,
+    /// Labels that would make our own page as large as they are long.
+    #[error(
+        "the labels model_name and engine of all engines have more than {MOST_LABEL_BYTES} bytes; give vLLM a shorter --served-model-name"
+    )]
+    LabelsTooLong,
+    /// A histogram that is not vLLM's.
+    #[error("a histogram of {0} has more than {MOST_BUCKETS} buckets; is this vLLM's page?")]
+    TooManyBuckets(String),
 }
 
 impl PageError {
@@ -50,10 +72,13 @@ impl PageError {
         match self {
             Self::Empty => "empty_page",
             Self::NotMetrics(_) => "not_metrics",
+            Self::Malformed(error) if error.kind.is_limit() => "too_large",
             Self::StatsDisabled => "stats_disabled",
             Self::NoEngine => "no_engine",
             Self::Malformed(_) => "parse",
             Self::Duplicate(_) => "duplicate_series",
+            Self::TooManyEngines => "too_many_engines",
+            Self::LabelsTooLong | Self::TooManyBuckets(_) => "too_large",
         }
     }
 }
@@ -100,7 +125,9 @@ struct Reader {
     engines: Vec<Draft>,
     /// Cache facts by engine label: that family has no `model_name`.
     caches: Vec<(String, CacheConfig)>,
-    single_process: bool,
+    /// Bytes of the engines' labels.
+    label_bytes: usize,
+    process_started: Option<Seconds>,
     any_series: bool,
 }
 
@@ -110,39 +137,57 @@ impl Reader {
             .iter()
             .find_map(|prefix| sample.name.strip_prefix(prefix))
         else {
-            self.single_process |= sample.name == SINGLE_PROCESS;
+            if sample.name == SINGLE_PROCESS && sample.value.is_finite() {
+                self.process_started = Some(Seconds(sample.value));
+            }
             return Ok(());
         };
         self.any_series = true;
         if let Some((which, part)) = distribution(name) {
-            return self.draft(sample).distribution(which, part, sample);
+            return self.draft(sample)?.distribution(which, part, sample);
         }
         match scalar(name, sample) {
             Some(Field::CacheConfig) => {
+                if self.caches.len() == MOST_ENGINES {
+                    return Err(PageError::TooManyEngines);
+                }
                 let engine = engine_label(sample);
                 self.caches.push((engine, cache_config(sample)));
                 Ok(())
             }
-            Some(field) => self.draft(sample).scalar(field, sample),
+            Some(field) => self.draft(sample)?.scalar(field, sample),
             None => Ok(()),
         }
     }
 
-    fn draft(&mut self, sample: &Sample<'_>) -> &mut Draft {
+    fn draft(&mut self, sample: &Sample<'_>) -> Result<&mut Draft, PageError> {
         let model_name = sample.labels.get("model_name").unwrap_or_default();
         let engine = engine_label(sample);
         let known = self
             .engines
             .iter()
             .position(|draft| draft.key.engine == engine && draft.key.model_name == model_name);
-        let place = known.unwrap_or_else(|| {
-            self.engines.push(Draft::of(EngineKey {
+        let place = match known {
+            Some(place) => place,
+            None => self.add(EngineKey {
                 model_name: model_name.into_owned(),
                 engine,
-            }));
-            self.engines.len() - 1
-        });
-        &mut self.engines[place]
+            })?,
+        };
+        Ok(&mut self.engines[place])
+    }
+
+    /// Makes room for one more engine, and says where.
+    fn add(&mut self, key: EngineKey) -> Result<usize, PageError> {
+        self.label_bytes += key.model_name.len() + key.engine.len();
+        if self.engines.len() == MOST_ENGINES {
+            return Err(PageError::TooManyEngines);
+        }
+        if self.label_bytes > MOST_LABEL_BYTES {
+            return Err(PageError::LabelsTooLong);
+        }
+        self.engines.push(Draft::of(key));
+        Ok(self.engines.len() - 1)
     }
 
     fn finish(self, time: Seconds) -> Result<Vec<EngineTotals>, Absence> {
@@ -165,7 +210,8 @@ impl Reader {
                 time,
                 cache: cache.map(|(_, cache)| cache.clone()).unwrap_or_default(),
                 engines_on_page,
-                single_api_server: self.single_process,
+                single_api_server: self.process_started.is_some(),
+                process_started: self.process_started,
                 ..draft.finish()
             }
         });

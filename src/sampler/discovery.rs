@@ -29,8 +29,10 @@ pub(super) struct Discovery {
     /// The model's config.json, where it comes with a recording.
     recorded_config: Option<String>,
     looked: Option<Seconds>,
-    /// What was logged as missing, with its engine.
-    told: BTreeSet<(String, &'static str, String)>,
+    /// The model that it was looked for.
+    served: String,
+    /// What was missing when it was last looked at, which the log has told.
+    told: BTreeSet<Missing>,
 }
 
 impl Discovery {
@@ -45,6 +47,7 @@ impl Discovery {
             deployment: settings.deployment.clone(),
             recorded_config: settings.model_config.clone(),
             looked: None,
+            served: String::new(),
             told: BTreeSet::new(),
         }
     }
@@ -87,17 +90,30 @@ impl Discovery {
 
     /// vLLM has restarted: it may serve another model.
     pub(super) fn forget_model(&mut self) {
-        self.looked = None;
+        self.look_soon();
         self.clues.model_config = None;
     }
 
-    /// Looks for the model at the start, after vLLM was away, and from time to time while it is unknown. Whether it was looked for.
+    /// What is not known may be looked for at once.
+    pub(super) fn look_soon(&mut self) {
+        self.looked = None;
+    }
+
+    /// Looks for the model at the start, after a restart, when another is served, and from time to time while it is unknown. Whether
+    /// it was looked for.
     pub(super) async fn look(
         &mut self,
         vllm: &VllmSource,
         engines: &[EngineTotals],
         now: Seconds,
     ) -> bool {
+        let served = engines
+            .first()
+            .map_or("", |engine| engine.key.model_name.as_str());
+        if self.served != served {
+            served.clone_into(&mut self.served);
+            self.forget_model();
+        }
         let known = matches!(self.clues.model_config, Some(Ok(_)));
         let recently = self.looked.is_some_and(|looked| now - looked < PAUSE);
         if known || recently {
@@ -117,7 +133,7 @@ impl Discovery {
         self.clues.flags = line
             .unwrap_or_default()
             .overridden_by(self.deployment.clone());
-        self.clues.model_config = Some(self.find_model(vllm, engines).await);
+        self.clues.model_config = Some(self.find_model(vllm).await);
         true
     }
 
@@ -137,11 +153,7 @@ impl Discovery {
             .collect();
     }
 
-    async fn find_model(
-        &self,
-        vllm: &VllmSource,
-        engines: &[EngineTotals],
-    ) -> Result<Known<String>, String> {
+    async fn find_model(&self, vllm: &VllmSource) -> Result<Known<String>, String> {
         if let Some(config) = &self.recorded_config {
             return Ok(Known {
                 value: config.clone(),
@@ -156,10 +168,7 @@ impl Discovery {
                     "the model is not configured and /v1/models does not say: {error}; set --model"
                 )
             })?;
-            let served = engines
-                .first()
-                .map_or("", |engine| engine.key.model_name.as_str());
-            let root = root_of(&models, served)
+            let root = root_of(&models, &self.served)
                 .ok_or("the model is not configured and /v1/models names no root; set --model")?;
             (root, "/v1/models")
         };
@@ -184,20 +193,17 @@ impl Discovery {
                 meter.facts.clone_from(gpu);
             }
         }
+        let mut missing = BTreeSet::new();
         for (rank, totals) in engines.iter().enumerate() {
             let facts = self.facts(totals, rank);
-            self.tell_missing(&totals.key.engine, &facts.missing);
+            missing.extend(facts.missing.iter().cloned());
             if let Some(meter) = meter.engines.get_mut(&totals.key) {
                 meter.facts = facts;
             }
         }
-    }
-
-    fn tell_missing(&mut self, engine: &str, missing: &[Missing]) {
-        for Missing { fact, why } in missing {
-            if self.told.insert((engine.to_owned(), *fact, why.clone())) {
-                tracing::warn!(fact, engine, "{why}");
-            }
+        for Missing { fact, why } in missing.difference(&self.told) {
+            tracing::warn!(fact, "{why}");
         }
+        self.told = missing;
     }
 }

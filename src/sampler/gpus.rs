@@ -6,6 +6,7 @@ use crate::snapshot::SourceStatus;
 use crate::source::gpu::{GpuSight, GpuSource};
 use crate::units::Seconds;
 
+use super::clock::steady;
 use super::status;
 
 /// The GPU source and how it fares.
@@ -21,6 +22,13 @@ impl Gpus {
             status: status::unread(source.name(), source.reasons()),
             source,
         }
+    }
+
+    /// Goes on with another source; if it is one of the same kind, failures go on being counted.
+    pub(super) fn replace(&mut self, source: GpuSource) {
+        let counted = (source.name() == self.source.name()).then(|| self.status.errors.clone());
+        *self = Self::new(source);
+        self.status.errors.extend(counted.unwrap_or_default());
     }
 
     /// The GPUs there are, as far as is known.
@@ -46,11 +54,11 @@ impl Gpus {
         if self.absence().is_some() {
             return Vec::new();
         }
-        let started = clock();
+        let (begun, started) = (clock(), steady());
         let GpuSight { readings, problem } = self.source.read(clock).await;
-        let took = clock() - started;
+        let took = steady() - started;
         match problem {
-            None => status::succeed(&mut self.status, started, took),
+            None => status::succeed(&mut self.status, begun, took),
             Some(error) => {
                 status::fail(&mut self.status, error.reason(), &error.to_string(), took);
             }

@@ -1,15 +1,17 @@
 //! The driver: ticks, reads the sources, feeds the meter, publishes a snapshot. The only clock in the program.
 
+mod clock;
 mod discovery;
 mod gpus;
+mod plan;
 mod published;
 mod status;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::config::Settings;
 use crate::meter::Meter;
@@ -18,14 +20,18 @@ use crate::meter::interval::Gap;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::{GpuFacts, GpuReading};
 use crate::snapshot::take::{Surroundings, Trails};
-use crate::snapshot::{Snapshot, SourceStatus};
+use crate::snapshot::{Reload, Snapshot, SourceStatus};
 use crate::source::gpu::GpuSource;
-use crate::source::vllm::{Reading, VllmError, VllmSource};
+use crate::source::vllm::{VllmError, VllmSource};
 use crate::spec::gpu::GpuTable;
 use crate::units::Seconds;
 
+use clock::Clock;
+pub use clock::now;
+use clock::steady;
 use discovery::Discovery;
 use gpus::Gpus;
+pub use plan::{Order, Plan};
 pub use published::{Published, Text};
 
 /// A missed page or two is jitter; after this many ticks without one, what was derived from pages vanishes.
@@ -33,14 +39,6 @@ const GRACE_TICKS: u32 = 2;
 
 /// Time between two looks at the GPUs that GPM can tell of.
 const LOOK_PAUSE: Duration = Duration::from_millis(300);
-
-/// Unix time now.
-#[expect(clippy::disallowed_methods, reason = "this is the one clock")]
-#[must_use]
-pub fn now() -> Seconds {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Seconds(since.map_or(0.0, |since| since.as_secs_f64()))
-}
 
 /// What the server gets; `None` before the first tick.
 pub type Receiver = watch::Receiver<Option<Arc<Published>>>;
@@ -54,8 +52,10 @@ pub struct Sampler {
     gpus: Gpus,
     discovery: Discovery,
     meter: Meter,
+    clock: Clock,
     missed: u32,
     trails: Trails,
+    reload: Option<Reload>,
     publish: watch::Sender<Option<Arc<Published>>>,
 }
 
@@ -69,11 +69,7 @@ impl Sampler {
         table: GpuTable,
         gpu: GpuSource,
     ) -> Result<(Self, Receiver), VllmError> {
-        let vllm = VllmSource::new(
-            &settings.vllm_url,
-            settings.vllm_api_key_file.clone(),
-            settings.read_limit(),
-        )?;
+        let vllm = VllmSource::new(&settings.vllm_url, &settings.asking_vllm())?;
         let (publish, receiver) = watch::channel(None);
         let sampler = Self {
             meter: Meter::new(settings.meter()),
@@ -82,42 +78,83 @@ impl Sampler {
             discovery: Discovery::new(&settings, table),
             settings,
             vllm,
+            clock: Clock::started(),
             missed: 0,
             trails: Trails::default(),
+            reload: None,
             publish,
         };
         Ok((sampler, receiver))
     }
 
-    /// Samples until nobody listens any more.
-    pub async fn run(mut self) {
-        let mut ticks = interval(self.settings.tick.0);
-        // After a stall, windows of the usual length rather than a burst of short ones.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Samples until nobody listens any more. `orders` are taken up between ticks; `reload` is how the start went.
+    pub async fn run(mut self, reload: Reload, mut orders: mpsc::Receiver<Order>) {
+        self.reload = Some(reload);
+        let mut ticks = ticks(Instant::now(), self.settings.tick.0);
         while !self.publish.is_closed() {
-            ticks.tick().await;
-            self.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => self.tick().await,
+                Some(order) = orders.recv() => {
+                    let tick = self.settings.tick;
+                    self.reload = Some(order.reload);
+                    if let Some(plan) = order.plan {
+                        self.follow(*plan);
+                    }
+                    if self.settings.tick != tick {
+                        let tick = self.settings.tick.0;
+                        ticks = self::ticks(Instant::now() + tick, tick);
+                    }
+                }
+            }
         }
     }
 
+    /// Goes on by `plan`. What it leaves as it was goes on without a gap, and no counter begins again unless it is of another vLLM.
+    fn follow(&mut self, plan: Plan) {
+        if plan.settings.vllm_url != self.settings.vllm_url {
+            self.meter.forget_engines();
+            self.trails = Trails::default();
+        }
+        if let Some(vllm) = plan.vllm {
+            self.vllm = vllm;
+        }
+        if let Some(gpu) = plan.gpu {
+            self.gpus.replace(gpu);
+        }
+        if let Some(table) = plan.table {
+            self.discovery = Discovery::new(&plan.settings, table);
+        }
+        self.meter.settings = plan.settings.meter();
+        self.settings = plan.settings;
+    }
+
     async fn tick(&mut self) {
-        let started = now();
+        let started = steady();
         let (readings, page) = tokio::join!(self.gpus.read(now), self.vllm.read(now));
-        let gpus_changed = self.observe_gpus(readings);
-        match self.noted(page, now() - started) {
-            Some(engines) => {
-                self.missed = 0;
-                let looked = self.discovery.look(&self.vllm, &engines, now()).await;
-                if looked || gpus_changed {
-                    self.discovery.refresh(&mut self.meter, &engines);
-                }
-                self.observe_engines(engines);
-            }
-            None => self.miss(),
+        let engines = self.noted(page, steady() - started);
+        if self.clock.was_set() {
+            // Nobody knows which of the readings are of the time before and which of the time after.
+            self.meter.clock_was_set();
+            self.discovery.look_soon();
+        } else {
+            self.observe(readings, engines).await;
         }
         let snapshot = self.snapshot(now());
         let published = Published::new(snapshot, !self.settings.web.disable_exporter_metrics);
         self.publish.send_replace(Some(Arc::new(published)));
+    }
+
+    async fn observe(&mut self, readings: Vec<GpuReading>, engines: Option<Vec<EngineTotals>>) {
+        let gpus_changed = self.observe_gpus(readings);
+        let Some(engines) = engines else {
+            return self.miss();
+        };
+        self.missed = 0;
+        let engines_changed = self.observe_engines(&engines);
+        let looked = self.discovery.look(&self.vllm, &engines, now()).await;
+        if looked || gpus_changed || engines_changed {
+            self.discovery.refresh(&mut self.meter, &engines);
+        }
     }
 
     /// A page or two may be late; time beyond that is nobody's.
@@ -138,13 +175,13 @@ impl Sampler {
     /// The engines on the page, with its reading noted.
     fn noted(
         &mut self,
-        page: Result<Reading, VllmError>,
+        page: Result<Vec<EngineTotals>, VllmError>,
         took: Seconds,
     ) -> Option<Vec<EngineTotals>> {
         match page {
-            Ok(reading) => {
+            Ok(engines) => {
                 status::succeed(&mut self.vllm_status, now(), took);
-                Some(reading.engines)
+                Some(engines)
             }
             Err(error) => {
                 status::fail(
@@ -158,27 +195,31 @@ impl Sampler {
         }
     }
 
-    fn observe_engines(&mut self, engines: Vec<EngineTotals>) {
-        let discovery = &self.discovery;
-        let ranks: Vec<EngineKey> = engines.iter().map(|engine| engine.key.clone()).collect();
-        let before = self.meter.discards.get(&Gap::CounterReset).copied();
-        self.meter.observe_engines(engines, |totals| {
-            let rank = ranks.iter().position(|key| *key == totals.key).unwrap_or(0);
-            discovery.facts(totals, rank)
-        });
-        if self.meter.discards.get(&Gap::CounterReset).copied() != before {
+    /// Whether the engines are others than before: more, fewer, of another model, or of another life of vLLM.
+    fn observe_engines(&mut self, engines: &[EngineTotals]) -> bool {
+        let keys = |meter: &Meter| -> Vec<EngineKey> { meter.engines.keys().cloned().collect() };
+        let resets = |meter: &Meter| meter.discards.get(&Gap::CounterReset).copied();
+        let before = (keys(&self.meter), resets(&self.meter));
+        // What is known of new engines follows when all have been seen: they share the GPUs.
+        self.meter
+            .observe_engines(engines.to_vec(), |_| Arc::default());
+        let after = (keys(&self.meter), resets(&self.meter));
+        if before.1 != after.1 {
             tracing::info!("vLLM restarted: its counters began again");
             self.discovery.forget_model();
+            self.trails = Trails::default();
         }
+        before != after
     }
 
     fn snapshot(&mut self, time: Seconds) -> Snapshot {
         let vllm = std::iter::once(self.vllm_status.clone());
         let around = Surroundings {
             time,
-            vllm_url: self.vllm.url().to_string(),
+            vllm_url: self.settings.vllm_url.to_string(),
             sources: vllm.chain(self.gpus.status()).collect(),
             reachable: self.missed <= GRACE_TICKS,
+            reload: self.reload,
             gpus_since: time - self.settings.tick.seconds() * f64::from(GRACE_TICKS + 1),
         };
         Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around)
@@ -210,6 +251,14 @@ impl Sampler {
                 .ok_or_else(|| self.gpus.absence().unwrap_or_default().to_owned()),
         }
     }
+}
+
+/// Ticks from `start` on.
+fn ticks(start: Instant, period: Duration) -> Interval {
+    let mut ticks = interval_at(start, period);
+    // After a stall, windows of the usual length rather than a burst of short ones.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// What was seen of the GPUs.

@@ -1,72 +1,130 @@
 //! Who may read our pages and how: the web configuration file of the Prometheus exporter toolkit, as far as it is supported here.
 //!
 //! ```yaml
-//! tls_server_config: { cert_file: server.crt, key_file: server.key }
-//! basic_auth_users: { prometheus: $2y$10$… }   # bcrypt, as `htpasswd -nBC 10 "" | tr -d ':\n'` makes it
+//! tls_server_config:
+//!   cert_file: server.crt
+//!   key_file: server.key
+//!   min_version: TLS13                             # TLS12 (default) or TLS13; max_version as well
+//!   client_auth_type: RequireAndVerifyClientCert   # or VerifyClientCertIfGiven, NoClientCert (default)
+//!   client_ca_file: clients.crt
+//! http_server_config:
+//!   headers: { Strict-Transport-Security: max-age=31536000 }
+//! basic_auth_users: { prometheus: $2y$10$… }       # bcrypt, as `htpasswd -nBC 10 "" | tr -d ':\n'` makes it
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use super::headers::HttpSettings;
+
+/// What may be set, told where something else was.
+const SUPPORTED: &str = "of the exporter toolkit's settings, tls_server_config (cert_file, key_file, client_auth_type, client_ca_file, \
+                         min_version, max_version), http_server_config (headers; http2 only as false) and basic_auth_users are supported";
 
 /// How our pages are protected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Access {
-    /// Certificate and key, where pages are served over TLS.
+    /// How connections are encrypted, where they are.
     #[serde(rename = "tls_server_config")]
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
+    /// What answers carry.
+    #[serde(rename = "http_server_config", default)]
+    pub http: HttpSettings,
     /// bcrypt hashes of passwords by user; empty where everybody may read.
     #[serde(rename = "basic_auth_users", default)]
-    pub users: BTreeMap<String, String>,
+    pub users: BTreeMap<String, PasswordHash>,
 }
 
-/// Where certificate and key are.
+/// How connections are encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TlsFiles {
+pub struct TlsSettings {
     /// PEM file of the certificate chain.
     #[serde(rename = "cert_file")]
     pub certificate: PathBuf,
     /// PEM file of the private key.
     #[serde(rename = "key_file")]
     pub key: PathBuf,
+    /// Whether clients show a certificate.
+    #[serde(rename = "client_auth_type", default)]
+    pub client_auth: ClientAuth,
+    /// PEM file of the CAs that clients' certificates are checked against.
+    #[serde(rename = "client_ca_file")]
+    pub client_ca: Option<PathBuf>,
+    /// The oldest version taken.
+    #[serde(rename = "min_version", default = "oldest")]
+    pub oldest: TlsVersion,
+    /// The newest version taken.
+    #[serde(rename = "max_version", default = "newest")]
+    pub newest: TlsVersion,
 }
 
-/// Why the file cannot be used.
+const fn oldest() -> TlsVersion {
+    TlsVersion::Tls12
+}
+
+const fn newest() -> TlsVersion {
+    TlsVersion::Tls13
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum TlsVersion {
+    /// 1.2.
+    #[serde(rename = "TLS12")]
+    Tls12,
+    /// 1.3.
+    #[serde(rename = "TLS13")]
+    Tls13,
+}
+
+/// Whether clients show a certificate. Go's types that ask for one and do not check it protect nothing, and are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum ClientAuth {
+    /// They are not asked.
+    #[default]
+    NoClientCert,
+    /// They may; what they show must be good.
+    VerifyClientCertIfGiven,
+    /// They must.
+    RequireAndVerifyClientCert,
+}
+
+/// A bcrypt hash. It is not shown: who has it can guess at leisure.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for PasswordHash {
+    fn from(hash: String) -> Self {
+        Self(hash)
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("<secret>")
+    }
+}
+
+/// Why the web configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    /// It cannot be read.
-    #[error("cannot read --web.config.file {}: {error}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// It is not what it should be.
-    #[error("--web.config.file {}: {problem}; of the exporter toolkit's settings, tls_server_config with cert_file and key_file, and basic_auth_users are supported", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong and where.
-        problem: String,
-    },
-    /// A password is not hashed.
-    #[error("--web.config.file {}: the password of basic_auth_users.{user} is no bcrypt hash; make one with: htpasswd -nBC 10 \"\" | tr -d ':\\n'", path.display())]
-    NotHashed {
-        /// The file.
-        path: PathBuf,
-        /// Whose password it is.
-        user: String,
-    },
-    /// This build has no TLS.
-    #[error("--web.config.file {} asks for TLS, and this build has none; build it with the feature `tls`", path.display())]
-    NoTls {
-        /// The file.
-        path: PathBuf,
-    },
+#[error("--web.config.file {}: {problem}", file.display())]
+pub struct AccessError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong, where, and what would be right.
+    pub problem: String,
 }
 
 impl Access {
@@ -75,32 +133,74 @@ impl Access {
     /// # Errors
     /// [`AccessError`], which names the file and the key.
     pub fn read(file: &Path) -> Result<Self, AccessError> {
-        let path = || file.to_owned();
-        let text = std::fs::read_to_string(file).map_err(|error| AccessError::File {
-            path: path(),
-            error,
-        })?;
-        let mut access: Self =
-            serde_saphyr::from_str(&text).map_err(|error| AccessError::Format {
-                path: path(),
-                problem: error.to_string(),
-            })?;
-        if access.tls.is_some() && cfg!(not(feature = "tls")) {
-            return Err(AccessError::NoTls { path: path() });
+        let read = || {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| format!("cannot read it: {error}"))?;
+            // A snippet of the file may be a hash.
+            let options = serde_saphyr::options! { with_snippet: false };
+            let mut access: Self = serde_saphyr::from_str_with_options(&text, options)
+                .map_err(|error| format!("{error}; {SUPPORTED}"))?;
+            access.check()?;
+            access.locate(file.parent().unwrap_or(Path::new("")));
+            Ok(access)
+        };
+        read().map_err(|problem: String| AccessError {
+            file: file.to_owned(),
+            problem,
+        })
+    }
+
+    /// The files that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.tls.iter().flat_map(|tls| {
+            let client_ca = tls.client_ca.as_deref();
+            [tls.certificate.as_path(), tls.key.as_path()]
+                .into_iter()
+                .chain(client_ca)
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.http.http2() {
+            return Err(
+                "http_server_config.http2: only HTTP/1.1 is served; set false, or leave it out"
+                    .to_owned(),
+            );
         }
-        let hashed = |hash: &str| hash.parse::<bcrypt::HashParts>().is_ok();
-        if let Some((user, _)) = access.users.iter().find(|(_, hash)| !hashed(hash)) {
-            return Err(AccessError::NotHashed {
-                path: path(),
-                user: user.clone(),
-            });
+        let hashed = |hash: &PasswordHash| hash.0.parse::<bcrypt::HashParts>().is_ok();
+        if let Some((user, _)) = self.users.iter().find(|(_, hash)| !hashed(hash)) {
+            return Err(format!(
+                "the password of basic_auth_users.{user} is no bcrypt hash; make one with: htpasswd -nBC 10 \"\" | tr -d ':\\n'"
+            ));
         }
-        let directory = file.parent().unwrap_or(Path::new(""));
-        if let Some(tls) = &mut access.tls {
+        self.tls.as_ref().map_or(Ok(()), TlsSettings::check)
+    }
+
+    fn locate(&mut self, directory: &Path) {
+        if let Some(tls) = &mut self.tls {
             tls.certificate = directory.join(&tls.certificate);
             tls.key = directory.join(&tls.key);
+            tls.client_ca = tls.client_ca.as_ref().map(|file| directory.join(file));
         }
-        Ok(access)
+    }
+}
+
+impl TlsSettings {
+    fn check(&self) -> Result<(), String> {
+        let wrong = if cfg!(not(feature = "tls")) {
+            "this build has no TLS; build it with the feature `tls`"
+        } else if self.oldest > self.newest {
+            "min_version is above max_version"
+        } else {
+            match (self.client_auth, &self.client_ca) {
+                (ClientAuth::NoClientCert, Some(_)) => {
+                    "client_ca_file checks nobody while client_auth_type is NoClientCert; set RequireAndVerifyClientCert"
+                }
+                (ClientAuth::NoClientCert, None) | (_, Some(_)) => return Ok(()),
+                (_, None) => "client_auth_type needs client_ca_file to check certificates against",
+            }
+        };
+        Err(format!("tls_server_config: {wrong}"))
     }
 }
 
@@ -122,19 +222,61 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
-        let error = read("tls_server_config: {cert_file: a, key_file: b, client_ca_file: c}\n");
-        let error = error.unwrap_err().to_string();
-        assert!(error.contains("client_ca_file"), "{error}");
-        let error = read("http_server_config: {http2: true}\n")
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("http_server_config"), "{error}");
+        let tls =
+            |more: &str| format!("tls_server_config: {{cert_file: a, key_file: b, {more}}}\n");
+        for (text, told) in [
+            (
+                tls("cipher_suites: [TLS_AES_128_GCM_SHA256]"),
+                "cipher_suites",
+            ),
+            (tls("client_allowed_sans: [a]"), "client_allowed_sans"),
+            (tls("min_version: TLS10"), "TLS10"),
+            (
+                tls("min_version: TLS13, max_version: TLS12"),
+                "min_version is above",
+            ),
+            (
+                tls("client_auth_type: RequireAnyClientCert, client_ca_file: c"),
+                "RequireAnyClientCert",
+            ),
+            (
+                tls("client_auth_type: RequireAndVerifyClientCert"),
+                "needs client_ca_file",
+            ),
+            (tls("client_ca_file: c"), "NoClientCert"),
+            ("http_server_config: {http2: true}\n".to_owned(), "http2"),
+            (
+                "http_server_config: {headers: {X-Powered-By: me}}\n".to_owned(),
+                "X-Powered-By",
+            ),
+            (
+                "rate_limit: {interval: 1s, burst: 1}\n".to_owned(),
+                "rate_limit",
+            ),
+        ] {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(
+                error.contains(told) && error.contains("web.yaml"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
-    fn a_password_in_the_clear_is_refused() {
-        let error = read("basic_auth_users: {prometheus: secret}\n").unwrap_err();
-        assert!(matches!(error, AccessError::NotHashed { ref user, .. } if user == "prometheus"));
-        assert!(!error.to_string().contains("secret"));
+    fn no_error_and_no_debug_output_shows_a_secret() {
+        let error = read("basic_auth_users: {prometheus: hunter2}\n").unwrap_err();
+        assert!(error.to_string().contains("basic_auth_users.prometheus"));
+        let hash = bcrypt::hash("x", 4).unwrap();
+        let wrong = read(&format!(
+            "basic_auth_users:\n  a: {hash}\nrate_limit: {{}}\n"
+        ))
+        .unwrap_err();
+        let good = read(&format!("basic_auth_users: {{a: \"{hash}\"}}\n")).unwrap();
+        for shown in [error.to_string(), wrong.to_string(), format!("{good:?}")] {
+            assert!(
+                !shown.contains("hunter2") && !shown.contains(&hash),
+                "{shown}"
+            );
+        }
     }
 }

@@ -1,21 +1,31 @@
 //! HTTP basic authentication (RFC 7617) against bcrypt hashes.
+//!
+//! bcrypt is made to be slow, and two things follow. What was found right is remembered, since Prometheus asks every few seconds. And
+//! guessing must not take the cores away from vLLM: one comparison runs at a time, a wrong one is followed by a pause, and who finds
+//! too many waiting is turned away.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+
+use super::access::PasswordHash;
 
 /// Paths open to everyone: the kubelet has no password, and they tell nothing.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
-/// Compared with when the user is unknown, so that an unknown user takes as long as a wrong password. It is the hash of nothing known.
-const NOBODY: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
+/// Comparisons that may wait for their turn.
+const MOST_WAITING: usize = 8;
+/// A wrong password is followed by a pause of so many times what its comparison took: guessing costs a tenth of a core at most.
+const PAUSE: u32 = 9;
 
 /// The users, and what is already known to be right.
 #[derive(Clone, Debug)]
@@ -23,65 +33,98 @@ pub(super) struct Doorkeeper(Arc<Known>);
 
 #[derive(Debug)]
 struct Known {
-    users: BTreeMap<String, String>,
-    /// Keyed hashes of credentials that were found right: bcrypt is made to be slow, and Prometheus asks every few seconds.
-    right: Mutex<HashSet<[u64; 2]>>,
+    users: BTreeMap<String, PasswordHash>,
+    /// For each user the fingerprint of the password that was found right. One each: bcrypt reads 72 bytes of a password, so that
+    /// many longer ones are right.
+    right: Mutex<BTreeMap<String, Fingerprint>>,
     keys: [RandomState; 2],
-    /// One comparison at a time: guessing must not take the cores away from vLLM.
+    waiting: Arc<Semaphore>,
     comparing: tokio::sync::Mutex<()>,
 }
 
+/// 128 bits of keyed hash (`SipHash`). The keys are random and never leave the process, so nobody can aim at a fingerprint, and what
+/// the time of a comparison tells of one says nothing of a password.
+type Fingerprint = [u64; 2];
+
+/// What is answered to a name and a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Right,
+    Wrong,
+    /// Too many wait to be told.
+    Busy,
+}
+
 impl Doorkeeper {
-    /// Lets in `users`, given with the bcrypt hashes of their passwords.
+    /// Lets in `users`, given with the bcrypt hashes of their passwords; nobody is needed where there are none.
     #[must_use]
-    pub(super) fn new(users: BTreeMap<String, String>) -> Self {
-        Self(Arc::new(Known {
-            users,
+    pub(super) fn of(users: &BTreeMap<String, PasswordHash>) -> Option<Self> {
+        let known = || Known {
+            users: users.clone(),
             right: Mutex::default(),
             keys: [RandomState::new(), RandomState::new()],
+            waiting: Arc::new(Semaphore::new(MOST_WAITING)),
             comparing: tokio::sync::Mutex::default(),
-        }))
+        };
+        (!users.is_empty()).then(|| Self(Arc::new(known())))
     }
 
-    async fn lets_in(&self, authorization: &str) -> bool {
+    async fn judge(&self, authorization: &str) -> Verdict {
         let Some((user, password)) = credentials(authorization) else {
-            return false;
+            return Verdict::Wrong;
         };
         let known = Arc::clone(&self.0);
-        let token = known
-            .keys
-            .each_ref()
-            .map(|key| key.hash_one((&user, &password)));
-        if known.remembers(&token) {
-            return true;
+        let fingerprint = known.fingerprint(&user, &password);
+        if known.remembers(&user, fingerprint) {
+            return Verdict::Right;
         }
-        let _one_at_a_time = known.comparing.lock().await;
-        let comparison = Arc::clone(&known);
-        let right = tokio::task::spawn_blocking(move || comparison.is_right(&user, &password));
-        let right = right.await.unwrap_or(false);
-        if right {
-            known.remember(token);
-        }
-        right
+        let Ok(place) = Arc::clone(&known.waiting).try_acquire_owned() else {
+            return Verdict::Busy;
+        };
+        // A task of its own: who hangs up must not get around the order and the pause.
+        let comparison = tokio::spawn(async move {
+            let _place = place;
+            let _one_at_a_time = known.comparing.lock().await;
+            let (comparing, name) = (Arc::clone(&known), user.clone());
+            let started = Instant::now();
+            let right = tokio::task::spawn_blocking(move || comparing.is_right(&name, &password));
+            if right.await.unwrap_or(false) {
+                known.remember(user, fingerprint);
+                Verdict::Right
+            } else {
+                sleep(started.elapsed() * PAUSE).await;
+                Verdict::Wrong
+            }
+        });
+        comparison.await.unwrap_or(Verdict::Wrong)
     }
 }
 
 impl Known {
+    fn fingerprint(&self, user: &str, password: &str) -> Fingerprint {
+        self.keys
+            .each_ref()
+            .map(|key| key.hash_one((user, password)))
+    }
+
+    /// An unknown user takes as long as a wrong password: it is compared with somebody's hash, whatever comes of it.
     fn is_right(&self, user: &str, password: &str) -> bool {
-        let hash = self.users.get(user);
-        let matches = bcrypt::verify(password, hash.map_or(NOBODY, String::as_str));
-        hash.is_some() && matches.unwrap_or(false)
+        let own = self.users.get(user);
+        let Some(hash) = own.or_else(|| self.users.values().next()) else {
+            return false;
+        };
+        let matches = bcrypt::verify(password, hash.as_str()).unwrap_or(false);
+        own.is_some() && matches
     }
 
-    fn remembers(&self, token: &[u64; 2]) -> bool {
+    fn remembers(&self, user: &str, fingerprint: Fingerprint) -> bool {
         let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        right.contains(token)
+        right.get(user) == Some(&fingerprint)
     }
 
-    /// There is one right password a user, so what is remembered stays small.
-    fn remember(&self, token: [u64; 2]) {
+    fn remember(&self, user: String, fingerprint: Fingerprint) {
         let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        right.insert(token);
+        right.insert(user, fingerprint);
     }
 }
 
@@ -97,22 +140,31 @@ fn credentials(authorization: &str) -> Option<(String, String)> {
 }
 
 /// Answers 401 to requests without a right user and password.
-pub(super) async fn check(
-    State(door): State<Doorkeeper>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let open = OPEN.contains(&request.uri().path());
+pub(super) async fn check(door: &Doorkeeper, request: Request, next: Next) -> Response {
+    if OPEN.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
     let authorization = request
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    if open || door.lets_in(authorization).await {
-        return next.run(request).await;
+    match door.judge(authorization).await {
+        Verdict::Right => next.run(request).await,
+        Verdict::Wrong => {
+            let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"vllm-roofline-exporter\"")];
+            (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
+        }
+        Verdict::Busy => {
+            let later = [(RETRY_AFTER, "1")];
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                later,
+                "too many passwords to check\n",
+            )
+                .into_response()
+        }
     }
-    let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"vllm-roofline-exporter\"")];
-    (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
 }
 
 #[cfg(test)]
@@ -123,12 +175,19 @@ mod tests {
         format!("Basic {}", BASE64.encode(text))
     }
 
+    fn door() -> Doorkeeper {
+        let hash = bcrypt::hash("se:cret", 4).unwrap();
+        Doorkeeper::of(&[("prometheus".to_owned(), hash.into())].into()).unwrap()
+    }
+
     #[tokio::test]
     async fn only_the_right_password_of_a_known_user_opens() {
-        let hash = bcrypt::hash("se:cret", 4).unwrap();
-        let door = Doorkeeper::new([("prometheus".to_owned(), hash)].into());
+        let door = door();
         for _ in 0..2 {
-            assert!(door.lets_in(&header("prometheus:se:cret")).await);
+            assert_eq!(
+                door.judge(&header("prometheus:se:cret")).await,
+                Verdict::Right
+            );
         }
         for wrong in [
             "prometheus:secret",
@@ -137,15 +196,46 @@ mod tests {
             "",
             "se:cret",
         ] {
-            assert!(!door.lets_in(&header(wrong)).await, "{wrong}");
+            assert_eq!(door.judge(&header(wrong)).await, Verdict::Wrong, "{wrong}");
         }
-        assert!(!door.lets_in("").await);
-        assert!(!door.lets_in("Bearer x").await);
-        assert!(!door.lets_in("Basic %%%").await);
+        for wrong in ["", "Bearer x", "Basic %%%"] {
+            assert_eq!(door.judge(wrong).await, Verdict::Wrong, "{wrong}");
+        }
     }
 
-    #[test]
-    fn the_hash_for_nobody_is_one() {
-        assert!(NOBODY.parse::<bcrypt::HashParts>().is_ok());
+    #[tokio::test]
+    async fn nobody_is_no_doorkeeper() {
+        assert!(Doorkeeper::of(&BTreeMap::new()).is_none());
+    }
+
+    /// Guesses hang up at once and come again: they are still compared one after the other, and no more than a few wait.
+    #[tokio::test]
+    async fn a_flood_of_guesses_is_turned_away_and_who_is_known_still_gets_in() {
+        let door = door();
+        let right = header("prometheus:se:cret");
+        assert_eq!(door.judge(&right).await, Verdict::Right);
+        let _comparing = door.0.comparing.lock().await;
+        for guess in 0..MOST_WAITING {
+            let guess = header(&format!("prometheus:{guess}"));
+            let hung_up = tokio::time::timeout(std::time::Duration::ZERO, door.judge(&guess));
+            assert!(hung_up.await.is_err());
+        }
+        assert_eq!(door.judge(&header("prometheus:guess")).await, Verdict::Busy);
+        assert_eq!(door.judge(&right).await, Verdict::Right);
+    }
+
+    /// bcrypt reads 72 bytes, so that all of these are right.
+    #[tokio::test]
+    async fn what_is_remembered_stays_small() {
+        let password = "x".repeat(72);
+        let hash = bcrypt::hash(&password, 4).unwrap();
+        let door = Doorkeeper::of(&[("a".to_owned(), hash.into())].into()).unwrap();
+        for more in ["", "1", "2"] {
+            assert_eq!(
+                door.judge(&header(&format!("a:{password}{more}"))).await,
+                Verdict::Right
+            );
+        }
+        assert_eq!(door.0.right.lock().unwrap().len(), 1);
     }
 }

@@ -1,69 +1,107 @@
-//! TLS for our own pages. Certificates are renewed while we run, so their files are looked at again.
+//! TLS for our own pages, and certificates of those who read them.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
-use axum_server::Server;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig, from_tcp_rustls};
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-use super::access::TlsFiles;
+use super::access::{ClientAuth, TlsSettings, TlsVersion};
 
-/// How often the files are looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// What new connections are made with.
+pub(super) type Config = Arc<ServerConfig>;
+/// Where the configuration in force is.
+pub(super) type Encryption = RustlsConfig;
 
-/// A server on `listener` with the certificate in `files`, kept up to date.
-///
-/// # Errors
-/// Files that are not there, or not a certificate and its key.
-pub(super) async fn from_tcp(
-    listener: TcpListener,
-    files: &TlsFiles,
-) -> io::Result<Server<SocketAddr, RustlsAcceptor>> {
-    crate::crypto::install();
-    let config = RustlsConfig::from_pem_file(&files.certificate, &files.key)
-        .await
-        .map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!(
-                    "cannot use the certificate {} with the key {}: {error}",
-                    files.certificate.display(),
-                    files.key.display()
-                ),
-            )
-        })?;
-    tokio::spawn(keep_up_to_date(config.clone(), files.clone()));
-    from_tcp_rustls(listener, config)
+/// Puts `config` in force.
+pub(super) fn encryption(config: Config) -> Encryption {
+    RustlsConfig::from_config(config)
 }
 
-async fn keep_up_to_date(config: RustlsConfig, files: TlsFiles) {
-    let mut used = changed(&files);
-    loop {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        let newest = changed(&files);
-        if newest == used {
-            continue;
-        }
-        match config
-            .reload_from_pem_file(&files.certificate, &files.key)
-            .await
-        {
-            Ok(()) => {
-                tracing::info!(certificate = %files.certificate.display(), "certificate renewed");
-                used = newest;
-            }
-            // Perhaps only one of the two files is new yet.
-            Err(error) => {
-                tracing::warn!(%error, "the new certificate cannot be used; the old one stays")
-            }
-        }
+/// Puts `config` in force for new connections.
+pub(super) fn renew(encryption: &Encryption, config: Config) {
+    encryption.reload_from_config(config);
+}
+
+/// Reads certificate, key and CAs.
+///
+/// # Errors
+/// Which of them cannot be used, and why.
+pub(super) fn config(settings: &TlsSettings) -> Result<Config, String> {
+    let told = |what: &str, error: String| format!("tls_server_config: {what}: {error}");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::from_pem_file(&settings.key)
+        .map_err(|error| told("key_file", unreadable(&settings.key, &error)))?;
+    let chain = certificates(&settings.certificate).map_err(|error| told("cert_file", error))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions(settings))
+        .map_err(|error| told("min_version", error.to_string()))?;
+    let builder = match client_verifier(settings).map_err(|error| told("client_ca_file", error))? {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+        let (certificate, key) = (settings.certificate.display(), settings.key.display());
+        told(
+            "cert_file",
+            format!("cannot use {certificate} with the key {key}: {error}"),
+        )
+    })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
+    let all = [(TlsVersion::Tls13, &TLS13), (TlsVersion::Tls12, &TLS12)];
+    let taken = settings.oldest..=settings.newest;
+    let taken = all
+        .into_iter()
+        .filter(|(version, _)| taken.contains(version));
+    taken.map(|(_, version)| version).collect()
+}
+
+/// What checks the certificates of clients, where they are asked for one.
+fn client_verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+    let Some(file) = &settings.client_ca else {
+        return Ok(None);
+    };
+    let failed = |error: String| format!("cannot use {}: {error}", file.display());
+    let mut authorities = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        authorities
+            .add(certificate)
+            .map_err(|error| failed(error.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(authorities.into(), provider);
+    let verifier = match settings.client_auth {
+        ClientAuth::VerifyClientCertIfGiven => verifier.allow_unauthenticated(),
+        ClientAuth::RequireAndVerifyClientCert | ClientAuth::NoClientCert => verifier,
+    };
+    verifier
+        .build()
+        .map(Some)
+        .map_err(|error| failed(error.to_string()))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found =
+        CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Err(error) => Err(unreadable(file, &error)),
+        Ok(found) if found.is_empty() => Err(format!(
+            "{} holds no certificate in PEM form",
+            file.display()
+        )),
+        Ok(found) => Ok(found),
     }
 }
 
-/// When certificate and key were last changed.
-fn changed(files: &TlsFiles) -> [Option<SystemTime>; 2] {
-    let changed = |path: &Path| std::fs::metadata(path).ok()?.modified().ok();
-    [changed(&files.certificate), changed(&files.key)]
+fn unreadable(file: &Path, error: &rustls::pki_types::pem::Error) -> String {
+    format!("cannot read {}: {error}", file.display())
 }

@@ -12,7 +12,7 @@ use crate::meter::verdict::{Bound, EngineState};
 use crate::sample::engine::{EngineKey, EngineTotals, Gauge};
 use crate::units::Seconds;
 
-use super::{EngineSnapshot, GpuSnapshot, Now, Snapshot, SourceStatus, TrailPoint};
+use super::{EngineSnapshot, GpuSnapshot, Now, Reload, Snapshot, SourceStatus, TrailPoint};
 
 /// Points of the trail kept per phase.
 const TRAIL: usize = 60;
@@ -28,6 +28,8 @@ pub struct Surroundings {
     pub sources: Vec<SourceStatus>,
     /// Whether vLLM answers; what is derived from its pages vanishes where it does not.
     pub reachable: bool,
+    /// How the newest reload went.
+    pub reload: Option<Reload>,
     /// GPUs last read before this are lost, and what was read of them must not stand on.
     pub gpus_since: Seconds,
 }
@@ -45,6 +47,7 @@ impl Snapshot {
         around: Surroundings,
     ) -> Self {
         let measuring = meter.settings;
+        trails.0.retain(|key, _| meter.engines.contains_key(key));
         let engines = meter.engines.iter_mut().map(|(key, engine)| {
             let trail = trails.0.entry(key.clone()).or_default();
             engine_snapshot(key, engine, trail, &measuring, &around)
@@ -61,7 +64,7 @@ impl Snapshot {
                 ("ttft", settings.slo_ttft.seconds()),
                 ("tpot", settings.slo_tpot.seconds()),
             ],
-            gpu_hour_price: settings.gpu_hour_price,
+            reload: around.reload,
             time: around.time,
             vllm_url: around.vllm_url,
             sources: around.sources,
@@ -98,6 +101,7 @@ fn engine_snapshot(
         state,
         bound,
         totals: meter.totals.clone(),
+        cost_dollars: settings.gpu_hour_price.map(|_| meter.cost_dollars),
         time_seconds: TimeSeconds::of(&meter.spans.settled),
         phase_seconds: meter.spans.phase_seconds,
         bound_seconds: meter.bound_seconds,
@@ -142,6 +146,7 @@ fn gpu_snapshot(gpu: &GpuMeter) -> GpuSnapshot {
         facts: gpu.facts.clone(),
         latest: gpu.latest.clone(),
         hbm_bytes_total: gpu.hbm_bytes_total(),
+        links_total: gpu.links_total(),
         energy_total: gpu.energy_total(),
         busy_total: gpu.busy_total(),
     }

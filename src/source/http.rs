@@ -1,5 +1,6 @@
 //! Reading another server's page: bounded in time and size, never led to another host.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
@@ -59,6 +60,22 @@ pub enum FetchError {
         /// The innermost cause.
         cause: String,
     },
+    /// The API key cannot be read.
+    #[error("cannot read vllm-api-key-file {}: {cause}", path.display())]
+    ApiKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The CAs cannot be read.
+    #[error("cannot use the CA file {}: {cause}; it must hold certificates in PEM form", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The client could not be set up.
     #[error("cannot set up an HTTP client: {0}")]
     Client(String),
@@ -83,7 +100,8 @@ impl FetchError {
             Self::Redirect { .. } => "redirect",
             Self::TooLarge { .. } => "too_large",
             Self::Damaged { .. } => "damaged",
-            Self::Client(_) => "client",
+            Self::ApiKey { .. } => "configuration",
+            Self::Client(_) | Self::CaFile { .. } => "client",
         }
     }
 
@@ -110,30 +128,43 @@ fn innermost(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// How a server is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// File with the bearer token, sent to this server and to no other.
+    pub key_file: Option<PathBuf>,
+    /// PEM file with the CAs its certificate is checked against; the system's where there is none.
+    pub ca_file: Option<PathBuf>,
+    /// How long a whole page may take.
+    pub limit: Duration,
+}
+
 /// A client for one server.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     client: Client,
+    key_file: Option<PathBuf>,
     limit: Duration,
 }
 
 impl Fetcher {
-    /// A client for `url` that waits at most `limit` for a whole page.
+    /// A client for `url`.
     ///
     /// # Errors
-    /// [`FetchError::Client`] where TLS cannot be set up, such as in an image without CA certificates.
-    pub fn new(url: &Url, limit: Duration) -> Result<Self, FetchError> {
+    /// [`FetchError::CaFile`], or [`FetchError::Client`] where TLS cannot be set up, such as in an image without CA certificates.
+    pub fn new(url: &Url, asking: &Asking) -> Result<Self, FetchError> {
         let builder = Client::builder()
-            .timeout(limit)
+            .timeout(asking.limit)
             .redirect(redirect::Policy::custom(same_host))
             .user_agent(concat!(
                 "vllm-roofline-exporter/",
                 env!("CARGO_PKG_VERSION")
             ));
-        let client = without_unused_tls(builder, url).build();
+        let client = trusting(builder, url, asking.ca_file.as_deref())?.build();
         Ok(Self {
             client: client.map_err(|error| FetchError::Client(innermost(&error)))?,
-            limit,
+            key_file: asking.key_file.clone(),
+            limit: asking.limit,
         })
     }
 
@@ -141,20 +172,15 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError`], which names the URL.
-    pub async fn get(
-        &self,
-        url: &Url,
-        accept: &'static str,
-        bearer: Option<&HeaderValue>,
-    ) -> Result<Vec<u8>, FetchError> {
+    pub async fn get(&self, url: &Url, accept: &'static str) -> Result<Vec<u8>, FetchError> {
         let mut request = self
             .client
             .get(url.clone())
             .header(ACCEPT, accept)
             // Compressing costs the server more than the loopback saves; a body that comes compressed all the same is read.
             .header(ACCEPT_ENCODING, "identity");
-        if let Some(bearer) = bearer {
-            request = request.header(AUTHORIZATION, bearer);
+        if let Some(file) = &self.key_file {
+            request = request.header(AUTHORIZATION, bearer(file)?);
         }
         let response = request
             .send()
@@ -213,24 +239,67 @@ fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// Loads no certificates for a URL that needs none: an image without any must still read `http://`.
+/// The key in `file` as a header. It is read for each use, so that a rotated one works.
+pub(crate) fn bearer(file: &Path) -> Result<HeaderValue, FetchError> {
+    let failed = |cause: String| FetchError::ApiKey {
+        path: file.to_owned(),
+        cause,
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let key = text.trim();
+    if key.is_empty() {
+        return Err(failed("it is empty".to_owned()));
+    }
+    let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
+        .map_err(|_| failed("it is no key: one line of text is".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A client that checks certificates against `ca_file`, or the system's CAs. Loads none for a URL that needs none: an image without
+/// any must still read `http://`.
 #[cfg(feature = "tls")]
-pub(crate) fn without_unused_tls(
+pub(crate) fn trusting(
     builder: reqwest::ClientBuilder,
     url: &Url,
-) -> reqwest::ClientBuilder {
+    ca_file: Option<&Path>,
+) -> Result<reqwest::ClientBuilder, FetchError> {
     crate::crypto::install();
-    if url.scheme() == "https" {
-        builder
-    } else {
-        builder.tls_certs_only([])
+    let own = ca_file.map(authorities).transpose()?;
+    Ok(match own {
+        Some(own) => builder.tls_certs_only(own),
+        None if url.scheme() == "https" => builder,
+        None => builder.tls_certs_only([]),
+    })
+}
+
+/// The certificates in `file`.
+#[cfg(feature = "tls")]
+fn authorities(file: &Path) -> Result<Vec<reqwest::Certificate>, FetchError> {
+    let failed = |cause: String| FetchError::CaFile {
+        path: file.to_owned(),
+        cause,
+    };
+    let pem = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let found = reqwest::Certificate::from_pem_bundle(&pem);
+    let found = found.map_err(|error| failed(innermost(&error)))?;
+    if found.is_empty() {
+        return Err(failed("it holds none".to_owned()));
     }
+    Ok(found)
 }
 
 #[cfg(not(feature = "tls"))]
-pub(crate) fn without_unused_tls(
+pub(crate) fn trusting(
     builder: reqwest::ClientBuilder,
     _url: &Url,
-) -> reqwest::ClientBuilder {
-    builder
+    ca_file: Option<&Path>,
+) -> Result<reqwest::ClientBuilder, FetchError> {
+    match ca_file {
+        None => Ok(builder),
+        Some(file) => Err(FetchError::CaFile {
+            path: file.to_owned(),
+            cause: "this build has no TLS".to_owned(),
+        }),
+    }
 }

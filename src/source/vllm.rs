@@ -3,18 +3,15 @@
 //! Every sample on the page costs vLLM's event loop about 13 µs, so only the samples that are needed are asked for, in the form
 //! `/metrics/?name[]=…` that its Prometheus client offers. Whether a server honours it is tried once per life of the server.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use reqwest::Url;
-use reqwest::header::HeaderValue;
 
+use crate::config::address::{Address, masked};
 use crate::exposition::{self, ParseError};
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
 use crate::sample::page::{self, PageError};
 use crate::units::Seconds;
 
-use super::http::{FetchError, Fetcher};
+use super::http::{Asking, FetchError, Fetcher, without_password};
 
 /// Text format 0.0.4, always: vLLM's OpenMetrics page names families and samples differently.
 const ACCEPT: &str = "text/plain;version=0.0.4";
@@ -39,14 +36,6 @@ pub enum VllmError {
         /// What is wrong with it.
         cause: String,
     },
-    /// The API key cannot be read.
-    #[error("cannot read vllm-api-key-file {}: {cause}", path.display())]
-    ApiKey {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: String,
-    },
 }
 
 impl VllmError {
@@ -57,12 +46,12 @@ impl VllmError {
             Self::Fetch(error) => error.reason(),
             Self::Text(_) => "not_utf8",
             Self::Page(error) => error.reason(),
-            Self::Url { .. } | Self::ApiKey { .. } => "configuration",
+            Self::Url { .. } => "configuration",
         }
     }
 
     /// Every reason there is, for series that exist from the start.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 16] = [
         "client",
         "configuration",
         "connect",
@@ -78,6 +67,7 @@ impl VllmError {
         "status",
         "timeout",
         "too_large",
+        "too_many_engines",
     ];
 }
 
@@ -99,20 +89,20 @@ pub struct VllmSource {
     whole: Url,
     filtered: Url,
     fetcher: Fetcher,
-    key_file: Option<PathBuf>,
     form: Form,
 }
 
 impl VllmSource {
-    /// The server at `url`, which is given at most `limit` to answer.
+    /// The server at `url`.
     ///
     /// # Errors
     /// [`VllmError::Url`] or a client that cannot be set up.
-    pub fn new(url: &str, key_file: Option<PathBuf>, limit: Duration) -> Result<Self, VllmError> {
+    pub fn new(url: &Address, asking: &Asking) -> Result<Self, VllmError> {
+        let url = url.as_given();
         let base = base_url(url)?;
         let at = |path: &str| {
             base.join(path).map_err(|error| VllmError::Url {
-                url: url.to_owned(),
+                url: masked(url),
                 cause: error.to_string(),
             })
         };
@@ -123,14 +113,13 @@ impl VllmSource {
         Ok(Self {
             whole: at("metrics")?,
             filtered,
-            fetcher: Fetcher::new(&base, limit)?,
+            fetcher: Fetcher::new(&base, asking)?,
             base,
-            key_file,
             form: Form::Probe,
         })
     }
 
-    /// The server's address, for people.
+    /// The server's address.
     #[must_use]
     pub const fn url(&self) -> &Url {
         &self.base
@@ -140,7 +129,10 @@ impl VllmSource {
     ///
     /// # Errors
     /// [`VllmError`].
-    pub async fn read(&mut self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+    pub async fn read(
+        &mut self,
+        clock: impl Fn() -> Seconds,
+    ) -> Result<Vec<EngineTotals>, VllmError> {
         let read = self.read_in_form(clock).await;
         if read.is_err() {
             // Whatever answers next may be another server.
@@ -157,17 +149,18 @@ impl VllmSource {
         self.page(&self.whole, &clock).await
     }
 
-    async fn read_in_form(&mut self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+    async fn read_in_form(
+        &mut self,
+        clock: impl Fn() -> Seconds,
+    ) -> Result<Vec<EngineTotals>, VllmError> {
         match self.form {
-            Form::Filtered => self.page(&self.filtered, &clock).await,
-            Form::Whole => self.page(&self.whole, &clock).await,
+            Form::Filtered => self.engines(&self.filtered, &clock).await,
+            Form::Whole => self.engines(&self.whole, &clock).await,
             Form::Probe => {
-                let whole = self.page(&self.whole, &clock).await?;
-                let filtered = self.page(&self.filtered, &clock).await;
+                let whole = self.engines(&self.whole, &clock).await?;
+                let filtered = self.engines(&self.filtered, &clock).await;
                 self.form = match filtered {
-                    Ok(filtered) if says_the_same(&filtered.engines, &whole.engines) => {
-                        Form::Filtered
-                    }
+                    Ok(filtered) if says_the_same(&filtered, &whole) => Form::Filtered,
                     _ => Form::Whole,
                 };
                 Ok(whole)
@@ -175,8 +168,17 @@ impl VllmSource {
         }
     }
 
+    /// The page's engines, without its text, so that never two pages are held.
+    async fn engines(
+        &self,
+        url: &Url,
+        clock: &impl Fn() -> Seconds,
+    ) -> Result<Vec<EngineTotals>, VllmError> {
+        Ok(self.page(url, clock).await?.engines)
+    }
+
     async fn page(&self, url: &Url, clock: &impl Fn() -> Seconds) -> Result<Reading, VllmError> {
-        let body = self.fetcher.get(url, ACCEPT, None).await?;
+        let body = self.fetcher.get(url, ACCEPT).await?;
         let time = clock();
         let text = exposition::utf8(&body).map_err(VllmError::Text)?;
         let engines = page::read(text, time)?;
@@ -192,17 +194,13 @@ impl VllmSource {
             .base
             .join("v1/models")
             .map_err(|error| VllmError::Url {
-                url: self.base.to_string(),
+                url: masked(self.base.as_str()),
                 cause: error.to_string(),
             })?;
-        let bearer = self.key_file.as_deref().map(bearer).transpose()?;
-        let body = self
-            .fetcher
-            .get(&url, "application/json", bearer.as_ref())
-            .await?;
+        let body = self.fetcher.get(&url, "application/json").await?;
         serde_json::from_slice(&body).map_err(|error| {
             VllmError::Fetch(FetchError::Damaged {
-                url,
+                url: without_password(&url),
                 cause: error.to_string(),
             })
         })
@@ -222,7 +220,7 @@ pub struct Reading {
 pub(crate) fn base_url(url: &str) -> Result<Url, VllmError> {
     let trimmed = url.trim_end_matches('/').trim_end_matches("/metrics");
     let failed = |cause: String| VllmError::Url {
-        url: url.to_owned(),
+        url: masked(url),
         cause,
     };
     let parsed = Url::parse(&format!("{trimmed}/")).map_err(|error| failed(error.to_string()))?;
@@ -232,19 +230,6 @@ pub(crate) fn base_url(url: &str) -> Result<Url, VllmError> {
         "https" => Err(failed("this build has no TLS".to_owned())),
         other => Err(failed(format!("scheme {other} instead of http or https"))),
     }
-}
-
-/// The key is read from its file for each use, so that a rotated one works.
-pub(crate) fn bearer(path: &std::path::Path) -> Result<HeaderValue, VllmError> {
-    let failed = |cause: String| VllmError::ApiKey {
-        path: path.to_owned(),
-        cause,
-    };
-    let key = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
-        .map_err(|error| failed(error.to_string()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// Whether a filtered page has everything that the whole one had.

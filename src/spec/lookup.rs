@@ -4,10 +4,14 @@
 //! `$HF_HOME/hub`, `~/.cache/huggingface/hub`; `refs/main` there names the snapshot. Nothing is downloaded. As vLLM does, a
 //! `hf_quant_config.json` beside it stands for the `quantization_config` that it lacks.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use thiserror::Error;
+
+/// Bytes of a `config.json`: the largest, which lists thousands of modules, have a few hundred thousand.
+const LONGEST: u64 = 4 << 20;
 
 /// Why no `config.json` was found.
 #[derive(Debug, Error)]
@@ -117,11 +121,24 @@ fn cache_directories() -> Vec<PathBuf> {
     .collect()
 }
 
+/// Its text, as far as a config.json goes: vLLM names the path, and it may name anything.
+fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?
+        .take(LONGEST + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        let why = format!("more than {LONGEST} bytes, which no config.json has");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
 fn read(path: PathBuf) -> Result<(PathBuf, String), LookupError> {
-    match fs::read_to_string(&path) {
+    match text(&path) {
         Ok(text) => {
             let quantization = path.with_file_name("hf_quant_config.json");
-            let text = match fs::read_to_string(quantization) {
+            let text = match self::text(&quantization) {
                 Ok(quantization) => with_quantization(text, &quantization),
                 Err(_) => text,
             };

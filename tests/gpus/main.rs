@@ -14,6 +14,8 @@ mod fake;
 #[cfg(feature = "nvml")]
 mod faults;
 #[cfg(feature = "nvml")]
+mod peers;
+#[cfg(feature = "nvml")]
 mod recording;
 #[path = "../support/mod.rs"]
 mod support;

@@ -120,6 +120,13 @@ fn what_is_recorded_live_is_what_the_driver_said_and_can_be_replayed() {
         let energy = number(&line["energy_millijoules"]);
         assert!(counter.contains(&energy), "{energy} mJ was never said");
     }
+    // Eight seconds of a counter that is costly to ask for, and so not asked at every tick.
+    let mut asked: Vec<_> = recorded
+        .iter()
+        .map(|line| line["energy_millijoules"].as_u64())
+        .collect();
+    asked.dedup();
+    assert!(asked.len() <= 6, "{asked:?}");
     assert_same_traffic(&played, &recorded);
 
     let manifest = std::fs::read_to_string(output.join("capture.json")).unwrap();
@@ -159,11 +166,16 @@ fn assert_same_traffic(played: &[Value], recorded: &[Value]) {
     assert!((read / said - 1.0).abs() < 0.02, "{read} of {said}");
 }
 
-/// How much later than it was recorded a line is played: each reading's energy names the line that was playing then.
+/// How much later than it was recorded a line is played: the energy of a reading names the line that was playing then. Readings that
+/// repeat the energy of the one before are left out: the counter is not read every time.
 fn lateness(played: &[Value], recorded: &[Value]) -> f64 {
     let energy = |line: &Value| number(&line["energy_millijoules"]);
     let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);
-    for reading in recorded {
+    let read_anew = recorded
+        .windows(2)
+        .filter(|pair| energy(&pair[0]) < energy(&pair[1]))
+        .map(|pair| &pair[1]);
+    for reading in read_anew {
         let same = |line: &Value| (energy(line) - energy(reading)).abs() < 0.5;
         let line = played.iter().position(same).unwrap();
         most = most.min(number(&reading["t"]) - number(&played[line]["t"]));

@@ -27,9 +27,15 @@ impl Exporter {
 
     /// The same with more `environment`.
     pub(crate) fn start_in(environment: &[(&str, String)], arguments: &[&str]) -> Self {
+        let tick: &[&str] = if arguments.contains(&"--tick") {
+            &[]
+        } else {
+            &["--tick", "500ms"]
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
             .args(arguments)
-            .args(["--web.listen-address", "127.0.0.1:0", "--tick", "500ms"])
+            .args(["--web.listen-address", "127.0.0.1:0"])
+            .args(tick)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::piped())
             .spawn()
@@ -63,9 +69,47 @@ impl Exporter {
         }
     }
 
+    /// Memory in use now, and at most so far, in KiB.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap()
+                .trim()
+                .trim_end_matches(" kB")
+                .parse()
+                .unwrap()
+        };
+        (kib("VmRSS:"), kib("VmHWM:"))
+    }
+
+    /// How many files and connections it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.unwrap().count()
+    }
+
+    /// Sends it the signal `name`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until it has logged `words`.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, words: &str) {
+        let started = Instant::now();
+        while !self.log().contains(words) {
+            let waited = started.elapsed() < Duration::from_secs(20);
+            assert!(waited, "no {words:?} in: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
@@ -87,6 +131,13 @@ impl Exporter {
             );
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Has the exporter read its configuration anew.
+    pub(crate) fn hangup(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Asks the exporter to stop as Kubernetes does, and returns its exit code.

@@ -12,7 +12,7 @@ use crate::meter::figures::Figures;
 use crate::meter::hindsight;
 use crate::meter::spans::{Span, sum};
 use crate::meter::steady::Steady;
-use crate::sample::engine::EngineTotals;
+use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::page;
 use crate::source::discovery::{Clues, Known};
 use crate::spec::deployment::DeploymentFlags;
@@ -27,18 +27,20 @@ const LOOK_AHEAD: f64 = 1.0;
 /// Prompts are looked for so many seconds around a stretch of time.
 const HINDSIGHT: f64 = 10.0;
 
-/// Plays stretches of a capture through a meter.
-#[derive(Debug)]
+/// Plays stretches of a capture through a meter, and tells of one of its engines.
+#[derive(Clone, Debug)]
 pub struct Player<'a> {
     capture: &'a Capture,
     settings: MeterSettings,
     clues: Clues,
     table: GpuTable,
+    /// The engine that is told of; none on a capture without a page.
+    engine: Option<EngineKey>,
     facts: Arc<EngineFacts>,
 }
 
 impl<'a> Player<'a> {
-    /// A player of `capture`, under `settings`.
+    /// A player of the first engine of `capture`, under `settings`.
     ///
     /// # Errors
     /// A deployment that the capture's arguments do not describe.
@@ -48,13 +50,39 @@ impl<'a> Player<'a> {
             settings: settings.meter(),
             clues: clues(capture, settings)?,
             table: serve::gpu_table(settings)?,
+            engine: None,
             facts: Arc::default(),
         };
-        let first = capture.pages.iter().find_map(engines_of);
-        if let Some(totals) = first.as_ref().and_then(|engines| engines.first()) {
-            player.facts = player.clues.facts(&player.table, totals, 0);
-        }
+        player.tell_of(0);
         Ok(player)
+    }
+
+    /// A player for each engine of `capture`.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn of_all(capture: &'a Capture, settings: &Settings) -> anyhow::Result<Vec<Self>> {
+        let first = Self::new(capture, settings)?;
+        let others = (1..first.engines().len()).map(|rank| {
+            let mut player = first.clone();
+            player.tell_of(rank);
+            player
+        });
+        Ok(std::iter::once(first.clone()).chain(others).collect())
+    }
+
+    /// The engines on the first page.
+    #[must_use]
+    pub fn engines(&self) -> Vec<EngineTotals> {
+        let first = self.capture.pages.iter().find_map(engines_of);
+        first.unwrap_or_default()
+    }
+
+    fn tell_of(&mut self, rank: usize) {
+        if let Some(totals) = self.engines().get(rank) {
+            self.facts = self.clues.facts(&self.table, totals, rank);
+            self.engine = Some(totals.key.clone());
+        }
     }
 
     /// The first page of the capture, which is whole.
@@ -120,11 +148,9 @@ impl<'a> Player<'a> {
             let accounted = meter.observe_engines(engines.clone(), |totals| {
                 self.clues.facts(&self.table, totals, rank_of(totals))
             });
-            // The figures are those of one engine: spans of several do not follow each other.
-            let first = engines.first().map(|engine| engine.key.clone());
             let own = accounted
                 .into_iter()
-                .filter(|(key, _)| Some(key) == first.as_ref());
+                .filter(|(key, _)| Some(key) == self.engine.as_ref());
             let spans = own.map(|(_, span)| span).collect();
             show(&mut meter, line, spans);
         }
@@ -168,7 +194,7 @@ impl<'a> Player<'a> {
         windows
     }
 
-    /// What is known of the first engine.
+    /// What is known of the engine.
     #[must_use]
     pub fn facts(&self) -> Arc<EngineFacts> {
         Arc::clone(&self.facts)
@@ -177,14 +203,16 @@ impl<'a> Player<'a> {
     /// The name that the model is served under.
     #[must_use]
     pub fn served_name(&self) -> Option<String> {
-        let engines = self.capture.pages.iter().find_map(engines_of)?;
-        Some(engines.first()?.key.model_name.clone())
+        Some(self.engine.as_ref()?.model_name.clone())
     }
 
     /// The figures of `span`.
     #[must_use]
     pub fn figures(&self, span: &Span) -> Figures {
-        Figures::of(span, &self.facts, false, self.settings.overhead_below)
+        Figures {
+            engine: self.engine.as_ref().map(|key| key.engine.clone()),
+            ..Figures::of(span, &self.facts, false, self.settings.overhead_below)
+        }
     }
 }
 

@@ -27,10 +27,15 @@ pub(super) fn table(figures: &[Figures]) -> Table {
         "MFU",
         "MBU",
     ]);
+    let several = figures
+        .windows(2)
+        .any(|pair| pair[0].engine != pair[1].engine);
     for (place, row) in figures.iter().enumerate() {
         let name = row.name.clone();
+        let name = name.unwrap_or_else(|| format!("window {}", place + 1));
+        let engine = row.engine.as_ref().filter(|_| several);
         table.add_row([
-            name.unwrap_or_else(|| format!("window {}", place + 1)),
+            engine.map_or(name.clone(), |engine| format!("{name}, engine {engine}")),
             format!("{:.1}", row.seconds.0),
             row.bound.as_str().to_owned(),
             row.admission.as_str().to_owned(),

@@ -66,9 +66,10 @@ pub(super) fn write(
         before = Some(time);
         let around = Surroundings {
             time,
-            vllm_url: settings.vllm_url.clone(),
+            vllm_url: settings.vllm_url.to_string(),
             sources: vec![read_at(time)],
             reachable: true,
+            reload: None,
             gpus_since: Seconds(f64::NEG_INFINITY),
         };
         let snapshot = Snapshot::take(meter, &mut trails, settings, around);

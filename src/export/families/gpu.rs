@@ -1,6 +1,5 @@
 //! The series of one GPU, beside the labels of the engine it serves.
 
-use crate::sample::gpu::Gpm;
 use crate::snapshot::GpuSnapshot;
 
 use super::{EngineSeries, c};
@@ -34,6 +33,7 @@ impl EngineSeries<'_> {
             ];
             self.add(&c::GPU_INFO, &labels, 1.0);
         }
+        self.links(gpu, label);
         self.reading(gpu, label);
     }
 
@@ -57,17 +57,17 @@ impl EngineSeries<'_> {
         ] {
             self.add(family, &[label], value);
         }
-        self.links(&gpm, label);
     }
 
-    fn links(&mut self, gpm: &Gpm, label: (&str, &str)) {
-        for (link, traffic) in [("pcie", gpm.pcie), ("nvlink", gpm.nvlink)] {
+    fn links(&mut self, gpu: &GpuSnapshot, label: (&str, &str)) {
+        let links = gpu.links_total;
+        for (link, traffic) in [("pcie", links.pcie), ("nvlink", links.nvlink)] {
             let Some(traffic) = traffic else {
                 continue;
             };
-            for (direction, rate) in [("sent", traffic.sent), ("received", traffic.received)] {
+            for (direction, bytes) in [("sent", traffic.sent), ("received", traffic.received)] {
                 let labels = [label, ("link", link), ("direction", direction)];
-                self.add(&c::GPU_LINK_BYTES, &labels, rate);
+                self.add(&c::GPU_LINK_BYTES_TOTAL, &labels, bytes.0);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The modelled work of a span: FLOPs and HBM bytes of its steps, by phase and by what the bytes carry.
+//! The modelled work of a span: FLOPs, HBM bytes by what they carry, and bytes between GPUs, by phase.
 
 use serde::Serialize;
 
@@ -90,6 +90,8 @@ pub struct Work {
     pub flops: PerPhase<Flops>,
     /// HBM bytes of each phase.
     pub bytes: PerPhase<ByKind>,
+    /// Bytes that the GPUs send to each other.
+    pub interconnect: PerPhase<Bytes>,
 }
 
 impl Work {
@@ -100,6 +102,8 @@ impl Work {
         let all = ByKind::of(&priced.whole).scaled(times);
         let prompts = ByKind::of(&priced.prompts).scaled(times);
         let prompt_flops = priced.prompts.flops.total() * times;
+        let sent = priced.whole.communication.link_bytes() * times;
+        let prompts_sent = priced.prompts.communication.link_bytes() * times;
         self.add(&Self {
             flops: PerPhase {
                 prefill: prompt_flops,
@@ -109,12 +113,17 @@ impl Work {
                 prefill: prompts,
                 decode: all.less(prompts),
             },
+            interconnect: PerPhase {
+                prefill: prompts_sent,
+                decode: sent - prompts_sent,
+            },
         });
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.flops.add(other.flops);
         self.bytes.add(other.bytes);
+        self.interconnect.add(other.interconnect);
     }
 
     /// Share `part` of the prefill's work.
@@ -126,6 +135,10 @@ impl Work {
             },
             bytes: PerPhase {
                 prefill: self.bytes.prefill.scaled(part),
+                ..PerPhase::default()
+            },
+            interconnect: PerPhase {
+                prefill: self.interconnect.prefill * part,
                 ..PerPhase::default()
             },
         }
@@ -140,6 +153,10 @@ impl Work {
             bytes: PerPhase {
                 prefill: self.bytes.prefill.less(other.bytes.prefill),
                 decode: self.bytes.decode.less(other.bytes.decode),
+            },
+            interconnect: PerPhase {
+                prefill: (self.interconnect.prefill - other.interconnect.prefill).max(Bytes::ZERO),
+                decode: (self.interconnect.decode - other.interconnect.decode).max(Bytes::ZERO),
             },
         }
     }

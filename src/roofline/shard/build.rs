@@ -215,11 +215,13 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether the compiler fuses what makes `projection`'s input, a norm or an activation function. Attention and recurrences are
-    /// kernels of their own.
+    /// Whether the compiler fuses the quantising of `projection`'s input with what makes it, a norm or an activation function. Attention
+    /// and recurrences are kernels of their own, and so is quantising by scales that a whole row has to be there for.
     fn compiled_before(&self, projection: &Projection) -> bool {
         let after_mixer = projection.split == Split::Row && !projection.module.starts_with("mlp");
-        !self.deployment.limits.enforce_eager && !after_mixer
+        !self.deployment.limits.enforce_eager
+            && !after_mixer
+            && self.deployment.quantization.has_static_activations()
     }
 
     fn grouped(&self, attention: &GroupedAttention) -> AttentionLayers {

@@ -9,8 +9,13 @@ use crate::sample::engine::{
 use crate::sample::histogram::Histogram;
 use crate::units::Seconds;
 
-use super::PageError;
 use super::names::{Distribution, Field, Part};
+use super::{LONGEST_QUOTE, MOST_BUCKETS, PageError};
+
+/// No total of vLLM's gets there: an exaflop machine computes for thirty thousand years until then.
+const LARGEST: f64 = 1e30;
+/// Names of number formats are shorter.
+const LONGEST_FORMAT: usize = 64;
 
 /// The totals of an engine while its page is being read.
 pub(super) struct Draft {
@@ -40,7 +45,7 @@ impl Draft {
     }
 
     pub(super) fn scalar(&mut self, field: Field, sample: &Sample<'_>) -> Result<(), PageError> {
-        if sample.value.is_nan() {
+        if !is_told(sample.value) {
             return Ok(());
         }
         let replaced = match field {
@@ -63,12 +68,19 @@ impl Draft {
         part: Part,
         sample: &Sample<'_>,
     ) -> Result<(), PageError> {
+        if !is_told(sample.value) {
+            return Ok(());
+        }
         let histogram = &mut self.histograms[which as usize];
         let replaced = match part {
             Part::Sum => histogram.sum.replace(sample.value),
             Part::Count => histogram.count.replace(sample.value),
             Part::Bucket => {
+                if histogram.buckets.buckets.len() > MOST_BUCKETS {
+                    return Err(PageError::TooManyBuckets(quoted(sample)));
+                }
                 let le = sample.labels.get("le").and_then(|le| le.parse().ok());
+                let le = le.filter(|le: &f64| !le.is_nan());
                 le.and_then(|le| histogram.bucket(le, sample.value))
             }
         };
@@ -103,6 +115,7 @@ impl Draft {
             cache: CacheConfig::default(),
             engines_on_page: 1,
             single_api_server: true,
+            process_started: None,
         }
     }
 }
@@ -127,7 +140,7 @@ impl DraftHistogram {
 
     fn finish(self) -> Option<Histogram> {
         Some(Histogram {
-            sum: self.sum.unwrap_or(0.0),
+            sum: self.sum?,
             count: self.count?,
             ..self.buckets
         })
@@ -136,12 +149,24 @@ impl DraftHistogram {
 
 fn once(replaced: Option<f64>, sample: &Sample<'_>) -> Result<(), PageError> {
     match replaced {
-        Some(_) => Err(PageError::Duplicate(format!(
-            "{}{}",
-            sample.name, sample.labels
-        ))),
+        Some(_) => Err(PageError::Duplicate(quoted(sample))),
         None => Ok(()),
     }
+}
+
+/// The series of `sample`, cut where it grows long.
+fn quoted(sample: &Sample<'_>) -> String {
+    let mut series = format!("{}{}", sample.name, sample.labels);
+    if series.len() > LONGEST_QUOTE {
+        series.truncate(series.floor_char_boundary(LONGEST_QUOTE));
+        series.push('…');
+    }
+    series
+}
+
+/// Whether `value` is one that vLLM can mean; any other is as good as absent, and must not get into a sum, which would never lose it.
+fn is_told(value: f64) -> bool {
+    (0.0..=LARGEST).contains(&value)
 }
 
 /// The label `engine`, `"0"` before vLLM had it; under Ray Serve with the replica before it, since replicas share a page.
@@ -164,7 +189,9 @@ pub(super) fn cache_config(sample: &Sample<'_>) -> CacheConfig {
         size_tokens: number("kv_cache_size_tokens"),
         num_gpu_blocks: number("num_gpu_blocks"),
         block_size: number("block_size"),
-        cache_dtype: text("cache_dtype").map(Cow::into_owned),
+        cache_dtype: text("cache_dtype")
+            .filter(|name| name.len() <= LONGEST_FORMAT)
+            .map(Cow::into_owned),
         gpu_memory_utilization: number("gpu_memory_utilization"),
     }
 }

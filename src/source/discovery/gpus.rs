@@ -51,7 +51,8 @@ impl Clues {
             );
         }
         facts.origins.push(("gpu", format!("{origin}: {name}")));
-        facts.gpu = spec;
+        let bridged = read.is_none_or(|read| read.nvlink != Some(false));
+        facts.gpu = spec.map(|spec| if bridged { spec } else { spec.without_nvlink() });
     }
 
     /// Gives the engine its GPUs: all if they are as many as the engines need, else those that vLLM's processes compute on, in order

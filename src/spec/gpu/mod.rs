@@ -226,6 +226,13 @@ impl GpuSpec {
         self.nvlink_per_direction
             .unwrap_or_else(|| pcie_bandwidth(self.pcie_generation))
     }
+
+    /// This GPU with no NVLink up, as a board without its bridge has it: it reaches its peers over PCI Express.
+    #[must_use]
+    pub fn without_nvlink(mut self) -> Self {
+        self.nvlink_per_direction = None;
+        self
+    }
 }
 
 /// `bits / 8 × clock × 2`: memory moves data on both edges of its clock.

@@ -21,15 +21,14 @@ impl GpuSpec {
         self.memory_bus_bits = None;
         self.memory = self.memory * memory;
         self.l2 = self.l2 * memory;
-        // Slices do not talk to each other over NVLink.
-        self.nvlink_per_direction = None;
         self.gpm = false;
         self.notes = Some(format!(
             "MIG slice: {:.0} % of the SMs, {:.1} % of memory and bandwidth.",
             compute * 100.0,
             memory * 100.0
         ));
-        self
+        // Slices do not talk to each other over NVLink.
+        self.without_nvlink()
     }
 }
 

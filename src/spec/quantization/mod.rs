@@ -55,6 +55,7 @@ pub struct Quantization {
     ignored: Modules,
     experts_only: bool,
     kv_cache_fp8: bool,
+    static_activations: bool,
 }
 
 /// Modules that share a scheme.
@@ -100,6 +101,12 @@ impl Quantization {
     #[must_use]
     pub const fn has_fp8_kv_cache(&self) -> bool {
         self.kv_cache_fp8
+    }
+
+    /// Whether the checkpoint brings the scales of activations. Otherwise they are found as activations come, once a whole row is there.
+    #[must_use]
+    pub const fn has_static_activations(&self) -> bool {
+        self.static_activations
     }
 
     /// How the weights of `module` of layer `layer` are stored; `None` for the model's own dtype.
@@ -180,6 +187,7 @@ impl Quantization {
         Ok(Self {
             experts_only: method == "mxfp4",
             kv_cache_fp8: has_fp8_kv_cache(settings),
+            static_activations: has_static_activations(settings, &method),
             ignored: ignored(settings),
             method: Some(method),
             groups,
@@ -199,6 +207,18 @@ fn same_method(stated: &str, flag: &str) -> bool {
     stated == flag
         || (stated.starts_with("modelopt") && flag.starts_with("modelopt"))
         || flag == "marlin"
+}
+
+/// `activation_scheme` of fp8 checkpoints, `input_activations.dynamic` of compressed-tensors; `ModelOpt` calibrates.
+fn has_static_activations(settings: &Value, method: &str) -> bool {
+    let groups = settings.get("config_groups").and_then(Value::as_object);
+    let mut inputs = groups
+        .into_iter()
+        .flat_map(Map::values)
+        .filter_map(|group| group.get("input_activations"));
+    method.starts_with("modelopt")
+        || text(settings, "activation_scheme") == Some("static")
+        || inputs.any(|inputs| inputs.get("dynamic").and_then(Value::as_bool) == Some(false))
 }
 
 /// The modules that keep the model's dtype.

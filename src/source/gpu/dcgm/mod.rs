@@ -7,17 +7,17 @@ mod fields;
 mod page;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reqwest::Url;
 
+use crate::config::address::Address;
 use crate::exposition;
 use crate::sample::gpu::GpuFacts;
-use crate::source::http::{FetchError, Fetcher, without_password};
+use crate::source::http::{Asking, FetchError, Fetcher, without_password};
 use crate::units::{Joules, Seconds};
 
 use super::{GpuError, GpuSight};
-use page::{Page, Row};
+use page::{MOST_GPUS, Page, Row};
 
 /// An energy counter that stands still for so long is that of an exporter that has stopped collecting.
 const STALE_AFTER: Seconds = Seconds(150.0);
@@ -45,12 +45,12 @@ pub struct DcgmSource {
 }
 
 impl DcgmSource {
-    /// The exporter at `url`, which is given at most `limit` to answer.
+    /// The exporter at `url`.
     ///
     /// # Errors
     /// What is wrong with the URL, in words.
-    pub fn new(url: &str, selection: Selection, limit: Duration) -> Result<Self, String> {
-        let mut parsed = Url::parse(url).map_err(|error| {
+    pub fn new(url: &Address, selection: Selection, asking: &Asking) -> Result<Self, String> {
+        let mut parsed = Url::parse(url.as_given()).map_err(|error| {
             format!(
                 "dcgm-url `{url}` is not a URL ({error}); give one such as http://NODE:9400/metrics"
             )
@@ -58,7 +58,7 @@ impl DcgmSource {
         if parsed.path() == "/" {
             parsed.set_path("/metrics");
         }
-        let fetcher = Fetcher::new(&parsed, limit).map_err(|error| error.to_string())?;
+        let fetcher = Fetcher::new(&parsed, asking).map_err(|error| error.to_string())?;
         Ok(Self {
             shown: without_password(&parsed).to_string(),
             url: parsed,
@@ -76,7 +76,7 @@ impl DcgmSource {
     pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
         let body = match self
             .fetcher
-            .get(&self.url, "text/plain;version=0.0.4", None)
+            .get(&self.url, "text/plain;version=0.0.4")
             .await
         {
             Ok(body) => body,
@@ -113,6 +113,15 @@ impl DcgmSource {
         };
         let text = exposition::utf8(body).map_err(|error| nothing(error.to_string()))?;
         let page = Page::read(text);
+        if page.too_many {
+            return Err(GpuError::Fetch {
+                reason: "too_large",
+                message: format!(
+                    "{} shows more than {MOST_GPUS} GPUs; give the dcgm-exporter of this node",
+                    self.shown
+                ),
+            });
+        }
         if page.rows.is_empty() {
             return Err(nothing(page.fault.map_or_else(
                 || "it has none of a dcgm-exporter's metrics".to_owned(),
@@ -153,6 +162,8 @@ impl DcgmSource {
     fn sight(&mut self, rows: Vec<Row>, now: Seconds) -> GpuSight {
         let mut sight = GpuSight::default();
         self.facts = rows.iter().map(Row::facts).collect();
+        self.energies
+            .retain(|uuid, _| rows.iter().any(|row| row.is_called(uuid)));
         for row in rows {
             let reading = row.into_reading(now);
             if let Some(since) = reading
@@ -187,17 +198,54 @@ impl DcgmSource {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_page_of_more_gpus_than_a_node_has_is_refused() {
+        let url = "http://127.0.0.1:1/metrics";
+        let source = source(url);
+        let of = |gpus: usize| -> String {
+            let line =
+                |gpu| format!("DCGM_FI_DEV_POWER_USAGE{{gpu=\"{gpu}\",UUID=\"GPU-{gpu}\"}} 100\n");
+            (0..gpus).map(line).collect()
+        };
+        assert_eq!(
+            source.rows(of(MOST_GPUS).as_bytes()).unwrap().len(),
+            MOST_GPUS
+        );
+        let refused = source.rows(of(5000).as_bytes()).unwrap_err();
+        assert_eq!(refused.reason(), "too_large");
+        assert!(refused.to_string().contains(url), "{refused}");
+    }
+
+    #[test]
+    fn labels_without_end_name_no_gpu_and_no_pod() {
+        let long = "a".repeat(60_000);
+        let url = "http://127.0.0.1:1/metrics";
+        let source = source(url);
+        let page = format!("DCGM_FI_DEV_POWER_USAGE{{UUID=\"{long}\"}} 100\n");
+        let refused = source.rows(page.as_bytes()).unwrap_err();
+        assert!(refused.to_string().len() < 1000);
+        let pod = |pod| format!("DCGM_FI_DEV_POWER_USAGE{{UUID=\"GPU-a\",pod=\"p{pod}\"}} 100\n");
+        let page: String = (0..50_000).map(pod).collect();
+        assert_eq!(source.rows(page.as_bytes()).unwrap().len(), 1);
+    }
+
     fn page(energy: u64) -> String {
         format!(
             "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{gpu=\"0\",UUID=\"GPU-a\"}} {energy}\nDCGM_FI_DEV_POWER_USAGE{{gpu=\"0\",UUID=\"GPU-a\"}} 100\n"
         )
     }
 
+    fn source(url: &str) -> DcgmSource {
+        let asking = Asking {
+            limit: std::time::Duration::from_secs(1),
+            ..Asking::default()
+        };
+        DcgmSource::new(&url.to_owned().into(), Selection::default(), &asking).unwrap()
+    }
+
     #[tokio::test]
     async fn no_error_shows_a_password() {
-        let url = "http://scraper:hunter2@127.0.0.1:1/metrics";
-        let limit = Duration::from_secs(1);
-        let mut source = DcgmSource::new(url, Selection::default(), limit).unwrap();
+        let mut source = source("http://scraper:hunter2@127.0.0.1:1/metrics");
         let refused = source.read(|| Seconds(0.0)).await.problem.unwrap();
         let nothing = source.rows(b"up 1\n").unwrap_err();
         for error in [refused, nothing] {
@@ -208,9 +256,7 @@ mod tests {
 
     #[test]
     fn an_energy_that_stands_for_minutes_is_nobodys_reading() {
-        let limit = Duration::from_secs(1);
-        let mut source =
-            DcgmSource::new("http://127.0.0.1:1", Selection::default(), limit).unwrap();
+        let mut source = source("http://127.0.0.1:1");
         let mut look = |energy: u64, time: f64| source.look(page(energy).as_bytes(), Seconds(time));
         assert_eq!(look(1000, 0.0).readings.len(), 1);
         assert_eq!(look(1000, 120.0).problem, None);

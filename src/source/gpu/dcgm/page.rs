@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::exposition::{Labels, Line, Lines, ParseError, Sample};
 use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity, Traffic};
-use crate::units::{Joules, Seconds};
+use crate::units::{BytesPerSecond, Joules, Seconds};
 
 use super::fields::{Field, field};
+
+/// GPUs and MIG instances of one page: a node of 16 GPUs has 112 at most.
+pub(super) const MOST_GPUS: usize = 256;
+/// Pods that share one GPU: MPS has room for 48.
+const MOST_PODS: usize = 64;
+/// Bytes of a label that tells of a GPU or a pod; Kubernetes' names have 253 at most.
+const LONGEST_LABEL: usize = 256;
 
 /// What a page shows.
 #[derive(Debug, Default)]
@@ -14,6 +21,8 @@ pub(super) struct Page {
     pub(super) rows: Vec<Row>,
     /// The first line that could not be read: dcgm-exporter does not escape its labels.
     pub(super) fault: Option<ParseError>,
+    /// Whether there are more GPUs than [`MOST_GPUS`].
+    pub(super) too_many: bool,
 }
 
 /// One GPU, or one MIG instance of it.
@@ -54,6 +63,10 @@ impl Page {
             return;
         };
         let known = self.rows.iter().position(|row| row.uuid == uuid);
+        if known.is_none() && self.rows.len() == MOST_GPUS {
+            self.too_many = true;
+            return;
+        }
         let place = known.unwrap_or_else(|| {
             self.rows.push(Row::new(uuid, sample.labels));
             self.rows.len() - 1
@@ -74,7 +87,7 @@ fn first(labels: Labels<'_>, names: &[&str]) -> Option<String> {
     names
         .iter()
         .find_map(|name| labels.get(name))
-        .filter(|value| !value.is_empty())
+        .filter(|value| (1..=LONGEST_LABEL).contains(&value.len()))
         .map(std::borrow::Cow::into_owned)
 }
 
@@ -111,7 +124,7 @@ impl Row {
             &["exported_namespace", "namespace", "pod_namespace"],
         );
         let labelled = (pod, namespace);
-        if !self.pods.contains(&labelled) {
+        if self.pods.len() < MOST_PODS && !self.pods.contains(&labelled) {
             self.pods.push(labelled);
         }
     }
@@ -211,7 +224,10 @@ impl Row {
         }
         let traffic = |sent, received| {
             let (sent, received) = self.value(sent).zip(self.value(received))?;
-            Some(Traffic { sent, received })
+            Some(Traffic {
+                sent: BytesPerSecond(sent),
+                received: BytesPerSecond(received),
+            })
         };
         let gpm = Gpm {
             dram_bandwidth: self.value(Field::Dram),

@@ -1,14 +1,6 @@
-//! What goes wrong around the exporter: each fault has its own name, and the exporter lives on.
+//! Answers that are no page, or a damaged one: each has its own name.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail that way"
-)]
-
-mod support;
-
-use support::{Answering, Exporter, ok, value};
+use crate::support::{Answering, Exporter, ok, value};
 
 /// The reason counted for a server that answers with `answer`.
 fn check(answer: impl Into<Vec<u8>>, reason: &str) {
@@ -97,72 +89,4 @@ fn a_server_that_is_not_there_is_named() {
         .is_some_and(|count| count >= 1.0)
     });
     assert_eq!(value(&page, "vllm_roofline_up", ""), Some(0.0));
-}
-
-fn page(generated: f64, running: f64) -> Vec<u8> {
-    let labels = "{engine=\"0\",model_name=\"m\"}";
-    ok(&format!(
-        "process_start_time_seconds 1.0\nvllm:num_requests_running{labels} {running:?}\nvllm:num_requests_waiting{labels} 0.0\nvllm:generation_tokens_total{labels} {generated:?}\n"
-    ))
-}
-
-#[test]
-fn a_restart_throws_its_window_away_and_nothing_is_negative() {
-    let server = Answering::with(page(1000.0, 1.0));
-    let exporter = Exporter::start(&["serve", "--vllm-url", &server.url, "--gpu-source", "none"]);
-    exporter.wait_for("/metrics", 10, |page| {
-        value(page, "vllm_roofline_up", "") == Some(1.0)
-    });
-    server.answer(page(2000.0, 1.0));
-    exporter.wait_for("/metrics", 10, |page| {
-        value(page, "vllm_roofline_tokens_per_second", "phase=\"decode\"")
-            .is_some_and(|rate| rate > 0.0)
-    });
-    server.answer(page(5.0, 1.0));
-    let after = exporter.wait_for("/metrics", 10, |page| {
-        value(page, "vllm_roofline_window_discards_total", "counter_reset") == Some(1.0)
-    });
-    assert_eq!(
-        value(
-            &after,
-            "vllm_roofline_tokens_per_second",
-            "phase=\"decode\""
-        ),
-        None
-    );
-    let negative = after
-        .lines()
-        .find(|line| !line.starts_with('#') && line.contains(" -"));
-    assert_eq!(negative, None);
-}
-
-#[test]
-fn a_hung_server_is_stalled_and_a_gone_one_unreachable() {
-    let server = Answering::with(page(1000.0, 1.0));
-    let exporter = Exporter::start(&[
-        "serve",
-        "--vllm-url",
-        &server.url,
-        "--gpu-source",
-        "none",
-        "--stall-after",
-        "1s",
-    ]);
-    let state = |state: &'static str| {
-        move |page: &str| {
-            value(
-                page,
-                "vllm_roofline_engine_state",
-                &format!("state=\"{state}\""),
-            ) == Some(1.0)
-        }
-    };
-    exporter.wait_for("/metrics", 15, state("stalled"));
-    server.answer("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n");
-    let gone = exporter.wait_for("/metrics", 15, state("unreachable"));
-    assert_eq!(value(&gone, "vllm_roofline_tokens_per_second", ""), None);
-    assert_eq!(
-        value(&gone, "vllm_roofline_bound", "bound=\"unknown\""),
-        Some(1.0)
-    );
 }

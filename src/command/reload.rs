@@ -1,0 +1,232 @@
+//! Reloads: SIGHUP reads everything anew that was read at the start; changed certificates and users are seen without it. What cannot
+//! be used changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use crate::config::Settings;
+use crate::sampler::{Order, Plan, now};
+use crate::server::gate::{Gate, Rules};
+use crate::snapshot::Reload;
+use crate::source::vllm::VllmSource;
+use crate::telemetry::{self, LogLevel};
+
+use super::serve::{Origin, gpu_table, rules};
+use super::usage::UsageError;
+
+/// How often the files of the web configuration are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Everything that a reload replaces, and how the newest ones went.
+pub(super) struct Reloading<O> {
+    origin: O,
+    log: LogLevel,
+    gate: Gate,
+    settings: watch::Sender<Arc<Settings>>,
+    orders: mpsc::Sender<Order>,
+    newest: Reload,
+    /// Why the settings last read are not in force.
+    refused: Option<String>,
+    /// Why the web configuration last read is not in force.
+    refused_rules: Option<String>,
+}
+
+impl<O: Origin> Reloading<O> {
+    pub(super) fn new(
+        origin: O,
+        log: LogLevel,
+        gate: Gate,
+        settings: watch::Sender<Arc<Settings>>,
+        orders: mpsc::Sender<Order>,
+    ) -> Self {
+        Self {
+            origin,
+            log,
+            gate,
+            settings,
+            orders,
+            newest: Reload {
+                successful: true,
+                last_success: now(),
+            },
+            refused: None,
+            refused_rules: None,
+        }
+    }
+
+    /// How the newest reload went; the start counts.
+    pub(super) const fn newest(&self) -> Reload {
+        self.newest
+    }
+
+    /// Reloads at every one of `hangups`, until the sampler ends.
+    pub(super) async fn run(mut self, mut hangups: Signal) {
+        while !self.orders.is_closed() {
+            tokio::select! {
+                Some(()) = hangups.recv() => self.reload().await,
+                () = sleep(LOOK_AGAIN) => {
+                    if self.refused_rules.is_some() || self.gate.rules().are_outdated() {
+                        self.renew().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything anew, or nothing.
+    async fn reload(&mut self) {
+        match self.prepare() {
+            Ok(Prepared { plan, rules, log }) => {
+                let settings = Arc::new(plan.settings.clone());
+                self.log.set(log);
+                self.gate.adopt(rules);
+                self.refused = None;
+                self.refused_rules = None;
+                tracing::info!("configuration reloaded");
+                self.order(Some(plan), true).await;
+                self.settings.send_replace(settings);
+            }
+            Err(Refusal {
+                error,
+                settings_hold,
+            }) => {
+                let error = format!("{error:#}");
+                tracing::error!("configuration not reloaded, everything stays as it was: {error}");
+                if settings_hold {
+                    self.refused = None;
+                    self.refused_rules = Some(error);
+                } else {
+                    self.refused = Some(error);
+                }
+                self.order(None, false).await;
+            }
+        }
+    }
+
+    /// Certificates and users anew.
+    async fn renew(&mut self) {
+        let now = Arc::clone(&self.settings.borrow());
+        match self.rules(&now) {
+            Ok(rules) => {
+                self.gate.adopt(rules);
+                self.refused_rules = None;
+                tracing::info!("web configuration and certificates renewed");
+                self.order(None, true).await;
+            }
+            // Perhaps only one of certificate and key is new yet. It is tried again, and told when it changes.
+            Err(error) => {
+                let error = format!("{error:#}");
+                if self.refused_rules.as_deref() != Some(&error) {
+                    tracing::error!("web configuration not renewed, the old one stays: {error}");
+                    self.refused_rules = Some(error);
+                    self.order(None, false).await;
+                }
+            }
+        }
+    }
+
+    async fn order(&mut self, plan: Option<Box<Plan>>, something_new: bool) {
+        self.newest.successful = self.refused.is_none() && self.refused_rules.is_none();
+        if something_new {
+            self.newest.last_success = now();
+        }
+        let reload = self.newest;
+        // Nobody takes it only at the end of the program.
+        let _ = self.orders.send(Order { reload, plan }).await;
+    }
+
+    fn prepare(&self) -> Result<Prepared, Refusal> {
+        let next = self.origin.settings()?;
+        let now = Arc::clone(&self.settings.borrow());
+        can_change(&now, &next)?;
+        Ok(Prepared {
+            rules: self.rules(&next).map_err(|error| Refusal {
+                settings_hold: next == *now,
+                error,
+            })?,
+            log: telemetry::filter(&next.log).map_err(anyhow::Error::msg)?,
+            plan: Box::new(plan(&self.origin, &now, next)?),
+        })
+    }
+
+    fn rules(&self, settings: &Settings) -> anyhow::Result<Rules> {
+        let next = rules(settings)?;
+        let (before, after) = (self.gate.rules().scheme(), next.scheme());
+        ensure!(
+            before == after,
+            "--web.config.file, tls_server_config: pages are served over {before}, and {after} takes a restart; restart, or set it back"
+        );
+        Ok(next)
+    }
+}
+
+/// A reload that can no longer fail.
+struct Prepared {
+    plan: Box<Plan>,
+    rules: Rules,
+    log: tracing_subscriber::filter::Targets,
+}
+
+/// Why a reload changes nothing.
+struct Refusal {
+    error: anyhow::Error,
+    /// The settings are those in force: it is all about the web configuration, which is looked at again without a signal.
+    settings_hold: bool,
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            error,
+            settings_hold: false,
+        }
+    }
+}
+
+/// Refuses by name what cannot change while the program runs.
+fn can_change(now: &Settings, next: &Settings) -> anyhow::Result<()> {
+    let address = |settings: &Settings| settings.web.listen_address.to_string();
+    let path = |settings: &Settings| settings.web.telemetry_path.clone();
+    let format = |settings: &Settings| format!("{:?}", settings.log.format).to_lowercase();
+    for (key, before, after) in [
+        ("web.listen-address", address(now), address(next)),
+        ("web.telemetry-path", path(now), path(next)),
+        ("log.format", format(now), format(next)),
+    ] {
+        ensure!(
+            before == after,
+            "{key} is {before}, and {after} takes a restart; restart, or set it back"
+        );
+    }
+    Ok(())
+}
+
+/// What has to be new where `next` takes the place of `now`.
+fn plan(origin: &impl Origin, now: &Settings, next: Settings) -> anyhow::Result<Plan> {
+    let asking = (next.asking_vllm(), next.asking_dcgm());
+    // The name of a file with CAs says nothing of what is in it.
+    let same_vllm = now.vllm_url == next.vllm_url
+        && now.asking_vllm() == asking.0
+        && next.vllm_ca_file.is_none();
+    let same_gpu = now.gpu_source == next.gpu_source
+        && (&now.dcgm_url, &now.dcgm_pod) == (&next.dcgm_url, &next.dcgm_pod)
+        && now.gpu_devices == next.gpu_devices
+        && now.asking_dcgm() == asking.1
+        && next.dcgm_ca_file.is_none();
+    let same_facts = now.vllm_url == next.vllm_url
+        && (&now.gpu, &now.gpus) == (&next.gpu, &next.gpus)
+        && now.gpu_devices == next.gpu_devices
+        && now.deployment == next.deployment;
+    let vllm = || VllmSource::new(&next.vllm_url, &asking.0).map_err(UsageError::of);
+    Ok(Plan {
+        vllm: (!same_vllm).then(vllm).transpose()?,
+        gpu: (!same_gpu).then(|| origin.gpu(&next)).transpose()?,
+        table: (!same_facts).then(|| gpu_table(&next)).transpose()?,
+        settings: next,
+    })
+}

@@ -1,0 +1,76 @@
+//! The clock of the program: Unix time, which may be set, beside time that only goes on.
+
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::units::Seconds;
+
+/// The two times may drift apart by so much between two looks before the clock counts as set: more than a busy machine takes
+/// between reading one and the other, less than a tick's worth of harm.
+const SLACK: Seconds = Seconds(0.5);
+
+/// Unix time now.
+#[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+#[must_use]
+pub fn now() -> Seconds {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Seconds(since.map_or(0.0, |since| since.as_secs_f64()))
+}
+
+/// Seconds since the start of the program, whatever the clock is set to: for how long something takes.
+#[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+pub(super) fn steady() -> Seconds {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Seconds(START.elapsed().as_secs_f64())
+}
+
+/// Notices when the clock is set, by a person or by a daemon that found it wrong. A machine that slept looks the same.
+#[derive(Debug)]
+pub(super) struct Clock {
+    /// Unix time less steady time, at the last look.
+    offset: Seconds,
+}
+
+impl Clock {
+    pub(super) fn started() -> Self {
+        Self {
+            offset: now() - steady(),
+        }
+    }
+
+    /// Whether the clock was set since the last look.
+    pub(super) fn was_set(&mut self) -> bool {
+        let step = self.look(now() - steady());
+        if let Some(step) = step {
+            tracing::warn!(
+                seconds = step.0,
+                "the clock was set, or the machine slept: this tick is thrown away"
+            );
+        }
+        step.is_some()
+    }
+
+    fn look(&mut self, offset: Seconds) -> Option<Seconds> {
+        let step = offset - self.offset;
+        self.offset = offset;
+        (step.0.abs() > SLACK.0).then_some(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_noticed_once_and_drift_never() {
+        let mut clock = Clock {
+            offset: Seconds(1e9),
+        };
+        assert_eq!(clock.look(Seconds(1e9 + 0.2)), None);
+        assert_eq!(clock.look(Seconds(1e9 + 0.4)), None);
+        assert_eq!(clock.look(Seconds(1e9 + 0.6)), None);
+        assert_eq!(clock.look(Seconds(1e9 - 3599.4)), Some(Seconds(-3600.0)));
+        assert_eq!(clock.look(Seconds(1e9 - 3599.4)), None);
+        assert_eq!(clock.look(Seconds(1e9 + 0.6)), Some(Seconds(3600.0)));
+    }
+}

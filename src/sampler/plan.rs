@@ -1,0 +1,29 @@
+//! What a reload hands to the sampler: made and checked, so that taking it up cannot fail.
+
+use crate::config::Settings;
+use crate::snapshot::Reload;
+use crate::source::gpu::GpuSource;
+use crate::source::vllm::VllmSource;
+use crate::spec::gpu::GpuTable;
+
+/// How a reload went, to be shown, and what is new with it.
+#[derive(Debug)]
+pub struct Order {
+    /// How it went.
+    pub reload: Reload,
+    /// What is new; nothing where it failed, or where only the server has something new.
+    pub plan: Option<Box<Plan>>,
+}
+
+/// New settings, and what has to be new with them. What did not change stays as it is, with all it counted.
+#[derive(Debug)]
+pub struct Plan {
+    /// The settings.
+    pub settings: Settings,
+    /// How vLLM is read.
+    pub vllm: Option<VllmSource>,
+    /// The GPU source.
+    pub gpu: Option<GpuSource>,
+    /// The table of GPUs, where model, deployment and GPUs are to be looked for anew.
+    pub table: Option<GpuTable>,
+}

@@ -1,0 +1,132 @@
+//! The gate: what the web configuration says, made ready and in force, and replaced as a whole while requests go on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::sync::watch;
+
+use super::access::{Access, AccessError};
+use super::basic_auth::{self, Doorkeeper};
+use super::tls;
+
+/// What a web configuration file says, made ready.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    access: Access,
+    door: Option<Doorkeeper>,
+    headers: HeaderMap,
+    tls: Option<tls::Config>,
+    /// The files they were read from, as they were then.
+    files: Vec<Stamp>,
+}
+
+/// A file, and when it was last changed.
+type Stamp = (PathBuf, Option<SystemTime>);
+
+fn stamp(file: &Path) -> Stamp {
+    let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified());
+    (file.to_owned(), changed.ok())
+}
+
+impl Rules {
+    /// The rules of `file`, and of the certificates it names; without a file, everybody may read.
+    ///
+    /// # Errors
+    /// [`AccessError`], which names the file and the key.
+    pub fn read(file: Option<&Path>) -> Result<Self, AccessError> {
+        let Some(file) = file else {
+            return Ok(Self::default());
+        };
+        // Looked at before they are read: what is written meanwhile is seen as a change.
+        let own = stamp(file);
+        let access = Access::read(file)?;
+        let failed = |problem: String| AccessError {
+            file: file.to_owned(),
+            problem,
+        };
+        Ok(Self {
+            files: [own].into_iter().chain(access.files().map(stamp)).collect(),
+            door: Doorkeeper::of(&access.users),
+            headers: access.http.headers().map_err(failed)?,
+            tls: access
+                .tls
+                .as_ref()
+                .map(tls::config)
+                .transpose()
+                .map_err(failed)?,
+            access,
+        })
+    }
+
+    /// Whether a file they were read from has changed since.
+    #[must_use]
+    pub fn are_outdated(&self) -> bool {
+        self.files.iter().any(|before| stamp(&before.0) != *before)
+    }
+
+    /// `https` or `http`.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
+/// Where the rules in force are.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    rules: Arc<watch::Sender<Arc<Rules>>>,
+    encryption: Option<tls::Encryption>,
+}
+
+impl Gate {
+    /// A gate that goes by `rules`.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            encryption: rules.tls.clone().map(tls::encryption),
+            rules: Arc::new(watch::Sender::new(Arc::new(rules))),
+        }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.borrow())
+    }
+
+    /// How connections are encrypted.
+    pub(super) const fn encryption(&self) -> Option<&tls::Encryption> {
+        self.encryption.as_ref()
+    }
+
+    /// Goes by `rules` from the next request and the next connection on. Who is known to have the right password is remembered only
+    /// if no user changed. Rules of the other scheme need a new listener, and are not for here.
+    pub fn adopt(&self, mut rules: Rules) {
+        let before = self.rules();
+        if before.access.users == rules.access.users {
+            rules.door.clone_from(&before.door);
+        }
+        if let Some((encryption, config)) = self.encryption.as_ref().zip(rules.tls.clone()) {
+            tls::renew(encryption, config);
+        }
+        self.rules.send_replace(Arc::new(rules));
+    }
+}
+
+/// Lets in who may, and adds the headers that are set.
+pub(super) async fn check(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let rules = gate.rules();
+    let mut response = match &rules.door {
+        Some(door) => basic_auth::check(door, request, next).await,
+        None => next.run(request).await,
+    };
+    for (name, value) in &rules.headers {
+        response.headers_mut().insert(name, value.clone());
+    }
+    response
+}

@@ -1,0 +1,23 @@
+//! What stands for TLS in a build without it: nothing of it can exist, since the web configuration is refused before.
+
+use std::convert::Infallible;
+
+use super::access::TlsSettings;
+
+pub(super) type Config = Infallible;
+pub(super) type Encryption = Infallible;
+
+pub(super) const fn encryption(config: Config) -> Encryption {
+    match config {}
+}
+
+pub(super) const fn renew(_: &Encryption, config: Config) {
+    match config {}
+}
+
+pub(super) fn config(settings: &TlsSettings) -> Result<Config, String> {
+    let certificate = settings.certificate.display();
+    Err(format!(
+        "this build has no TLS for {certificate}; build it with the feature `tls`"
+    ))
+}

@@ -1,0 +1,247 @@
+//! Clients that mean harm to our own port: it stays small, goes on reading vLLM, and serves others as soon as it can.
+
+#![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::serve;
+use crate::support::Exporter;
+use crate::vllm::Vllm;
+
+/// Connections that are served at once, and a few files more.
+const MOST_FILES: usize = 256 + 40;
+/// Memory for all that these tests do, in KiB.
+const MOST_MEMORY: u64 = 24 << 10;
+/// Longer than anything may hold up the exporter.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+fn connect(exporter: &Exporter) -> TcpStream {
+    let stream = TcpStream::connect(exporter.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Waits until `test` holds.
+#[track_caller]
+fn wait_until(what: &str, mut test: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !test() {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// All that comes until the connection is closed, by whatever means.
+#[track_caller]
+fn rest(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => all.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("the connection stays open: {error}"),
+        }
+    }
+    String::from_utf8(all).unwrap()
+}
+
+/// Whether the exporter answers somebody who asks as one should.
+fn answers(exporter: &Exporter) -> bool {
+    let mut stream = connect(exporter);
+    // A connection that is cut off may be gone before the question is out.
+    let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    rest(&mut stream).starts_with("HTTP/1.1 200 OK\r\n")
+}
+
+#[test]
+fn ten_thousand_connections_cost_little_and_pass() {
+    const CONNECTIONS: usize = 10_000;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let vllm = Vllm::start();
+    let exporter = serve(&vllm.url);
+    wait_until("an answer", || answers(&exporter));
+    let (before, _) = exporter.memory();
+    let mut connections = Vec::with_capacity(CONNECTIONS);
+    let mut most_files = 0;
+    for _ in 0..CONNECTIONS {
+        let mut stream = connect(&exporter);
+        // Those that are cut off at once do not take it.
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: ");
+        connections.push(stream);
+        most_files = most_files.max(exporter.open_files());
+    }
+    assert!(most_files <= MOST_FILES, "{most_files} open files");
+    let read = vllm.requests();
+    wait_until("vLLM is read on", || vllm.requests() > read + 2);
+    let (_, most) = exporter.memory();
+    assert!(
+        most - before < MOST_MEMORY,
+        "{before} KiB before, {most} KiB at most"
+    );
+    let told = exporter.log().matches("connections are open").count();
+    assert!((1..20).contains(&told), "told {told} times");
+
+    drop(connections);
+    wait_until("an answer", || answers(&exporter));
+    assert!(
+        !exporter.log().contains("source is down"),
+        "{}",
+        exporter.log()
+    );
+}
+
+/// Neither silence nor a question that never ends keeps a place for long.
+#[test]
+fn whoever_does_not_ask_is_cut_off() {
+    let vllm = Vllm::start();
+    let exporter = serve(&vllm.url);
+    let mut silent = connect(&exporter);
+    let mut slow = connect(&exporter);
+    let dripping = std::thread::spawn(move || {
+        let started = Instant::now();
+        while slow.write_all(b"G").is_ok() {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "a question without an end is listened to"
+            );
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+    assert_eq!(rest(&mut silent), "");
+    dripping.join().unwrap();
+    assert!(answers(&exporter));
+}
+
+/// A reader that asks for page after page and takes none.
+#[test]
+fn slow_readers_lose_their_place() {
+    let vllm = Vllm::start();
+    let exporter = serve(&vllm.url);
+    wait_until("an answer", || answers(&exporter));
+    let (before, _) = exporter.memory();
+    let files = exporter.open_files();
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5000);
+    let readers: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = connect(&exporter);
+            stream.set_nonblocking(true).unwrap();
+            // As much as the system takes.
+            let _ = stream.write(request.as_bytes());
+            stream
+        })
+        .collect();
+    wait_until("they are connected", || exporter.open_files() >= files + 20);
+    assert!(answers(&exporter), "others are served meanwhile");
+    wait_until("they have lost their places", || {
+        exporter.open_files() <= files + 2
+    });
+    let (_, most) = exporter.memory();
+    assert!(
+        most - before < MOST_MEMORY,
+        "{before} KiB before, {most} KiB at most"
+    );
+    drop(readers);
+}
+
+/// Ways to leave open where a request ends: headers, and the body that some would see.
+const AMBIGUOUS: [(&str, &str); 15] = [
+    (
+        "Content-Length: 44\r\nTransfer-Encoding: chunked",
+        "0\r\n\r\n",
+    ),
+    (
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "0\r\n\r\n",
+    ),
+    ("Content-Length: 0\r\nContent-Length: 44", ""),
+    ("Content-Length: 0, 44", ""),
+    ("Content-Length: +44", ""),
+    ("Content-Length: -1", ""),
+    ("Content-Length: 99999999999999999999", ""),
+    ("Content-Length: 44", ""),
+    ("Transfer-Encoding: chunked", "zz\r\n\r\n"),
+    ("Transfer-Encoding: chunked", "fffffffffffffffff\r\n"),
+    ("Transfer-Encoding: xchunked", ""),
+    (
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "0\r\n\r\n",
+    ),
+    ("Transfer-Encoding : chunked", "0\r\n\r\n"),
+    ("X: a\r\n Transfer-Encoding: chunked", "0\r\n\r\n"),
+    ("X: a\rTransfer-Encoding: chunked", "0\r\n\r\n"),
+];
+
+#[test]
+fn smuggled_requests_are_refused_with_their_connection() {
+    let vllm = Vllm::start();
+    let exporter = serve(&vllm.url);
+    wait_until("an answer", || answers(&exporter));
+    let smuggled = "GET /-/healthy HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    for (head, body) in AMBIGUOUS {
+        for method in ["GET", "POST"] {
+            let mut stream = connect(&exporter);
+            let request =
+                format!("{method} /metrics HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}{smuggled}");
+            stream.write_all(request.as_bytes()).unwrap();
+            let answer = rest(&mut stream);
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{head}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head}: {answer}");
+        }
+    }
+    assert!(answers(&exporter));
+}
+
+#[test]
+fn oversized_heads_are_refused() {
+    let vllm = Vllm::start();
+    let exporter = serve(&vllm.url);
+    wait_until("an answer", || answers(&exporter));
+    let (before, _) = exporter.memory();
+    let long = "a".repeat(1 << 20);
+    for (name, head) in [
+        (
+            "a long header",
+            format!("GET /metrics HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),
+        ),
+        (
+            "many headers",
+            format!("GET /metrics HTTP/1.1\r\n{}\r\n", "X: a\r\n".repeat(200)),
+        ),
+        (
+            "a long path",
+            format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ),
+        (
+            "a long query",
+            format!("GET /metrics?{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ),
+    ] {
+        let mut stream = connect(&exporter);
+        // It hangs up in the middle.
+        let _ = stream.write_all(head.as_bytes());
+        let answer = rest(&mut stream);
+        let refused = ["HTTP/1.1 431 ", "HTTP/1.1 414 "];
+        let told = refused.iter().any(|status| answer.starts_with(status));
+        assert!(told || answer.is_empty(), "{name}: {answer}");
+    }
+    let (_, most) = exporter.memory();
+    assert!(
+        most - before < MOST_MEMORY,
+        "{before} KiB before, {most} KiB at most"
+    );
+    assert!(answers(&exporter));
+}

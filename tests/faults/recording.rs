@@ -1,0 +1,120 @@
+//! A disk that is full while a capture is recorded.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::process::Command;
+
+use vllm_roofline_exporter::capture::format::{FORMAT, VllmLine};
+use vllm_roofline_exporter::capture::read::{Capture, CaptureError};
+use vllm_roofline_exporter::capture::write::Recorder;
+
+use crate::support::ok;
+use crate::vllm::{Vllm, request};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vllm-roofline-exporter");
+/// Blocks of 512 bytes that a file may have, in which the pages of a few ticks have room.
+const BLOCKS: &str = "64";
+
+/// A page that does not get much smaller when it is packed.
+fn bulky(page: &str) -> String {
+    let random = RandomState::new();
+    let noise = (0..400).map(|line| format!("# {:016x}\n", random.hash_one(line)));
+    page.to_owned() + &noise.collect::<String>()
+}
+
+#[test]
+fn a_full_disk_ends_a_recording_that_can_be_replayed() {
+    let vllm = Vllm::start();
+    vllm.behave(|vllm, mut stream| {
+        request(&mut stream);
+        let _ = stream.write_all(&ok(&bulky(&vllm.page())));
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("capture");
+    // Too large a file is an error to whoever ignores the signal, as a full disk is.
+    let limited = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$0\" \"$@\"");
+    let recorded = Command::new("sh")
+        .args(["-c", &limited, PROGRAM, "record", "--vllm-url", &vllm.url])
+        .args([
+            "--gpu-source",
+            "none",
+            "--tick",
+            "200ms",
+            "--duration",
+            "60s",
+            "--output",
+        ])
+        .arg(&output)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&recorded.stderr);
+    assert_eq!(recorded.status.code(), Some(1), "{told}");
+    for word in [
+        "cannot write",
+        "vllm.jsonl.gz",
+        "can be replayed",
+        "--output",
+    ] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let pages = Capture::open(&output).unwrap().pages.len();
+    assert!(pages >= 2, "{pages} pages");
+    let replayed = Command::new(PROGRAM)
+        .args(["replay", "--format", "json", "--capture"])
+        .arg(&output)
+        .output()
+        .unwrap();
+    assert!(replayed.status.success(), "{replayed:?}");
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_start_is_named() {
+    let vllm = Vllm::start();
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", directory.path().join("vllm.jsonl.gz")).unwrap();
+    let recorded = Command::new(PROGRAM)
+        .args(["record", "--vllm-url", &vllm.url, "--gpu-source", "none"])
+        .args(["--duration", "60s", "--output"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&recorded.stderr);
+    assert_eq!(recorded.status.code(), Some(1), "{told}");
+    assert!(told.contains("vllm.jsonl.gz: No space left"), "{told}");
+}
+
+/// As where the program or the machine ended in the middle: the lines before are good, whatever comes after them.
+#[test]
+fn a_recording_cut_off_anywhere_is_good_up_to_there() {
+    const PAGES: u32 = 5;
+    let directory = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(directory.path()).unwrap();
+    let manifest = serde_json::json!({"format": FORMAT, "name": "cut off"});
+    recorder
+        .describe(&serde_json::from_value(manifest).unwrap(), None)
+        .unwrap();
+    for page in 0..PAGES {
+        let line = VllmLine {
+            t_start: f64::from(page),
+            t_end: None,
+            body: Some(crate::vllm::engine("m", "0", u64::from(page))),
+            error: None,
+        };
+        recorder.page(&line).unwrap();
+    }
+    recorder.finish().unwrap();
+    let path = directory.path().join("vllm.jsonl.gz");
+    let whole = std::fs::read(&path).unwrap();
+    let mut before = 0;
+    for length in 0..=whole.len() {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let pages = match Capture::open(directory.path()) {
+            Ok(capture) => capture.pages.len(),
+            Err(CaptureError::NoPage { .. }) => 0,
+            Err(error) => panic!("cut off after {length} bytes: {error}"),
+        };
+        assert!(pages >= before, "{pages} pages of {length} bytes");
+        before = pages;
+    }
+    assert_eq!(before, PAGES as usize);
+}
