@@ -14,7 +14,7 @@ cargo +nightly fuzz build -s none
 for target in "$@"; do
     mkdir -p "kept/$target"
     log=$(mktemp)
-    # Half a second is a thousand times what an input takes; 1 GiB is what the sanitizer and the corpus need.
+    # No input takes a tenth of a second, and no process a tenth of that memory.
     cargo +nightly fuzz run -s none "$target" "corpus/$target" "kept/$target" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 >"$log" 2>&1 ||
         { tail -40 "$log" >&2; echo "$target: a finding, see $log" >&2; exit 1; }

@@ -8,6 +8,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
 use axum::routing::get;
 use tokio::time::sleep;
@@ -16,7 +17,12 @@ use crate::fake::FakeNvml;
 use crate::server::Server;
 use crate::{BARE, compare};
 
-const EXPORTER: &str = env!("CARGO_BIN_EXE_vllm-roofline-exporter");
+/// The program, which is built beside this one.
+fn exporter_command() -> anyhow::Result<Command> {
+    let own = std::env::current_exe()?;
+    let built = own.ancestors().nth(2).context("a target directory")?;
+    Ok(Command::new(built.join("vllm-roofline-exporter")))
+}
 
 /// The bare server: one page, nothing else.
 pub(crate) async fn bare(page: &str) -> anyhow::Result<()> {
@@ -35,7 +41,7 @@ fn exporter(
     environment: &[(&str, String)],
 ) -> anyhow::Result<Server> {
     let vllm = demo.url.trim_end_matches("/metrics");
-    let mut command = Command::new(EXPORTER);
+    let mut command = exporter_command()?;
     command
         .args(["serve", "--vllm-url", vllm])
         .args(["--model", "config/demo/config.json"])
@@ -76,7 +82,7 @@ fn program(variable: &str) -> Option<Command> {
 
 /// Starts all of them and compares.
 pub(crate) async fn run() -> anyhow::Result<()> {
-    let mut demo = Command::new(EXPORTER);
+    let mut demo = exporter_command()?;
     demo.args(["demo", "--web.listen-address", "127.0.0.1:0"]);
     let demo = Server::start("demo", &mut demo, "recorded vLLM at ")?;
     let without = ["--gpu", "H100", "--gpu-source", "none"];
