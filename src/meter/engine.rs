@@ -9,7 +9,7 @@ use crate::units::Seconds;
 use super::account::Account;
 use super::calibration::Calibration;
 use super::facts::EngineFacts;
-use super::gpu::HardwareUse;
+use super::hardware::HardwareUse;
 use super::interval::{Gap, Interval};
 use super::spans::{Span, Spans};
 use super::steady::Steady;

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod facts;
 pub mod figures;
 pub mod gpu;
+pub mod hardware;
 pub mod hindsight;
 pub mod interval;
 pub mod reconcile;
@@ -28,7 +29,8 @@ use crate::units::Seconds;
 
 use engine::{EngineMeter, MeterSettings};
 use facts::EngineFacts;
-use gpu::{GpuMeter, HardwareUse};
+use gpu::GpuMeter;
+use hardware::HardwareUse;
 use interval::Gap;
 use spans::Span;
 

@@ -17,7 +17,7 @@ use crate::sample::histogram::Histogram;
 use crate::units::{Bytes, Flops, Seconds};
 
 use super::facts::{EngineFacts, Served};
-use super::gpu::HardwareUse;
+use super::hardware::HardwareUse;
 use super::hindsight::Early;
 use super::interval::Interval;
 use super::steps::{Prompts, Steps};

@@ -1,0 +1,108 @@
+//! What the hardware of an engine did over a span: the slices of its GPUs, added up.
+
+use crate::units::{Bytes, Joules, Seconds, ratio};
+
+use super::gpu::GpuSlice;
+
+/// What the hardware of an engine did over a span, summed over its GPUs. Seconds are GPU-seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HardwareUse {
+    /// Measured HBM bytes.
+    pub hbm_bytes: Bytes,
+    /// GPU-seconds over which they were measured.
+    pub hbm_seconds: Seconds,
+    /// Bytes sent over NVLink.
+    pub nvlink_sent: Bytes,
+    /// GPU-seconds over which they were measured.
+    pub nvlink_seconds: Seconds,
+    /// Joules.
+    pub energy: Joules,
+    /// GPU-seconds with readable clock reasons.
+    pub reasons_seconds: Seconds,
+    /// Of these, GPU-seconds held down by a power limit.
+    pub power_limited_seconds: Seconds,
+    /// SM clock × GPU-seconds, in MHz·s.
+    pub clock_mhz_seconds: f64,
+    /// GPU-seconds with a known SM clock.
+    pub clock_seconds: Seconds,
+    /// Tensor activity × SM clock × GPU-seconds, in MHz·s.
+    pub tensor_mhz_seconds: f64,
+    /// GPU-seconds with a known tensor activity and SM clock.
+    pub tensor_known_seconds: Seconds,
+}
+
+impl HardwareUse {
+    pub(super) fn add_share(&mut self, slice: &GpuSlice, overlap: Seconds) {
+        let share = overlap / (slice.end - slice.start);
+        if let Some(bytes) = slice.hbm_bytes {
+            self.hbm_bytes += bytes * share;
+            self.hbm_seconds += overlap;
+        }
+        if let Some(traffic) = slice.links.nvlink {
+            self.nvlink_sent += traffic.sent * share;
+            self.nvlink_seconds += overlap;
+        }
+        if let Some(energy) = slice.energy {
+            self.energy += energy * share;
+        }
+        if let Some(limited) = slice.power_limited {
+            self.reasons_seconds += overlap;
+            if limited {
+                self.power_limited_seconds += overlap;
+            }
+        }
+        if let Some(clock) = slice.sm_clock_mhz {
+            self.clock_mhz_seconds += clock * overlap.0;
+            self.clock_seconds += overlap;
+        }
+        if let Some((activity, clock)) = slice.tensor_activity.zip(slice.sm_clock_mhz) {
+            self.tensor_mhz_seconds += activity * clock * overlap.0;
+            self.tensor_known_seconds += overlap;
+        }
+    }
+
+    /// Adds the use of another GPU, or of another span.
+    pub fn merge(&mut self, other: &Self) {
+        self.hbm_bytes += other.hbm_bytes;
+        self.hbm_seconds += other.hbm_seconds;
+        self.nvlink_sent += other.nvlink_sent;
+        self.nvlink_seconds += other.nvlink_seconds;
+        self.energy += other.energy;
+        self.reasons_seconds += other.reasons_seconds;
+        self.power_limited_seconds += other.power_limited_seconds;
+        self.clock_mhz_seconds += other.clock_mhz_seconds;
+        self.clock_seconds += other.clock_seconds;
+        self.tensor_mhz_seconds += other.tensor_mhz_seconds;
+        self.tensor_known_seconds += other.tensor_known_seconds;
+    }
+
+    /// Mean SM clock, MHz.
+    #[must_use]
+    pub fn sm_clock_mhz(&self) -> Option<f64> {
+        ratio(self.clock_mhz_seconds, self.clock_seconds.0)
+    }
+
+    /// Share of the readings held down by a power limit.
+    #[must_use]
+    pub fn power_limited_ratio(&self) -> Option<f64> {
+        ratio(self.power_limited_seconds.0, self.reasons_seconds.0)
+    }
+
+    /// HBM bytes of `gpus` GPUs over `span`, of which `read` are read: scaled to the whole span where at least half of it was measured,
+    /// and to all GPUs, since those on other nodes do the same work.
+    #[must_use]
+    pub fn measured_hbm_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+        scaled(self.hbm_bytes, self.hbm_seconds, span, read, gpus)
+    }
+
+    /// Bytes that `gpus` GPUs sent over NVLink during `span`, of which `read` are read, scaled in the same way.
+    #[must_use]
+    pub fn measured_nvlink_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+        scaled(self.nvlink_sent, self.nvlink_seconds, span, read, gpus)
+    }
+}
+
+fn scaled(bytes: Bytes, seconds: Seconds, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+    let covered = ratio(seconds.0, span.0 * read)?;
+    (covered >= 0.5).then(|| bytes / covered * (gpus / read))
+}
