@@ -26,6 +26,7 @@ pub mod export;
 pub mod landing;
 pub mod launch;
 pub mod load;
+pub mod player;
 pub mod report;
 pub mod results;
 pub mod snapshot;

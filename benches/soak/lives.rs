@@ -8,8 +8,8 @@ use anyhow::Context;
 use vllm_roofline_exporter::capture::format::{Manifest, VllmLine};
 use vllm_roofline_exporter::capture::playback::Pages;
 use vllm_roofline_exporter::capture::read::Capture;
-use vllm_roofline_exporter::command::replay::player::{Player, engines_of};
 use vllm_roofline_exporter::config::Settings;
+use vllm_roofline_exporter::player::{Player, engines_of};
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/captures");
 /// Tokens are whole; sums of floats may not be.

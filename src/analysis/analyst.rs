@@ -2,7 +2,7 @@
 
 use crate::capture::format::Phase as CapturePhase;
 use crate::capture::read::Capture;
-use crate::command::replay::player::Player;
+use crate::player::Player;
 use crate::predict::{Prediction, Scenario};
 use crate::results::{LoadResult, Source};
 

@@ -33,9 +33,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::build_info::BUILD;
 use crate::capture::read::Capture;
-use crate::command::replay::player::Player;
-use crate::command::serve;
 use crate::config::Settings;
+use crate::player::Player;
 use crate::predict::Prediction;
 use crate::results::LoadResult;
 use crate::spec::deployment::DeploymentFlags;
@@ -107,7 +106,7 @@ pub struct Configuration {
 /// # Errors
 /// A model that is not found, a GPU that is not known, a deployment that vLLM would refuse, or a prediction of another model.
 pub fn analyze(inputs: &Inputs<'_>) -> anyhow::Result<Analysis> {
-    let table = serve::gpu_table(inputs.settings)?;
+    let table = inputs.settings.gpu_table()?;
     let player = inputs
         .capture
         .map(|capture| Player::new(capture, inputs.settings))

@@ -2,9 +2,9 @@
 
 use crate::capture::format::{GpuLine, Phase};
 use crate::capture::read::Capture;
-use crate::command::replay::player::{Player, engines_of};
 use crate::meter::figures::{Figures, PhaseFigures};
 use crate::meter::spans::{Span, sum};
+use crate::player::{Player, engines_of};
 use crate::results::{Distribution, Latencies, Load, Rates, Tokens};
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
 use crate::units::{Seconds, ratio};

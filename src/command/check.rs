@@ -40,7 +40,7 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     serve::check(&settings)?;
     let gpu = gpu_source::open(&settings)?;
-    let gpu_table = serve::gpu_table(&settings)?;
+    let gpu_table = settings.gpu_table()?;
     let (findings, reached) = serve::block_on(async move {
         let vllm =
             VllmSource::new(&settings.vllm_url, &settings.asking_vllm()).map_err(UsageError::of)?;

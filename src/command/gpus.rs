@@ -7,7 +7,6 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Format};
-use super::serve::gpu_table;
 use super::usage::UsageError;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
@@ -39,7 +38,7 @@ pub fn run(args: &GpusArgs, out: &mut impl Write) -> anyhow::Result<()> {
         config_file: args.config_file.clone(),
         ..SettingsFlags::default()
     })?;
-    let table = gpu_table(&settings)?;
+    let table = settings.gpu_table()?;
     let gpus: Vec<&GpuSpec> = match &args.name {
         Some(name) => vec![table.find(name).map_err(UsageError::new)?],
         None => table.iter().collect(),

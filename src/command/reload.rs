@@ -16,7 +16,7 @@ use crate::snapshot::Reload;
 use crate::source::vllm::VllmSource;
 use crate::telemetry::{self, LogLevel};
 
-use super::serve::{Origin, gpu_table, rules};
+use super::serve::{Origin, rules};
 use super::usage::UsageError;
 
 /// How often the files of the web configuration are looked at.
@@ -226,7 +226,7 @@ fn plan(origin: &impl Origin, now: &Settings, next: Settings) -> anyhow::Result<
     Ok(Plan {
         vllm: (!same_vllm).then(vllm).transpose()?,
         gpu: (!same_gpu).then(|| origin.gpu(&next)).transpose()?,
-        table: (!same_facts).then(|| gpu_table(&next)).transpose()?,
+        table: (!same_facts).then(|| next.gpu_table()).transpose()?,
         settings: next,
     })
 }

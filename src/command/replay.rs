@@ -1,6 +1,5 @@
 //! `replay`: the pipeline over a capture, offline.
 
-pub mod player;
 mod table;
 mod timeline;
 
@@ -16,9 +15,9 @@ use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::meter::figures::Figures;
 use crate::meter::verdict::Bound;
+use crate::player::Player;
 use crate::units::Seconds;
 
-use self::player::Player;
 use self::table::table;
 use self::timeline::TimelineArgs;
 use super::output;

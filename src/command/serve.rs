@@ -16,7 +16,6 @@ use crate::server::gate::{Gate, Rules};
 use crate::server::{self, Site};
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::VllmSource;
-use crate::spec::gpu::GpuTable;
 use crate::telemetry;
 
 use super::gpu_source;
@@ -109,28 +108,12 @@ pub fn check(settings: &Settings) -> Result<(), UsageError> {
     rules(settings)?;
     telemetry::filter(&settings.log).map_err(UsageError::of)?;
     VllmSource::new(&settings.vllm_url, &settings.asking_vllm()).map_err(UsageError::of)?;
-    gpu_table(settings).map(drop)
+    settings.gpu_table().map(drop).map_err(UsageError::new)
 }
 
 /// Who may read our pages.
 pub(super) fn rules(settings: &Settings) -> Result<Rules, UsageError> {
     Rules::read(settings.web.config.file.as_deref()).map_err(UsageError::new)
-}
-
-/// The table of GPUs with the user's additions.
-///
-/// # Errors
-/// Additions that are no GPUs.
-pub fn gpu_table(settings: &Settings) -> Result<GpuTable, UsageError> {
-    let table = GpuTable::embedded().map_err(UsageError::of)?;
-    if settings.gpus.is_empty() {
-        return Ok(table);
-    }
-    // JSON is YAML.
-    let additions = serde_json::json!({ "gpus": settings.gpus }).to_string();
-    table
-        .with_overrides(&additions)
-        .map_err(|error| UsageError::of(format!("gpus: {error}")))
 }
 
 /// Serves what `origin` says until `shutdown`.
@@ -144,7 +127,7 @@ pub async fn serve(
     let settings = origin.settings()?;
     let log = telemetry::start(&settings.log).map_err(UsageError::of)?;
     let rules = rules(&settings)?;
-    let table = gpu_table(&settings)?;
+    let table = settings.gpu_table()?;
     let gpu = origin.gpu(&settings)?;
     let (sampler, published) =
         Sampler::new(settings.clone(), table, gpu).map_err(UsageError::of)?;

@@ -15,7 +15,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::output::{Format, write_json};
-use super::serve::gpu_table;
 use super::usage::UsageError;
 use crate::config::Settings;
 use crate::config::duration::Span;
@@ -124,7 +123,7 @@ pub fn run(args: &StaticArgs, out: &mut impl Write) -> anyhow::Result<()> {
         config_file: args.config_file.clone(),
         ..SettingsFlags::default()
     })?;
-    let table = gpu_table(&settings)?;
+    let table = settings.gpu_table()?;
     let scenarios = args
         .clone()
         .with_defaults_of(settings)

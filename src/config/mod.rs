@@ -16,6 +16,7 @@ use serde_saphyr::figment::Yaml;
 use crate::meter::engine::MeterSettings;
 use crate::source::http::Asking;
 use crate::spec::deployment::DeploymentFlags;
+use crate::spec::gpu::{GpuTable, GpuTableError};
 use crate::units::Seconds;
 
 use address::Address;
@@ -191,6 +192,24 @@ impl Settings {
         })?;
         settings.check()?;
         Ok(settings)
+    }
+
+    /// The table of GPUs with the user's additions.
+    ///
+    /// # Errors
+    /// Additions that are no GPUs.
+    pub fn gpu_table(&self) -> Result<GpuTable, ConfigError> {
+        let problem = |error: GpuTableError| ConfigError::Value {
+            key: "gpus",
+            problem: error.to_string(),
+        };
+        let table = GpuTable::embedded().map_err(problem)?;
+        if self.gpus.is_empty() {
+            return Ok(table);
+        }
+        // JSON is YAML.
+        let additions = serde_json::json!({ "gpus": self.gpus }).to_string();
+        table.with_overrides(&additions).map_err(problem)
     }
 
     /// How the meter measures.

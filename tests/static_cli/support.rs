@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use vllm_roofline_exporter::command::usage::UsageError;
 use vllm_roofline_exporter::command::{gpus, static_roofline};
+use vllm_roofline_exporter::config::ConfigError;
 
 /// The two commands as the program has them.
 #[derive(Parser)]
@@ -41,10 +42,11 @@ impl Answer {
         serde_json::from_str(&self.out).expect("JSON")
     }
 
-    /// The message of a usage error.
+    /// The message of an error of usage or configuration.
     pub(crate) fn refusal(self) -> String {
         let error = self.end.expect_err("fails");
-        assert!(error.is::<UsageError>(), "{error:?}");
+        let refused = error.is::<UsageError>() || error.is::<ConfigError>();
+        assert!(refused, "{error:?}");
         assert_eq!(self.out, "");
         error.to_string()
     }

@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use crate::command::scenario::scenario;
 use crate::command::usage::UsageError;
-use crate::command::{deployment, gpu_source, serve};
+use crate::command::{deployment, gpu_source};
 use crate::config::Settings;
 use crate::load::LoadSettings;
 use crate::load::prompt::Prompts;
@@ -17,7 +17,7 @@ pub(super) fn check_gpu(settings: &Settings) -> Result<(), UsageError> {
     let Some(name) = settings.gpu.as_deref().filter(|name| *name != "none") else {
         return Ok(());
     };
-    let table = serve::gpu_table(settings)?;
+    let table = settings.gpu_table().map_err(UsageError::new)?;
     table.find(name).map(drop).map_err(UsageError::new)
 }
 
@@ -31,7 +31,7 @@ pub(super) async fn prediction(
 ) -> anyhow::Result<Prediction> {
     let flags = deployment::of_running(settings).await;
     let gpu = gpu_name(settings).await;
-    let table = serve::gpu_table(settings)?;
+    let table = settings.gpu_table()?;
     let serving = serving(load)
         .context("how long the prompts of a file are is known only when the server has counted them; `dynamic` compares with the measured load")?;
     let targets = Targets {

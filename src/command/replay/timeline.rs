@@ -10,7 +10,7 @@ use crate::snapshot::take::{Surroundings, Trails};
 use crate::snapshot::{Snapshot, SourceStatus};
 use crate::units::Seconds;
 
-use super::player::Player;
+use crate::player::Player;
 
 /// How the series are written.
 #[derive(Clone, Debug, clap::Args)]

@@ -289,7 +289,7 @@ fn predicted(
         ttft: sweep.slo.ttft_seconds,
         tpot: sweep.slo.tpot_seconds,
     };
-    let table = serve::gpu_table(settings)?;
+    let table = settings.gpu_table()?;
     let scenario = scenario(flags, settings.gpu.as_deref(), &table, serving, targets)?;
     Predicted::of(&scenario, serving, measured).map(Some)
 }

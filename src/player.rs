@@ -19,8 +19,6 @@ use crate::spec::deployment::DeploymentFlags;
 use crate::spec::gpu::GpuTable;
 use crate::units::Seconds;
 
-use super::super::serve;
-
 /// GPU readings up to so many seconds after a page are taken before it.
 const LOOK_AHEAD: f64 = 1.0;
 
@@ -49,7 +47,7 @@ impl<'a> Player<'a> {
             capture,
             settings: settings.meter(),
             clues: clues(capture, settings)?,
-            table: serve::gpu_table(settings)?,
+            table: settings.gpu_table()?,
             engine: None,
             facts: Arc::default(),
         };
@@ -86,7 +84,7 @@ impl<'a> Player<'a> {
     }
 
     /// The first page of the capture, which is whole.
-    pub(super) fn first_body(&self) -> &'a str {
+    pub fn first_body(&self) -> &'a str {
         self.capture
             .pages
             .iter()
@@ -104,7 +102,7 @@ impl<'a> Player<'a> {
 
     /// The accounted span of the pages within `from..=to` as one, with hindsight: prompts that were counted early in it and ran
     /// before it are left out, those counted soon after it that ran in it are added.
-    pub(super) fn stretch(&self, from: f64, to: f64) -> Option<Span> {
+    pub fn stretch(&self, from: f64, to: f64) -> Option<Span> {
         let inside = self.play(from, to);
         let (start, end) = (inside.first()?.start.0, inside.last()?.end.0);
         let before = self.play(start - HINDSIGHT, start);
@@ -116,7 +114,7 @@ impl<'a> Player<'a> {
     }
 
     /// Plays the pages within `from..=to`, and after each that could be read shows the meter, the page and the spans it completed.
-    pub(super) fn watch(
+    pub fn watch(
         &self,
         from: f64,
         to: f64,
@@ -165,7 +163,7 @@ impl<'a> Player<'a> {
     }
 
     /// Windows of the configured length over the whole capture; the bound is held steady from one to the next.
-    pub(super) fn windows(&self) -> Vec<Figures> {
+    pub fn windows(&self) -> Vec<Figures> {
         let mut spans = self.play(f64::NEG_INFINITY, f64::INFINITY);
         hindsight::settle(&mut spans);
         let mut steady = Steady::default();
