@@ -61,17 +61,16 @@ impl<'a> Player<'a> {
     /// Those of [`Self::new`].
     pub fn of_all(capture: &'a Capture, settings: &Settings) -> anyhow::Result<Vec<Self>> {
         let first = Self::new(capture, settings)?;
-        let others = (1..first.engines().len()).map(|rank| {
+        let of_engine = |rank| {
             let mut player = first.clone();
             player.tell_of(rank);
             player
-        });
-        Ok(std::iter::once(first.clone()).chain(others).collect())
+        };
+        Ok((0..first.engines().len()).map(of_engine).collect())
     }
 
     /// The engines on the first page.
-    #[must_use]
-    pub fn engines(&self) -> Vec<EngineTotals> {
+    fn engines(&self) -> Vec<EngineTotals> {
         let first = self.capture.pages.iter().find_map(engines_of);
         first.unwrap_or_default()
     }

@@ -17,7 +17,7 @@ const DENIED: Seconds = Seconds(300.0);
 /// NVML's header says MiB/s; the wrapper's comments say bytes.
 const MIB: f64 = 1_048_576.0;
 
-/// Not `GraphicsUtil`: the driver takes 1.5 ms of CPU time for it (580.159, H100), 20 µs for all others together.
+/// Not `GraphicsUtil`: the driver takes 1.5 ms of CPU time for it (580.159, H100), less than half of that for all others together.
 const METRICS: [Metric; 8] = [
     Metric::DramBwUtil,
     Metric::AnyTensorUtil,
