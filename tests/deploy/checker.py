@@ -72,3 +72,14 @@ def restricted(spec):
     broken += ["runAsUser 0"] if context.get("runAsUser") == 0 else []
     broken += ["hostPort"] if any("hostPort" in port for port in container.get("ports", [])) else []
     return broken
+
+
+def quality_of_service(spec):
+    """The QoS class that Kubernetes gives a pod: Guaranteed if every container, init containers among them, has limits of CPU and memory
+    that its requests (by default the same) equal; BestEffort if none has either."""
+    resources = [each.get("resources", {}) for each in spec["containers"] + spec.get("initContainers", [])]
+    computed = [{kind: {key: each.get(kind, {}).get(key) for key in ("cpu", "memory")} for kind in ("requests", "limits")} for each in resources]
+    if not any(value for each in computed for kind in each.values() for value in kind.values()):
+        return "BestEffort"
+    equal = all(limit is not None and each["requests"][key] in (None, limit) for each in computed for key, limit in each["limits"].items())
+    return "Guaranteed" if equal else "Burstable"

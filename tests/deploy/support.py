@@ -1,13 +1,18 @@
 """What the tests share: the repository's paths, programs to run, manifests to read."""
+import atexit
+import functools
 import os
 import pathlib
+import shutil
 import subprocess
+import tempfile
 
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "vllm-roofline-exporter"
+VALUES = sorted(CHART.glob("ci/*-values.yaml"))
 HELMS = ("helm3", "helm4")
 KUBECTLS = ("kubectl31", "kubectl37")
 OPERATOR = ["--api-versions", "monitoring.coreos.com/v1/PodMonitor", "--api-versions", "monitoring.coreos.com/v1/PrometheusRule"]
@@ -36,9 +41,51 @@ def read(path):
     return documents(pathlib.Path(path).read_text(encoding="utf-8"))
 
 
+@functools.cache
+def template_text(helm, chart, *arguments):
+    return output(helm, "template", "test", chart, "--namespace", "models", *arguments)
+
+
 def template(helm, chart, *arguments):
     """What `helm template` makes of a chart."""
-    return documents(output(helm, "template", "test", chart, "--namespace", "models", *arguments))
+    return documents(template_text(helm, chart, *arguments))
+
+
+@functools.cache
+def own_chart_folder():
+    """A copy of the chart under examples that holds ours as a dependency."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    chart = pathlib.Path(folder.name, "own-chart")
+    shutil.copytree(DEPLOY / "helm" / "examples" / "own-chart", chart)
+    manifest = chart / "Chart.yaml"
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace("file://../../", f"file://{CHART.parent}/"), encoding="utf-8")
+    output("helm4", "dependency", "build", chart)
+    return chart
+
+
+def own_chart(helm, *settings):
+    """The chart under examples, a vLLM with the library template's sidecar, with `settings` for ours."""
+    sets = [word for setting in settings for word in ("--set", f"vllm-roofline-exporter.{setting}")]
+    return template(helm, own_chart_folder(), *sets)
+
+
+def rendered(*arguments):
+    """Every helm with every values file of the chart, and with none: the helm and what it renders."""
+    for helm in HELMS:
+        for values in [None, *VALUES]:
+            yield helm, template(helm, CHART, *(["--values", values] if values else []), *arguments)
+
+
+def pod_templates(objects):
+    """Labels and spec of every pod template inside objects."""
+    if isinstance(objects, list):
+        return [pod for each in objects for pod in pod_templates(each)]
+    if not isinstance(objects, dict):
+        return []
+    if isinstance(objects.get("spec"), dict) and isinstance(objects["spec"].get("containers"), list):
+        return [(objects["metadata"]["labels"], objects["spec"])]
+    return [pod for each in objects.values() for pod in pod_templates(each)]
 
 
 def one(objects, kind, name=None):

@@ -9,9 +9,8 @@ import unittest
 import yaml
 
 import checker
-from support import CHART, DEPLOY, HELMS, OPERATOR, ROOT, binary, of_kind, one, output, pod_specs, run, sidecar, template
+from support import CHART, DEPLOY, HELMS, OPERATOR, ROOT, VALUES, binary, of_kind, one, output, own_chart, pod_specs, run, sidecar, template
 
-VALUES = sorted(CHART.glob("ci/*-values.yaml"))
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 RULES = [path for path in sorted((DEPLOY / "prometheus").glob("*.yaml")) if "groups" in yaml.safe_load(path.read_text(encoding="utf-8"))]
 
@@ -51,14 +50,62 @@ class ChartTest(unittest.TestCase):
             self.assertIs(spec["enableServiceLinks"], False)
             self.assertTrue(spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"])
 
-    def test_monitoring_objects_come_where_the_cluster_knows_them(self):
-        kinds = lambda *more: {thing["kind"] for thing in template("helm4", CHART, *more)}
+    def test_by_default_only_objects_of_the_own_namespace_come(self):
+        """What a namespace's admin may create: neither cluster-wide objects nor objects of other namespaces."""
+        for helm, things in ((helm, template(helm, CHART, *OPERATOR)) for helm in HELMS):
+            self.assertEqual({(thing["kind"], thing["metadata"]["namespace"]) for thing in things}, {("PodMonitor", "models")}, helm)
+
+    def test_what_a_cluster_needs_once_comes_on_demand(self):
+        things = template("helm4", CHART, *OPERATOR, "--set", "clusterWide=true")
+        self.assertEqual({thing["kind"] for thing in things}, {"PodMonitor", "PrometheusRule", "ConfigMap", "Service"})
+        for switch, kind in {"gpu.dcgm.service.create": "Service", "prometheusRule.enabled": "PrometheusRule", "dashboards.enabled": "ConfigMap"}.items():
+            kinds = lambda *settings: {thing["kind"] for thing in template("helm4", CHART, *OPERATOR, *settings)}
+            self.assertNotIn(kind, kinds("--set", f"clusterWide=true,{switch}=false"))
+            self.assertIn(kind, kinds("--set", f"{switch}=true"))
+
+    def test_one_release_name_in_two_namespaces_does_not_collide(self):
+        for values in [None, *VALUES]:
+            places = []
+            for namespace in ("models", "other"):
+                arguments = ["--values", values] if values else []
+                own = [*arguments, "--namespace", namespace, "--set", "clusterWide=false,dashboards.namespace=", "--set", "monitoring.namespaces=null"]
+                places += {(thing["kind"], thing["metadata"].get("namespace", namespace), thing["metadata"]["name"]) for thing in template("helm4", CHART, *OPERATOR, *own) if thing["kind"] != "PriorityClass"}
+            self.assertEqual(len(places), len(set(places)), values)
+
+    def test_each_monitoring_kind_has_its_own_objects(self):
+        kinds = {
+            "podmonitor": {"PodMonitor", "PrometheusRule"},
+            "servicemonitor": {"Service", "ServiceMonitor", "PrometheusRule"},
+            "gmp": {"PodMonitoring", "ClusterRules"},
+            "victoriametrics": {"VMPodScrape", "VMRule"},
+            "annotations": set(),
+            "none": set(),
+        }
+        for helm in HELMS:
+            for kind, wanted in kinds.items():
+                with self.subTest(helm=helm, kind=kind):
+                    settings = f"clusterWide=true,dashboards.enabled=false,gpu.mode=nvml,monitoring.kind={kind}"
+                    things = template(helm, CHART, "--set", settings)
+                    for thing in things:
+                        checker.check(thing)
+                    self.assertEqual({thing["kind"] for thing in things}, wanted)
+        (everywhere,) = template("helm4", CHART, "--set", "monitoring.kind=gmp,monitoring.namespaces={*}")
+        self.assertEqual((everywhere["kind"], "namespace" in everywhere["metadata"]), ("ClusterPodMonitoring", False))
+        own = of_kind(template("helm4", CHART, "--set", "monitoring.kind=gmp,prometheusRule.enabled=true"), "Rules")
+        self.assertEqual({rule["metadata"]["namespace"] for rule in own}, {"models"})
+
+    def test_monitoring_comes_by_itself_where_the_cluster_knows_it(self):
+        kinds = lambda *more: {thing["kind"] for thing in template("helm4", CHART, "--set", "clusterWide=true", *more)}
         self.assertEqual(kinds() & {"PodMonitor", "PrometheusRule"}, set())
         self.assertEqual(kinds(*OPERATOR) & {"PodMonitor", "PrometheusRule"}, {"PodMonitor", "PrometheusRule"})
-        self.assertIn("PodMonitor", kinds("--set", "podMonitor.enabled=true"))
+
+    def test_annotations_reach_every_object(self):
+        for values in VALUES:
+            for thing in template("helm4", CHART, *OPERATOR, "--values", values, "--set", "extraObjects=null", "--set-string", "commonAnnotations.example\\.com/wave=1"):
+                self.assertEqual(thing["metadata"]["annotations"]["example.com/wave"], "1", thing["kind"])
 
     def test_labels_by_which_a_prometheus_finds_them(self):
-        things = template("helm4", CHART, *OPERATOR, "--set", "additionalLabels.release=kps")
+        things = template("helm4", CHART, *OPERATOR, "--set", "clusterWide=true,additionalLabels.release=kps")
         for thing in of_kind(things, "PodMonitor") + of_kind(things, "PrometheusRule"):
             self.assertEqual(thing["metadata"]["labels"]["release"], "kps")
 
@@ -69,10 +116,15 @@ class ChartTest(unittest.TestCase):
             self.assertNotIn("runAsUser", spec["containers"][0]["securityContext"])
             self.assertEqual(checker.restricted(spec), [])
 
-    def test_a_policy_for_sidecars_leaves_vllm_open(self):
+    def test_a_policy_for_sidecars_closes_the_exporters_port_and_no_other(self):
         policy = one(template("helm4", CHART, "--set", "networkPolicy.enabled=true"), "NetworkPolicy")
-        open_to_all = [rule for rule in policy["spec"]["ingress"] if "from" not in rule]
-        self.assertEqual([port["port"] for rule in open_to_all for port in rule["ports"]], [8000])
+        closed, open_to_all = policy["spec"]["ingress"]
+        self.assertEqual([port["port"] for port in closed["ports"]], [10860])
+        self.assertNotIn("from", open_to_all)
+        for protocol in ("TCP", "UDP", "SCTP"):
+            ranges = [(port["port"], port["endPort"]) for port in open_to_all["ports"] if port["protocol"] == protocol]
+            admitted = {port for first, last in ranges for port in range(first, last + 1)}
+            self.assertEqual(set(range(1, 65536)) - admitted, {10860} if protocol == "TCP" else set(), protocol)
 
     def test_the_flags_that_are_rendered_start_the_exporter(self):
         """`serve --help` lists every flag that the chart writes by itself."""
@@ -94,13 +146,16 @@ class SchemaTest(unittest.TestCase):
             "gpu.dcgm.url=node:9400": "url",
             "gpu.dra.template.count=0": "count",
             "image.digest=sha256:abc": "digest",
-            "podMonitor.interval=15": "interval",
-            "podMonitor.intervall=15s": "intervall",
+            "monitoring.interval=15": "interval",
+            "monitoring.intervall=15s": "intervall",
+            "monitoring.kind=prometheus": "kind",
+            "monitoring.targetLabels.a-b=role": "a-b",
+            "clusterWide=auto": "clusterWide",
             "prometheusRule.enabled=maybe": "enabled",
             "flags.dcgm-url=http://a": "dcgm-url",
             "flags.--tick=1s": "--tick",
             "replicas=2": "replicas",
-            "networkPolicy.vllmPorts[0]=0": "vllmPorts",
+            "networkPolicy.from=everyone": "from",
         }
         for helm in HELMS:
             for setting, name in bad.items():
@@ -114,6 +169,10 @@ class SchemaTest(unittest.TestCase):
             ("mode=standalone", "gpu.mode=dra"): "use gpu.mode dcgm or none",
             ("mode=standalone",): "set gpu.dcgm.url",
             ("mode=standalone", "gpu.mode=none", "model.volume.name=models"): "model.volume.mountPath",
+            ("monitoring.kind=gmp", "monitoring.namespaces={models}"): "set monitoring.namespaces to",
+            ("monitoring.kind=gmp", "monitoring.relabelings[0].action=drop"): "use monitoring.targetLabels",
+            ("monitoring.kind=servicemonitor", "monitoring.namespaces={models}"): "install the chart in each",
+            ("mode=standalone", "gpu.mode=none", "monitoring.kind=servicemonitor", "standalone.service.enabled=false"): "set standalone.service.enabled",
             ("prometheusRule.enabled=true", "prometheusRule.disabled={NoSuchAlert}"): "there is no alert \"NoSuchAlert\"",
         }
         for helm in HELMS:
@@ -157,7 +216,7 @@ class PackagedTest(unittest.TestCase):
     def test_dashboards_are_the_source_word_for_word(self):
         self.assertTrue(DASHBOARDS)
         for helm, package in self.packages.items():
-            maps = [thing for thing in of_kind(template(helm, package), "ConfigMap")]
+            maps = [thing for thing in of_kind(template(helm, package, "--set", "clusterWide=true"), "ConfigMap")]
             self.assertTrue(all(each["metadata"]["labels"]["grafana_dashboard"] == "1" for each in maps))
             held = {name: text for each in maps for name, text in each["data"].items()}
             self.assertEqual({name: json.loads(text) for name, text in held.items()}, {path.name: json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS})
@@ -165,13 +224,13 @@ class PackagedTest(unittest.TestCase):
     def test_rules_are_the_source(self):
         self.assertTrue(RULES)
         for helm, package in self.packages.items():
-            held = [rule["spec"] for rule in of_kind(template(helm, package, *OPERATOR), "PrometheusRule")]
+            held = [rule["spec"] for rule in of_kind(template(helm, package, *OPERATOR, "--set", "clusterWide=true"), "PrometheusRule")]
             source = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in RULES]
             self.assertCountEqual(held, source)
 
     def test_alerts_change_by_name(self):
         changed, left_out = alerts()[:2]
-        values = ["--set", f"prometheusRule.overrides.{changed}.for=42m", "--set", f"prometheusRule.disabled={{{left_out}}}", "--set", "prometheusRule.alertLabels.team=serving"]
+        values = ["--set", "clusterWide=true", "--set", f"prometheusRule.overrides.{changed}.for=42m", "--set", f"prometheusRule.disabled={{{left_out}}}", "--set", "prometheusRule.alertLabels.team=serving"]
         for helm, package in self.packages.items():
             things = of_kind(template(helm, package, *OPERATOR, *values), "PrometheusRule")
             held = {rule["alert"]: rule for thing in things for group in thing["spec"]["groups"] for rule in group["rules"] if "alert" in rule}
@@ -186,21 +245,11 @@ class PackagedTest(unittest.TestCase):
 class LibraryTest(unittest.TestCase):
     """The library template, in the chart under examples."""
 
-    def rendered(self, helm, *settings):
-        with tempfile.TemporaryDirectory() as folder:
-            chart = pathlib.Path(folder, "own-chart")
-            shutil.copytree(DEPLOY / "helm" / "examples" / "own-chart", chart)
-            manifest = chart / "Chart.yaml"
-            manifest.write_text(manifest.read_text(encoding="utf-8").replace("file://../../", f"file://{CHART.parent}/"), encoding="utf-8")
-            output(helm, "dependency", "build", chart)
-            sets = [word for setting in settings for word in ("--set", f"vllm-roofline-exporter.{setting}")]
-            return template(helm, chart, *OPERATOR, *sets)
-
     def test_every_gpu_mode_gives_a_valid_restricted_sidecar(self):
         for helm in HELMS:
             for mode in ("dcgm", "nvml", "dra", "none"):
                 with self.subTest(helm=helm, mode=mode):
-                    things = self.rendered(helm, f"gpu.mode={mode}", "gpu.name=H100")
+                    things = own_chart(helm, f"gpu.mode={mode}", "gpu.name=H100")
                     for thing in things:
                         checker.check(thing)
                     spec = one(things, "Deployment")["spec"]["template"]["spec"]
@@ -210,14 +259,8 @@ class LibraryTest(unittest.TestCase):
                     self.assertNotIn("readinessProbe", container)
                     self.assertNotIn("startupProbe", container)
 
-    def test_the_monitor_selects_the_pod(self):
-        things = self.rendered("helm4")
-        selector = one(things, "PodMonitor")["spec"]["selector"]["matchLabels"]
-        labels = one(things, "Deployment")["spec"]["template"]["metadata"]["labels"]
-        self.assertEqual({**labels, **selector}, labels)
-
     def test_settings_reach_the_container(self):
-        things = self.rendered("helm4", "flags.max-num-seqs=256", "config.tick=2s", "vllm.apiKeySecret.name=key", "vllm.caSecret.name=ca", "model.config=text")
+        things = own_chart("helm4", "flags.max-num-seqs=256", "config.tick=2s", "vllm.apiKeySecret.name=key", "vllm.caSecret.name=ca", "model.config=text")
         for thing in things:
             checker.check(thing)
         spec = one(things, "Deployment")["spec"]["template"]["spec"]
@@ -229,16 +272,25 @@ class LibraryTest(unittest.TestCase):
         self.assertEqual(yaml.safe_load(held), {"tick": "2s"})
 
     def test_a_dcgm_sidecar_reads_its_own_pods_gpus_on_its_own_node(self):
-        things = self.rendered("helm4")
-        service = one(things, "Service")
+        things = own_chart("helm4", "clusterWide=true")
+        self.assertEqual(one(things, "Service")["spec"]["internalTrafficPolicy"], "Local")
         container, _ = sidecar(one(things, "Deployment")["spec"]["template"]["spec"])
-        self.assertEqual(service["spec"]["internalTrafficPolicy"], "Local")
-        self.assertIn(f"--dcgm-url=http://{service['metadata']['name']}.gpu-operator.svc:9400/metrics", container["args"])
         self.assertIn("--dcgm-pod=$(POD_NAMESPACE)/$(POD_NAME)", container["args"])
         # Kubernetes expands only what stands before.
         self.assertLessEqual({"POD_NAME", "POD_NAMESPACE"}, {each["name"] for each in container["env"]})
 
+    def test_another_claim_is_another_template_and_the_pod_takes_it(self):
+        names = []
+        for count in (1, 2):
+            things = own_chart("helm4", "gpu.mode=dra", f"gpu.dra.template.count={count}")
+            made = one(things, "ResourceClaimTemplate")
+            self.assertEqual(made["spec"]["spec"]["devices"]["requests"][0]["exactly"]["count"], count)
+            (claim,) = one(things, "Deployment")["spec"]["template"]["spec"]["resourceClaims"]
+            self.assertEqual(claim, {"name": "gpu", "resourceClaimTemplateName": made["metadata"]["name"]})
+            names.append(made["metadata"]["name"])
+        self.assertNotEqual(*names)
+
     def test_before_kubernetes_1_29_it_is_a_plain_container(self):
-        things = self.rendered("helm4", "sidecar.native=false")
+        things = own_chart("helm4", "sidecar.native=false")
         container, _ = sidecar(one(things, "Deployment")["spec"]["template"]["spec"])
         self.assertNotIn("restartPolicy", container)

@@ -27,7 +27,7 @@ class GuideTest(unittest.TestCase):
 
     def test_its_helm_installs_render(self):
         installs = commands("helm install")
-        self.assertEqual(len(installs), 2)
+        self.assertEqual(len(installs), 3)
         for words in installs:
             self.assertEqual(words[3], "deploy/helm/vllm-roofline-exporter")
             options = [word.replace("model.config=config.json", f"model.config={DEPLOY / 'helm' / 'vllm-roofline-exporter' / 'Chart.yaml'}") for word in words[4:]]
@@ -35,7 +35,7 @@ class GuideTest(unittest.TestCase):
 
     def test_values_that_it_names_are_there(self):
         values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-        named = set(re.findall(r"`((?:gpu|model|vllm|networkPolicy|podMonitor|prometheusRule|sidecar|securityContext)\.[\w.]+)", GUIDE))
+        named = set(re.findall(r"`((?:gpu|model|vllm|networkPolicy|monitoring|prometheusRule|sidecar|securityContext)\.[\w.]+)", GUIDE))
         self.assertGreater(len(named), 5)
         for name in named:
             node = values
@@ -45,7 +45,7 @@ class GuideTest(unittest.TestCase):
 
     def test_the_overrides_that_it_shows_name_alerts_that_are_there(self):
         (block,) = (block for block in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL) if block.startswith("prometheusRule"))
-        rendered = output("helm4", "template", "test", CHART, "--api-versions", "monitoring.coreos.com/v1", "--values", "-", input=block)
+        rendered = output("helm4", "template", "test", CHART, "--set", "monitoring.kind=podmonitor,clusterWide=true", "--values", "-", input=block)
         self.assertIn("for: 2h", rendered)
 
     def test_metrics_that_it_names_are_exported(self):

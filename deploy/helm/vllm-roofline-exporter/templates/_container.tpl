@@ -133,7 +133,3 @@ volumeMounts:
 restartPolicy: Always
 {{- end }}
 {{- end }}
-
-{{- define "vllm-roofline-exporter.podLabels" -}}
-{{ toYaml .Values.podMonitor.matchLabels }}
-{{- end }}

@@ -17,6 +17,12 @@ app.kubernetes.io/name: {{ include "vllm-roofline-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* Labels of our Service alone: the Service beside the dcgm-exporter is of the same release. */}}
+{{- define "vllm-roofline-exporter.serviceLabels" -}}
+{{ include "vllm-roofline-exporter.selectorLabels" . }}
+app.kubernetes.io/component: exporter
+{{- end }}
+
 {{- define "vllm-roofline-exporter.labels" -}}
 {{ include "vllm-roofline-exporter.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -27,11 +33,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{- /* Labels of what a Prometheus operator has to find. */}}
-{{- define "vllm-roofline-exporter.monitoringLabels" -}}
-{{ include "vllm-roofline-exporter.labels" . }}
-{{- with .Values.additionalLabels }}
-{{ toYaml . }}
+{{- /* The metadata of an object: call with (dict "root" . "name" NAME), and where there are any "namespace", "labels" and "annotations", or
+       "clusterScoped". */}}
+{{- define "vllm-roofline-exporter.metadata" -}}
+name: {{ .name }}
+{{- if not .clusterScoped }}
+namespace: {{ .namespace | default .root.Release.Namespace }}
+{{- end }}
+labels:
+  {{- include "vllm-roofline-exporter.labels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (default dict .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -43,11 +59,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{- /* "true" where a monitoring object is wanted: call with (list . "PodMonitor" .Values.podMonitor.enabled). */}}
-{{- define "vllm-roofline-exporter.wanted" -}}
-{{- $root := index . 0 }}
-{{- $known := $root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" (index . 1)) }}
-{{- $known = or $known ($root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}
-{{- $enabled := toString (index . 2) }}
-{{- if or (eq $enabled "true") (and (eq $enabled "auto") $known) }}true{{ end }}
+{{- /* "true" where an object that a cluster needs once is wanted: call with (list . SWITCH), SWITCH being auto, true or false. */}}
+{{- define "vllm-roofline-exporter.clusterWide" -}}
+{{- $switch := toString (index . 1) }}
+{{- if or (eq $switch "true") (and (eq $switch "auto") (index . 0).Values.clusterWide) }}true{{ end }}
 {{- end }}
