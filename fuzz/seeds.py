@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "tests/fixtures"
+TOTALS = ROOT / "crates/roofline/tests/fixtures/model-totals.json"
 # Of a recorded page: as much as a fuzzer can turn over thousands of times a second.
 LINES_OF_A_PAGE = 60
 
@@ -52,11 +53,11 @@ def captures():
 
 
 def models():
-    for name in ["static-cases", "static-variants", "model-totals"]:
-        listed = json.loads((FIXTURES / f"{name}.json").read_text())
+    for fixture in [FIXTURES / "static-cases.json", FIXTURES / "static-variants.json", TOTALS]:
+        listed = json.loads(fixture.read_text())
         cases = listed["cases"] if isinstance(listed, dict) else listed
         for number, case in enumerate(cases):
-            write("model", f"{name}-{number}", json.dumps(case["config"]))
+            write("model", f"{fixture.stem}-{number}", json.dumps(case["config"]))
 
 
 def results():

@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::build_info::{BUILD, LONG_VERSION};
 use crate::command;
-use crate::spec::deployment::command_line::{Line, spelled_out};
-use crate::spec::deployment::takes;
+use roofline::spec::deployment::command_line::{Line, spelled_out};
+use roofline::spec::deployment::takes;
 
 /// What a person types.
 #[derive(Debug, Parser)]

@@ -4,16 +4,11 @@
 //! socket, no environment. See ARCHITECTURE.md for the code map and the invariants.
 
 // Vocabulary.
-pub mod bound;
 pub mod build_info;
-pub mod spec;
-pub mod units;
 
 // Pure core.
 pub mod exposition;
 pub mod meter;
-pub mod predict;
-pub mod roofline;
 pub mod sample;
 
 // Edges.

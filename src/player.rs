@@ -7,7 +7,6 @@ use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::meter::Meter;
 use crate::meter::engine::MeterSettings;
-use crate::meter::facts::EngineFacts;
 use crate::meter::figures::Figures;
 use crate::meter::hindsight;
 use crate::meter::spans::{Span, sum};
@@ -15,9 +14,10 @@ use crate::meter::steady::Steady;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::page;
 use crate::source::discovery::{Clues, Known};
-use crate::spec::deployment::DeploymentFlags;
-use crate::spec::gpu::GpuTable;
-use crate::units::Seconds;
+use roofline::engine::EngineFacts;
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::gpu::GpuTable;
+use roofline::units::Seconds;
 
 /// GPU readings up to so many seconds after a page are taken before it.
 const LOOK_AHEAD: f64 = 1.0;
@@ -238,7 +238,7 @@ fn clues(capture: &Capture, settings: &Settings) -> anyhow::Result<Clues> {
     let recorded = DeploymentFlags::from_vllm_command_line(&manifest.vllm_args)?;
     let explicit = settings.deployment.clone();
     let given = explicit.model.as_deref().map(|model| {
-        crate::spec::lookup::find_config(model)
+        crate::source::lookup::find_config(model)
             .map(|(path, value)| Known {
                 value,
                 origin: format!("--model: {}", path.display()),

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::meter::account::{Account, PerPhase};
-use crate::meter::facts::EngineFacts;
 use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::gpu::Links;
-use crate::meter::verdict::{Bound, EngineState};
 use crate::sample::engine::EngineKey;
 use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
-use crate::units::{Bytes, Joules, Seconds};
+use roofline::bound::{Bound, EngineState};
+use roofline::engine::EngineFacts;
+use roofline::units::{Bytes, Joules, Seconds};
 
 /// The newest state of everything.
 #[derive(Clone, Debug, Default)]

@@ -8,19 +8,19 @@
 
 use std::sync::Arc;
 
+use roofline::engine::{EngineFacts, Served};
+use roofline::spec::deployment::{Deployment, DeploymentFlags};
+use roofline::spec::gpu::GpuTable;
+use roofline::spec::model::ModelSpec;
+use roofline::units::Seconds;
 use serde_json::{Value, json};
 use vllm_roofline_exporter::meter::Meter;
 use vllm_roofline_exporter::meter::engine::MeterSettings;
-use vllm_roofline_exporter::meter::facts::{EngineFacts, Served};
 use vllm_roofline_exporter::meter::figures::Figures;
 use vllm_roofline_exporter::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
 use vllm_roofline_exporter::sample::histogram::Histogram;
-use vllm_roofline_exporter::spec::deployment::{Deployment, DeploymentFlags};
-use vllm_roofline_exporter::spec::gpu::GpuTable;
-use vllm_roofline_exporter::spec::model::ModelSpec;
-use vllm_roofline_exporter::units::Seconds;
 
 /// A steady load: so many requests decode in each of 1,000 steps, with so many tokens of context each.
 #[derive(Clone, Copy, Default)]

@@ -10,11 +10,11 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use roofline::bound::{Admission, Bound};
 use vllm_roofline_exporter::capture::read::Capture;
 use vllm_roofline_exporter::command::replay::{self, Replay};
 use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::meter::figures::{Figures, PhaseFigures};
-use vllm_roofline_exporter::meter::verdict::{Admission, Bound};
 
 /// Peak of an H100 SXM in 16-bit formats, and its memory bus.
 const PEAK: f64 = 989.4e12;

@@ -7,11 +7,11 @@
     reason = "a test may fail that way"
 )]
 
+use roofline::bound::Bound;
 use vllm_roofline_exporter::capture::read::Capture;
 use vllm_roofline_exporter::command::replay::{Replay, replay};
 use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::meter::figures::Figures;
-use vllm_roofline_exporter::meter::verdict::Bound;
 
 const RECORDED: &str = "tests/fixtures/captures/llama-3.1-8b-bf16";
 

@@ -9,11 +9,15 @@
 use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
+use roofline::engine::{EngineFacts, Served};
+use roofline::spec::deployment::{Deployment, DeploymentFlags};
+use roofline::spec::gpu::GpuTable;
+use roofline::spec::model::ModelSpec;
+use roofline::units::{Joules, Seconds};
 use serde_json::json;
 use vllm_roofline_exporter::meter::Meter;
 use vllm_roofline_exporter::meter::account::Account;
 use vllm_roofline_exporter::meter::engine::MeterSettings;
-use vllm_roofline_exporter::meter::facts::{EngineFacts, Served};
 use vllm_roofline_exporter::meter::figures::{Figures, TimeSeconds};
 use vllm_roofline_exporter::meter::interval::Gap;
 use vllm_roofline_exporter::meter::spans::Span;
@@ -22,10 +26,6 @@ use vllm_roofline_exporter::sample::engine::{
 };
 use vllm_roofline_exporter::sample::gpu::{GpuFacts, GpuReading};
 use vllm_roofline_exporter::sample::histogram::Histogram;
-use vllm_roofline_exporter::spec::deployment::{Deployment, DeploymentFlags};
-use vllm_roofline_exporter::spec::gpu::GpuTable;
-use vllm_roofline_exporter::spec::model::ModelSpec;
-use vllm_roofline_exporter::units::{Joules, Seconds};
 
 static FACTS: LazyLock<Arc<EngineFacts>> = LazyLock::new(|| {
     let config = json!({"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,

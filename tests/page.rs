@@ -7,9 +7,9 @@
     reason = "a test may fail that way"
 )]
 
+use roofline::units::Seconds;
 use vllm_roofline_exporter::sample::engine::{Counter, EngineTotals, Gauge};
 use vllm_roofline_exporter::sample::page;
-use vllm_roofline_exporter::units::Seconds;
 
 fn engines(name: &str) -> Vec<EngineTotals> {
     page::read(&text(name), Seconds(1.0)).unwrap()

@@ -6,10 +6,10 @@
     reason = "a test may fail that way"
 )]
 
+use roofline::bound::{Admission, Bound};
 use vllm_roofline_exporter::command::demo::recording;
 use vllm_roofline_exporter::command::replay::replay;
 use vllm_roofline_exporter::config::Settings;
-use vllm_roofline_exporter::meter::verdict::{Admission, Bound};
 
 #[test]
 fn modelled_bytes_agree_with_gpm_and_bounds_with_the_load() {

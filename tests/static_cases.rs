@@ -2,13 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "a test may panic")]
 
+use roofline::cost::ceiling::Ceiling;
+use roofline::cost::shard::Shard;
+use roofline::cost::step::{RequestGroup, StepWork};
+use roofline::spec::deployment::{Deployment, DeploymentFlags};
+use roofline::spec::gpu::GpuTable;
+use roofline::spec::model::ModelSpec;
 use serde_json::Value;
-use vllm_roofline_exporter::roofline::ceiling::Ceiling;
-use vllm_roofline_exporter::roofline::shard::Shard;
-use vllm_roofline_exporter::roofline::step::{RequestGroup, StepWork};
-use vllm_roofline_exporter::spec::deployment::{Deployment, DeploymentFlags};
-use vllm_roofline_exporter::spec::gpu::GpuTable;
-use vllm_roofline_exporter::spec::model::ModelSpec;
 
 /// A case with what this program makes of it.
 struct Case {

@@ -5,17 +5,17 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use roofline::cost::ceiling::Ceiling;
+use roofline::cost::coefficients::Coefficients;
+use roofline::cost::shard::Shard;
+use roofline::cost::step::{RequestGroup, StepWork};
+use roofline::cost::timing::StepTimer;
+use roofline::spec::deployment::{Deployment, DeploymentFlags};
+use roofline::spec::gpu::{GpuSpec, GpuTable};
+use roofline::spec::model::ModelSpec;
+use roofline::spec::precision::Precision;
+use roofline::units::Intensity;
 use serde_json::{Value, json};
-use vllm_roofline_exporter::roofline::ceiling::Ceiling;
-use vllm_roofline_exporter::roofline::coefficients::Coefficients;
-use vllm_roofline_exporter::roofline::shard::Shard;
-use vllm_roofline_exporter::roofline::step::{RequestGroup, StepWork};
-use vllm_roofline_exporter::roofline::timing::StepTimer;
-use vllm_roofline_exporter::spec::deployment::{Deployment, DeploymentFlags};
-use vllm_roofline_exporter::spec::gpu::{GpuSpec, GpuTable};
-use vllm_roofline_exporter::spec::model::ModelSpec;
-use vllm_roofline_exporter::spec::precision::Precision;
-use vllm_roofline_exporter::units::Intensity;
 
 static H100: LazyLock<GpuSpec> = LazyLock::new(|| {
     let table = GpuTable::embedded().expect("parses");

@@ -1,13 +1,13 @@
 //! Static predictions: a model, and a grid of steps of it.
 
+use roofline::cost::coefficients::Coefficients;
+use roofline::cost::step::RequestGroup;
+use roofline::predict::Predictor;
+use roofline::spec::deployment::{Deployment, DeploymentFlags};
+use roofline::spec::gpu::GpuTable;
+use roofline::spec::model::ModelSpec;
+use roofline::units::Seconds;
 use serde_json::json;
-use vllm_roofline_exporter::predict::Predictor;
-use vllm_roofline_exporter::roofline::coefficients::Coefficients;
-use vllm_roofline_exporter::roofline::step::RequestGroup;
-use vllm_roofline_exporter::spec::deployment::{Deployment, DeploymentFlags};
-use vllm_roofline_exporter::spec::gpu::GpuTable;
-use vllm_roofline_exporter::spec::model::ModelSpec;
-use vllm_roofline_exporter::units::Seconds;
 
 const GRID: u32 = 1000;
 

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::gpu::GpuTable;
+use roofline::units::Seconds;
 use vllm_roofline_exporter::capture::playback::Pages;
 use vllm_roofline_exporter::capture::read::Capture;
 use vllm_roofline_exporter::command::demo::recording;
@@ -12,9 +15,6 @@ use vllm_roofline_exporter::sampler::Published;
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::take::{Surroundings, Trails};
 use vllm_roofline_exporter::source::discovery::{Clues, Known};
-use vllm_roofline_exporter::spec::deployment::DeploymentFlags;
-use vllm_roofline_exporter::spec::gpu::GpuTable;
-use vllm_roofline_exporter::units::Seconds;
 
 /// Pages made in advance, one a second; counters go on growing over them.
 const PAGES: usize = 120;

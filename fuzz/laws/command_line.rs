@@ -1,7 +1,7 @@
 //! vLLM's command line: whatever it says, it is an error in one line, or flags that say the same when spelled out again.
 
-use vllm_roofline_exporter::spec::deployment::DeploymentFlags;
-use vllm_roofline_exporter::spec::deployment::command_line::{Line, Takes, spelled_out};
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::deployment::command_line::{Line, Takes, spelled_out};
 
 /// `data` as words with zero bytes between them, as /proc shows them.
 pub fn holds(data: &[u8]) {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use roofline::units::Seconds;
 use vllm_roofline_exporter::config::address::Address;
 use vllm_roofline_exporter::source::gpu::{DcgmSource, Selection};
 use vllm_roofline_exporter::source::http::Asking;
-use vllm_roofline_exporter::units::Seconds;
 
 /// `data` as pages with a zero byte between them, read by three sources of different selection.
 pub fn holds(data: &[u8]) {

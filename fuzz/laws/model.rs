@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use vllm_roofline_exporter::predict::{Predictor, StepPrediction};
-use vllm_roofline_exporter::roofline::coefficients::Coefficients;
-use vllm_roofline_exporter::roofline::step::RequestGroup;
-use vllm_roofline_exporter::spec::deployment::{Deployment, DeploymentFlags};
-use vllm_roofline_exporter::spec::gpu::{GpuSpec, GpuTable};
-use vllm_roofline_exporter::spec::model::ModelSpec;
+use roofline::cost::coefficients::Coefficients;
+use roofline::cost::step::RequestGroup;
+use roofline::predict::{Predictor, StepPrediction};
+use roofline::spec::deployment::{Deployment, DeploymentFlags};
+use roofline::spec::gpu::{GpuSpec, GpuTable};
+use roofline::spec::model::ModelSpec;
 
 static GPU: LazyLock<GpuSpec> = LazyLock::new(|| {
     let table = GpuTable::embedded().expect("embedded");

@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::gpu::GpuTable;
+use roofline::units::Seconds;
 use vllm_roofline_exporter::command::demo::recording;
 use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::export::snapshot_json;
@@ -13,9 +16,6 @@ use vllm_roofline_exporter::sampler::Published;
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::take::{Surroundings, Trails};
 use vllm_roofline_exporter::source::discovery::{Clues, Known};
-use vllm_roofline_exporter::spec::deployment::DeploymentFlags;
-use vllm_roofline_exporter::spec::gpu::GpuTable;
-use vllm_roofline_exporter::units::Seconds;
 
 /// What does not depend on the pages: settings, and an 8B model on an H100.
 struct Known8B {

@@ -1,7 +1,7 @@
 //! One colour and one name for each thing, on every panel.
 
+use roofline::bound::{Admission, Bound, EngineState};
 use serde_json::{Value, json};
-use vllm_roofline_exporter::meter::verdict::{Admission, Bound, EngineState};
 
 /// A phase's colour: prefill is mostly bound by compute, decode by memory, so they share their colours.
 pub(crate) const PREFILL: &str = "blue";

@@ -3,8 +3,8 @@
 use crate::capture::format::Phase as CapturePhase;
 use crate::capture::read::Capture;
 use crate::player::Player;
-use crate::predict::{Prediction, Scenario};
 use crate::results::{LoadResult, Source};
+use roofline::predict::{Prediction, Scenario};
 
 use super::recorded::Recorded;
 use super::run::{Against, Comparison, Measured, Run, Suggestion, Workload};
@@ -56,7 +56,7 @@ impl Analyst<'_> {
                 .map(|model| model.architecture.clone())
                 .or_else(|| Some(predicted?.architecture.clone())),
             total_params: model
-                .map(crate::spec::model::ModelSpec::total_params)
+                .map(roofline::spec::model::ModelSpec::total_params)
                 .or_else(|| Some(predicted?.total_params)),
             gpu: known
                 .map(|gpu| gpu.id.clone())

@@ -8,7 +8,7 @@ use super::effect::PredictedEffect;
 use super::figure::Figure;
 use super::noise::Estimate;
 use super::run::Run;
-use crate::units::ratio;
+use roofline::units::ratio;
 
 /// The figures that are compared.
 const FIGURES: [Figure; 9] = [

@@ -8,11 +8,11 @@ use super::recorded::Recorded;
 use super::run::{Basis, Bottleneck, Measured};
 use super::subject::Subject;
 use super::text::{count, duration, percent, scaled};
-use crate::bound::Bound;
 use crate::meter::figures::{Figures, PhaseFigures};
-use crate::meter::verdict::Admission;
-use crate::predict::{Obstacle, Phase, Prediction, StepPrediction, Steps};
-use crate::units::{Seconds, ratio};
+use roofline::bound::Admission;
+use roofline::bound::Bound;
+use roofline::predict::{Obstacle, Phase, Prediction, StepPrediction, Steps};
+use roofline::units::{Seconds, ratio};
 
 /// A phase that takes less of the time than this limits nothing.
 const LEAST_SHARE: f64 = 0.02;

@@ -6,10 +6,10 @@
 use super::run::{Basis, Modelled, RooflinePoint, Workload};
 use super::subject::Subject;
 use crate::meter::figures::TimeSeconds;
-use crate::predict::{Predictor, Serving, StepPrediction};
 use crate::results::LoadResult;
-use crate::roofline::step::RequestGroup;
-use crate::units::{Bytes, Flops, Seconds, ratio};
+use roofline::cost::step::RequestGroup;
+use roofline::predict::{Predictor, Serving, StepPrediction};
+use roofline::units::{Bytes, Flops, Seconds, ratio};
 
 /// The load of `result` as it was measured.
 pub(super) fn workload(result: &LoadResult) -> Workload {

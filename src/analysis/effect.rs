@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::baseline::Changed;
 use super::predicted;
 use super::run::{Run, Suggestion};
-use crate::predict::Metric;
-use crate::units::ratio;
+use roofline::predict::Metric;
+use roofline::units::ratio;
 
 /// What an advice promised, and what came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

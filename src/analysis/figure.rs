@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::run::Run;
 use super::text;
-use crate::predict::{Obstacle, Phase};
 use crate::results::{Latencies, Rates};
+use roofline::predict::{Obstacle, Phase};
 
 /// A figure that can be predicted and measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -35,9 +35,9 @@ use crate::build_info::BUILD;
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::player::Player;
-use crate::predict::Prediction;
 use crate::results::LoadResult;
-use crate::spec::deployment::DeploymentFlags;
+use roofline::predict::Prediction;
+use roofline::spec::deployment::DeploymentFlags;
 
 use analyst::Analyst;
 use subject::Subject;

@@ -2,8 +2,8 @@
 
 use super::figure::Figure;
 use super::run::{Against, Bottleneck, Comparison, ComparisonRow, Measured, Suggestion};
-use crate::predict::{Advice, Latency, Metric, Prediction, Steps};
-use crate::units::ratio;
+use roofline::predict::{Advice, Latency, Metric, Prediction, Steps};
+use roofline::units::ratio;
 
 /// `measured` beside `prediction`; `None` where that has no latencies, as without a GPU.
 pub(super) fn compare(

@@ -7,7 +7,7 @@ use crate::meter::spans::{Span, sum};
 use crate::player::{Player, engines_of};
 use crate::results::{Distribution, Latencies, Load, Rates, Tokens};
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 use super::run::{Basis, Measured, Modelled, Moment, RooflinePoint, Workload};
 

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::figure::Figure;
 use super::targets::Verdict;
 use crate::meter::figures::TimeSeconds;
-use crate::predict::{Advice, Obstacle, Phase};
 use crate::results::{Latencies, Load, Rates, Source};
-use crate::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, Seconds};
+use roofline::predict::{Advice, Obstacle, Phase};
+use roofline::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, Seconds};
 
 /// One load test or phase.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

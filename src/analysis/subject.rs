@@ -6,13 +6,13 @@ use anyhow::Context;
 
 use super::run::{RoofLine, Workload};
 use crate::config::Settings;
-use crate::meter::facts::{EngineFacts, Served};
-use crate::predict::{Predictor, Scenario, Serving, Targets, Workload as Predicted};
-use crate::spec::deployment::Deployment;
-use crate::spec::gpu::GpuTable;
-use crate::spec::lookup::find_config;
-use crate::spec::model::ModelSpec;
-use crate::spec::to_f64;
+use crate::source::lookup::find_config;
+use roofline::engine::{EngineFacts, Served};
+use roofline::predict::{Predictor, Scenario, Serving, Targets, Workload as Predicted};
+use roofline::spec::deployment::Deployment;
+use roofline::spec::gpu::GpuTable;
+use roofline::spec::model::ModelSpec;
+use roofline::spec::to_f64;
 
 /// What is analysed.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Subject {
             "attainable" => self.facts.attainable_origin(),
             _ => "measured",
         };
-        let line = |roof: crate::meter::roofs::Roof| RoofLine {
+        let line = |roof: roofline::engine::Roof| RoofLine {
             level: roof.level.to_owned(),
             peak_flops_per_second: roof.peak,
             hbm_bytes_per_second: roof.bandwidth,

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::targets::Targets;
 use crate::config::duration::Span;
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// What counts as good and as bad, where it is not what the user's table says.
 #[derive(Args, Clone, Debug, Default)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::figure::Figure;
 use super::run::Measured;
 use super::text;
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// What counts as good and as bad; between the two is fair.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 pub use super::gpu::{GpmLine, GpuLine, GpuLineFacts};
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Traffic};
-use crate::units::{BytesPerSecond, Joules, Seconds};
+use roofline::units::{BytesPerSecond, Joules, Seconds};
 
 /// The `gpu` of `capture.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(errors, []);
             let steps = page.family("vllm:iteration_tokens_total").unwrap();
             assert_eq!(steps.kind, crate::exposition::Kind::Histogram);
-            assert!(crate::sample::page::read(&text, crate::units::Seconds(second)).is_ok());
+            assert!(crate::sample::page::read(&text, roofline::units::Seconds(second)).is_ok());
         }
     }
 

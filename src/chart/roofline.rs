@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::units::{FlopsPerSecond, Intensity};
+use roofline::units::{FlopsPerSecond, Intensity};
 
 /// Size of the drawing, in its own units; it scales to the width of the page.
 const WIDTH: f64 = 720.0;

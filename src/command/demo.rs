@@ -20,8 +20,8 @@ use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::sampler;
 use crate::source::gpu::{GpuSource, Playback};
-use crate::spec::deployment::DeploymentFlags;
-use crate::units::Seconds;
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::units::Seconds;
 
 use super::serve::{self, Origin};
 

@@ -3,7 +3,7 @@
 use crate::config::Settings;
 use crate::source::discovery::{self, process};
 use crate::source::vllm::{VllmSource, base_url};
-use crate::spec::deployment::DeploymentFlags;
+use roofline::spec::deployment::DeploymentFlags;
 
 /// What the running server says: its command line, where we may see it, and its model's root. Flags and configuration win.
 pub(super) async fn of_running(settings: &Settings) -> DeploymentFlags {

@@ -18,8 +18,8 @@ use crate::analysis::{Analysis, Inputs, SCHEMA, TargetFlags, Targets, analyze, c
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::predict::Prediction;
 use crate::results::{self, LoadResult};
+use roofline::predict::Prediction;
 
 /// Arguments of `dynamic`.
 #[derive(Args, Clone, Debug)]
@@ -160,7 +160,7 @@ pub fn read_prediction(path: &Path) -> anyhow::Result<Prediction> {
         path,
         "a single prediction; write one with `static --format json`, with one --gpu and one --batch",
     )?;
-    check_schema(path, prediction.schema, crate::predict::SCHEMA)?;
+    check_schema(path, prediction.schema, roofline::predict::SCHEMA)?;
     Ok(prediction)
 }
 

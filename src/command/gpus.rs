@@ -10,8 +10,8 @@ use super::output::{self, Format};
 use super::usage::UsageError;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::spec::gpu::GpuSpec;
-use crate::spec::precision::Precision;
+use roofline::spec::gpu::GpuSpec;
+use roofline::spec::precision::Precision;
 
 /// Version of the JSON form.
 const SCHEMA: u32 = 1;

@@ -50,8 +50,8 @@ fn describe(before: &Progress, now: &Progress) -> String {
     let seconds = (now.elapsed_seconds - before.elapsed_seconds).max(1e-3);
     let rate = |before: f64, now: f64| (now - before).max(0.0) / seconds;
     let tokens = rate(
-        crate::spec::to_f64(before.output_tokens),
-        crate::spec::to_f64(now.output_tokens),
+        roofline::spec::to_f64(before.output_tokens),
+        roofline::spec::to_f64(now.output_tokens),
     );
     let failed = if now.failed > 0 {
         format!(", {} failed", now.failed)

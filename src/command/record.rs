@@ -15,8 +15,8 @@ use crate::sample::gpu::GpuFacts;
 use crate::sampler::now;
 use crate::source::discovery::{self, process};
 use crate::source::gpu::{GpuError, GpuSight, GpuSource};
+use crate::source::lookup::find_config;
 use crate::source::vllm::VllmSource;
-use crate::spec::lookup::find_config;
 use crate::telemetry;
 
 use super::usage::UsageError;

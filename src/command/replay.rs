@@ -14,9 +14,9 @@ use crate::capture::read::{Capture, CaptureError};
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::meter::figures::Figures;
-use crate::meter::verdict::Bound;
 use crate::player::Player;
-use crate::units::Seconds;
+use roofline::bound::Bound;
+use roofline::units::Seconds;
 
 use self::table::table;
 use self::timeline::TimelineArgs;

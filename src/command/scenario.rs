@@ -2,12 +2,12 @@
 
 use anyhow::Context;
 
-use crate::predict::{Scenario, Serving, Targets, Workload};
-use crate::roofline::coefficients::Coefficients;
-use crate::spec::deployment::DeploymentFlags;
-use crate::spec::gpu::GpuTable;
-use crate::spec::lookup::find_config;
-use crate::spec::model::ModelSpec;
+use crate::source::lookup::find_config;
+use roofline::cost::coefficients::Coefficients;
+use roofline::predict::{Scenario, Serving, Targets, Workload};
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::gpu::GpuTable;
+use roofline::spec::model::ModelSpec;
 
 use super::static_roofline::name_of;
 

@@ -19,14 +19,14 @@ use super::usage::UsageError;
 use crate::config::Settings;
 use crate::config::duration::Span;
 use crate::config::flags::SettingsFlags;
-use crate::predict::{Prediction, SCHEMA, Scenario, Serving, Targets, Workload};
-use crate::roofline::coefficients::Coefficients;
-use crate::roofline::step::RequestGroup;
-use crate::spec::deployment::{DeploymentFlags, speculative_tokens};
-use crate::spec::gpu::{GpuSpec, GpuTable};
-use crate::spec::lookup::find_config;
-use crate::spec::model::ModelSpec;
-use crate::units::Seconds;
+use crate::source::lookup::find_config;
+use roofline::cost::coefficients::Coefficients;
+use roofline::cost::step::RequestGroup;
+use roofline::predict::{Prediction, SCHEMA, Scenario, Serving, Targets, Workload};
+use roofline::spec::deployment::{DeploymentFlags, speculative_tokens};
+use roofline::spec::gpu::{GpuSpec, GpuTable};
+use roofline::spec::model::ModelSpec;
+use roofline::units::Seconds;
 
 /// What to predict, and how to print it.
 #[derive(Args, Clone, Debug)]

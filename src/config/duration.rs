@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::fmt::friendly::{Designator, SpanParser, SpanPrinter};
 use serde::{Deserialize, Serialize};
 
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// A span of time, not negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::spec::deployment::DeploymentFlags;
+use roofline::spec::deployment::DeploymentFlags;
 
 use super::duration::Span;
 use super::{GpuSource, LogFormat};

@@ -15,9 +15,9 @@ use serde_saphyr::figment::Yaml;
 
 use crate::meter::engine::MeterSettings;
 use crate::source::http::Asking;
-use crate::spec::deployment::DeploymentFlags;
-use crate::spec::gpu::{GpuTable, GpuTableError};
-use crate::units::Seconds;
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::gpu::{GpuTable, GpuTableError};
+use roofline::units::Seconds;
 
 use address::Address;
 use duration::Span;

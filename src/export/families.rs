@@ -7,9 +7,9 @@ use prometheus::proto::MetricFamily;
 use crate::build_info::BUILD;
 use crate::meter::account::{ByKind, PerPhase};
 use crate::meter::figures::Figures;
-use crate::meter::verdict::{Admission, Bound, EngineState};
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
-use crate::spec::precision::Precision;
+use roofline::bound::{Admission, Bound, EngineState};
+use roofline::spec::precision::Precision;
 
 use super::catalogue::{self as c, Family};
 use super::page::Page;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::exposition::{self, Exposition, Kind, escape_help, escape_label_value};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// Series over time, family by family.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use crate::meter::figures::Figures;
 use crate::snapshot::{EngineSnapshot, Snapshot};
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 /// A figure as it is shown.
 pub(super) struct FigureView {

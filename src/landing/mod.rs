@@ -9,9 +9,9 @@ use crate::build_info::BUILD;
 use crate::chart::roofline::{Point, RoofLine, roofline};
 use crate::config::Settings;
 use crate::meter::figures::TimeSeconds;
-use crate::meter::verdict::{Admission, Bound, EngineState};
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
-use crate::units::{Seconds, ratio};
+use roofline::bound::{Admission, Bound, EngineState};
+use roofline::units::{Seconds, ratio};
 
 #[derive(Template)]
 #[template(path = "landing.html")]
@@ -103,7 +103,7 @@ fn view(engine: &EngineSnapshot, snapshot: &Snapshot) -> EngineView {
             .as_str(),
         dominant: window
             .and_then(|window| window.dominant)
-            .map(crate::meter::verdict::Dominant::as_str),
+            .map(roofline::bound::Dominant::as_str),
         power_limited,
         explanation: explanation(engine),
         has_clock: roofs.iter().any(|roof| roof.level == "current_clock"),

@@ -1,6 +1,6 @@
 //! `Template`: the command line of a server, with places for what a sweep varies.
 
-use crate::spec::deployment::DeploymentFlags;
+use roofline::spec::deployment::DeploymentFlags;
 
 /// What can be varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,12 +3,13 @@
 //! A ceiling is only ever raised, to the most that held for three spans running: what runs slower may have reasons other than the
 //! ceiling. Overhead per step is the mean of the newest spans that only decoded.
 
-use crate::roofline::coefficients::{Coefficient, Coefficients};
-use crate::units::{Bytes, Seconds, ratio};
+use roofline::cost::coefficients::{Coefficient, Coefficients};
+use roofline::units::{Bytes, Seconds, ratio};
 
 use super::account::Account;
-use super::facts::EngineFacts;
-use super::verdict::{self, Bound};
+use super::verdict;
+use roofline::bound::Bound;
+use roofline::engine::EngineFacts;
 
 /// A share has to hold for so many spans.
 const SPANS: usize = 3;

@@ -1,10 +1,10 @@
 //! What makes the figures of a span less than exact, in words.
 
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 use super::account::Account;
-use super::facts::EngineFacts;
 use super::reconcile::Impossible;
+use roofline::engine::EngineFacts;
 
 /// Bounds whose shares of busy time are closer than this are hard to tell apart.
 const CLOSE: f64 = 0.1;
@@ -73,8 +73,9 @@ pub fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
 }
 
 fn quantization_unknown(facts: &EngineFacts) -> bool {
-    let unread =
-        |missing: &super::facts::Missing| missing.fact == "model" && missing.why.contains("quanti");
+    let unread = |missing: &roofline::engine::Missing| {
+        missing.fact == "model" && missing.why.contains("quanti")
+    };
     facts.served.is_none() && facts.missing.iter().any(unread)
 }
 

@@ -2,10 +2,10 @@
 
 use crate::sample::engine::Counter;
 use crate::sample::histogram::Histogram;
-use crate::units::ratio;
+use roofline::units::ratio;
 
-use super::facts::EngineFacts;
 use super::interval::Interval;
+use roofline::engine::EngineFacts;
 
 /// The newest prompts and outputs that counters told of, as means.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use crate::roofline::coefficients::Coefficients;
 use crate::sample::engine::{EngineTotals, Gauge};
-use crate::units::Seconds;
+use roofline::cost::coefficients::Coefficients;
+use roofline::units::Seconds;
 
 use super::account::Account;
 use super::calibration::Calibration;
-use super::facts::EngineFacts;
 use super::hardware::HardwareUse;
 use super::interval::{Gap, Interval};
 use super::spans::{Span, Spans};
 use super::steady::Steady;
 use super::steps::Prompts;
-use super::verdict::{self, Bound, EngineState};
+use super::verdict;
+use roofline::bound::{Bound, EngineState};
+use roofline::engine::EngineFacts;
 
 /// How a meter measures.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Bytes, Flops, Seconds, ratio};
+use roofline::units::{Bytes, Flops, Seconds, ratio};
 
 use super::account::{Account, ByKind, PerPhase};
 use super::caveats::caveats;
-use super::facts::EngineFacts;
 use super::reconcile::{self, Impossible, Modelled, References};
 use super::spans::Span;
-use super::verdict::{self, Admission, Bound, Dominant, EngineState};
+use super::verdict;
+use roofline::bound::{Admission, Bound, Dominant, EngineState};
+use roofline::engine::EngineFacts;
 
 /// The figures of one span. Engine figures sum over the engine's GPUs; `null` is what cannot be known.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
-use crate::units::{Bytes, BytesPerSecond, Joules, Seconds};
+use roofline::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 use super::hardware::HardwareUse;
 

@@ -1,6 +1,6 @@
 //! What the hardware of an engine did over a span: the slices of its GPUs, added up.
 
-use crate::units::{Bytes, Joules, Seconds, ratio};
+use roofline::units::{Bytes, Joules, Seconds, ratio};
 
 use super::gpu::GpuSlice;
 

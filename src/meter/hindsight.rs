@@ -3,7 +3,7 @@
 //! The work goes back to where busy time was unexplained, newest span first, no further than the prompts were in the engine (their
 //! mean time to first token). Token counts stay where vLLM counted them.
 
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 use super::account::{Account, BusyTime, Work};
 use super::spans::Span;

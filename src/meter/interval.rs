@@ -2,7 +2,7 @@
 
 use crate::sample::engine::{Counter, Counters, EngineTotals, Gauge, Histograms};
 use crate::sample::histogram::Histogram;
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// Shorter intervals say nothing: scrape jitter would be a large part of them.
 const SHORTEST: Seconds = Seconds(0.05);

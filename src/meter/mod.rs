@@ -7,14 +7,12 @@ pub mod calibration;
 pub mod caveats;
 mod context;
 pub mod engine;
-pub mod facts;
 pub mod figures;
 pub mod gpu;
 pub mod hardware;
 pub mod hindsight;
 pub mod interval;
 pub mod reconcile;
-pub mod roofs;
 pub mod spans;
 pub mod steady;
 pub mod steps;
@@ -25,13 +23,13 @@ use std::sync::Arc;
 
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::{GpuFacts, GpuReading};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use engine::{EngineMeter, MeterSettings};
-use facts::EngineFacts;
 use gpu::GpuMeter;
 use hardware::HardwareUse;
 use interval::Gap;
+use roofline::engine::EngineFacts;
 use spans::Span;
 
 /// GPUs whose totals are kept: a node has a few at a time, and MIG instances are others whenever they are made anew.

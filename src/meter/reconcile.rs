@@ -1,11 +1,11 @@
 //! The model beside what else tells of the same work: the GPU's counters and vLLM's own estimate; and whether either says that the
 //! model cannot be right.
 
-use crate::spec::precision::Precision;
-use crate::units::{Bytes, Flops, Seconds, ratio};
+use roofline::spec::precision::Precision;
+use roofline::units::{Bytes, Flops, Seconds, ratio};
 
 use super::account::Account;
-use super::facts::EngineFacts;
+use roofline::engine::EngineFacts;
 
 /// More than a ceiling by so much is not the edge of a window any more.
 const TOLERANCE: f64 = 1.05;

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use super::account::{Account, PerPhase};
-use super::facts::EngineFacts;
 use super::hindsight;
+use roofline::engine::EngineFacts;
 
 /// An accounted stretch of time.
 #[derive(Clone, Debug)]

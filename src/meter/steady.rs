@@ -1,9 +1,10 @@
 //! Keeps a bound from flapping between windows that lie between two classes.
 
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 use super::account::Account;
-use super::verdict::{Bound, bound, component};
+use super::verdict::{bound, component};
+use roofline::bound::Bound;
 
 /// A lead of this share of busy time is clear.
 const CLEAR: f64 = 0.2;

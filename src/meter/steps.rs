@@ -4,14 +4,14 @@
 //! iteration histogram gives them, steps that carry prompt tokens (with the running decodes beside them). See ARCHITECTURE.md,
 //! "From counters to steps".
 
-use crate::roofline::step::RequestGroup;
 use crate::sample::engine::Counter;
-use crate::units::ratio;
+use roofline::cost::step::RequestGroup;
+use roofline::units::ratio;
 
 use super::context::Context;
 pub use super::context::Prompts;
-use super::facts::EngineFacts;
 use super::interval::Interval;
+use roofline::engine::EngineFacts;
 
 /// Prompt tokens a step can carry when `--max-num-batched-tokens` is not known: vLLM's default for a large GPU.
 const USUAL_TOKEN_BUDGET: f64 = 8192.0;

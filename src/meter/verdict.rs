@@ -1,54 +1,9 @@
 //! What bounds the engine, why requests wait, and whether it runs at all.
 
-pub use crate::bound::Bound;
-use crate::bound::states;
-use crate::units::{Bytes, Seconds};
+use roofline::bound::{Admission, Bound, Dominant, EngineState};
+use roofline::units::{Bytes, Seconds};
 
 use super::account::{Account, BusyTime, ByKind};
-
-states!(
-    /// What keeps waiting requests out.
-    Admission {
-        /// Nothing: no request waits.
-        Open = "open",
-        /// The KV cache is full.
-        KvCapacity = "kv_capacity",
-        /// As many requests run as `--max-num-seqs` allows.
-        MaxNumSeqs = "max_num_seqs",
-        /// The step's token budget, `--max-num-batched-tokens`.
-        TokenBudget = "token_budget",
-        /// Requests wait beside free KV, and `--max-num-seqs` is not known.
-        Unknown = "unknown",
-    }
-);
-
-states!(
-    /// What the engine is doing.
-    EngineState {
-        /// Requests run and something moves.
-        Running = "running",
-        /// No request.
-        Idle = "idle",
-        /// Requests run and nothing moves.
-        Stalled = "stalled",
-        /// Put to sleep: weights are off the GPU.
-        Sleeping = "sleeping",
-        /// Its page cannot be read.
-        Unreachable = "unreachable",
-    }
-);
-
-states!(
-    /// Which kind of bytes is most of the traffic.
-    Dominant {
-        /// Weights.
-        Weights = "weights",
-        /// The KV cache, or the recurrent state that stands in its place.
-        Kv = "kv",
-        /// Activations.
-        Activations = "activations",
-    }
-);
 
 /// Under this share of busy time, the roofline does not explain where the time goes.
 pub const OVERHEAD_BELOW: f64 = 0.5;

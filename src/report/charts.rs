@@ -7,7 +7,7 @@ use crate::chart::curves::{self, Curve, class_of};
 use crate::chart::heatmap::{self, Row, heatmap};
 use crate::chart::roofline::{self as chart, Mark, Point};
 use crate::results::{Distribution, Latencies};
-use crate::units::{FlopsPerSecond, Intensity};
+use roofline::units::{FlopsPerSecond, Intensity};
 
 /// A roofline and the roofs in it.
 pub(super) struct Roofline {

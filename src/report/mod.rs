@@ -15,7 +15,7 @@ use askama::Template;
 
 use crate::analysis::{Analysis, Targets, settings_of};
 use crate::build_info::BUILD;
-use crate::predict::Prediction;
+use roofline::predict::Prediction;
 
 use overview::Overview;
 use prediction::PredictionView;

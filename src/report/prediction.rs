@@ -2,9 +2,11 @@
 
 use super::cell::{Cell, Place};
 use crate::analysis::text::{count, duration, scaled};
-use crate::bound::Bound;
-use crate::predict::{GpuFacts, Limits, MemoryFacts, Obstacle, Prediction, StepPrediction, Steps};
-use crate::units::Seconds;
+use roofline::bound::Bound;
+use roofline::predict::{
+    GpuFacts, Limits, MemoryFacts, Obstacle, Prediction, StepPrediction, Steps,
+};
+use roofline::units::Seconds;
 
 /// A prediction.
 pub(super) struct PredictionView {

@@ -5,8 +5,8 @@ use super::charts::{self, Roofline};
 use super::figures::{Labelled, Percentiles, figures, percentiles, spoken};
 use crate::analysis::text::{count, duration, percent};
 use crate::analysis::{Against, Analysis, Bottleneck, Comparison, Modelled, Run, Suggestion};
-use crate::predict::Metric;
-use crate::units::ratio;
+use roofline::predict::Metric;
+use roofline::units::ratio;
 
 /// A run in full.
 pub(super) struct RunView {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Distribution, Latencies, Load, LoadResult, Origin, Rates, Source, Tokens};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// The members that are read.
 #[derive(Debug, Deserialize)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::aiperf::per_second;
 use super::{LoadResult, Rates, Request, ResultsError, Source, Tokens, requests};
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 #[derive(Debug, Deserialize)]
 struct Line {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Distribution, Latencies, LoadResult, Rates, Source, Tokens};
 use crate::sample::histogram::Histogram;
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Export {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     Distribution, Latencies, Load, LoadResult, Origin, Rates, Request, Source, Tokens, requests,
 };
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Report {

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 /// One load test.
 #[derive(Clone, Debug, Default, PartialEq)]

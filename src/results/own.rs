@@ -2,7 +2,7 @@
 
 use super::{Load, LoadResult, Rates, Request, Source, Tokens, requests};
 use crate::load::run::LoadRun;
-use crate::units::{Seconds, ratio};
+use roofline::units::{Seconds, ratio};
 
 /// `run` in the form that all results have.
 pub(super) fn result(run: &LoadRun) -> LoadResult {

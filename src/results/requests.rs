@@ -1,7 +1,7 @@
 //! What follows from single requests.
 
 use super::{Distribution, Interval, Latencies, Request};
-use crate::units::ratio;
+use roofline::units::ratio;
 
 /// Slices of a run whose throughputs tell how steady it was.
 const SLICES: usize = 10;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     Distribution, Latencies, Load, LoadResult, Origin, Rates, Request, Source, Tokens, requests,
 };
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// The members that are read; everything else, percentiles among it, is in `rest`.
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,7 @@
 //! The running totals of one vLLM engine, as one page showed them.
 
 use super::histogram::Histogram;
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// Which engine a series belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 
 use std::ops::Add;
 
-use crate::units::{Bytes, BytesPerSecond, Joules, Seconds};
+use roofline::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 /// What does not change while a GPU is up.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,7 +7,7 @@ mod draft;
 mod names;
 
 use crate::exposition::{ErrorKind, Lines, ParseError, Sample};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use self::draft::{Draft, cache_config, engine_label};
 pub use self::names::needed_names;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// The two times may drift apart by so much between two looks before the clock counts as set: more than a busy machine takes
 /// between reading one and the other, less than a tick's worth of harm.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::meter::Meter;
-use crate::meter::facts::{EngineFacts, Missing};
 use crate::sample::engine::EngineTotals;
 use crate::sample::gpu::GpuFacts;
 use crate::source::discovery::{Clues, Known, process, root_of};
+use crate::source::lookup::find_config;
 use crate::source::vllm::VllmSource;
-use crate::spec::deployment::DeploymentFlags;
-use crate::spec::gpu::GpuTable;
-use crate::spec::lookup::find_config;
-use crate::units::Seconds;
+use roofline::engine::{EngineFacts, Missing};
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::gpu::GpuTable;
+use roofline::units::Seconds;
 
 /// How often the model is looked for again while it is unknown.
 const PAUSE: Seconds = Seconds(15.0);

@@ -4,7 +4,7 @@ use crate::meter::Meter;
 use crate::sample::gpu::{GpuFacts, GpuReading};
 use crate::snapshot::SourceStatus;
 use crate::source::gpu::{GpuSight, GpuSource};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use super::clock::steady;
 use super::status;

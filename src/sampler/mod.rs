@@ -15,7 +15,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::config::Settings;
 use crate::meter::Meter;
-use crate::meter::facts::EngineFacts;
 use crate::meter::interval::Gap;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::{GpuFacts, GpuReading};
@@ -23,8 +22,9 @@ use crate::snapshot::take::{Surroundings, Trails};
 use crate::snapshot::{Reload, Snapshot, SourceStatus};
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::{VllmError, VllmSource};
-use crate::spec::gpu::GpuTable;
-use crate::units::Seconds;
+use roofline::engine::EngineFacts;
+use roofline::spec::gpu::GpuTable;
+use roofline::units::Seconds;
 
 use clock::Clock;
 pub use clock::now;

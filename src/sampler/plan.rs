@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::snapshot::Reload;
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::VllmSource;
-use crate::spec::gpu::GpuTable;
+use roofline::spec::gpu::GpuTable;
 
 /// How a reload went, to be shown, and what is new with it.
 #[derive(Debug)]

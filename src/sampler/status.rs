@@ -1,7 +1,7 @@
 //! How a source fares, from read to read. Changes are logged once; the counter carries the rest.
 
 use crate::snapshot::SourceStatus;
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// The status of a source not read yet, with a counter for each of its `reasons` to fail.
 pub(super) fn unread(source: &'static str, reasons: &[&'static str]) -> SourceStatus {

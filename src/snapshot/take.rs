@@ -8,9 +8,9 @@ use crate::meter::Meter;
 use crate::meter::engine::{EngineMeter, MeterSettings};
 use crate::meter::figures::{Figures, TimeSeconds};
 use crate::meter::gpu::GpuMeter;
-use crate::meter::verdict::{Bound, EngineState};
 use crate::sample::engine::{EngineKey, EngineTotals, Gauge};
-use crate::units::Seconds;
+use roofline::bound::{Bound, EngineState};
+use roofline::units::Seconds;
 
 use super::{EngineSnapshot, GpuSnapshot, Now, Reload, Snapshot, SourceStatus, TrailPoint};
 

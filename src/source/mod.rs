@@ -3,4 +3,5 @@
 pub mod discovery;
 pub mod gpu;
 pub mod http;
+pub mod lookup;
 pub mod vllm;

@@ -9,7 +9,7 @@ use crate::config::address::{Address, masked};
 use crate::exposition::{self, ParseError};
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
 use crate::sample::page::{self, PageError};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use super::http::{Asking, FetchError, Fetcher, without_password};
 

@@ -134,7 +134,7 @@ mod tests {
 
     use super::super::setting::{Measured, Spread};
     use super::*;
-    use crate::units::Seconds;
+    use roofline::units::Seconds;
 
     const SLO: Slo = Slo {
         ttft_seconds: Seconds(0.5),

@@ -7,7 +7,7 @@ pub mod steps;
 
 use serde::Serialize;
 
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use choice::Choice;
 use prediction::Predicted;

@@ -4,8 +4,8 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::setting::Measured;
-use crate::predict::{Latency, Limits, Scenario, Serving, Workload};
-use crate::spec::to_f64;
+use roofline::predict::{Latency, Limits, Scenario, Serving, Workload};
+use roofline::spec::to_f64;
 
 /// What the roofline says of the load at the best setting. All of it is modelled, but for the measured share.
 #[derive(Clone, Debug, Serialize)]

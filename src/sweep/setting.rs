@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Metric, Slo};
 use crate::load::LoadRun;
 use crate::load::quantile::quantile_of;
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// Share of failed requests above which a setting does not count as keeping its promise.
 const TOLERATED_FAILURES: f64 = 0.01;
@@ -81,7 +81,7 @@ pub struct Spread {
 impl Spread {
     /// The spread of `values`; `None` of nothing.
     fn of(values: &[f64]) -> Option<Self> {
-        let count = crate::spec::to_f64(values.len() as u64);
+        let count = roofline::spec::to_f64(values.len() as u64);
         let fold = |of: fn(f64, f64) -> f64| values.iter().copied().reduce(of);
         Some(Self {
             mean: values.iter().sum::<f64>() / count,
@@ -213,7 +213,7 @@ fn goodput(run: &LoadRun, slo: &Slo) -> f64 {
                 .tpot_seconds()
                 .is_none_or(|tpot| tpot <= slo.tpot_seconds.0)
     });
-    crate::spec::to_f64(kept.count() as u64) / run.duration_seconds
+    roofline::spec::to_f64(kept.count() as u64) / run.duration_seconds
 }
 
 fn tally(runs: &[LoadRun]) -> BTreeMap<String, u32> {

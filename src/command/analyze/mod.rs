@@ -25,10 +25,10 @@ use crate::config::duration::Span;
 use crate::config::flags::SettingsFlags;
 use crate::launch::{LaunchError, Launched};
 use crate::load::LoadSettings;
-use crate::predict::Prediction;
 use crate::report::{Part, render};
 use crate::results::LoadResult;
 use crate::telemetry;
+use roofline::predict::Prediction;
 
 use summary::Summary;
 

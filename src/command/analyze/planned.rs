@@ -9,8 +9,8 @@ use crate::config::Settings;
 use crate::load::LoadSettings;
 use crate::load::prompt::Prompts;
 use crate::load::settings::Arrivals;
-use crate::predict::{Prediction, Scenario, Serving, Targets, Workload};
 use crate::sampler::now;
+use roofline::predict::{Prediction, Scenario, Serving, Targets, Workload};
 
 /// Refuses a GPU of which nothing is known before any load.
 pub(super) fn check_gpu(settings: &Settings) -> Result<(), UsageError> {

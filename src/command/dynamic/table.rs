@@ -7,7 +7,7 @@ use crate::analysis::{
     Against, Analysis, Baseline, Bottleneck, Comparison, Figure, Moment, Pair, Run, Verdict,
 };
 use crate::command::output::{table, write_table};
-use crate::predict::Metric;
+use roofline::predict::Metric;
 
 /// Writes `analysis`.
 ///

@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets};
 
 use crate::meter::figures::Figures;
-use crate::units::{Bytes, Flops};
+use roofline::units::{Bytes, Flops};
 
 /// One row per stretch of time. `model/GPM` and `vLLM/GPM` compare HBM bytes with measured ones, `model/tensor` FLOPs with what
 /// active tensor pipes had cycles for.

@@ -8,7 +8,7 @@ use crate::export::timeline::{Rounds, Timeline};
 use crate::exposition::Exposition;
 use crate::snapshot::take::{Surroundings, Trails};
 use crate::snapshot::{Snapshot, SourceStatus};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use crate::player::Player;
 

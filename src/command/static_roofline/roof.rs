@@ -1,6 +1,6 @@
 //! The roof drawn with letters: FLOP/s over FLOPs per byte, both logarithmic, with steps placed on it.
 
-use crate::predict::{GpuFacts, StepPrediction};
+use roofline::predict::{GpuFacts, StepPrediction};
 
 const WIDTH: usize = 64;
 const HEIGHT: usize = 13;

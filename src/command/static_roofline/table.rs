@@ -6,8 +6,8 @@ use comfy_table::Table;
 
 use super::{Cell, roof};
 use crate::command::output::{self, write_table};
-use crate::predict::{Limits, Prediction, StepPrediction, Steps};
-use crate::units::{Bytes, Seconds};
+use roofline::predict::{Limits, Prediction, StepPrediction, Steps};
+use roofline::units::{Bytes, Seconds};
 
 const NOTHING: &str = "–";
 

@@ -19,14 +19,14 @@ use super::usage::UsageError;
 use crate::config::Settings;
 use crate::launch::template::{Place, Template, deployment_of};
 use crate::load::settings::Arrivals;
-use crate::predict::{Serving, Targets};
-use crate::spec::deployment::DeploymentFlags;
 use crate::sweep::choice::{best, saturated};
 use crate::sweep::prediction::Predicted;
 use crate::sweep::setting::{Point, Setting};
 use crate::sweep::steps::{Steps, batches};
 use crate::sweep::{SCHEMA, Slo, Sweep};
 use crate::telemetry;
+use roofline::predict::{Serving, Targets};
+use roofline::spec::deployment::DeploymentFlags;
 
 pub use args::SweepArgs;
 use runner::{Outcome, Runner};

@@ -10,8 +10,8 @@ use crate::launch::template::{Place, Template};
 use crate::launch::{LaunchError, Launched};
 use crate::load::settings::Arrivals;
 use crate::load::{self, LoadError, LoadRun, LoadSettings};
-use crate::spec::deployment::DeploymentFlags;
 use crate::sweep::setting::Point;
+use roofline::spec::deployment::DeploymentFlags;
 
 use super::args::SweepArgs;
 

@@ -14,13 +14,13 @@ pub use work::{ByKind, PerPhase, Work};
 
 use crate::sample::engine::Counter;
 use crate::sample::histogram::Histogram;
-use crate::units::{Bytes, Flops, Seconds};
+use roofline::units::{Bytes, Flops, Seconds};
 
-use super::facts::{EngineFacts, Served};
 use super::hardware::HardwareUse;
 use super::hindsight::Early;
 use super::interval::Interval;
 use super::steps::{Prompts, Steps};
+use roofline::engine::{EngineFacts, Served};
 use time::Demand;
 use work::Priced;
 
@@ -181,7 +181,7 @@ impl Account {
         let traffic = self
             .hardware
             .measured_hbm_bytes(self.seconds, facts.gpus_read(), facts.gpus())
-            .and_then(|measured| crate::units::ratio(measured.0, work.bytes.total().total().0))
+            .and_then(|measured| roofline::units::ratio(measured.0, work.bytes.total().total().0))
             .unwrap_or(1.0);
         Some(Demand::of(priced, &ceiling, traffic))
     }
@@ -190,7 +190,7 @@ impl Account {
     /// prompts does not fit ran before and is set aside. The rest is overhead.
     fn fill(&mut self, demand: &Demand) {
         let fitted = |wanted: Seconds, available: Seconds| {
-            crate::units::ratio(available.0, wanted.0).map_or(1.0, |share| share.clamp(0.0, 1.0))
+            roofline::units::ratio(available.0, wanted.0).map_or(1.0, |share| share.clamp(0.0, 1.0))
         };
         let decode = demand.time.decode;
         let decode = decode.scaled(fitted(decode.roofline(), self.busy));

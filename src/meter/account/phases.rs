@@ -1,7 +1,7 @@
 //! Busy seconds by phase: the width of a phase's point on the roofline.
 
-use crate::meter::facts::EngineFacts;
-use crate::units::{Bytes, Flops, Seconds};
+use roofline::engine::EngineFacts;
+use roofline::units::{Bytes, Flops, Seconds};
 
 use super::{Account, PerPhase};
 

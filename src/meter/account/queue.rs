@@ -1,8 +1,8 @@
 //! How requests queued over a span.
 
-use crate::meter::facts::EngineFacts;
 use crate::meter::interval::Interval;
-use crate::units::Seconds;
+use roofline::engine::EngineFacts;
+use roofline::units::Seconds;
 
 /// From this share of the KV cache on, a waiting request is taken to wait for blocks.
 const KV_FULL: f64 = 0.95;

@@ -2,9 +2,9 @@
 
 use crate::meter::interval::Interval;
 use crate::meter::steps::Steps;
-use crate::roofline::ceiling::Ceiling;
-use crate::roofline::step::StepWork;
-use crate::units::{Bytes, Seconds, ratio};
+use roofline::cost::ceiling::Ceiling;
+use roofline::cost::step::StepWork;
+use roofline::units::{Bytes, Seconds, ratio};
 
 use super::work::{PerPhase, Priced};
 

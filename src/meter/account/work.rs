@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::meter::facts::Served;
 use crate::meter::steps::{StepKind, Steps};
-use crate::roofline::step::{RequestGroup, StepWork};
-use crate::units::{Bytes, Flops};
+use roofline::cost::step::{RequestGroup, StepWork};
+use roofline::engine::Served;
+use roofline::units::{Bytes, Flops};
 
 /// One value for each phase of inference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

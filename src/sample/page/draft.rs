@@ -7,7 +7,7 @@ use crate::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
 use crate::sample::histogram::Histogram;
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use super::names::{Distribution, Field, Part};
 use super::{LONGEST_QUOTE, MOST_BUCKETS, PageError};

@@ -1,9 +1,9 @@
 //! Which GPU an engine computes on, what its ceilings are, and which of the GPUs that are read are its own.
 
-use crate::meter::facts::EngineFacts;
 use crate::sample::gpu::{Access, GpuFacts};
-use crate::spec::gpu::{ComputeCapability, GpuSpec, GpuTable, NvmlFacts};
-use crate::units::Bytes;
+use roofline::engine::EngineFacts;
+use roofline::spec::gpu::{ComputeCapability, GpuSpec, GpuTable, NvmlFacts};
+use roofline::units::Bytes;
 
 use super::{Clues, missing};
 

@@ -9,13 +9,13 @@ pub mod process;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::meter::facts::{EngineFacts, Missing, Served};
-use crate::roofline::coefficients::Coefficients;
 use crate::sample::engine::EngineTotals;
 use crate::sample::gpu::GpuFacts;
-use crate::spec::deployment::{Deployment, DeploymentFlags};
-use crate::spec::gpu::GpuTable;
-use crate::spec::model::ModelSpec;
+use roofline::cost::coefficients::Coefficients;
+use roofline::engine::{EngineFacts, Missing, Served};
+use roofline::spec::deployment::{Deployment, DeploymentFlags};
+use roofline::spec::gpu::GpuTable;
+use roofline::spec::model::ModelSpec;
 
 /// A value and where it came from.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,7 @@ pub use nvml::NvmlSource;
 pub use playback::Playback;
 
 use crate::sample::gpu::{GpuFacts, GpuReading};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 /// A source of GPU readings.
 #[derive(Debug)]

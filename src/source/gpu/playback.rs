@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::capture::format::{GpuLine, GpuLineFacts};
 use crate::sample::gpu::{GpuFacts, GpuReading};
-use crate::units::{Joules, Seconds};
+use roofline::units::{Joules, Seconds};
 
 /// GPU readings of a recording, played in a loop with an energy counter that keeps growing.
 #[derive(Debug)]

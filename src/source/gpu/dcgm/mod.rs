@@ -14,7 +14,7 @@ use crate::config::address::Address;
 use crate::exposition;
 use crate::sample::gpu::GpuFacts;
 use crate::source::http::{Asking, FetchError, Fetcher, without_password};
-use crate::units::{Joules, Seconds};
+use roofline::units::{Joules, Seconds};
 
 use super::{GpuError, GpuSight};
 use page::{MOST_GPUS, Page, Row};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::exposition::{Labels, Line, Lines, ParseError, Sample};
 use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity, Traffic};
-use crate::units::{BytesPerSecond, Joules, Seconds};
+use roofline::units::{BytesPerSecond, Joules, Seconds};
 
 use super::fields::{Field, field};
 

@@ -5,8 +5,8 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
 use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity};
-use crate::spec::gpu::{ComputeCapability, cores_per_sm};
-use crate::units::{Joules, Seconds};
+use roofline::spec::gpu::{ComputeCapability, cores_per_sm};
+use roofline::units::{Joules, Seconds};
 
 use super::gpm::GpmPairs;
 

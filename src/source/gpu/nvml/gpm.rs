@@ -6,7 +6,7 @@ use nvml_wrapper::gpm::{GpmSample, gpm_metrics_get};
 use nvml_wrapper::{Device, Nvml};
 
 use crate::sample::gpu::{Access, Cause, Gpm, Traffic};
-use crate::units::{BytesPerSecond, Seconds};
+use roofline::units::{BytesPerSecond, Seconds};
 
 use super::device::cause;
 

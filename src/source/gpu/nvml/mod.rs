@@ -16,7 +16,7 @@ use tokio::sync::mpsc as answers;
 use tokio::time::timeout;
 
 use crate::sample::gpu::GpuFacts;
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use super::{GpuError, GpuSight};
 

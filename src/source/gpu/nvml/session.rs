@@ -5,7 +5,7 @@ use nvml_wrapper::error::NvmlError;
 
 use crate::sample::gpu::GpuFacts;
 use crate::source::gpu::{GpuError, GpuSight};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use super::device::Gpu;
 use super::of_gpu;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::sample::gpu::GpuFacts;
 use crate::source::gpu::{GpuError, GpuSight};
-use crate::units::Seconds;
+use roofline::units::Seconds;
 
 use super::session::Session;
 use super::{Answer, of_init};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Predictor;
 use super::latency::ASSUMED_ACCEPTANCE;
-use crate::roofline::coefficients::{BETWEEN_GPUS, Coefficient, Coefficients};
+use crate::cost::coefficients::{BETWEEN_GPUS, Coefficient, Coefficients};
 use crate::spec::gpu::{Confidence, Origin, Provenance};
 use crate::spec::model::ModelSpec;
 use crate::spec::precision::Precision;

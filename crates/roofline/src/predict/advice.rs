@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Metric, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
 use crate::bound::Bound;
-use crate::roofline::step::RequestGroup;
+use crate::cost::step::RequestGroup;
 use crate::spec::deployment::DeploymentFlags;
 use crate::spec::precision::Precision;
 use crate::spec::quantization::Quantization;

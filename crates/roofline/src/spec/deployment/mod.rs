@@ -1,11 +1,17 @@
 //! `Deployment`: a model, its number formats, its parallelism and vLLM's limits, checked together with the GPU.
 
+#[cfg(feature = "clap")]
 pub mod command_line;
 mod flags;
 mod formats;
+#[cfg(feature = "clap")]
+mod spelling;
+#[cfg(feature = "clap")]
 mod vllm_flags;
 
-pub use flags::{CommandLineError, DeploymentFlags, takes};
+#[cfg(feature = "clap")]
+pub use command_line::{CommandLineError, takes};
+pub use flags::DeploymentFlags;
 pub use formats::KvCacheFormat;
 
 use serde_json::Value;

@@ -18,7 +18,7 @@ use super::Cache;
 
 /// How a kernel orders its tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::roofline) enum Kernel {
+pub(in crate::cost) enum Kernel {
     Squares,
     Strips,
     Stripes,
@@ -31,19 +31,19 @@ const LAUNCH_ROWS: f64 = 16.0 * 64.0;
 
 /// One matrix multiplication of a layer, per GPU.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::roofline) struct Gemm {
-    pub(in crate::roofline) layers: f64,
-    pub(in crate::roofline) inputs: f64,
-    pub(in crate::roofline) outputs: f64,
+pub(in crate::cost) struct Gemm {
+    pub(in crate::cost) layers: f64,
+    pub(in crate::cost) inputs: f64,
+    pub(in crate::cost) outputs: f64,
     /// Bytes per weight.
-    pub(in crate::roofline) weight_width: f64,
-    pub(in crate::roofline) kernel: Kernel,
+    pub(in crate::cost) weight_width: f64,
+    pub(in crate::cost) kernel: Kernel,
     /// Bytes per activation as the multiplication reads it.
-    pub(in crate::roofline) operand_width: f64,
+    pub(in crate::cost) operand_width: f64,
     /// Bytes per activation elsewhere.
-    pub(in crate::roofline) activation_width: f64,
+    pub(in crate::cost) activation_width: f64,
     /// A compiled norm or activation function writes the narrow operand itself.
-    pub(in crate::roofline) fused_input: bool,
+    pub(in crate::cost) fused_input: bool,
 }
 
 impl Gemm {

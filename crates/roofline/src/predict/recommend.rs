@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::limits::whole;
 use super::{Limits, Predictor, Scenario};
-use crate::roofline::step::RequestGroup;
+use crate::cost::step::RequestGroup;
 use crate::spec::deployment::DeploymentFlags;
 use crate::spec::to_f64;
 

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Serving;
 use crate::bound::Bound;
-use crate::roofline::ceiling::Ceiling;
-use crate::roofline::coefficients::Coefficients;
-use crate::roofline::memory::MemoryPlan;
-use crate::roofline::shard::Shard;
-use crate::roofline::step::{BytesByRole, FlopsByRole, RequestGroup, StepWork};
-use crate::roofline::timing::{StepTime, StepTimer};
+use crate::cost::ceiling::Ceiling;
+use crate::cost::coefficients::Coefficients;
+use crate::cost::memory::MemoryPlan;
+use crate::cost::shard::Shard;
+use crate::cost::step::{BytesByRole, FlopsByRole, RequestGroup, StepWork};
+use crate::cost::timing::{StepTime, StepTimer};
 use crate::spec::deployment::Deployment;
 use crate::spec::precision::Precision;
 use crate::spec::to_f64;

@@ -6,7 +6,7 @@
 
 use super::Cache;
 use super::gemm::Operands;
-use crate::roofline::shard::ExpertLayers;
+use crate::cost::shard::ExpertLayers;
 
 impl ExpertLayers {
     pub(super) fn traffic(&self, tokens: f64, activation_width: f64, cache: Cache) -> f64 {

@@ -2,7 +2,6 @@
 
 pub mod deployment;
 pub mod gpu;
-pub mod lookup;
 pub mod model;
 pub mod precision;
 pub mod quantization;
@@ -12,11 +11,11 @@ pub mod quantization;
     clippy::cast_precision_loss,
     reason = "parameter and token counts stay below 2^53"
 )]
-pub(crate) const fn to_f64(count: u64) -> f64 {
+pub const fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
 /// A length as a count.
-pub(crate) fn to_u64(length: usize) -> u64 {
+pub fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

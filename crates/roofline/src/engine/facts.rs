@@ -1,9 +1,9 @@
 //! What is known of one engine beside its counters: its model, how it is deployed, its GPUs, and what could not be found out.
 
-use crate::roofline::ceiling::Ceiling;
-use crate::roofline::coefficients::Coefficients;
-use crate::roofline::shard::Shard;
-use crate::roofline::step::RequestGroup;
+use crate::cost::ceiling::Ceiling;
+use crate::cost::coefficients::Coefficients;
+use crate::cost::shard::Shard;
+use crate::cost::step::RequestGroup;
 use crate::spec::deployment::{Deployment, DeploymentFlags};
 use crate::spec::gpu::{GpuSpec, Provenance};
 use crate::spec::precision::Precision;

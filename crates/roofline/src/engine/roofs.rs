@@ -1,6 +1,6 @@
 //! The roofs over an engine: all its GPUs together, at the data sheet's ceilings, the attainable ones, and those of the current clock.
 
-use crate::roofline::ceiling::Ceiling;
+use crate::cost::ceiling::Ceiling;
 use crate::spec::precision::Precision;
 use crate::units::{BytesPerSecond, FlopsPerSecond, Intensity};
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::file::{GpuEntry, GpuFile};
 use super::{GpuSpec, Provenance};
 
-const EMBEDDED: &str = include_str!("../../../config/gpus.yaml");
+const EMBEDDED: &str = include_str!("../../../data/gpus.yaml");
 
 /// Why a GPU table cannot be used.
 #[derive(Debug, Error)]

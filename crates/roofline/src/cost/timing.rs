@@ -186,7 +186,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::roofline::step::RequestGroup;
+    use crate::cost::step::RequestGroup;
     use crate::spec::deployment::DeploymentFlags;
     use crate::spec::gpu::GpuTable;
     use crate::spec::model::ModelSpec;

@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Predictor, Roof, Serving};
-use crate::roofline::step::RequestGroup;
+use crate::cost::step::RequestGroup;
 use crate::spec::to_f64;
 use crate::units::Seconds;
 

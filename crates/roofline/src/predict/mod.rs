@@ -1,7 +1,7 @@
 //! `Prediction`: what a deployment can reach and what it is expected to reach, before anything runs.
 //!
 //! Always two answers. The *bound* takes the data sheet's ceilings and counts each byte once: reality never beats it. The *expected*
-//! value takes attainable ceilings, activations, communication and fixed costs ([`crate::roofline::timing`]). Formulas:
+//! value takes attainable ceilings, activations, communication and fixed costs ([`crate::cost::timing`]). Formulas:
 //! [`crate::roofline`] for one step, `latency` and `limits` here for what follows from many.
 
 mod advice;
@@ -22,8 +22,8 @@ pub use step::{Phase, Predictor, Roof, StepPrediction, TimeByComponent};
 
 use serde::{Deserialize, Serialize};
 
-use crate::roofline::coefficients::Coefficients;
-use crate::roofline::step::RequestGroup;
+use crate::cost::coefficients::Coefficients;
+use crate::cost::step::RequestGroup;
 use crate::spec::deployment::{Deployment, DeploymentError, DeploymentFlags};
 use crate::spec::gpu::GpuSpec;
 use crate::spec::model::ModelSpec;

@@ -6,8 +6,8 @@ use crate::spec::to_f64;
 
 /// The operations between the multiplications of a layer, as widths of the tensors that they pass on.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::roofline) struct Elementwise {
-    pub(in crate::roofline) layers: f64,
+pub(in crate::cost) struct Elementwise {
+    pub(in crate::cost) layers: f64,
     /// Bytes per token of the residual stream.
     stream: f64,
     /// Norms, each of which adds to the residual: reads the block's output and the residual, writes the sum and its norm.
@@ -26,7 +26,7 @@ pub(in crate::roofline) struct Elementwise {
 
 impl Elementwise {
     /// One GPU's share of `layer`, which stands for `layers`, with activations of `width` bytes.
-    pub(in crate::roofline) fn of(
+    pub(in crate::cost) fn of(
         layer: &Layer,
         hidden: f64,
         tensor: f64,

@@ -1,8 +1,8 @@
 //! Sums the layers of a deployment up into the coefficients of a `Shard`.
 
 use super::{AlikeLayers, AttentionLayers, ExpertLayers, Shard};
-use crate::roofline::activation::{Cache, Elementwise, Gemm, Kernel};
-use crate::roofline::communication::Peers;
+use crate::cost::activation::{Cache, Elementwise, Gemm, Kernel};
+use crate::cost::communication::Peers;
 use crate::spec::deployment::Deployment;
 use crate::spec::gpu::ComputeCapability;
 use crate::spec::model::{

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Predictor, Roof, Targets, Workload};
-use crate::roofline::step::StepWork;
+use crate::cost::step::StepWork;
 
 /// Batches per engine at which something changes; `None` where nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,109 @@
+//! `DeploymentFlags`: vLLM's own flags for how a model is served, from our command line or from vLLM's.
+
+use serde::{Deserialize, Serialize};
+
+/// How the model is served, in vLLM's words. What is not given takes vLLM's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[cfg_attr(
+    feature = "clap",
+    command(next_help_heading = "Deployment (vLLM's own flags)")
+)]
+pub struct DeploymentFlags {
+    /// Hugging Face id, directory, or path to config.json.
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub model: Option<String>,
+    /// dtype of weights and activations: auto, half, float16, bfloat16, float32.
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub dtype: Option<String>,
+    /// Quantisation method (-q); read from config.json when not given.
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub quantization: Option<String>,
+    /// dtype of the KV cache: auto, fp8, bfloat16, …
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub kv_cache_dtype: Option<String>,
+    /// GPUs that share each layer (-tp).
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub tensor_parallel_size: Option<u64>,
+    /// Stages that the layers are divided into (-pp).
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub pipeline_parallel_size: Option<u64>,
+    /// Replicas of the engine (-dp).
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub data_parallel_size: Option<u64>,
+    /// Distribute whole experts over the GPUs instead of slices of each (-ep).
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub enable_expert_parallel: bool,
+    /// Longest sequence; 8k is 8,000 and 8K is 8,192.
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub max_model_len: Option<u64>,
+    /// Most sequences in one step.
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub max_num_seqs: Option<u64>,
+    /// Most tokens in one step.
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub max_num_batched_tokens: Option<u64>,
+    /// Share of GPU memory that vLLM may take.
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub gpu_memory_utilization: Option<f64>,
+    /// No CUDA graphs.
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub enforce_eager: bool,
+    /// Speculative decoding (-sc), as JSON or by members: --speculative-config.num_speculative_tokens 3.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "JSON"))]
+    pub speculative_config: Option<String>,
+}
+
+impl DeploymentFlags {
+    /// These flags where `over` says nothing, `over`'s elsewhere.
+    #[must_use]
+    pub fn overridden_by(self, over: Self) -> Self {
+        Self {
+            model: over.model.or(self.model),
+            dtype: over.dtype.or(self.dtype),
+            quantization: over.quantization.or(self.quantization),
+            kv_cache_dtype: over.kv_cache_dtype.or(self.kv_cache_dtype),
+            tensor_parallel_size: over.tensor_parallel_size.or(self.tensor_parallel_size),
+            pipeline_parallel_size: over.pipeline_parallel_size.or(self.pipeline_parallel_size),
+            data_parallel_size: over.data_parallel_size.or(self.data_parallel_size),
+            enable_expert_parallel: over.enable_expert_parallel || self.enable_expert_parallel,
+            max_model_len: over.max_model_len.or(self.max_model_len),
+            max_num_seqs: over.max_num_seqs.or(self.max_num_seqs),
+            max_num_batched_tokens: over.max_num_batched_tokens.or(self.max_num_batched_tokens),
+            gpu_memory_utilization: over.gpu_memory_utilization.or(self.gpu_memory_utilization),
+            enforce_eager: over.enforce_eager || self.enforce_eager,
+            speculative_config: over.speculative_config.or(self.speculative_config),
+        }
+    }
+}
+
+/// A whole number as vLLM reads it: `k`, `m`, `g` are decimal multiples, `K`, `M`, `G` binary ones.
+#[cfg(feature = "clap")]
+fn parse_count(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    if digits.is_empty() {
+        return Err("not a number".to_owned());
+    }
+    let factor = match &text[digits.len()..] {
+        "" => 1.0,
+        "k" => 1e3,
+        "m" => 1e6,
+        "g" => 1e9,
+        "K" => 1024.0,
+        "M" => 1024.0 * 1024.0,
+        "G" => 1024.0 * 1024.0 * 1024.0,
+        suffix => return Err(format!("unknown suffix {suffix:?}")),
+    };
+    let number: f64 = digits.parse().map_err(|_| "not a number".to_owned())?;
+    let count = (number * factor).round();
+    if !(1.0..=1e15).contains(&count) {
+        return Err("must be at least 1".to_owned());
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, positive and below 2^53"
+    )]
+    Ok(count as u64)
+}
