@@ -15,13 +15,13 @@ mod openai;
 use std::future::pending;
 use std::time::Duration;
 
+use loadtest::load::prompt::{Prompts, Synthetic};
+use loadtest::load::run::Api;
+use loadtest::load::settings::{Arrivals, LengthDistribution, Limit};
+use loadtest::load::{self, LoadRun, LoadSettings};
 use openai::{Answer, Server};
+use roofline::statistics::quantile_of;
 use vllm_roofline_exporter::command::serve::block_on;
-use vllm_roofline_exporter::load::prompt::{Prompts, Synthetic};
-use vllm_roofline_exporter::load::quantile::quantile_of;
-use vllm_roofline_exporter::load::run::Api;
-use vllm_roofline_exporter::load::settings::{Arrivals, LengthDistribution, Limit};
-use vllm_roofline_exporter::load::{self, LoadRun, LoadSettings};
 
 const OUTPUT: u32 = 100;
 const ROUNDS: u32 = 3;

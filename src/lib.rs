@@ -12,21 +12,15 @@ pub mod meter;
 pub mod sample;
 
 // Edges.
-pub mod analysis;
 pub mod capture;
-pub mod chart;
 pub mod config;
 pub mod crypto;
 pub mod export;
 pub mod landing;
-pub mod launch;
-pub mod load;
 pub mod player;
-pub mod report;
-pub mod results;
+pub mod recording;
 pub mod snapshot;
 pub mod source;
-pub mod sweep;
 
 // Driver and program.
 pub mod cli;

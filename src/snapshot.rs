@@ -8,10 +8,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::meter::account::{Account, PerPhase};
-use crate::meter::figures::{Figures, TimeSeconds};
+use crate::meter::figures::Figures;
 use crate::meter::gpu::Links;
 use crate::sample::engine::EngineKey;
 use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
+use roofline::bound::TimeSeconds;
 use roofline::bound::{Bound, EngineState};
 use roofline::engine::EngineFacts;
 use roofline::units::{Bytes, Joules, Seconds};

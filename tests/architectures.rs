@@ -12,6 +12,7 @@ use roofline::engine::{EngineFacts, Served};
 use roofline::spec::deployment::{Deployment, DeploymentFlags};
 use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
+use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 use serde_json::{Value, json};
 use vllm_roofline_exporter::meter::Meter;
@@ -20,7 +21,6 @@ use vllm_roofline_exporter::meter::figures::Figures;
 use vllm_roofline_exporter::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
-use vllm_roofline_exporter::sample::histogram::Histogram;
 
 /// A steady load: so many requests decode in each of 1,000 steps, with so many tokens of context each.
 #[derive(Clone, Copy, Default)]

@@ -15,20 +15,24 @@ use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use loadtest::load::client::client_builder;
+use loadtest::load::prompt::{Prompts, Synthetic};
+use loadtest::load::run::{Api, Mode};
+use loadtest::load::settings::{Arrivals, LengthDistribution, Limit};
+use loadtest::load::{self, LoadError, LoadRun, LoadSettings};
 use openai::{AT_ONCE, Answer, Server};
-use vllm_roofline_exporter::load::prompt::{Prompts, Synthetic};
-use vllm_roofline_exporter::load::run::{Api, Mode};
-use vllm_roofline_exporter::load::settings::{Arrivals, LengthDistribution, Limit};
-use vllm_roofline_exporter::load::{self, LoadError, LoadRun, LoadSettings};
 
 const LONG: Duration = Duration::from_secs(60);
 
 /// So many requests, four at a time, of 20 prompt and 8 output tokens.
 fn settings(url: &str, requests: u32) -> LoadSettings {
+    vllm_roofline_exporter::crypto::install();
     LoadSettings {
         url: format!("{url}/").parse().unwrap(),
-        api_key_file: None,
-        ca_file: None,
+        shown_url: format!("{url}/"),
+        // No CA is loaded for a server on this machine.
+        http: client_builder().tls_certs_only([]).build().unwrap(),
+        authorization: None,
         api: Api::Completions,
         model: None,
         arrivals: Arrivals::Closed { concurrency: 4 },

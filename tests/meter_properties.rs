@@ -13,19 +13,19 @@ use roofline::engine::{EngineFacts, Served};
 use roofline::spec::deployment::{Deployment, DeploymentFlags};
 use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
+use roofline::statistics::Histogram;
 use roofline::units::{Joules, Seconds};
 use serde_json::json;
 use vllm_roofline_exporter::meter::Meter;
 use vllm_roofline_exporter::meter::account::Account;
 use vllm_roofline_exporter::meter::engine::MeterSettings;
-use vllm_roofline_exporter::meter::figures::{Figures, TimeSeconds};
+use vllm_roofline_exporter::meter::figures::Figures;
 use vllm_roofline_exporter::meter::interval::Gap;
 use vllm_roofline_exporter::meter::spans::Span;
 use vllm_roofline_exporter::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
 use vllm_roofline_exporter::sample::gpu::{GpuFacts, GpuReading};
-use vllm_roofline_exporter::sample::histogram::Histogram;
 
 static FACTS: LazyLock<Arc<EngineFacts>> = LazyLock::new(|| {
     let config = json!({"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -184,7 +184,7 @@ fn counters(meter: &Meter) -> Vec<f64> {
     let totals = &engine.totals;
     let work = totals.work.unwrap_or_default();
     let bytes = work.bytes.prefill + work.bytes.decode;
-    let time = TimeSeconds::of(&engine.spans.settled).unwrap();
+    let time = engine.spans.settled.time_seconds().unwrap();
     let mut counters = vec![
         work.flops.prefill.0,
         work.flops.decode.0,
@@ -229,7 +229,7 @@ proptest! {
         let mut meter = meter();
         for page in pages(&load) {
             for span in play(&mut meter, &page) {
-                let time = TimeSeconds::of(&span.account).unwrap();
+                let time = span.account.time_seconds().unwrap();
                 let parts: f64 = time.components().iter().map(|(_, part)| part.0).sum();
                 prop_assert!(close(parts, span.account.seconds.0), "{parts} of {:?}", span.account.seconds);
                 prop_assert!(time.components().iter().all(|(_, part)| part.0 >= 0.0));
@@ -237,7 +237,7 @@ proptest! {
             let engine = meter.engines.values_mut().next().unwrap();
             let settings = MeterSettings::default();
             if let Some(window) = engine.window(page.time, settings.window) {
-                let time = TimeSeconds::of(&window.account).unwrap();
+                let time = window.account.time_seconds().unwrap();
                 let parts: f64 = time.components().iter().map(|(_, part)| part.0).sum();
                 prop_assert!(close(parts, window.account.seconds.0));
             }

@@ -9,8 +9,8 @@
 
 use std::path::{Path, PathBuf};
 
+use loadtest::results::{Distribution, LoadResult, Origin, read, read_all};
 use serde_json::Value;
-use vllm_roofline_exporter::results::{Distribution, LoadResult, Origin, read, read_all};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new("tests/fixtures/bench").join(name)

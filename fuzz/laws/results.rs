@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use vllm_roofline_exporter::analysis::{Inputs, Targets, analyze};
+use loadtest::analysis::{Inputs, Targets, analyze};
+use loadtest::results::of_text;
 use vllm_roofline_exporter::config::Settings;
-use vllm_roofline_exporter::results::of_text;
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     gpu: Some("H100".to_owned()),

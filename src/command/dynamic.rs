@@ -11,14 +11,16 @@ use anyhow::Context;
 use clap::Args;
 use serde::de::DeserializeOwned;
 
+use super::analysis::analysis;
 use super::load_args::LoadArgs;
 use super::output::{Format, write_json};
+use super::target_flags::TargetFlags;
 use super::usage::UsageError;
-use crate::analysis::{Analysis, Inputs, SCHEMA, TargetFlags, Targets, analyze, compare};
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::results::{self, LoadResult};
+use loadtest::analysis::{Analysis, SCHEMA, Targets, compare};
+use loadtest::results::{self, LoadResult};
 use roofline::predict::Prediction;
 
 /// Arguments of `dynamic`.
@@ -72,13 +74,13 @@ pub fn run(args: &DynamicArgs, out: &mut impl Write) -> anyhow::Result<()> {
     } else {
         read_measured(args)?
     };
-    let mut analysis = analyze(&Inputs {
-        results: measured.results,
-        capture: measured.capture.as_ref(),
-        settings: &settings,
-        targets: earlier.targets,
-        prediction: earlier.prediction,
-    })
+    let mut analysis = analysis(
+        measured.results,
+        measured.capture.as_ref(),
+        &settings,
+        earlier.targets,
+        earlier.prediction,
+    )
     .map_err(UsageError::new)?;
     analysis.notes.extend(measured.notes);
     analysis.baseline = earlier

@@ -8,13 +8,16 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 
 use crate::config::Settings;
+use crate::config::address::masked;
 use crate::config::duration::Span;
-use crate::load::dataset;
-use crate::load::prompt::{Prompts, Synthetic};
-use crate::load::run::Api;
-use crate::load::settings::{Arrivals, LengthDistribution, Limit, LoadSettings};
 use crate::sampler::now;
+use crate::source::http::{bearer, trusting};
 use crate::source::vllm::base_url;
+use loadtest::load::client::client_builder;
+use loadtest::load::dataset;
+use loadtest::load::prompt::{Prompts, Synthetic};
+use loadtest::load::run::Api;
+use loadtest::load::settings::{Arrivals, LengthDistribution, Limit, LoadSettings};
 
 use super::usage::UsageError;
 
@@ -96,6 +99,14 @@ pub struct LoadArgs {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtraBody(pub Map<String, Value>);
 
+/// A client for the server at `url`, with the CAs of `settings`.
+fn connection(url: &Url, settings: &Settings) -> Result<reqwest::Client, String> {
+    trusting(client_builder(), url, settings.vllm_ca_file.as_deref())
+        .map_err(|error| error.to_string())?
+        .build()
+        .map_err(|error| error.to_string())
+}
+
 impl LoadArgs {
     /// The load, on the server of `settings`.
     ///
@@ -119,9 +130,15 @@ impl LoadArgs {
             }),
         };
         Ok(LoadSettings {
+            shown_url: masked(url.as_str()),
+            http: connection(&url, settings).map_err(UsageError::of)?,
+            authorization: settings
+                .vllm_api_key_file
+                .as_deref()
+                .map(bearer)
+                .transpose()
+                .map_err(UsageError::new)?,
             url,
-            api_key_file: settings.vllm_api_key_file.clone(),
-            ca_file: settings.vllm_ca_file.clone(),
             api: self.api,
             model: self.served_model_name.clone(),
             arrivals: self.arrivals(),

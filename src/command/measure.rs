@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::capture::write::Recorder;
 use crate::config::Settings;
-use crate::load::{self, LoadError, LoadRun, LoadSettings, Progress};
+use loadtest::load::{self, LoadError, LoadRun, LoadSettings, Progress};
 
 use super::gpu_source;
 use super::interrupt::Interrupt;

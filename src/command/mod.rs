@@ -1,5 +1,6 @@
 //! The commands: each wires the core to the world, and nothing more.
 
+mod analysis;
 pub mod analyze;
 pub mod check;
 pub mod demo;
@@ -21,6 +22,7 @@ mod scenario;
 pub mod serve;
 pub mod static_roofline;
 pub mod sweep;
+mod target_flags;
 pub mod usage;
 
 use std::io::{self, Write};

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 
-use crate::load::Progress;
+use loadtest::load::Progress;
 
 /// A line that is written over and over, and gone when it is dropped.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::dynamic::{read_analysis, read_prediction};
 use super::usage::UsageError;
-use crate::report::{Part, render};
+use loadtest::report::{Part, render};
 
 /// Arguments of `report`.
 #[derive(Args, Clone, Debug)]

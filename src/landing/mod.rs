@@ -6,10 +6,10 @@ use askama::Template;
 
 use self::figures::{FigureView, figures};
 use crate::build_info::BUILD;
-use crate::chart::roofline::{Point, RoofLine, roofline};
 use crate::config::Settings;
-use crate::meter::figures::TimeSeconds;
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
+use loadtest::chart::roofline::{Point, RoofLine, roofline};
+use roofline::bound::TimeSeconds;
 use roofline::bound::{Admission, Bound, EngineState};
 use roofline::units::{Seconds, ratio};
 

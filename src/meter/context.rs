@@ -1,7 +1,7 @@
 //! How many tokens a decoding request attends to, and how many of them it shares with the others.
 
 use crate::sample::engine::Counter;
-use crate::sample::histogram::Histogram;
+use roofline::statistics::Histogram;
 use roofline::units::ratio;
 
 use super::interval::Interval;

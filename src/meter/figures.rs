@@ -1,6 +1,6 @@
 //! The figures of a span: what an account says per second, per byte and per peak. The `W` of the JSON contract.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use roofline::units::{Bytes, Flops, Seconds, ratio};
 
@@ -9,7 +9,7 @@ use super::caveats::caveats;
 use super::reconcile::{self, Impossible, Modelled, References};
 use super::spans::Span;
 use super::verdict;
-use roofline::bound::{Admission, Bound, Dominant, EngineState};
+use roofline::bound::{Admission, Bound, Dominant, EngineState, TimeSeconds};
 use roofline::engine::EngineFacts;
 
 /// The figures of one span. Engine figures sum over the engine's GPUs; `null` is what cannot be known.
@@ -92,55 +92,6 @@ pub struct Figures {
     pub caveats: Vec<&'static str>,
 }
 
-/// Where the seconds of a span went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TimeSeconds {
-    /// Steps bound by the tensor cores.
-    pub compute: Seconds,
-    /// Steps bound by HBM.
-    pub memory: Seconds,
-    /// Collectives.
-    pub communication: Seconds,
-    /// Busy time the roofline does not explain.
-    pub overhead: Seconds,
-    /// No request running.
-    pub idle: Seconds,
-    /// Requests running, nothing moving.
-    pub stalled: Seconds,
-}
-
-impl TimeSeconds {
-    /// The components with their label values.
-    #[must_use]
-    pub const fn components(&self) -> [(&'static str, Seconds); 6] {
-        [
-            ("compute", self.compute),
-            ("memory", self.memory),
-            ("communication", self.communication),
-            ("overhead", self.overhead),
-            ("idle", self.idle),
-            ("stalled", self.stalled),
-        ]
-    }
-
-    /// Where the seconds of `account` went, or `None` while the model or the GPU is unknown.
-    #[must_use]
-    pub fn of(account: &Account) -> Option<Self> {
-        let known = account.busy_time.or_else(|| {
-            // A span without busy time is explained without a roofline.
-            (account.busy <= Seconds::ZERO).then(Default::default)
-        })?;
-        Some(Self {
-            compute: known.compute,
-            memory: known.memory,
-            communication: known.communication,
-            overhead: known.overhead,
-            idle: account.idle_seconds(),
-            stalled: account.stalled,
-        })
-    }
-}
-
 /// The figures of one phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PhaseFigures {
@@ -207,7 +158,7 @@ impl Figures {
                 .and_then(|(flops, peak)| ratio(flops.0, (peak * seconds).0)),
             mbu: of_bandwidth(hbm_bytes),
             mbu_measured: of_bandwidth(measured),
-            time_seconds: TimeSeconds::of(account),
+            time_seconds: account.time_seconds(),
             roofline_efficiency: account
                 .busy_time
                 .and_then(|time| ratio(time.roofline().0, account.busy.0)),

@@ -1,7 +1,7 @@
 //! Two readings of one engine become an interval, or the gap that explains why not.
 
 use crate::sample::engine::{Counter, Counters, EngineTotals, Gauge, Histograms};
-use crate::sample::histogram::Histogram;
+use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 
 /// Shorter intervals say nothing: scrape jitter would be a large part of them.

@@ -1,6 +1,6 @@
 //! The running totals of one vLLM engine, as one page showed them.
 
-use super::histogram::Histogram;
+use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 
 /// Which engine a series belongs to.

@@ -4,5 +4,4 @@
 
 pub mod engine;
 pub mod gpu;
-pub mod histogram;
 pub mod page;

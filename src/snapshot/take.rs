@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::Settings;
 use crate::meter::Meter;
 use crate::meter::engine::{EngineMeter, MeterSettings};
-use crate::meter::figures::{Figures, TimeSeconds};
+use crate::meter::figures::Figures;
 use crate::meter::gpu::GpuMeter;
 use crate::sample::engine::{EngineKey, EngineTotals, Gauge};
 use roofline::bound::{Bound, EngineState};
@@ -102,7 +102,7 @@ fn engine_snapshot(
         bound,
         totals: meter.totals.clone(),
         cost_dollars: settings.gpu_hour_price.map(|_| meter.cost_dollars),
-        time_seconds: TimeSeconds::of(&meter.spans.settled),
+        time_seconds: meter.spans.settled.time_seconds(),
         phase_seconds: meter.spans.phase_seconds,
         bound_seconds: meter.bound_seconds,
         sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),

@@ -1,5 +1,9 @@
 //! The states of an engine: what bounds it, what keeps requests waiting, what it is doing. A prediction and a measurement share them.
 
+use serde::{Deserialize, Serialize};
+
+use crate::units::Seconds;
+
 /// Declares an enumeration whose values are label values.
 macro_rules! states {
     ($(#[$doc:meta])* $name:ident { $($(#[$state_doc:meta])* $state:ident = $label:literal,)* }) => {
@@ -85,3 +89,35 @@ states!(
         Activations = "activations",
     }
 );
+
+/// Where the seconds of a span went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimeSeconds {
+    /// Steps bound by the tensor cores.
+    pub compute: Seconds,
+    /// Steps bound by HBM.
+    pub memory: Seconds,
+    /// Collectives.
+    pub communication: Seconds,
+    /// Busy time the roofline does not explain.
+    pub overhead: Seconds,
+    /// No request running.
+    pub idle: Seconds,
+    /// Requests running, nothing moving.
+    pub stalled: Seconds,
+}
+
+impl TimeSeconds {
+    /// The components with their label values.
+    #[must_use]
+    pub const fn components(&self) -> [(&'static str, Seconds); 6] {
+        [
+            ("compute", self.compute),
+            ("memory", self.memory),
+            ("communication", self.communication),
+            ("overhead", self.overhead),
+            ("idle", self.idle),
+            ("stalled", self.stalled),
+        ]
+    }
+}

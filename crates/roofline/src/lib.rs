@@ -38,4 +38,5 @@ pub mod cost;
 pub mod engine;
 pub mod predict;
 pub mod spec;
+pub mod statistics;
 pub mod units;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
+use super::analysis::analysis as analysis_of;
 use super::dynamic::write_file;
 use super::interrupt::Interrupt;
 use super::load_args::{LoadArgs, seconds};
@@ -17,17 +18,18 @@ use super::measure::{Measured, measure};
 use super::output::{Format, write_json, write_json_file};
 use super::progress::ProgressLine;
 use super::serve;
+use super::target_flags::TargetFlags;
 use super::usage::UsageError;
-use crate::analysis::{Analysis, Inputs, TargetFlags, analyze};
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::config::duration::Span;
 use crate::config::flags::SettingsFlags;
-use crate::launch::{LaunchError, Launched};
-use crate::load::LoadSettings;
-use crate::report::{Part, render};
-use crate::results::LoadResult;
 use crate::telemetry;
+use loadtest::analysis::Analysis;
+use loadtest::launch::{LaunchError, Launched};
+use loadtest::load::LoadSettings;
+use loadtest::report::{Part, render};
+use loadtest::results::LoadResult;
 use roofline::predict::Prediction;
 
 use summary::Summary;
@@ -127,13 +129,13 @@ pub fn run(args: &AnalyzeArgs, out: &mut impl Write) -> anyhow::Result<()> {
         Some(_) => None,
     };
     let prediction = seen.prediction.as_ref().ok().cloned();
-    let mut analysis = analyze(&Inputs {
-        results: vec![LoadResult::from(load_run)],
-        capture: capture.as_ref(),
-        settings: &settings,
+    let mut analysis = analysis_of(
+        vec![LoadResult::from(load_run)],
+        capture.as_ref(),
+        &settings,
         targets,
-        prediction: prediction.clone(),
-    })
+        prediction.clone(),
+    )
     .map_err(UsageError::new)?;
     analysis.notes.extend(notes(&seen));
     write_file(&files.analysis, &analysis)?;
@@ -176,13 +178,12 @@ async fn launched(
 ) -> anyhow::Result<Launched> {
     tracing::info!("starting the server");
     let log = files.directory.join("server.log");
-    let mut server =
-        Launched::start(line, &load.url, Some(&log))
-            .await
-            .map_err(|error| match error {
-                LaunchError::Occupied { .. } => UsageError::new(error).into(),
-                other => anyhow::Error::from(other),
-            })?;
+    let mut server = Launched::start(line, &load.url, &load.http, Some(&log))
+        .await
+        .map_err(|error| match error {
+            LaunchError::Occupied { .. } => UsageError::new(error).into(),
+            other => anyhow::Error::from(other),
+        })?;
     let ready = tokio::select! {
         ready = server.ready(args.launch_timeout.0) => ready.map_err(anyhow::Error::from),
         () = interrupt.wait() => Err(anyhow::anyhow!("interrupted before the server was ready")),

@@ -6,10 +6,10 @@ use crate::command::scenario::scenario;
 use crate::command::usage::UsageError;
 use crate::command::{deployment, gpu_source};
 use crate::config::Settings;
-use crate::load::LoadSettings;
-use crate::load::prompt::Prompts;
-use crate::load::settings::Arrivals;
 use crate::sampler::now;
+use loadtest::load::LoadSettings;
+use loadtest::load::prompt::Prompts;
+use loadtest::load::settings::Arrivals;
 use roofline::predict::{Prediction, Scenario, Serving, Targets, Workload};
 
 /// Refuses a GPU of which nothing is known before any load.

@@ -7,10 +7,10 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::Files;
-use crate::analysis::text::{count, duration, percent};
-use crate::analysis::{Against, Analysis, Figure, Run, Standing};
 use crate::command::output::{table, write_table};
-use crate::load::LoadRun;
+use loadtest::analysis::text::{count, duration, percent};
+use loadtest::analysis::{Against, Analysis, Figure, Run, Standing};
+use loadtest::load::LoadRun;
 
 /// Version of the JSON form of [`Summary`].
 const SCHEMA: u32 = 1;
@@ -46,7 +46,7 @@ pub(super) struct Summary {
     figures: Vec<Row>,
     bottlenecks: Vec<Found>,
     advice: Vec<Remedy>,
-    client: crate::load::run::ClientCost,
+    client: loadtest::load::run::ClientCost,
     notes: Vec<String>,
     files: Files,
 }

@@ -14,8 +14,8 @@ use crate::command::progress::ProgressLine;
 use crate::command::serve::block_on;
 use crate::command::usage::UsageError;
 use crate::config::Settings;
-use crate::results::LoadResult;
 use crate::telemetry;
+use loadtest::results::LoadResult;
 
 /// Puts the load of `args` on the server of `settings`.
 ///

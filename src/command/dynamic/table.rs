@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use crate::analysis::text::{change, count, duration, percent};
-use crate::analysis::{
+use crate::command::output::{table, write_table};
+use loadtest::analysis::text::{change, count, duration, percent};
+use loadtest::analysis::{
     Against, Analysis, Baseline, Bottleneck, Comparison, Figure, Moment, Pair, Run, Verdict,
 };
-use crate::command::output::{table, write_table};
 use roofline::predict::Metric;
 
 /// Writes `analysis`.

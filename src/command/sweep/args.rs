@@ -8,8 +8,8 @@ use crate::command::load_args::{LoadArgs, seconds};
 use crate::command::output::Format;
 use crate::config::duration::Span;
 use crate::config::flags::SettingsFlags;
-use crate::sweep::Metric;
-use crate::sweep::steps::Steps;
+use loadtest::sweep::Metric;
+use loadtest::sweep::steps::Steps;
 
 /// Arguments of `sweep`.
 #[derive(Args, Clone, Debug)]

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use crate::command::output::{table, write_table};
-use crate::sweep::choice::Choice;
-use crate::sweep::prediction::Predicted;
-use crate::sweep::setting::{Measured, Point, Setting, Spread};
-use crate::sweep::{Metric, Sweep};
+use loadtest::sweep::choice::Choice;
+use loadtest::sweep::prediction::Predicted;
+use loadtest::sweep::setting::{Measured, Point, Setting, Spread};
+use loadtest::sweep::{Metric, Sweep};
 
 const NOTHING: &str = "–";
 

@@ -6,11 +6,11 @@ use crate::command::output::write_json_file;
 use crate::command::progress::ProgressLine;
 use crate::command::usage::UsageError;
 use crate::config::Settings;
-use crate::launch::template::{Place, Template};
-use crate::launch::{LaunchError, Launched};
-use crate::load::settings::Arrivals;
-use crate::load::{self, LoadError, LoadRun, LoadSettings};
-use crate::sweep::setting::Point;
+use loadtest::launch::template::{Place, Template};
+use loadtest::launch::{LaunchError, Launched};
+use loadtest::load::settings::Arrivals;
+use loadtest::load::{self, LoadError, LoadRun, LoadSettings};
+use loadtest::sweep::setting::Point;
 use roofline::spec::deployment::DeploymentFlags;
 
 use super::args::SweepArgs;
@@ -80,7 +80,8 @@ impl Runner<'_> {
             .save_results
             .as_ref()
             .map(|directory| directory.join(format!("{}.log", file_name(&point))));
-        let mut server = Launched::start(line, &self.load.url, log.as_deref()).await?;
+        let mut server =
+            Launched::start(line, &self.load.url, &self.load.http, log.as_deref()).await?;
         let ready = tokio::select! {
             ready = server.ready(self.args.launch_timeout.0) => ready.map(|()| true),
             () = self.interrupt.wait() => Ok(false),

@@ -13,7 +13,7 @@ pub use time::BusyTime;
 pub use work::{ByKind, PerPhase, Work};
 
 use crate::sample::engine::Counter;
-use crate::sample::histogram::Histogram;
+use roofline::statistics::Histogram;
 use roofline::units::{Bytes, Flops, Seconds};
 
 use super::hardware::HardwareUse;

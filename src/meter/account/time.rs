@@ -2,11 +2,32 @@
 
 use crate::meter::interval::Interval;
 use crate::meter::steps::Steps;
+use roofline::bound::TimeSeconds;
 use roofline::cost::ceiling::Ceiling;
 use roofline::cost::step::StepWork;
 use roofline::units::{Bytes, Seconds, ratio};
 
+use super::Account;
 use super::work::{PerPhase, Priced};
+
+impl Account {
+    /// Where the seconds went, or `None` while the model or the GPU is unknown.
+    #[must_use]
+    pub fn time_seconds(&self) -> Option<TimeSeconds> {
+        let known = self.busy_time.or_else(|| {
+            // A span without busy time is explained without a roofline.
+            (self.busy <= Seconds::ZERO).then(Default::default)
+        })?;
+        Some(TimeSeconds {
+            compute: known.compute,
+            memory: known.memory,
+            communication: known.communication,
+            overhead: known.overhead,
+            idle: self.idle_seconds(),
+            stalled: self.stalled,
+        })
+    }
+}
 
 /// Where busy time went, in seconds of wall time. The four add up to the busy seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

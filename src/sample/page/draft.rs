@@ -6,7 +6,7 @@ use crate::exposition::Sample;
 use crate::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
-use crate::sample::histogram::Histogram;
+use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 
 use super::names::{Distribution, Field, Part};

@@ -104,7 +104,7 @@ impl Run {
     }
 
     /// Takes over what a capture saw. What the client measured stays: it is what users feel.
-    pub(super) fn adopt(&mut self, recorded: super::recorded::Recorded) {
+    pub(super) fn adopt(&mut self, recorded: super::recording::Recorded) {
         let client = std::mem::take(&mut self.measured);
         let seen = recorded.measured;
         self.measured = super::run::Measured {

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::figure::Figure;
+use super::recording::RecordedPhase;
 use super::targets::Verdict;
-use crate::meter::figures::TimeSeconds;
 use crate::results::{Latencies, Load, Rates, Source};
+use roofline::bound::TimeSeconds;
 use roofline::predict::{Advice, Obstacle, Phase};
 use roofline::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, Seconds};
 
@@ -69,6 +70,17 @@ pub struct Workload {
     pub cached_tokens: Option<f64>,
     /// Mean tokens of an answer.
     pub output_tokens: Option<f64>,
+}
+
+impl Workload {
+    /// The client's truth about a phase of a recording, over what vLLM's counters say.
+    pub(super) fn adopt(&mut self, phase: &RecordedPhase) {
+        self.sent.max_concurrency = phase.concurrency;
+        // A closed loop keeps them in flight.
+        self.concurrency = phase.concurrency.or(self.concurrency);
+        self.input_tokens = phase.input_tokens.or(self.input_tokens);
+        self.output_tokens = phase.output_tokens.or(self.output_tokens);
+    }
 }
 
 /// What was counted and timed: by the client, by vLLM, by the GPU.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Distribution, Latencies, LoadResult, Rates, Source, Tokens};
-use crate::sample::histogram::Histogram;
+use roofline::statistics::Histogram;
 use roofline::units::{Seconds, ratio};
 
 #[derive(Debug, Deserialize)]

@@ -1,28 +1,29 @@
 //! `LoadSettings`: what load to put on which server, checked.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::prompt::Prompts;
 use super::run::{Api, Load, Mode};
-use crate::config::address::masked;
 
 /// A load and its server.
 #[derive(Clone, Debug)]
 pub struct LoadSettings {
     /// Base URL of the server, ending in `/`.
     pub url: Url,
-    /// File with the server's API key.
-    pub api_key_file: Option<PathBuf>,
-    /// File with the CAs its certificate is checked against; the system's where there is none.
-    pub ca_file: Option<PathBuf>,
+    /// The URL as it may be shown: without its password.
+    pub shown_url: String,
+    /// Connects to it; made from [`client_builder`](super::client::client_builder).
+    pub http: reqwest::Client,
+    /// The header with the server's API key.
+    pub authorization: Option<HeaderValue>,
     /// Which of its interfaces to use.
     pub api: Api,
     /// The name to ask for the model by; the server's first where none is given.
@@ -50,12 +51,6 @@ pub struct LoadSettings {
 }
 
 impl LoadSettings {
-    /// The URL as it may be shown.
-    #[must_use]
-    pub fn shown_url(&self) -> String {
-        masked(self.url.as_str())
-    }
-
     /// The load as results name it; lengths are known only afterwards.
     #[must_use]
     pub const fn load(&self) -> Load {

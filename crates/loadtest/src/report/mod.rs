@@ -14,7 +14,6 @@ mod worked;
 use askama::Template;
 
 use crate::analysis::{Analysis, Targets, settings_of};
-use crate::build_info::BUILD;
 use roofline::predict::Prediction;
 
 use overview::Overview;
@@ -94,7 +93,7 @@ pub fn render(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> Result<Str
     }
     let several = parts.len() > 1;
     let page = Page {
-        version: BUILD.version,
+        version: env!("CARGO_PKG_VERSION"),
         title: title(prediction, parts),
         overview: parts
             .iter()

@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::quantile::quantile;
 use super::run::ClientCost;
+use roofline::statistics::quantile;
 
 /// Time between probes.
 const PAUSE: Duration = Duration::from_millis(5);

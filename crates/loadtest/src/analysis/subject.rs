@@ -5,18 +5,16 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::run::{RoofLine, Workload};
-use crate::config::Settings;
-use crate::source::lookup::find_config;
 use roofline::engine::{EngineFacts, Served};
 use roofline::predict::{Predictor, Scenario, Serving, Targets, Workload as Predicted};
-use roofline::spec::deployment::Deployment;
+use roofline::spec::deployment::{Deployment, DeploymentFlags};
 use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
 use roofline::spec::to_f64;
 
 /// What is analysed.
 #[derive(Clone, Debug)]
-pub(super) struct Subject {
+pub struct Subject {
     /// What the model is called.
     pub name: Option<String>,
     /// Model, GPU and deployment, as far as they are known.
@@ -25,44 +23,59 @@ pub(super) struct Subject {
     pub targets: Targets,
 }
 
+/// The `config.json` of a model, and where it came from.
+#[derive(Clone, Debug)]
+pub struct ModelConfig {
+    /// A path, for errors and provenance.
+    pub origin: String,
+    /// Its text.
+    pub text: String,
+}
+
 impl Subject {
-    /// What flags and configuration say: `--model`, `--gpu` and the deployment.
+    /// What flags and configuration say: `gpu` (`none` and nothing leave out the roof) from `table`, and `flags` with the `config` of
+    /// their `--model`.
     ///
     /// # Errors
-    /// A model that is not found, a GPU that is not known, or a deployment that vLLM would refuse.
-    pub(super) fn of_settings(settings: &Settings, table: &GpuTable) -> anyhow::Result<Self> {
+    /// A GPU that is not known, a model that is not understood, or a deployment that vLLM would refuse.
+    pub fn of_flags(
+        flags: &DeploymentFlags,
+        config: Option<&ModelConfig>,
+        gpu: Option<&str>,
+        table: &GpuTable,
+        targets: Targets,
+    ) -> anyhow::Result<Self> {
         let mut facts = EngineFacts {
-            flags: settings.deployment.clone(),
+            flags: flags.clone(),
             ..EngineFacts::default()
         };
-        if let Some(name) = settings.gpu.as_deref().filter(|name| *name != "none") {
+        if let Some(name) = gpu.filter(|name| *name != "none") {
             facts.gpu = Some(table.find(name)?.clone());
             facts.origins.push(("gpu", format!("--gpu: {name}")));
         }
-        let model = settings.deployment.model.as_deref();
-        if let Some(id) = model {
-            let (path, text) = find_config(id)?;
-            let place = || path.display().to_string();
-            let model = ModelSpec::from_json(&text).with_context(place)?;
+        if let Some(config) = config {
+            let model =
+                ModelSpec::from_json(&config.text).with_context(|| config.origin.clone())?;
             let deployment = Deployment::new(model, facts.gpu.clone(), &facts.flags)?;
             facts
                 .origins
-                .push(("model", format!("--model: {}", place())));
+                .push(("model", format!("--model: {}", config.origin)));
             facts.served = Some(Served::new(deployment));
         }
         Ok(Self {
-            name: model.map(short_name),
+            name: flags.model.as_deref().map(short_name),
             facts: Arc::new(facts),
-            targets: targets(settings),
+            targets,
         })
     }
 
-    /// What a capture says of the engine it recorded.
-    pub(super) fn of_capture(facts: Arc<EngineFacts>, settings: &Settings) -> Self {
+    /// The engine that a recording is of.
+    #[must_use]
+    pub fn of_engine(facts: Arc<EngineFacts>, targets: Targets) -> Self {
         Self {
             name: facts.flags.model.as_deref().map(short_name),
             facts,
-            targets: targets(settings),
+            targets,
         }
     }
 
@@ -134,13 +147,6 @@ impl Subject {
             .into_iter()
             .map(line)
             .collect()
-    }
-}
-
-fn targets(settings: &Settings) -> Targets {
-    Targets {
-        ttft: settings.slo_ttft.seconds(),
-        tpot: settings.slo_tpot.seconds(),
     }
 }
 

@@ -5,8 +5,8 @@
 
 use super::run::{Basis, Modelled, RooflinePoint, Workload};
 use super::subject::Subject;
-use crate::meter::figures::TimeSeconds;
 use crate::results::LoadResult;
+use roofline::bound::TimeSeconds;
 use roofline::cost::step::RequestGroup;
 use roofline::predict::{Predictor, Serving, StepPrediction};
 use roofline::units::{Bytes, Flops, Seconds, ratio};

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Metric, Slo};
 use crate::load::LoadRun;
-use crate::load::quantile::quantile_of;
+use roofline::statistics::quantile_of;
 use roofline::units::Seconds;
 
 /// Share of failed requests above which a setting does not count as keeping its promise.

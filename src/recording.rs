@@ -1,66 +1,97 @@
-//! What a capture tells of the stretch of time in which a load ran: vLLM's counters and the GPU's, played through the meter.
+//! `CaptureRecording`: a capture as the recording that an analysis of load tests reads, played through the meter.
 
 use crate::capture::format::{GpuLine, Phase};
 use crate::capture::read::Capture;
 use crate::meter::figures::{Figures, PhaseFigures};
 use crate::meter::spans::{Span, sum};
 use crate::player::{Player, engines_of};
-use crate::results::{Distribution, Latencies, Load, Rates, Tokens};
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
+use loadtest::results::{Distribution, Latencies, Load, Rates, Tokens};
 use roofline::units::{Seconds, ratio};
 
-use super::run::{Basis, Measured, Modelled, Moment, RooflinePoint, Workload};
+use loadtest::analysis::{
+    Basis, Measured, Modelled, Moment, Observed, PhaseWork, Recorded, RecordedPhase, Recording,
+    RooflinePoint, Workload,
+};
 
 /// Most moments of a timeline.
 const MOMENTS: f64 = 48.0;
 /// Share of a moment's time under which a phase has no point: too little happened.
 const LEAST_SHARE: f64 = 0.02;
 
-/// A stretch of a capture.
-pub(super) struct Recorded {
-    /// The whole of it.
-    pub figures: Figures,
-    pub measured: Measured,
-    pub modelled: Modelled,
-    pub timeline: Vec<Moment>,
-    pub load: Workload,
-    pub completed: u64,
+/// A capture and the player of its first engine.
+#[derive(Debug)]
+pub struct CaptureRecording<'a> {
+    /// What was recorded.
+    pub capture: &'a Capture,
+    /// Plays it.
+    pub player: Player<'a>,
 }
 
-/// Plays `capture` from `from` to `to` (Unix time); figures leave out the first `warm_up` seconds. `None` where nothing happened.
-pub(super) fn recorded(
-    capture: &Capture,
-    player: &Player<'_>,
-    from: f64,
-    to: f64,
-    warm_up: f64,
-) -> Option<Recorded> {
-    let steady = player.play(from + warm_up, to);
-    let whole = sum(&steady)?;
-    let figures = player.figures(&whole);
-    let counts = Counts::between(capture, from + warm_up, to)?;
-    let measured = measured(capture, &whole, &counts);
-    Some(Recorded {
-        modelled: modelled(&figures),
-        timeline: timeline(capture, player, &player.play(from, to), from),
-        load: counts.load(&whole),
-        completed: counts.completed(),
-        measured,
-        figures,
-    })
+impl Recording for CaptureRecording<'_> {
+    fn name(&self) -> &str {
+        &self.capture.manifest.name
+    }
+
+    fn served_name(&self) -> Option<String> {
+        self.player.served_name()
+    }
+
+    fn phases(&self) -> Vec<RecordedPhase> {
+        self.capture.manifest.phases.iter().map(phase_of).collect()
+    }
+
+    fn stretch(&self, from: f64, to: f64, warm_up: f64) -> Option<Recorded> {
+        let (capture, player) = (self.capture, &self.player);
+        let steady = player.play(from + warm_up, to);
+        let whole = sum(&steady)?;
+        let figures = player.figures(&whole);
+        let counts = Counts::between(capture, from + warm_up, to)?;
+        let measured = measured(capture, &whole, &counts);
+        Some(Recorded {
+            modelled: modelled(&figures),
+            timeline: timeline(capture, player, &player.play(from, to), from),
+            load: counts.load(&whole),
+            completed: counts.completed(),
+            measured,
+            observed: observed(&figures),
+        })
+    }
 }
 
-/// The client's truth that a phase of a capture carries, over what vLLM's counters tell.
-pub(super) fn told(phase: &Phase, load: &mut Workload) {
+fn phase_of(phase: &Phase) -> RecordedPhase {
     let number = |key: &str| phase.rest.get(key).and_then(serde_json::Value::as_f64);
-    load.sent = Load {
-        max_concurrency: number("concurrency"),
-        ..load.sent
+    RecordedPhase {
+        name: phase.name.clone(),
+        from: phase.t_start,
+        to: phase.t_load_end,
+        concurrency: number("concurrency"),
+        input_tokens: number("prompt_tokens_per_request"),
+        output_tokens: number("output_tokens_per_request"),
+    }
+}
+
+fn observed(figures: &Figures) -> Observed {
+    let work = |own: &PhaseFigures| PhaseWork {
+        flops: own.flops,
+        hbm_bytes: own.hbm_bytes,
+        busy_seconds: own.busy_seconds,
     };
-    // A closed loop keeps them in flight.
-    load.concurrency = number("concurrency").or(load.concurrency);
-    load.input_tokens = number("prompt_tokens_per_request").or(load.input_tokens);
-    load.output_tokens = number("output_tokens_per_request").or(load.output_tokens);
+    Observed {
+        start: figures.t_start.0,
+        seconds: figures.seconds,
+        bound: figures.bound,
+        admission: figures.admission,
+        time_seconds: figures.time_seconds,
+        memory_is_measured: figures.hbm_bytes_measured.is_some(),
+        prefill: work(&figures.by_phase.prefill),
+        decode: work(&figures.by_phase.decode),
+        caveats: figures
+            .caveats
+            .iter()
+            .map(|&caveat| caveat.to_owned())
+            .collect(),
+    }
 }
 
 /// What vLLM's counters grew by.

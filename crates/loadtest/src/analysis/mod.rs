@@ -11,10 +11,9 @@ mod effect;
 mod figure;
 mod noise;
 mod predicted;
-mod recorded;
+mod recording;
 mod run;
 mod subject;
-mod target_flags;
 mod targets;
 pub mod text;
 
@@ -22,25 +21,21 @@ pub use baseline::{Baseline, Change, Changed, Outcome, Pair, compare, settings a
 pub use effect::{Arrival, PredictedEffect};
 pub use figure::Figure;
 pub use noise::{Estimate, NoiseBasis};
+pub use recording::{Observed, PhaseWork, Recorded, RecordedPhase, Recording};
 pub use run::{
     Against, Basis, Bottleneck, Comparison, ComparisonRow, Measured, Modelled, Moment, RoofLine,
     RooflinePoint, Run, Suggestion, Workload,
 };
-pub use target_flags::TargetFlags;
+pub use subject::{ModelConfig, Subject};
 pub use targets::{Standing, Targets, Verdict};
 
 use serde::{Deserialize, Serialize};
 
-use crate::build_info::BUILD;
-use crate::capture::read::Capture;
-use crate::config::Settings;
-use crate::player::Player;
 use crate::results::LoadResult;
 use roofline::predict::Prediction;
 use roofline::spec::deployment::DeploymentFlags;
 
 use analyst::Analyst;
-use subject::Subject;
 
 /// Version of the JSON form of [`Analysis`].
 pub const SCHEMA: u32 = 1;
@@ -50,10 +45,12 @@ pub const SCHEMA: u32 = 1;
 pub struct Inputs<'a> {
     /// Results of load tests.
     pub results: Vec<LoadResult>,
-    /// A capture: of the same time as `results`, which it then explains, or on its own.
-    pub capture: Option<&'a Capture>,
-    /// Model, GPU, deployment and how to measure.
-    pub settings: &'a Settings,
+    /// A recording: of the same time as `results`, which it then explains, or on its own.
+    pub recording: Option<&'a dyn Recording>,
+    /// Model, GPU and deployment.
+    pub subject: Subject,
+    /// Under this share of busy time the roofline does not explain where the time goes.
+    pub overhead_below: f64,
     /// What counts as good and as bad.
     pub targets: Targets,
     /// A prediction made before, of `static --format json`.
@@ -104,37 +101,14 @@ pub struct Configuration {
 /// Analyses `inputs`.
 ///
 /// # Errors
-/// A model that is not found, a GPU that is not known, a deployment that vLLM would refuse, or a prediction of another model.
+/// A prediction of another model than the one that was measured.
 pub fn analyze(inputs: &Inputs<'_>) -> anyhow::Result<Analysis> {
-    let table = inputs.settings.gpu_table()?;
-    let player = inputs
-        .capture
-        .map(|capture| Player::new(capture, inputs.settings))
-        .transpose()?;
-    let subject = match &player {
-        Some(player) => {
-            if let Some(name) = inputs
-                .settings
-                .gpu
-                .as_deref()
-                .filter(|name| *name != "none")
-            {
-                table.find(name)?;
-            }
-            Subject::of_capture(player.facts(), inputs.settings)
-        }
-        None => Subject::of_settings(inputs.settings, &table)?,
-    };
-    let analyst = Analyst {
-        inputs,
-        player: player.as_ref(),
-        subject,
-    };
+    let analyst = Analyst { inputs };
     analyst.check_prediction()?;
     Ok(Analysis {
         schema: SCHEMA,
         tool: "vllm-roofline-exporter".to_owned(),
-        version: BUILD.version.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         configuration: analyst.configuration(),
         targets: inputs.targets,
         runs: analyst.runs(),

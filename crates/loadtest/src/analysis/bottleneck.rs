@@ -4,11 +4,10 @@
 //! the time, which then is overhead. From a capture the time is the busy time that vLLM's counters tell; from a client's results it
 //! is the measured time per token, against a step of the roofline at the measured load.
 
-use super::recorded::Recorded;
+use super::recording::{Observed, PhaseWork, Recorded};
 use super::run::{Basis, Bottleneck, Measured};
 use super::subject::Subject;
 use super::text::{count, duration, percent, scaled};
-use crate::meter::figures::{Figures, PhaseFigures};
 use roofline::bound::Admission;
 use roofline::bound::Bound;
 use roofline::predict::{Obstacle, Phase, Prediction, StepPrediction, Steps};
@@ -53,17 +52,17 @@ pub(super) fn from_capture(
     recorded: &Recorded,
     overhead_below: f64,
 ) -> Vec<Bottleneck> {
-    let figures = &recorded.figures;
+    let observed = &recorded.observed;
     let mut found = Vec::new();
-    found.extend(whole(figures, &recorded.measured));
+    found.extend(whole(observed, &recorded.measured));
     for (phase, own) in [
-        (Phase::Prefill, &figures.by_phase.prefill),
-        (Phase::Decode, &figures.by_phase.decode),
+        (Phase::Prefill, &observed.prefill),
+        (Phase::Decode, &observed.decode),
     ] {
         let clock = recorded.measured.sm_clock_mhz;
         found.extend(phase_of(
             subject,
-            figures,
+            observed,
             phase,
             own,
             clock,
@@ -74,24 +73,24 @@ pub(super) fn from_capture(
 }
 
 /// The verdict on the run as a whole.
-fn whole(figures: &Figures, measured: &Measured) -> Option<Bottleneck> {
-    let bound = match (figures.admission, figures.bound) {
+fn whole(observed: &Observed, measured: &Measured) -> Option<Bottleneck> {
+    let bound = match (observed.admission, observed.bound) {
         (Admission::KvCapacity, _) => Obstacle::KvCapacity,
         (_, Bound::Idle | Bound::Unknown) => return None,
         (_, bound) => Obstacle::Step(bound),
     };
     let mut evidence = Vec::new();
-    if let Some(time) = figures.time_seconds {
+    if let Some(time) = observed.time_seconds {
         let shares = time
             .components()
             .into_iter()
-            .filter_map(|(name, seconds)| Some((name, ratio(seconds.0, figures.seconds.0)?)))
+            .filter_map(|(name, seconds)| Some((name, ratio(seconds.0, observed.seconds.0)?)))
             .filter(|(_, share)| *share >= 0.005)
             .map(|(name, share)| format!("{name} {}", percent(share)));
         evidence.push(format!(
             "of the time: {} (modelled from vLLM's counters{})",
             shares.collect::<Vec<_>>().join(", "),
-            if figures.hbm_bytes_measured.is_some() {
+            if observed.memory_is_measured {
                 ", memory time follows GPM"
             } else {
                 ""
@@ -110,7 +109,7 @@ fn whole(figures: &Figures, measured: &Measured) -> Option<Bottleneck> {
             percent(share)
         ));
     }
-    evidence.extend(waiting(figures));
+    evidence.extend(waiting(observed));
     Some(Bottleneck {
         phase: None,
         bound,
@@ -120,8 +119,8 @@ fn whole(figures: &Figures, measured: &Measured) -> Option<Bottleneck> {
 }
 
 /// What kept requests waiting, in words.
-fn waiting(figures: &Figures) -> Option<String> {
-    let told = match figures.admission {
+fn waiting(observed: &Observed) -> Option<String> {
+    let told = match observed.admission {
         Admission::Open => return None,
         Admission::KvCapacity => {
             "requests waited for room in the KV cache, or were preempted for it"
@@ -141,24 +140,24 @@ fn waiting(figures: &Figures) -> Option<String> {
 
 fn phase_of(
     subject: &Subject,
-    figures: &Figures,
+    observed: &Observed,
     phase: Phase,
-    own: &PhaseFigures,
+    own: &PhaseWork,
     sm_clock_mhz: Option<f64>,
     overhead_below: f64,
 ) -> Option<Bottleneck> {
     let (flops, bytes) = own.flops.zip(own.hbm_bytes)?;
-    if own.busy_seconds < figures.seconds * LEAST_SHARE {
+    if own.busy_seconds < observed.seconds * LEAST_SHARE {
         return None;
     }
     let ceiling = subject.facts.ceiling(sm_clock_mhz)?;
     let gpus = subject.facts.gpus();
     let peak = ceiling.peak(subject.facts.main_precision()?) * gpus;
     let bandwidth = ceiling.hbm * gpus;
-    let collectives = figures
+    let collectives = observed
         .time_seconds
         .map_or(Seconds::ZERO, |time| time.communication);
-    let share = ratio(own.busy_seconds.0, figures.seconds.0)?;
+    let share = ratio(own.busy_seconds.0, observed.seconds.0)?;
     let times = Times {
         compute: flops / peak,
         memory: bytes / bandwidth,
@@ -171,7 +170,7 @@ fn phase_of(
             "{} took {} of {}",
             phase.name(),
             duration(times.took.0),
-            duration(figures.seconds.0)
+            duration(observed.seconds.0)
         ),
         format!(
             "its {}B of HBM traffic need {} at the attainable {}B/s: {} of that",

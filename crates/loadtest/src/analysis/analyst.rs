@@ -1,15 +1,11 @@
 //! `Analyst`: works through results and captures, run by run.
 
-use crate::capture::format::Phase as CapturePhase;
-use crate::capture::read::Capture;
-use crate::player::Player;
 use crate::results::{LoadResult, Source};
 use roofline::predict::{Prediction, Scenario};
 
-use super::recorded::Recorded;
+use super::recording::{Recorded, RecordedPhase, Recording};
 use super::run::{Against, Comparison, Measured, Run, Suggestion, Workload};
-use super::subject::Subject;
-use super::{Configuration, Inputs, bottleneck, client, predicted, recorded, text};
+use super::{Configuration, Inputs, bottleneck, client, predicted, text};
 
 /// Seconds at the start of a capture's phase that its figures leave out.
 const WARM_UP: f64 = 2.0;
@@ -17,14 +13,13 @@ const WARM_UP: f64 = 2.0;
 /// Works through the inputs.
 pub(super) struct Analyst<'a> {
     pub inputs: &'a Inputs<'a>,
-    pub player: Option<&'a Player<'a>>,
-    pub subject: Subject,
 }
 
 impl Analyst<'_> {
     /// A prediction of another model explains nothing.
     pub(super) fn check_prediction(&self) -> anyhow::Result<()> {
-        let (Some(prediction), Some(model)) = (&self.inputs.prediction, self.subject.model())
+        let (Some(prediction), Some(model)) =
+            (&self.inputs.prediction, self.inputs.subject.model())
         else {
             return Ok(());
         };
@@ -33,21 +28,22 @@ impl Analyst<'_> {
             "--static is of {} with {} parameters, but {} with {} was measured; predict that one",
             prediction.model.name,
             prediction.model.total_params,
-            self.subject.name.as_deref().unwrap_or("a model"),
+            self.inputs.subject.name.as_deref().unwrap_or("a model"),
             model.total_params(),
         );
         Ok(())
     }
 
     pub(super) fn configuration(&self) -> Configuration {
-        let facts = &self.subject.facts;
+        let facts = &self.inputs.subject.facts;
         let prediction = self.inputs.prediction.as_ref();
-        let model = self.subject.model();
+        let model = self.inputs.subject.model();
         let predicted = prediction.map(|prediction| &prediction.model);
         let gpu = prediction.and_then(|prediction| prediction.gpu.as_ref());
         let known = facts.gpu.as_ref();
         Configuration {
             model: self
+                .inputs
                 .subject
                 .name
                 .clone()
@@ -64,7 +60,7 @@ impl Analyst<'_> {
             gpu_name: known
                 .map(|gpu| gpu.name.clone())
                 .or_else(|| Some(gpu?.name.clone())),
-            gpus: model.map(|_| facts.gpus() * self.subject.replicas()),
+            gpus: model.map(|_| facts.gpus() * self.inputs.subject.replicas()),
             deployment: facts.flags.clone(),
         }
     }
@@ -81,45 +77,45 @@ impl Analyst<'_> {
         }
     }
 
-    /// The phases of the capture; the whole of it where it names none.
+    /// The phases of the recording; the whole of it where it names none.
     fn stretches(&self) -> Vec<Run> {
-        let Some((capture, player)) = self.inputs.capture.zip(self.player) else {
+        let Some(recording) = self.inputs.recording else {
             return Vec::new();
         };
-        if capture.manifest.phases.is_empty() {
-            let whole = recorded::recorded(capture, player, f64::NEG_INFINITY, f64::INFINITY, 0.0);
+        let phases = recording.phases();
+        if phases.is_empty() {
+            let whole = recording.stretch(f64::NEG_INFINITY, f64::INFINITY, 0.0);
             return whole
-                .map(|recorded| self.of_recording(capture, None, recorded))
+                .map(|recorded| self.of_recording(recording, None, recorded))
                 .into_iter()
                 .collect();
         }
-        let phases = capture.manifest.phases.iter().filter_map(|phase| {
-            let (from, to) = (phase.t_start, phase.t_load_end);
-            let recorded = recorded::recorded(capture, player, from, to, WARM_UP)?;
-            Some(self.of_recording(capture, Some(phase), recorded))
+        let phases = phases.iter().filter_map(|phase| {
+            let recorded = recording.stretch(phase.from, phase.to, WARM_UP)?;
+            Some(self.of_recording(recording, Some(phase), recorded))
         });
         phases.collect()
     }
 
     fn of_recording(
         &self,
-        capture: &Capture,
-        phase: Option<&CapturePhase>,
+        recording: &dyn Recording,
+        phase: Option<&RecordedPhase>,
         mut recorded: Recorded,
     ) -> Run {
         if let Some(phase) = phase {
-            recorded::told(phase, &mut recorded.load);
+            recorded.load.adopt(phase);
         }
         let run = Run {
-            name: phase.map_or_else(|| capture.manifest.name.clone(), |phase| phase.name.clone()),
+            name: phase.map_or_else(|| recording.name().to_owned(), |phase| phase.name.clone()),
             source: Source {
                 tool: "capture".to_owned(),
-                file: Some(capture.manifest.name.clone()),
+                file: Some(recording.name().to_owned()),
                 ..Source::default()
             },
-            model: self.player.and_then(Player::served_name),
-            started_at: Some(phase.map_or(recorded.figures.t_start.0, |phase| phase.t_start)),
-            duration_seconds: recorded.figures.seconds,
+            model: recording.served_name(),
+            started_at: Some(phase.map_or(recorded.observed.start, |phase| phase.from)),
+            duration_seconds: recorded.observed.seconds,
             completed: recorded.completed,
             ..Run::default()
         };
@@ -143,36 +139,32 @@ impl Analyst<'_> {
                 latency: result.latency.clone(),
                 ..Measured::default()
             },
-            modelled: client::modelled(&self.subject, result),
+            modelled: client::modelled(&self.inputs.subject, result),
             caveats: self.caveats(result),
             ..Run::default()
         };
         self.completed(run, recorded)
     }
 
-    /// What the capture saw while `result` was measured.
+    /// What the recording saw while `result` was measured.
     fn recording_of(&self, result: &LoadResult) -> Option<Recorded> {
         let from = result.started_at?;
-        let (capture, player) = self.inputs.capture.zip(self.player)?;
-        recorded::recorded(capture, player, from, from + result.duration.0, 0.0)
+        let recording = self.inputs.recording?;
+        recording.stretch(from, from + result.duration.0, 0.0)
     }
 
     /// `run` with everything that follows from what was measured.
     fn completed(&self, mut run: Run, recorded: Option<Recorded>) -> Run {
-        let overhead_below = self.inputs.settings.overhead_below;
+        let overhead_below = self.inputs.overhead_below;
         if let Some(recorded) = recorded {
-            run.bottlenecks = bottleneck::from_capture(&self.subject, &recorded, overhead_below);
-            run.caveats.extend(
-                recorded
-                    .figures
-                    .caveats
-                    .iter()
-                    .map(|&caveat| caveat.to_owned()),
-            );
+            run.bottlenecks =
+                bottleneck::from_capture(&self.inputs.subject, &recorded, overhead_below);
+            run.caveats
+                .extend(recorded.observed.caveats.iter().cloned());
             run.adopt(recorded);
             run.caveats.extend(self.without_readings(&mut run.measured));
         }
-        run.roofs = self.subject.roofs(run.measured.sm_clock_mhz);
+        run.roofs = self.inputs.subject.roofs(run.measured.sm_clock_mhz);
         let scenario = self.scenario(&run.load);
         let prediction = scenario
             .as_ref()
@@ -205,7 +197,7 @@ impl Analyst<'_> {
         if measured.gpu_utilization_source.as_deref() == Some("gpu") {
             return None;
         }
-        if self.subject.facts.gpu.is_none() {
+        if self.inputs.subject.facts.gpu.is_none() {
             measured.gpu_utilization = None;
             measured.gpu_utilization_source = None;
             return None;
@@ -215,7 +207,9 @@ impl Analyst<'_> {
     }
 
     fn scenario(&self, load: &Workload) -> Option<Scenario> {
-        self.subject.scenario(self.subject.serving(load)?)
+        self.inputs
+            .subject
+            .scenario(self.inputs.subject.serving(load)?)
     }
 
     fn comparisons(
@@ -229,7 +223,7 @@ impl Analyst<'_> {
         let stated =
             stated.and_then(|stated| predicted::compare(Against::Static, stated, measured));
         if let Some((stated, concurrency)) = stated.as_ref().zip(load.concurrency) {
-            let here = concurrency / self.subject.replicas();
+            let here = concurrency / self.inputs.subject.replicas();
             if (stated.batch / here - 1.0).abs() > 0.1 {
                 caveats.push(format!(
                     "--static is for {} requests at a time, {} were in flight: its latencies and throughput are those of another load",
@@ -281,7 +275,10 @@ impl Analyst<'_> {
                 result.failed + result.completed
             ));
         }
-        if let Some((served, named)) = result.model.as_deref().zip(self.subject.name.as_deref())
+        if let Some((served, named)) = result
+            .model
+            .as_deref()
+            .zip(self.inputs.subject.name.as_deref())
             && !alike(served, named)
         {
             caveats.push(format!(
@@ -292,15 +289,15 @@ impl Analyst<'_> {
     }
 
     pub(super) fn notes(&self) -> Vec<String> {
-        let facts = &self.subject.facts;
+        let facts = &self.inputs.subject.facts;
         let mut notes = Vec::new();
-        if facts.served.is_none() && self.player.is_none() {
+        if facts.served.is_none() && self.inputs.recording.is_none() {
             notes.push(
                 "the model is not known: no FLOPs, no bytes, no MFU, no bottleneck; set --model"
                     .to_owned(),
             );
         }
-        if facts.gpu.is_none() && self.player.is_none() {
+        if facts.gpu.is_none() && self.inputs.recording.is_none() {
             notes.push(
                 "the GPU is not known: no roof, no utilisation of it, no prediction; set --gpu"
                     .to_owned(),

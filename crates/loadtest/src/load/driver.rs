@@ -20,7 +20,6 @@ use super::probe::Probe;
 use super::prompt::Writer;
 use super::run::{ClientCost, Lengths, Load, LoadRun, Request, SCHEMA, TOOL};
 use super::settings::LoadSettings;
-use crate::sampler::now;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(500);
@@ -52,7 +51,7 @@ pub async fn run(
     let writer = Writer::new(settings.prompts.clone(), server.script, settings.seed);
     let crew = Crew::new(client, writer, settings.limit.requests);
     let (conductor, watch) = begin();
-    let started_at = now().0;
+    let started_at = jiff::Timestamp::now().as_duration().as_secs_f64();
     let workers = crew.start(settings, &watch)?;
     let interrupted = supervise(settings, &crew, workers, &conductor, interrupt, progress).await;
     let outcome = Outcome {
@@ -92,7 +91,7 @@ async fn warm_up(
         None => Ok(()),
         Some(kind) => Err(LoadError::Refused(format!(
             "{} refuses requests such as these ({kind}): {}",
-            settings.shown_url(),
+            settings.shown_url,
             crew.ledger.complaint(&kind).unwrap_or_default()
         ))),
     }
@@ -133,7 +132,7 @@ async fn supervise(
             _ = ticks.tick() => {
                 progress(crew.ledger.progress(crew.epoch));
                 if !interrupted && crew.ledger.server_is_gone(settings.give_up_after) {
-                    tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.shown_url());
+                    tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.shown_url);
                     interrupted = true;
                     conductor.advance(Phase::Aborted);
                 }
@@ -188,7 +187,7 @@ impl Outcome {
             tool: TOOL.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
-            url: settings.shown_url(),
+            url: settings.shown_url.clone(),
             api: settings.api,
             load: Load {
                 input_len: lengths(|request| request.input_tokens),

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::load::quantile::quantile;
-use crate::sample::histogram::Histogram;
+use roofline::statistics::Histogram;
+use roofline::statistics::quantile;
 
 /// A 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

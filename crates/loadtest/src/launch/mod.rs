@@ -16,8 +16,6 @@ use reqwest::Url;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::time::{Instant, sleep};
 
-use crate::load::client::http_client;
-
 /// How often the server is asked whether it is ready, and its group whether it is gone.
 const POLL: Duration = Duration::from_millis(200);
 /// One such question takes no longer.
@@ -82,18 +80,24 @@ pub enum LaunchError {
 pub struct Launched {
     line: String,
     url: Url,
+    http: reqwest::Client,
     child: Child,
     group: Pid,
     tail: Arc<Mutex<Tail>>,
 }
 
 impl Launched {
-    /// Starts `line`; its output goes to the file `log` where one is given. It is not ready yet.
+    /// Starts `line`, a server at `url` that `http` reaches; its output goes to the file `log` where one is given. It is not ready yet.
     ///
     /// # Errors
     /// [`LaunchError::Occupied`] or [`LaunchError::Start`].
-    pub async fn start(line: &str, url: &Url, log: Option<&Path>) -> Result<Self, LaunchError> {
-        if answers(url).await? {
+    pub async fn start(
+        line: &str,
+        url: &Url,
+        http: &reqwest::Client,
+        log: Option<&Path>,
+    ) -> Result<Self, LaunchError> {
+        if health(http, url).await?.is_some() {
             return Err(LaunchError::Occupied { url: url.clone() });
         }
         let failed = |cause| LaunchError::Start {
@@ -115,6 +119,7 @@ impl Launched {
         let launched = Self {
             line: line.to_owned(),
             url: url.clone(),
+            http: http.clone(),
             child,
             group,
             tail: Arc::clone(&tail),
@@ -133,7 +138,7 @@ impl Launched {
     pub async fn ready(&mut self, limit: Duration) -> Result<(), LaunchError> {
         let started = Instant::now();
         loop {
-            if healthy(&self.url).await? {
+            if health(&self.http, &self.url).await? == Some(200) {
                 return Ok(());
             }
             if let Some(status) = self.ended() {
@@ -234,21 +239,11 @@ fn follow(output: PipeReader, mut copy: Option<std::fs::File>, tail: &Mutex<Tail
     }
 }
 
-/// Whether anything at all answers at `url`.
-async fn answers(url: &Url) -> Result<bool, LaunchError> {
-    Ok(health(url).await?.is_some())
-}
-
-async fn healthy(url: &Url) -> Result<bool, LaunchError> {
-    Ok(health(url).await? == Some(200))
-}
-
 /// The status of `/health`; `None` where nobody answers.
-async fn health(url: &Url) -> Result<Option<u16>, LaunchError> {
-    let client = http_client(url, None).map_err(|error| LaunchError::Client(error.to_string()))?;
+async fn health(http: &reqwest::Client, url: &Url) -> Result<Option<u16>, LaunchError> {
     let page = url
         .join("health")
         .map_err(|error| LaunchError::Client(error.to_string()))?;
-    let answer = client.get(page).timeout(PATIENCE).send().await;
+    let answer = http.get(page).timeout(PATIENCE).send().await;
     Ok(answer.ok().map(|response| response.status().as_u16()))
 }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::targets::Targets;
 use crate::config::duration::Span;
+use loadtest::analysis::Targets;
 use roofline::units::Seconds;
 
 /// What counts as good and as bad, where it is not what the user's table says.

@@ -15,7 +15,6 @@ pub mod phase;
 pub mod preflight;
 pub mod probe;
 pub mod prompt;
-pub mod quantile;
 pub mod run;
 pub mod settings;
 pub mod sse;

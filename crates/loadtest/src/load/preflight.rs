@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::LoadError;
-use super::client::{authorization, complaint, http_client, innermost};
+use super::client::{complaint, innermost};
 use super::prompt::{Prompts, SAMPLE_WORDS, Script, sample_text};
 use super::run::Api;
 use super::settings::LoadSettings;
@@ -49,9 +49,8 @@ struct Tokenized {
 /// # Errors
 /// [`LoadError::Unreachable`], or [`LoadError::WrongModel`] where it does not serve the model asked for.
 pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
-    let http = http_client(&settings.url, settings.ca_file.as_deref())?;
-    let authorization = authorization(settings.api_key_file.as_deref())?;
-    let with_key = |request: RequestBuilder| match &authorization {
+    let http = &settings.http;
+    let with_key = |request: RequestBuilder| match &settings.authorization {
         Some(value) => request.header(AUTHORIZATION, value),
         None => request,
     };
@@ -65,7 +64,7 @@ pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(LoadError::Refused(format!(
             "{} answered {status} to v1/models; set --vllm-api-key-file",
-            settings.shown_url()
+            settings.shown_url
         )));
     }
     let models: Vec<Model> = serde_json::from_str(&models)
@@ -100,7 +99,7 @@ async fn answer(
     request: RequestBuilder,
 ) -> Result<(StatusCode, String), LoadError> {
     let failed = |cause: String| LoadError::Unreachable {
-        url: settings.shown_url(),
+        url: settings.shown_url.clone(),
         cause,
     };
     let answer = async {
@@ -119,7 +118,7 @@ fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError
         (Some(name), Some(_)) if models.iter().all(|model| model.id != *name) => {
             Err(LoadError::WrongModel {
                 name: name.clone(),
-                url: settings.shown_url(),
+                url: settings.shown_url.clone(),
                 served: models
                     .iter()
                     .map(|model| model.id.as_str())
@@ -131,7 +130,7 @@ fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError
         (None, Some(first)) => Ok(first.id.clone()),
         (None, None) => Err(LoadError::Refused(format!(
             "{}v1/models names no model; name it with --served-model-name",
-            settings.shown_url()
+            settings.shown_url
         ))),
     }
 }

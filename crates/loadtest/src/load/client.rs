@@ -1,6 +1,5 @@
 //! `Client`: sends one request and times what comes back.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use super::run::{Api, Request};
 use super::settings::LoadSettings;
 use super::sse::Events;
 use super::timeline::Timeline;
-use crate::source::http::{bearer, trusting};
 
 /// Connecting takes no longer, or nobody is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,7 +54,7 @@ impl Client {
             Api::Chat => "v1/chat/completions",
         };
         Ok(Self {
-            http: http_client(&settings.url, settings.ca_file.as_deref())?,
+            http: settings.http.clone(),
             url: settings
                 .url
                 .join(path)
@@ -64,7 +62,7 @@ impl Client {
             api: settings.api,
             common: common_members(settings, model, is_vllm),
             request_timeout: settings.request_timeout,
-            authorization: authorization(settings.api_key_file.as_deref())?,
+            authorization: settings.authorization.clone(),
         })
     }
 
@@ -168,9 +166,10 @@ impl Client {
     }
 }
 
-/// A client that neither follows redirects, which would hide where a load goes, nor asks for compression, which holds chunks back.
-pub(crate) fn http_client(url: &Url, ca_file: Option<&Path>) -> Result<reqwest::Client, LoadError> {
-    let builder = reqwest::Client::builder()
+/// How the client behaves: it neither follows redirects, which would hide where a load goes, nor asks for compression, which holds
+/// chunks back. Which certificates it trusts is the caller's to add.
+pub fn client_builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_CONNECTION)
         .redirect(redirect::Policy::none())
@@ -178,21 +177,7 @@ pub(crate) fn http_client(url: &Url, ca_file: Option<&Path>) -> Result<reqwest::
         .user_agent(concat!(
             "vllm-roofline-exporter/",
             env!("CARGO_PKG_VERSION")
-        ));
-    trusting(builder, url, ca_file)
-        .map_err(|error| LoadError::Client(error.to_string()))?
-        .build()
-        .map_err(|error| LoadError::Client(innermost(&error)))
-}
-
-/// The key as a header; nothing where none is set.
-pub(super) fn authorization(
-    key_file: Option<&Path>,
-) -> Result<Option<reqwest::header::HeaderValue>, LoadError> {
-    key_file
-        .map(bearer)
-        .transpose()
-        .map_err(|error| LoadError::Client(error.to_string()))
+        ))
 }
 
 /// What all requests have in common. The user's own members win.

@@ -1,0 +1,70 @@
+//! Load tests and captures against the roofline, under the settings in force: what `dynamic` and `analyze` share.
+
+use crate::capture::read::Capture;
+use crate::config::Settings;
+use crate::player::Player;
+use crate::recording::CaptureRecording;
+use crate::source::lookup::find_config;
+use loadtest::analysis::{
+    Analysis, Inputs, ModelConfig, Recording, Subject, Targets as Judged, analyze,
+};
+use loadtest::results::LoadResult;
+use roofline::predict::{Prediction, Targets};
+
+/// Analyses `results` and `capture` under `settings`.
+///
+/// # Errors
+/// A model that is not found, a GPU that is not known, a deployment that vLLM would refuse, or a prediction of another model.
+pub(super) fn analysis(
+    results: Vec<LoadResult>,
+    capture: Option<&Capture>,
+    settings: &Settings,
+    targets: Judged,
+    prediction: Option<Prediction>,
+) -> anyhow::Result<Analysis> {
+    let recording = capture
+        .map(|capture| {
+            let player = Player::new(capture, settings)?;
+            anyhow::Ok(CaptureRecording { capture, player })
+        })
+        .transpose()?;
+    analyze(&Inputs {
+        results,
+        recording: recording
+            .as_ref()
+            .map(|recording| recording as &dyn Recording),
+        subject: subject(settings, recording.as_ref())?,
+        overhead_below: settings.overhead_below,
+        targets,
+        prediction,
+    })
+}
+
+/// What is analysed: the engine of the recording, else what the flags describe.
+fn subject(
+    settings: &Settings,
+    recording: Option<&CaptureRecording<'_>>,
+) -> anyhow::Result<Subject> {
+    let table = settings.gpu_table()?;
+    let gpu = settings.gpu.as_deref().filter(|name| *name != "none");
+    let targets = Targets {
+        ttft: settings.slo_ttft.seconds(),
+        tpot: settings.slo_tpot.seconds(),
+    };
+    if let Some(recording) = recording {
+        // A name that is wrong is an error here too, though the recording knows its GPU.
+        gpu.map(|name| table.find(name)).transpose()?;
+        return Ok(Subject::of_engine(recording.player.facts(), targets));
+    }
+    let config = settings
+        .deployment
+        .model
+        .as_deref()
+        .map(find_config)
+        .transpose()?
+        .map(|(path, text)| ModelConfig {
+            origin: path.display().to_string(),
+            text,
+        });
+    Subject::of_flags(&settings.deployment, config.as_ref(), gpu, &table, targets)
+}
