@@ -161,7 +161,9 @@ class DcgmServiceTest(unittest.TestCase):
         services = [one(things, "Service") for things in created]
         served = {f"http://{each['metadata']['name']}.{each['metadata']['namespace']}.svc:{each['spec']['ports'][0]['port']}/metrics" for each in services}
         self.assertEqual(len(served), 1, "chart and kustomize create the same Service")
-        asked = {url.rstrip("'\",]") for url in self.urls()}
+        openshift = one(template("helm4", CHART, "--values", DEPLOY / "recipes" / "openshift-values.yaml", "--set", "gpu.dcgm.service.create=true"), "Service")["metadata"]
+        self.assertEqual(openshift["name"], services[0]["metadata"]["name"])
+        asked = {url.rstrip("'\",]").replace(openshift["namespace"], services[0]["metadata"]["namespace"]) for url in self.urls()}
         self.assertEqual(asked, served)
         specs = [each["spec"] for each in services]
         self.assertEqual(*specs)
