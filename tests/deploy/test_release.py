@@ -11,9 +11,10 @@ import yaml
 
 from support import CHART, DEPLOY, ROOT, output, run
 
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yaml"
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
-VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["package"]["version"]
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"]["version"]
 
 
 class VersionTest(unittest.TestCase):
@@ -97,10 +98,10 @@ class ContextTest(unittest.TestCase):
 
 class WorkflowTest(unittest.TestCase):
     def test_it_is_a_workflow(self):
-        output("check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW)
+        output("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
 
     def test_actions_are_pinned_to_a_commit_with_its_version(self):
-        uses = re.findall(r"uses: (.*)", WORKFLOW.read_text(encoding="utf-8"))
+        uses = [action for path in WORKFLOWS for action in re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))]
         self.assertGreater(len(uses), 3)
         for action in uses:
             self.assertRegex(action, r"^[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
