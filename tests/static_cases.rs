@@ -186,7 +186,7 @@ fn communication_counts_every_all_reduce() {
             1e-9,
         );
         if communication.all_reduces > 0.0 {
-            let ring = communication.all_reduce_payload * communication.ring_factor
+            let ring = communication.all_reduce_payload * communication.ring_factor()
                 / case.ceiling.link.bandwidth;
             case.check("t_comm_ring_bw_only_ms", ring.0 * 1e3, 0.01);
         }

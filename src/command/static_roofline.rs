@@ -72,13 +72,16 @@ pub struct StaticArgs {
     /// Tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub output_len: u32,
+    /// Requests that each client sends one after another; all clients start at once
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
+    pub waves: u32,
     /// Target for time to first token [default: 500ms]
     #[arg(long, value_name = "DURATION", help_heading = "Targets")]
     pub slo_ttft: Option<Span>,
     /// Target for time per output token [default: 100ms]
     #[arg(long, value_name = "DURATION", help_heading = "Targets")]
     pub slo_tpot: Option<Span>,
-    /// Fitted coefficients that replace the defaults (JSON)
+    /// Coefficients that replace the program's own, those that it names (YAML or JSON)
     #[arg(long, value_name = "FILE")]
     pub coefficients: Option<PathBuf>,
     /// How the answer looks
@@ -266,6 +269,7 @@ impl StaticArgs {
                     cached_tokens: f64::from(self.cached_len.min(self.input_len - 1)),
                     output_tokens: f64::from(self.output_len),
                     batch,
+                    waves: f64::from(self.waves),
                 }),
             }
         };
@@ -325,9 +329,6 @@ fn read_requests(path: &Path) -> anyhow::Result<Vec<RequestGroup>> {
 }
 
 fn read_coefficients(path: &Path) -> anyhow::Result<Coefficients> {
-    let coefficients: Coefficients = read_file(path)?;
-    if let Some(problem) = coefficients.problem() {
-        bail!("{}: {problem}", path.display());
-    }
-    Ok(coefficients)
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Coefficients::from_text(&text).with_context(|| path.display().to_string())
 }

@@ -24,7 +24,7 @@
 //!     gpu: Some(table.find("H100")?.clone()),
 //!     flags: DeploymentFlags::default(),
 //!     coefficients: Coefficients::default(),
-//!     workload: Workload::Serving(Serving { input_tokens: 1000.0, cached_tokens: 0.0, output_tokens: 200.0, batch: 32.0 }),
+//!     workload: Workload::Serving(Serving { batch: 32.0, ..Serving::default() }),
 //!     targets: Targets { ttft: Seconds(0.5), tpot: Seconds(0.1) },
 //! };
 //! let prediction = scenario.predict()?;

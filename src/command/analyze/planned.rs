@@ -67,6 +67,7 @@ fn serving(load: &LoadSettings) -> Option<Serving> {
         cached_tokens: prefix,
         output_tokens: synthetic.output.mean(),
         batch: f64::from(load.arrivals.most().unwrap_or(1)),
+        ..Serving::default()
     })
 }
 
@@ -83,7 +84,7 @@ fn at_rate(mut scenario: Scenario, serving: Serving, rate: f64) -> anyhow::Resul
         let Some(latency) = scenario.predict()?.latency else {
             break;
         };
-        let seconds = latency.ttft_expected_seconds
+        let seconds = latency.ttft_steady_seconds
             + latency.tpot_expected_seconds * (serving.output_tokens - 1.0).max(0.0);
         batch = (rate * seconds.0).clamp(1.0, most.min(latency.running_requests.max(batch) * 2.0));
     }

@@ -267,6 +267,7 @@ fn predicted(
         cached_tokens: 0.0,
         output_tokens: measured.output_tokens,
         batch: f64::from(running_at_a_time),
+        ..Serving::default()
     };
     // What the command line says outranks what the server says of itself, which may be less.
     let launched = runner.args.launch.as_deref().map(deployment_of);

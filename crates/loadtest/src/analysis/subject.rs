@@ -102,6 +102,7 @@ impl Subject {
                 .clamp(0.0, (input - 1.0).max(0.0)),
             output_tokens: load.output_tokens?.max(1.0),
             batch: (load.concurrency? / self.replicas()).max(1.0),
+            ..Serving::default()
         })
     }
 

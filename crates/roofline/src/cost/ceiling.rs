@@ -20,6 +20,10 @@ pub struct Ceiling {
 pub struct Link {
     /// One way.
     pub bandwidth: BytesPerSecond,
+    /// What a kernel reaches that sums a small message in one go.
+    pub small_messages: BytesPerSecond,
+    /// What NCCL reaches on a large one.
+    pub large_messages: BytesPerSecond,
     /// Time of a collective that carries next to nothing.
     pub latency: Seconds,
 }
@@ -33,6 +37,8 @@ impl Ceiling {
             hbm: gpu.hbm_bandwidth,
             link: Link {
                 bandwidth: gpu.link_bandwidth(),
+                small_messages: gpu.link_bandwidth(),
+                large_messages: gpu.link_bandwidth(),
                 latency: Seconds::ZERO,
             },
         }
@@ -72,9 +78,17 @@ impl Ceiling {
             );
             (precision, peak * fraction)
         });
-        let latency = match gpu.nvlink_per_direction {
-            Some(_) => coefficients.nvlink_latency_seconds,
-            None => coefficients.pcie_latency_seconds,
+        let (generation, _) = coefficients.generations.of(gpu);
+        let large = generation
+            .all_reduce_large_fraction
+            .map_or(1.0, |share| share.value);
+        // Without NVLink there are no kernels of its own for small messages.
+        let (latency, small) = match gpu.nvlink_per_direction {
+            Some(_) => (
+                coefficients.nvlink_latency_seconds,
+                coefficients.all_reduce_small_fraction.value,
+            ),
+            None => (coefficients.pcie_latency_seconds, large),
         };
         let hbm_fraction = coefficients
             .hbm_fraction
@@ -84,6 +98,8 @@ impl Ceiling {
             hbm: self.hbm * hbm_fraction,
             link: Link {
                 latency: Seconds(latency.value),
+                small_messages: self.link.bandwidth * small,
+                large_messages: self.link.bandwidth * large,
                 ..self.link
             },
         }

@@ -1,7 +1,16 @@
 //! What travels between the GPUs of a deployment in one step.
 //!
-//! Tensor parallelism sums T × H activations after each block and after the embedding; a ring moves `2(t−1)/t` of the payload over
-//! each link. Logits are gathered on one rank. Experts spread over replicas dispatch and combine `T·k·H`; a pipeline hands T × H on.
+//! Tensor parallelism sums T × H activations after each block and after the embedding. Logits are gathered on one rank. Experts
+//! spread over replicas dispatch and combine `T·k·H`; a pipeline hands T × H on.
+//!
+//! One all-reduce of `s` bytes over t ranks, with the latency α of a kernel that waits for all ranks, takes
+//!
+//! * in one go, where each rank reads the others' tensors: `α + (t−1)·s / small`,
+//! * in two, where each sums its part and then reads the others': `2α + 2(t−1)/t·s / small`,
+//! * above [`LARGE_MESSAGE`], by NCCL: `2α + 2(t−1)/t·s / large`.
+//!
+//! vLLM's own kernels choose between the first two by size, as the minimum does here. Decoding a batch of 64 with TP 8, α alone is
+//! a tenth to a third of a step.
 
 use super::ceiling::Link;
 use super::shard::Shard;
@@ -15,8 +24,10 @@ pub struct Communication {
     pub all_reduces: f64,
     /// Bytes that each of them sums, all together.
     pub all_reduce_payload: Bytes,
-    /// Share of the payload that passes each link, `2(t−1)/t`.
-    pub ring_factor: f64,
+    /// Ranks that take part in each.
+    pub ranks: f64,
+    /// All-reduces of one number per token: norms over heads that the ranks share.
+    pub norm_reduces: f64,
     /// Bytes sent besides: logits, expert tokens, pipeline stages.
     pub point_to_point: Bytes,
     /// Messages that carry them.
@@ -27,15 +38,49 @@ impl Communication {
     /// Bytes that pass one link, one way.
     #[must_use]
     pub fn link_bytes(&self) -> Bytes {
-        self.all_reduce_payload * self.ring_factor + self.point_to_point
+        self.all_reduce_payload * self.ring_factor() + self.point_to_point
     }
 
-    /// Time at the link's bandwidth, latencies included.
+    /// Time on `link`, latencies included.
     #[must_use]
     pub fn seconds(&self, link: &Link) -> Seconds {
-        self.link_bytes() / link.bandwidth + link.latency * (self.all_reduces + self.messages)
+        self.all_reduce(link) * self.all_reduces
+            + self.point_to_point / link.large_messages
+            + link.latency * (self.norm_reduces + self.messages)
+    }
+
+    /// Share of a payload that passes each link in two goes, `2(t−1)/t`.
+    #[must_use]
+    pub fn ring_factor(&self) -> f64 {
+        if self.ranks > 1.0 {
+            2.0 * (self.ranks - 1.0) / self.ranks
+        } else {
+            0.0
+        }
+    }
+
+    /// One all-reduce.
+    fn all_reduce(&self, link: &Link) -> Seconds {
+        if self.all_reduces <= 0.0 {
+            return Seconds::ZERO;
+        }
+        let payload = self.all_reduce_payload * (1.0 / self.all_reduces);
+        let parts = payload * self.ring_factor();
+        if payload > LARGE_MESSAGE {
+            return link.latency * 2.0 + parts / link.large_messages;
+        }
+        let in_one_go = link.latency + payload * (self.ranks - 1.0) / link.small_messages;
+        let in_two = link.latency * 2.0 + parts / link.small_messages;
+        if in_one_go < in_two {
+            in_one_go
+        } else {
+            in_two
+        }
     }
 }
+
+/// The largest message that vLLM's own all-reduce takes (`max_size` of its `CustomAllreduce`); NCCL sums larger ones.
+pub const LARGE_MESSAGE: Bytes = Bytes(8.0 * 1024.0 * 1024.0);
 
 /// How a shard takes part in communication.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -58,7 +103,8 @@ impl Shard {
         if tensor > 1.0 {
             communication.all_reduces = self.all_reduces;
             communication.all_reduce_payload = Bytes(stream * self.all_reduces);
-            communication.ring_factor = 2.0 * (tensor - 1.0) / tensor;
+            communication.ranks = tensor;
+            communication.norm_reduces = self.norm_reduces;
             communication.point_to_point +=
                 Bytes(self.vocabulary * self.activation_width * work.logits_rows);
             communication.messages += 1.0 / pipeline;

@@ -128,6 +128,17 @@ impl BytesByRole {
     }
 }
 
+/// Attention of some of a step's requests. Prompts and decoding requests go through kernels of their own, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AttentionWork {
+    /// How many requests.
+    pub requests: f64,
+    /// Queries × keys and scores × values.
+    pub flops: Flops,
+    /// Keys and values read.
+    pub kv_read: Bytes,
+}
+
 /// What one step costs on one GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepWork {
@@ -145,6 +156,10 @@ pub struct StepWork {
     pub flops_at: ByPrecision<Flops>,
     /// Bytes by role, the lower bound.
     pub bytes: BytesByRole,
+    /// Attention of the prompts among them.
+    pub prefill_attention: AttentionWork,
+    /// Attention of the decoding requests.
+    pub decode_attention: AttentionWork,
     /// Traffic beyond it: activations, and weights read again past the L2.
     pub activation_bytes: Bytes,
     /// What travels between GPUs.
@@ -196,8 +211,17 @@ impl Shard {
         self.add_matrices(&mut work, groups);
         self.add_experts(&mut work);
         for group in groups {
-            work.flops.attention += self.attention_flops(group);
-            work.bytes.kv_read += self.kv_read(group);
+            let (flops, kv_read) = (self.attention_flops(group), self.kv_read(group));
+            work.flops.attention += flops;
+            work.bytes.kv_read += kv_read;
+            let attention = if group.is_prefill {
+                &mut work.prefill_attention
+            } else {
+                &mut work.decode_attention
+            };
+            attention.requests += group.count;
+            attention.flops += flops;
+            attention.kv_read += kv_read;
             work.bytes.state += self.state_traffic(group);
         }
         work.bytes.kv_write = self.kv_per_token() * tokens;

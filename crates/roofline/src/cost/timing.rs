@@ -1,23 +1,31 @@
 //! `StepTimer`: how long a step is expected to take, and on what the time goes.
 //!
-//! The GPU runs one operation after another, each the larger of its compute and its memory time at the attainable ceilings, and small
+//! The GPU runs one operation after another, each the larger of its compute and its memory time at what its kernel attains, and small
 //! kernels in between. Meanwhile the engine's process prepares the next step and the API server hands out the tokens of the last.
 //! Each can be what all wait for; where two take about as long, they get in each other's way:
 //!
 //! `t = ∛(gpu³ + engine³ + frontend³)`
 //!
-//! `gpu = step + L·between + Σ max(F/peak, B/bandwidth) + communication`, `engine = step + R·sequence (+ L·launch without CUDA graphs)`,
-//! `frontend = R·output + P·prompt`, with L layers, R rows of logits and P prompt tokens. The cube is the lowest power that meets the
-//! recorded steps of 1 to 256 sequences of a large and a small model alike.
+//! * `gpu = step + L·layer + L_moe·experts + L_mla·latent + Σ max(F/peak, B/bandwidth) + communication`. The fixed parts are kernels
+//!   whose time neither FLOPs nor bytes explain: norms, rotary embedding, quantising of activations, routing and sorting of tokens.
+//!   Kernels of prefill attention and decode attention follow each other, so their times add up.
+//! * `engine = step + R·sequence + launch`. Steps that a CUDA graph was captured for are launched at once; larger ones, and all of
+//!   them with `--enforce-eager`, layer by layer.
+//! * `frontend = R·output + P·prompt`, with R rows of logits and P prompt tokens.
+//!
+//! The cube is the lowest power that meets the recorded steps of 1 to 256 sequences of a large and a small model alike. Values and
+//! their sources: `data/coefficients.yaml`; what each term contributes to the accuracy: `docs/prediction.md`.
 
 use super::ceiling::Ceiling;
-use super::coefficients::Coefficients;
+use super::coefficients::{Coefficients, Kernels};
 use super::shard::Shard;
-use super::step::StepWork;
-use crate::spec::deployment::Deployment;
+use super::step::{AttentionWork, StepWork};
+use crate::spec::deployment::{Deployment, GraphLimit};
 use crate::spec::gpu::GpuSpec;
+use crate::spec::model::{FeedForward, Layer, Mixer};
+use crate::spec::precision::{ByPrecision, Precision};
 use crate::spec::{to_f64, to_u64};
-use crate::units::{Bytes, Flops, Seconds};
+use crate::units::{Bytes, BytesPerSecond, Flops, Seconds};
 
 /// Where the expected time of a step goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,15 +62,30 @@ impl StepTime {
 pub struct StepTimer {
     ceiling: Ceiling,
     coefficients: Coefficients,
+    kernels: Kernels,
     /// Kernels of a step outside the operations.
     between: Seconds,
-    /// What the engine's process needs of a step, whatever is in it.
-    engine: Seconds,
+    launch: Launch,
+    /// Rates of reading.
+    weights: BytesPerSecond,
+    kv_cache: BytesPerSecond,
+    experts: BytesPerSecond,
     /// Seconds per FLOP of projections and MLPs, of routed experts, and of everything else.
-    linear: f64,
-    experts: f64,
-    base: f64,
+    per_linear_flop: f64,
+    per_expert_flop: f64,
+    per_base_flop: f64,
     vocabulary: f64,
+    /// Share of the output that the frontend sends on one by one.
+    streamed: f64,
+}
+
+/// What the engine's process needs to launch the layers of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Launch {
+    /// Most tokens of a step that a CUDA graph was captured for.
+    most_tokens: f64,
+    /// Time outside graphs.
+    layers: Seconds,
 }
 
 impl StepTimer {
@@ -75,48 +98,77 @@ impl StepTimer {
         coefficients: Coefficients,
     ) -> Self {
         let ceiling = Ceiling::attainable(gpu, &coefficients);
-        let efficiency = coefficients.compute_efficiency.value;
-        let per_flop = |precision| (Flops(1.0) / ceiling.peak(precision)).0 / efficiency;
-        let linear_total: Flops = shard.linear_flops.iter().map(|(_, flops)| flops).sum();
+        let theoretical = Ceiling::theoretical(gpu);
+        let main = most_computed(&shard.linear_flops);
+        let kernels = Kernels::of(&coefficients, deployment, gpu, main);
+        let per_flop =
+            |precision: Precision, share: f64| (Flops(1.0) / theoretical.peak(precision)).0 / share;
+        let per_dense_flop = |precision| per_flop(precision, kernels.compute(precision));
+        let linear: Flops = shard.linear_flops.iter().map(|(_, flops)| flops).sum();
         let linear_time: f64 = shard
             .linear_flops
             .iter()
-            .map(|(precision, flops)| flops.0 * per_flop(precision))
+            .map(|(precision, flops)| flops.0 * per_dense_flop(precision))
             .sum();
-        let layers =
-            to_f64(to_u64(deployment.model.layers.len())) / to_f64(deployment.parallelism.pipeline);
-        let eager = if deployment.limits.enforce_eager {
-            coefficients.engine_seconds_per_eager_layer.value
-        } else {
-            0.0
-        };
+        let counts = LayerCounts::of(deployment);
+        let experts = kernels.experts;
+        let peak_hbm = gpu.hbm_bandwidth;
         Self {
             ceiling,
             coefficients,
-            between: Seconds(
-                coefficients.seconds_per_step.value + coefficients.seconds_per_layer.value * layers,
-            ),
-            engine: Seconds(coefficients.engine_seconds_per_step.value + eager * layers),
-            linear: linear_time / linear_total.0,
-            experts: shard
+            kernels,
+            between: counts.fixed_kernels(&coefficients, &kernels),
+            launch: counts.launch(&coefficients, &kernels, deployment),
+            weights: peak_hbm * kernels.weights.value,
+            kv_cache: peak_hbm * kernels.kv_cache.value,
+            experts: experts.map_or(peak_hbm, |kernel| {
+                let most = kernel
+                    .bytes_per_second
+                    .map_or(f64::INFINITY, |most| most.value);
+                BytesPerSecond((peak_hbm.0 * kernel.memory.value).min(most))
+            }),
+            per_linear_flop: linear_time / linear.0,
+            per_expert_flop: shard
                 .experts
                 .first()
-                .map_or(0.0, |layers| per_flop(layers.precision)),
-            base: per_flop(shard.base_precision()),
+                .zip(experts)
+                .map_or(0.0, |(layers, kernel)| {
+                    per_flop(layers.precision, kernel.compute.value)
+                }),
+            per_base_flop: per_dense_flop(shard.base_precision()),
             vocabulary: shard.vocabulary,
+            streamed: streamed(deployment.limits.stream_interval),
         }
     }
 
-    /// What a request's first token takes beside its steps.
+    /// What a request with `prompt_tokens` takes to its first token beside steps.
     #[must_use]
-    pub const fn per_request(&self) -> Seconds {
-        Seconds(self.coefficients.seconds_per_request.value)
+    pub fn per_request(&self, prompt_tokens: f64) -> Seconds {
+        let costs = &self.coefficients;
+        Seconds(
+            costs.seconds_per_request.value + costs.seconds_per_prompt_token.value * prompt_tokens,
+        )
     }
 
-    /// The attainable ceilings that it uses.
+    /// Steps that a request waits for until its own: those that decode, and those that also read prompts.
+    #[must_use]
+    pub const fn waits(&self) -> (f64, f64) {
+        (
+            self.coefficients.wait_decode_steps.value,
+            self.coefficients.wait_mixed_steps.value,
+        )
+    }
+
+    /// The attainable ceilings, as the live figures use them.
     #[must_use]
     pub const fn ceiling(&self) -> &Ceiling {
         &self.ceiling
+    }
+
+    /// The coefficients of the kernels that this deployment runs.
+    #[must_use]
+    pub const fn kernels(&self) -> &Kernels {
+        &self.kernels
     }
 
     /// Expected time of one step on one GPU.
@@ -126,53 +178,142 @@ impl StepTimer {
         time.communication = work.communication.seconds(&self.ceiling.link);
         let counted = time.total();
         let gpu = counted + self.between;
-        let costs = &self.coefficients;
-        let engine =
-            self.engine + Seconds(costs.engine_seconds_per_sequence.value * work.logits_rows);
-        let frontend = Seconds(
-            costs.frontend_seconds_per_output_token.value * work.logits_rows
-                + costs.frontend_seconds_per_prompt_token.value * work.prompt_tokens,
-        );
-        time.overhead = together(&[gpu, engine, frontend]) - counted;
+        time.overhead = together(&[gpu, self.engine(work), self.frontend(work)]) - counted;
         time
+    }
+
+    /// What the engine's process needs of a step.
+    fn engine(&self, work: &StepWork) -> Seconds {
+        let costs = &self.coefficients;
+        let scheduling = Seconds(
+            costs.engine_seconds_per_step.value
+                + costs.engine_seconds_per_sequence.value * work.logits_rows,
+        );
+        if work.tokens > self.launch.most_tokens {
+            scheduling + self.launch.layers
+        } else {
+            scheduling
+        }
+    }
+
+    /// What the API server and its clients need of a step.
+    fn frontend(&self, work: &StepWork) -> Seconds {
+        let costs = &self.coefficients;
+        Seconds(
+            costs.frontend_seconds_per_output_token.value * work.logits_rows * self.streamed
+                + costs.frontend_seconds_per_prompt_token.value * work.prompt_tokens,
+        )
     }
 
     /// The roofline of each operation, one after another.
     #[must_use]
     pub fn operations(&self, work: &StepWork) -> StepTime {
         let (flops, bytes) = (&work.flops, &work.bytes);
-        let memory = |bytes: Bytes| bytes / self.ceiling.hbm;
-        let base = |flops: Flops| Seconds(flops.0 * self.base);
+        let base = |flops: Flops| Seconds(flops.0 * self.per_base_flop);
         let mut time = StepTime::default();
-        let linear = Seconds(flops.linear.0 * self.linear) + base(flops.router);
+        let linear = Seconds(flops.linear.0 * self.per_linear_flop) + base(flops.router);
         time.add(
             linear,
-            memory(bytes.weights + bytes.embedding + work.activation_bytes),
+            (bytes.weights + bytes.embedding + work.activation_bytes) / self.weights,
         );
         time.add(
-            Seconds(flops.routed_experts.0 * self.experts),
-            memory(bytes.routed_experts),
+            Seconds(flops.routed_experts.0 * self.per_expert_flop),
+            bytes.routed_experts / self.experts,
         );
-        time.add(
-            base(flops.attention),
-            memory(bytes.kv_read + bytes.kv_write + self.extra_reads(work)),
-        );
-        time.add(base(flops.recurrence), memory(bytes.state));
-        time.add(base(flops.lm_head), memory(bytes.lm_head));
-        time.add(Seconds::ZERO, memory(self.sampling(work)));
+        for attention in [&work.prefill_attention, &work.decode_attention] {
+            time.add(
+                base(attention.flops),
+                self.attention_bytes(attention, work) / self.kv_cache,
+            );
+        }
+        time.add(base(flops.recurrence), bytes.state / self.weights);
+        time.add(base(flops.lm_head), bytes.lm_head / self.weights);
+        time.add(Seconds::ZERO, self.sampling(work) / self.weights);
         time
     }
 
-    /// What attention reads of each sequence beside its tokens.
-    fn extra_reads(&self, work: &StepWork) -> Bytes {
-        let extra = self.coefficients.attention_extra_tokens.value * work.requests;
-        work.bytes.kv_write * (extra / work.tokens.max(1.0))
+    /// What attention moves: the keys and values of its requests, and for each some more that its tiles read beyond them.
+    fn attention_bytes(&self, attention: &AttentionWork, work: &StepWork) -> Bytes {
+        let extra = self.coefficients.attention_extra_tokens.value * attention.requests;
+        attention.kv_read + work.bytes.kv_write * (extra / work.tokens.max(1.0))
     }
 
     fn sampling(&self, work: &StepWork) -> Bytes {
         let per_logit = self.coefficients.sampling_bytes_per_logit.value;
         Bytes(per_logit * self.vocabulary * work.logits_rows)
     }
+}
+
+/// Layers of one GPU that have fixed costs.
+#[derive(Clone, Copy, Debug)]
+struct LayerCounts {
+    all: f64,
+    experts: f64,
+    latent: f64,
+}
+
+impl LayerCounts {
+    fn of(deployment: &Deployment) -> Self {
+        let layers = &deployment.model.layers;
+        let stages = to_f64(deployment.parallelism.pipeline);
+        let count = |which: &dyn Fn(&Layer) -> bool| {
+            to_f64(to_u64(layers.iter().filter(|layer| which(layer)).count())) / stages
+        };
+        Self {
+            all: count(&|_| true),
+            experts: count(&|layer| matches!(layer.feed_forward, FeedForward::Experts(_))),
+            latent: count(&|layer| matches!(layer.mixer, Mixer::Latent(_))),
+        }
+    }
+
+    /// GPU time of a step outside its operations.
+    fn fixed_kernels(&self, costs: &Coefficients, kernels: &Kernels) -> Seconds {
+        let experts = kernels
+            .experts
+            .map_or(0.0, |kernel| kernel.seconds_per_layer.value);
+        Seconds(
+            costs.seconds_per_step.value
+                + costs.seconds_per_layer.value * self.all
+                + costs.seconds_per_latent_layer.value * self.latent
+                + experts * self.experts,
+        )
+    }
+
+    /// How steps are launched: by graphs, up to their limit; eagerly if there are none.
+    fn launch(&self, costs: &Coefficients, kernels: &Kernels, deployment: &Deployment) -> Launch {
+        let experts = kernels
+            .experts
+            .map_or(0.0, |kernel| kernel.launch_seconds_per_layer.value);
+        let compiled = Seconds(
+            costs.launch_seconds_per_layer.value * self.all
+                + costs.launch_seconds_per_latent_layer.value * self.latent
+                + experts * self.experts,
+        );
+        match deployment.limits.graphs {
+            GraphLimit::Eager => Launch {
+                most_tokens: 0.0,
+                layers: Seconds(costs.engine_seconds_per_eager_layer.value * self.all),
+            },
+            GraphLimit::Tokens(most) => Launch {
+                most_tokens: to_f64(most),
+                layers: compiled,
+            },
+        }
+    }
+}
+
+/// The precision that most of `flops` are computed in.
+fn most_computed(flops: &ByPrecision<Flops>) -> Precision {
+    flops
+        .iter()
+        .max_by(|(_, left), (_, right)| left.0.total_cmp(&right.0))
+        .map_or(Precision::Bf16, |(precision, _)| precision)
+}
+
+/// What of the frontend's work per token remains with `--stream-interval`: every token is turned into text, but only each n-th is
+/// sent. That half of the work is sending is assumed.
+fn streamed(interval: u64) -> f64 {
+    0.5 + 0.5 / to_f64(interval.max(1))
 }
 
 /// How long processes take that wait for each other: the longest, and more where others take about as long.

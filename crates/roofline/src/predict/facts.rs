@@ -169,23 +169,42 @@ impl Origins {
         let of_share = |stated: Option<Coefficient>, own: Origin| {
             stated.map_or(own, |coefficient| coefficient.origin)
         };
-        let alone = predictor.deployment.parallelism.gpus_per_engine() == 1;
-        let mut costs = coefficients.on(gpu).costs();
-        costs.retain(|(name, _)| !(alone && BETWEEN_GPUS.contains(name)));
-        let weakest = [Origin::Assumed, Origin::Stated]
+        let costs = in_use(predictor, coefficients)?;
+        let weakest = [Origin::Assumed, Origin::Stated, Origin::Fitted]
             .into_iter()
-            .find(|origin| costs.iter().any(|(_, cost)| cost.origin == *origin));
+            .find(|origin| costs.values().any(|cost| cost.origin == *origin));
         let flops = gpu.attainable_flops(predictor.main_precision());
         Some(Self {
             attainable_flops: of_share(coefficients.flops_fraction, flops.origin),
             attainable_hbm: of_share(coefficients.hbm_fraction, gpu.attainable_hbm.origin),
             overheads: weakest.unwrap_or(Origin::Measured),
-            coefficients: costs
-                .into_iter()
-                .map(|(name, cost)| (name.to_owned(), cost))
-                .collect(),
+            coefficients: costs,
             assumed_acceptance: (predictor.deployment.speculative_tokens > 0)
                 .then_some(ASSUMED_ACCEPTANCE),
         })
     }
+}
+
+/// The coefficients that the expected times of `predictor` depend on, by their names in the file, with what their origin is worth on
+/// its GPU.
+fn in_use(
+    predictor: &Predictor,
+    coefficients: &Coefficients,
+) -> Option<BTreeMap<String, Coefficient>> {
+    let gpu = predictor.deployment.gpu.as_ref()?;
+    let roof = predictor.roof.as_ref()?;
+    let alone = predictor.deployment.parallelism.gpus_per_engine() == 1;
+    let general = coefficients
+        .costs()
+        .into_iter()
+        .map(|(name, cost)| (name.to_owned(), cost));
+    let by_kernel = roof.timer.kernels().named();
+    let on_gpu = |(name, cost): (String, Coefficient)| {
+        let origin = coefficients.origin_on(gpu, cost.origin);
+        (name, Coefficient { origin, ..cost })
+    };
+    let applies =
+        |(name, _): &(String, Coefficient)| !(alone && BETWEEN_GPUS.contains(&name.as_str()));
+    let all = general.chain(by_kernel);
+    Some(all.filter(applies).map(on_gpu).collect())
 }

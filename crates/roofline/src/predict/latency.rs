@@ -4,15 +4,14 @@
 //! request's cycle the engine reads B prompts, each of which yields a first token, and decodes the other `osl − 1` of B requests, so
 //! a cycle takes at least `max((osl − 1)·t_memory, (osl − 1)·t_compute + B·t_compute of a prompt)`.
 //!
-//! Expected. Prompts are read in the steps that decode the others. Each takes these mixed steps, and holds up the others by what
-//! they take longer than decode steps (where answers are short, several prompts share a step); over a cycle that falls on all of a request's tokens alike, the first included. A cycle is
-//! `TTFT + (osl − 1)·TPOT`. Requests beyond what fits wait their turn (Little's law). With a pipeline a token passes all stages,
-//! each busy with its own share of the requests.
-//!
-//! Arrivals are taken as spread over the cycle: clients that all start at once see a longer TTFT, and a median TPOT without delays.
+//! Expected. Prompts are read in the steps that decode the others. Each holds up the others by what its steps take longer than decode
+//! steps (where answers are short, several prompts share a step); over a cycle that falls on all of a request's tokens alike.
+//! With a pipeline a token passes all stages, each busy with its own share of the requests. The time to first token, and what waiting
+//! adds to it: [`arrival`](super::arrival).
 
 use serde::{Deserialize, Serialize};
 
+use super::arrival::{Burst, Prefill, Steady, Waves};
 use super::{Predictor, Roof, Serving};
 use crate::cost::step::RequestGroup;
 use crate::spec::to_f64;
@@ -29,8 +28,14 @@ pub(super) const ASSUMED_ACCEPTANCE: f64 = 0.7;
 pub struct Latency {
     /// Least time to first token, of a prompt alone.
     pub ttft_bound_seconds: Seconds,
-    /// Expected time to first token under the load.
+    /// Expected time to first token: the mean over `waves` waves of requests, of which the first starts all at once.
     pub ttft_expected_seconds: Seconds,
+    /// The same for requests that arrive one by one, each when another has ended.
+    #[serde(default)]
+    pub ttft_steady_seconds: Seconds,
+    /// The same for requests that all start at once.
+    #[serde(default)]
+    pub ttft_burst_seconds: Seconds,
     /// Least time per output token.
     pub tpot_bound_seconds: Seconds,
     /// Expected time per output token, prompts of others included.
@@ -61,6 +66,8 @@ struct Prompt {
     compute: Seconds,
     /// Expected time among the running requests.
     expected: Seconds,
+    /// Steps that it takes.
+    chunks: f64,
     /// How much longer its steps take than decode steps, shared among the prompts in them.
     delay: Seconds,
     /// Prompts that share its steps, itself included.
@@ -73,7 +80,8 @@ impl Predictor {
     pub fn latency(&self, serving: &Serving) -> Option<Latency> {
         let roof = self.roof.as_ref()?;
         let limit = to_f64(self.deployment.limits.max_num_seqs);
-        let length = serving.input_tokens + serving.output_tokens;
+        // Of requests that started at different times, the average one holds the cache of half its answer.
+        let length = serving.input_tokens + serving.output_tokens / 2.0;
         let running = serving
             .batch
             .min(limit)
@@ -107,21 +115,65 @@ impl Predictor {
         let tokens = serving.output_tokens;
         let delay = prompt.delay * ((running - prompt.together).max(0.0) / tokens);
         let tpot = decode.expected * stages / mean_tokens + delay;
-        let ttft = prompt.expected + delay + roof.timer.per_request();
-        let cycle = ttft + tpot * (tokens - 1.0);
+        let new_tokens = serving.input_tokens - serving.cached_tokens;
+        let steady = Steady {
+            running,
+            output_tokens: tokens,
+            decode: decode.expected,
+            tpot,
+            prefill: Prefill {
+                seconds: prompt.expected,
+                steps: prompt.chunks,
+                delay: prompt.delay * prompt.together,
+                together: prompt.together,
+            },
+            outside: roof.timer.per_request(new_tokens),
+        }
+        .ttft(roof.timer.waits());
+        let cycle = steady + tpot * (tokens - 1.0);
+        let queued = cycle * (serving.batch / running - 1.0).max(0.0);
+        let burst = self.burst(roof, serving).ttft() + roof.timer.per_request(new_tokens);
+        let waves = Waves {
+            steady: steady + queued,
+            burst: burst * (running / serving.batch).min(1.0) + queued * 0.5,
+        };
+
         let steps = stages * (tokens - 1.0) / most_tokens;
         let with_prompts = all.compute * steps + prompt.compute * serving.batch;
         let shortest_cycle = with_prompts.max(all.memory * steps);
         let generated = tokens * to_f64(self.deployment.parallelism.data);
         Some(Latency {
             ttft_bound_seconds: prompt.bound,
-            ttft_expected_seconds: ttft + cycle * (serving.batch / running - 1.0),
+            ttft_expected_seconds: waves.mean(serving.waves),
+            ttft_steady_seconds: waves.steady,
+            ttft_burst_seconds: waves.burst,
             tpot_bound_seconds: decode.bound * stages / most_tokens,
             tpot_expected_seconds: tpot,
             output_tokens_per_second_bound: generated * serving.batch / shortest_cycle.0,
             output_tokens_per_second_expected: generated * running / cycle.0,
             running_requests: running,
         })
+    }
+
+    /// The prompts of the whole load, all at once.
+    fn burst(&self, roof: &Roof, serving: &Serving) -> Burst {
+        let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
+        let new_tokens = serving.input_tokens - serving.cached_tokens;
+        let together = (budget / new_tokens).min(serving.batch).max(1.0);
+        let full: Seconds = chunks(serving, budget)
+            .map(|chunk| {
+                let step = RequestGroup {
+                    count: together,
+                    ..chunk
+                };
+                roof.expected(&self.shard.work_of_step(&[step]))
+            })
+            .sum();
+        Burst {
+            prompts: serving.batch,
+            together,
+            seconds: full * self.stages(),
+        }
     }
 
     /// Most and expected tokens of a decode step and request: `(1 − a^{g+1}) / (1 − a)` of g proposed with acceptance a.
@@ -185,6 +237,7 @@ impl Predictor {
             };
             last = roof.expected(&self.shard.work_of_step(&[shared, beside]));
             prompt.expected += last;
+            prompt.chunks += 1.0;
             prompt.delay += (last - decode) * (1.0 / prompt.together);
         }
         prompt.expected += last * passed_on;

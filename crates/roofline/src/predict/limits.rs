@@ -79,7 +79,7 @@ fn meets(predictor: &Predictor, roof: &Roof, workload: &Workload, targets: &Targ
             let latency = predictor.latency_of(roof, serving, serving.batch);
             latency.is_some_and(|latency| {
                 let streams = serving.output_tokens > 1.0;
-                latency.ttft_expected_seconds <= targets.ttft
+                latency.ttft_steady_seconds <= targets.ttft
                     && (!streams || latency.tpot_expected_seconds <= targets.tpot)
             })
         }

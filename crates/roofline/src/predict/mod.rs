@@ -5,6 +5,7 @@
 //! [`crate::roofline`] for one step, `latency` and `limits` here for what follows from many.
 
 mod advice;
+mod arrival;
 mod facts;
 mod latency;
 mod limits;
@@ -71,6 +72,21 @@ pub struct Serving {
     pub output_tokens: f64,
     /// Requests of one engine at a time.
     pub batch: f64,
+    /// Requests that each client sends one after another. All clients start at once, so the first of each sees a burst.
+    pub waves: f64,
+}
+
+impl Default for Serving {
+    /// One request of 1,000 + 200 tokens at a time, ten in a row.
+    fn default() -> Self {
+        Self {
+            input_tokens: 1000.0,
+            cached_tokens: 0.0,
+            output_tokens: 200.0,
+            batch: 1.0,
+            waves: 10.0,
+        }
+    }
 }
 
 impl Serving {

@@ -51,6 +51,7 @@ impl Shard {
             elementwise: Vec::new(),
             cache: Cache::of(deployment.gpu.as_ref()),
             all_reduces: 0.0,
+            norm_reduces: 0.0,
             peers: peers(deployment),
             base_precision: deployment.dtype,
             activation_width: deployment.dtype.bytes(),
@@ -124,7 +125,12 @@ impl Builder<'_> {
         shard.all_reduces += f64::from(layer.blocks()) * self.stage;
         match &layer.mixer {
             Mixer::None => {}
-            Mixer::Grouped(attention) => self.grouped(attention).join(&mut shard.attention),
+            Mixer::Grouped(attention) => {
+                self.grouped(attention).join(&mut shard.attention);
+                if attention.norms_whole_projections() {
+                    shard.norm_reduces += self.stage;
+                }
+            }
             Mixer::Latent(attention) => {
                 self.latent(attention).join(&mut shard.attention);
                 if let Some(indexer) = attention.scoring() {

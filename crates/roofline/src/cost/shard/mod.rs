@@ -45,6 +45,8 @@ pub struct Shard {
     pub(super) cache: Cache,
     /// All-reduces per step.
     pub(super) all_reduces: f64,
+    /// Layers with a norm over all heads, which ranks that share them need an all-reduce for.
+    pub(super) norm_reduces: f64,
     /// GPUs that this one exchanges data with.
     pub(super) peers: Peers,
     /// What attention, head and routers compute in.

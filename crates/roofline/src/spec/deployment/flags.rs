@@ -53,6 +53,15 @@ pub struct DeploymentFlags {
     /// Speculative decoding (-sc), as JSON or by members: --speculative-config.num_speculative_tokens 3.
     #[cfg_attr(feature = "clap", arg(long, value_name = "JSON"))]
     pub speculative_config: Option<String>,
+    /// Largest step that runs as a CUDA graph, in tokens.
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub max_cudagraph_capture_size: Option<u64>,
+    /// Compilation (-cc), as JSON or by members; read for its CUDA graphs.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "JSON"))]
+    pub compilation_config: Option<String>,
+    /// Tokens that the API server collects before it sends them on.
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub stream_interval: Option<u64>,
 }
 
 impl DeploymentFlags {
@@ -74,6 +83,11 @@ impl DeploymentFlags {
             gpu_memory_utilization: over.gpu_memory_utilization.or(self.gpu_memory_utilization),
             enforce_eager: over.enforce_eager || self.enforce_eager,
             speculative_config: over.speculative_config.or(self.speculative_config),
+            max_cudagraph_capture_size: over
+                .max_cudagraph_capture_size
+                .or(self.max_cudagraph_capture_size),
+            compilation_config: over.compilation_config.or(self.compilation_config),
+            stream_interval: over.stream_interval.or(self.stream_interval),
         }
     }
 }

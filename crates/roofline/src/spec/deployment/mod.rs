@@ -4,6 +4,7 @@
 pub mod command_line;
 mod flags;
 mod formats;
+mod graphs;
 #[cfg(feature = "clap")]
 mod spelling;
 #[cfg(feature = "clap")]
@@ -13,6 +14,7 @@ mod vllm_flags;
 pub use command_line::{CommandLineError, takes};
 pub use flags::DeploymentFlags;
 pub use formats::KvCacheFormat;
+pub use graphs::GraphLimit;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -114,6 +116,10 @@ pub struct Limits {
     pub gpu_memory_utilization: f64,
     /// CUDA graphs are off.
     pub enforce_eager: bool,
+    /// Which steps run as CUDA graphs.
+    pub graphs: GraphLimit,
+    /// Tokens that the API server collects before it sends them on.
+    pub stream_interval: u64,
 }
 
 /// vLLM's default since 0.19; the recordings of 0.25 confirm it.
@@ -355,6 +361,8 @@ fn limits(
             .unwrap_or_else(|| default_tokens.max(max_num_seqs).min(most_tokens)),
         gpu_memory_utilization: utilization,
         enforce_eager: flags.enforce_eager,
+        graphs: GraphLimit::read(flags, max_num_seqs)?,
+        stream_interval: flags.stream_interval.unwrap_or(1),
     })
 }
 

@@ -11,19 +11,20 @@ use serde_json::{Map, Value};
 use super::vllm_flags::{SWITCHES, VALUED};
 
 /// vLLM's short names that stand for a flag of ours.
-const SHORT_NAMES: [(&str, &str); 6] = [
+const SHORT_NAMES: [(&str, &str); 7] = [
     ("-tp", "tensor-parallel-size"),
     ("-pp", "pipeline-parallel-size"),
     ("-dp", "data-parallel-size"),
     ("-ep", "enable-expert-parallel"),
     ("-q", "quantization"),
-    ("-sc", "speculative-config"),
+    ("-sc", SPECULATIVE_CONFIG),
+    ("-cc", COMPILATION_CONFIG),
 ];
 
 /// Its other short names; all take a value.
-const OTHER_SHORT_NAMES: [&str; 17] = [
+const OTHER_SHORT_NAMES: [&str; 16] = [
     "-n", "-r", "-dcp", "-pcp", "-dpn", "-dpr", "-dpl", "-dpa", "-dpp", "-dpb", "-dph", "-dpe",
-    "-dpm", "-dc", "-cc", "-ac", "-O",
+    "-dpm", "-dc", "-ac", "-O",
 ];
 
 /// Flags of its own for members of the speculative configuration.
@@ -37,6 +38,10 @@ const SPECULATION: [(&str, &str); 3] = [
 const LARGEST_THAT_FITS: [&str; 2] = ["auto", "-1"];
 
 const SPECULATIVE_CONFIG: &str = "speculative-config";
+const COMPILATION_CONFIG: &str = "compilation-config";
+
+/// Flags that take a JSON object whole or member by member (`--speculative-config.method ngram`).
+const OBJECTS: [&str; 2] = [SPECULATIVE_CONFIG, COMPILATION_CONFIG];
 
 /// What a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +85,7 @@ pub fn spelled_out(
         line,
         known,
         out: Spelled::default(),
-        speculation: Map::new(),
+        members: [Map::new(), Map::new()],
     };
     let mut words = words.into_iter().peekable();
     while let Some(word) = words.next() {
@@ -95,12 +100,11 @@ pub fn spelled_out(
             speller.positional(word, &mut words);
         }
     }
-    if !speller.speculation.is_empty() {
-        let config = Value::Object(speller.speculation);
-        speller
-            .out
-            .arguments
-            .push(format!("--{SPECULATIVE_CONFIG}={config}"));
+    for (flag, members) in OBJECTS.into_iter().zip(speller.members) {
+        if !members.is_empty() {
+            let object = Value::Object(members);
+            speller.out.arguments.push(format!("--{flag}={object}"));
+        }
     }
     speller.out
 }
@@ -109,8 +113,8 @@ struct Speller<K> {
     line: Line,
     known: K,
     out: Spelled,
-    /// Members of the speculative configuration that were given one by one.
-    speculation: Map<String, Value>,
+    /// Members of [`OBJECTS`] that were given one by one.
+    members: [Map<String, Value>; 2],
 }
 
 impl<K: Fn(&str) -> Option<Takes>> Speller<K> {
@@ -135,16 +139,20 @@ impl<K: Fn(&str) -> Option<Takes>> Speller<K> {
             return self.other_short(word, stem, rest);
         };
         let shorthand = SPECULATION.iter().find(|(flag, _)| *flag == long);
-        let member_of_speculation = match (shorthand, member) {
-            (Some((_, member)), None) => Some(*member),
-            (None, Some(member)) if long == SPECULATIVE_CONFIG => Some(member),
+        let member_of = match (shorthand, member) {
+            (Some((_, member)), None) => Some((SPECULATIVE_CONFIG, *member)),
+            (None, Some(member)) => Some((long.as_str(), member)),
             _ => None,
         };
-        match (member_of_speculation, (self.known)(&long)) {
-            (Some(member), _) if (self.known)(SPECULATIVE_CONFIG).is_some() => {
+        let object = member_of.and_then(|(flag, member)| {
+            let index = OBJECTS.iter().position(|object| *object == flag)?;
+            (self.known)(flag).map(|_| (index, member))
+        });
+        match (object, (self.known)(&long)) {
+            (Some((index, member)), _) => {
                 let text = value.or_else(|| rest.next()).unwrap_or_default();
                 let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-                self.speculation.insert(member.to_owned(), value);
+                self.members[index].insert(member.to_owned(), value);
             }
             (_, Some(takes)) if member.is_none() => self.known_flag(&long, takes, value, rest),
             _ => self.unknown(word, &long, value.is_some(), rest),
@@ -377,7 +385,10 @@ mod tests {
                 "--tensor-parallel-size=4"
             ]
         );
-        assert_eq!(line.ignored, ["--host", "--brand-new", "-cc"]);
+        assert_eq!(
+            line.ignored,
+            ["--host", "--brand-new", "--compilation-config"]
+        );
         let module = spelled(Line::Vllm, "python3 -m vllm.entrypoints --model=m");
         assert_eq!(module.arguments, ["--model=m"]);
     }

@@ -33,6 +33,8 @@ pub enum Provenance {
 pub enum Origin {
     /// Measured on this part.
     Measured,
+    /// Fitted to runs that others measured and published.
+    Fitted,
     /// Given by the user.
     Stated,
     /// Assumed: the usual value of the architecture.
@@ -47,6 +49,7 @@ impl Origin {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Measured => "measured",
+            Self::Fitted => "fitted",
             Self::Stated => "stated",
             Self::Calibrated => "calibrated",
             Self::Assumed => "assumed",

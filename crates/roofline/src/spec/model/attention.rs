@@ -107,6 +107,12 @@ impl GroupedAttention {
         self.extra_params >= 2 * self.head_dim
     }
 
+    /// Whether one norm spans the queries of all heads, and one their keys (MiniMax M2, OLMo 2).
+    #[must_use]
+    pub const fn norms_whole_projections(&self) -> bool {
+        self.extra_params >= (self.query_heads + self.kv_heads) * self.head_dim
+    }
+
     pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
         let queries = self.query_heads * self.head_dim + self.gate_width;
         let projected = |module, outputs| {

@@ -1,0 +1,383 @@
+//! Coefficients that differ by GPU generation and kernel, and which of them a deployment uses.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Coefficient, Coefficients};
+use crate::spec::deployment::Deployment;
+use crate::spec::gpu::GpuSpec;
+use crate::spec::model::{FeedForward, Mixer, Moe};
+use crate::spec::precision::{ByPrecision, Precision};
+use crate::spec::quantization::Scheme;
+
+/// The generations that have coefficients of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Generations {
+    /// Compute capability 9.x: H100, H200, GH200, H20.
+    pub hopper: Generation,
+    /// Compute capability 10.x: B200, B300, GB200, GB300.
+    pub blackwell: Generation,
+    /// All others.
+    pub other: Generation,
+}
+
+/// Shares that the kernels of one generation reach. Absent: the GPU's own attainable share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Generation {
+    /// Share of the link that an all-reduce of more than [`LARGE_MESSAGE`](crate::cost::communication::LARGE_MESSAGE) reaches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all_reduce_large_fraction: Option<Coefficient>,
+    /// Share of HBM bandwidth at which dense weights are read.
+    pub weights: ByFormat,
+    /// The same for keys and values.
+    pub kv_cache: KvCacheShares,
+    /// Share of the dense peak that dense multiplications reach.
+    pub compute: ByFormat,
+    /// Routed experts.
+    pub experts: ExpertKernels,
+}
+
+/// By what a multiplication computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ByFormat {
+    /// 16 and 32 bits, weight-only quantisation included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wide: Option<Coefficient>,
+    /// 8 bits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fp8: Option<Coefficient>,
+    /// 4 bits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fp4: Option<Coefficient>,
+}
+
+impl ByFormat {
+    const fn name(precision: Precision) -> &'static str {
+        match precision {
+            Precision::Fp8 | Precision::Int8 => "fp8",
+            Precision::Fp4 | Precision::Int4 => "fp4",
+            _ => "wide",
+        }
+    }
+
+    /// The share of `precision`.
+    #[must_use]
+    pub const fn of(&self, precision: Precision) -> Option<Coefficient> {
+        match precision {
+            Precision::Fp8 | Precision::Int8 => self.fp8,
+            Precision::Fp4 | Precision::Int4 => self.fp4,
+            _ => self.wide,
+        }
+    }
+}
+
+/// By what the KV cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KvCacheShares {
+    /// 16-bit keys and values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wide: Option<Coefficient>,
+    /// 8-bit keys and values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fp8: Option<Coefficient>,
+    /// Compressed vectors (MLA).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latent: Option<Coefficient>,
+}
+
+/// Kernels of routed experts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpertKernels {
+    /// 16-bit weights.
+    pub wide: ExpertKernel,
+    /// 8-bit weights and activations.
+    pub fp8: ExpertKernel,
+    /// NVFP4 weights and activations.
+    pub nvfp4: ExpertKernel,
+    /// MXFP4 weights, where the GPU multiplies them natively.
+    pub mxfp4: ExpertKernel,
+    /// Narrow weights that are widened before they are multiplied (Marlin).
+    pub weight_only: ExpertKernel,
+}
+
+/// One kernel of routed experts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpertKernel {
+    /// Share of HBM bandwidth at which the distinct experts of uniform routing are read; above 1 where real routing reaches fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Coefficient>,
+    /// Bytes per second that it reads at most, where widening is what limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<Coefficient>,
+    /// Share of the dense peak: small groups of rows per expert fill tiles badly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compute: Option<Coefficient>,
+    /// Seconds of routing, sorting, quantising and combining in a layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_per_layer: Option<Coefficient>,
+    /// Seconds that the engine needs to launch them, outside CUDA graphs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch_seconds_per_layer: Option<Coefficient>,
+}
+
+impl ExpertKernel {
+    /// Its coefficients, `other`'s where it has none. Widening limits this kernel only.
+    fn or(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.or(other.memory),
+            bytes_per_second: self.bytes_per_second,
+            compute: self.compute.or(other.compute),
+            seconds_per_layer: self.seconds_per_layer.or(other.seconds_per_layer),
+            launch_seconds_per_layer: self
+                .launch_seconds_per_layer
+                .or(other.launch_seconds_per_layer),
+        }
+    }
+}
+
+impl Generations {
+    /// What makes no sense in them: shares and costs are above 0 or absent.
+    pub(super) fn problem(&self) -> Option<String> {
+        let tables = serde_json::to_value(self).ok()?;
+        negative("generations", &tables)
+    }
+
+    /// The entry of `gpu`'s generation, and whether it is one that values were fitted to.
+    #[must_use]
+    pub fn of(&self, gpu: &GpuSpec) -> (Generation, bool) {
+        match gpu.compute_capability.map(|capability| capability.major) {
+            Some(9) => (self.hopper, true),
+            Some(10) => (self.blackwell, true),
+            _ => (self.other, false),
+        }
+    }
+}
+
+impl ExpertKernels {
+    /// The kernel of `deployment`'s first layer with experts, by its name in the file; `None` for a dense model.
+    fn of(&self, deployment: &Deployment) -> Option<(&'static str, ExpertKernel)> {
+        let layer = deployment
+            .model
+            .layers
+            .iter()
+            .find(|layer| matches!(layer.feed_forward, FeedForward::Experts(_)))?;
+        let scheme = deployment
+            .quantization
+            .scheme_of(layer.index, Moe::EXPERT_MODULE);
+        let blackwell = deployment
+            .gpu
+            .as_ref()
+            .is_some_and(|gpu| gpu.peak(Precision::Fp4).is_some());
+        Some(match (scheme, deployment.compute_precision(scheme)) {
+            (None, _) => ("wide", self.wide),
+            (Some(Scheme::Mxfp4), _) if blackwell => ("mxfp4", self.mxfp4),
+            (_, Precision::Fp8 | Precision::Int8) => ("fp8", self.fp8),
+            (_, Precision::Fp4) => ("nvfp4", self.nvfp4),
+            _ => ("weight_only", self.weight_only),
+        })
+    }
+}
+
+/// The coefficients of the kernels that one deployment runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kernels {
+    /// Share of the link for large all-reduces.
+    pub all_reduce_large_fraction: Coefficient,
+    /// Share of HBM bandwidth for dense weights and activations.
+    pub weights: Coefficient,
+    /// The same for keys and values.
+    pub kv_cache: Coefficient,
+    /// Routed experts.
+    pub experts: Option<Experts>,
+    compute: ByPrecision<Coefficient>,
+    /// Names in the file.
+    names: Names,
+}
+
+/// Routed experts of one deployment, with what the file leaves out filled in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Experts {
+    /// Share of HBM bandwidth.
+    pub memory: Coefficient,
+    /// Most bytes per second.
+    pub bytes_per_second: Option<Coefficient>,
+    /// Share of the dense peak.
+    pub compute: Coefficient,
+    /// Fixed GPU time of a layer, seconds.
+    pub seconds_per_layer: Coefficient,
+    /// Time to launch a layer, seconds.
+    pub launch_seconds_per_layer: Coefficient,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Names {
+    weights: &'static str,
+    kv_cache: &'static str,
+    experts: &'static str,
+}
+
+impl Kernels {
+    /// Those of `deployment` on `gpu`, whose dense multiplications mostly compute in `main`.
+    #[must_use]
+    pub fn of(
+        coefficients: &Coefficients,
+        deployment: &Deployment,
+        gpu: &GpuSpec,
+        main: Precision,
+    ) -> Self {
+        let (generation, _) = coefficients.generations.of(gpu);
+        let attainable = Coefficient {
+            value: gpu.attainable_hbm.fraction,
+            origin: gpu.attainable_hbm.origin,
+        };
+        let kv_name = kv_cache_kernel(deployment);
+        let kv_cache = match kv_name {
+            "latent" => generation.kv_cache.latent,
+            "fp8" => generation.kv_cache.fp8,
+            _ => generation.kv_cache.wide,
+        };
+        let own_weights = generation.weights.of(main).unwrap_or(attainable);
+        // A stated share of the bandwidth moves all reads with the weights'.
+        let memory = |own: Coefficient| match coefficients.hbm_fraction {
+            Some(stated) => stated.times(own.value / own_weights.value),
+            None => own,
+        };
+        let compute = |precision: Precision| match coefficients.flops_fraction {
+            Some(stated) => stated.times(coefficients.compute_efficiency.value),
+            None => own_compute(coefficients, &generation, gpu, precision),
+        };
+        let experts = generation.experts.of(deployment);
+        Self {
+            all_reduce_large_fraction: generation
+                .all_reduce_large_fraction
+                .unwrap_or(Coefficient::assumed(1.0)),
+            weights: memory(own_weights),
+            kv_cache: memory(kv_cache.unwrap_or(attainable)),
+            compute: Precision::ALL
+                .into_iter()
+                .map(|precision| (precision, compute(precision)))
+                .collect(),
+            experts: experts.map(|(_, kernel)| {
+                let filled = kernel.or(generation.experts.wide);
+                let of_dense =
+                    compute(main).value / own_compute(coefficients, &generation, gpu, main).value;
+                Experts {
+                    memory: memory(filled.memory.unwrap_or(attainable)),
+                    bytes_per_second: filled.bytes_per_second,
+                    compute: filled.compute.unwrap_or(compute(main)).times(of_dense),
+                    seconds_per_layer: filled
+                        .seconds_per_layer
+                        .unwrap_or(Coefficient::assumed(0.0)),
+                    launch_seconds_per_layer: filled
+                        .launch_seconds_per_layer
+                        .unwrap_or(Coefficient::assumed(0.0)),
+                }
+            }),
+            names: Names {
+                weights: ByFormat::name(main),
+                kv_cache: kv_name,
+                experts: experts.map_or("", |(name, _)| name),
+            },
+        }
+    }
+
+    /// Share of the dense peak at `precision`.
+    #[must_use]
+    pub fn compute(&self, precision: Precision) -> f64 {
+        self.compute.get(precision).map_or(1.0, |share| share.value)
+    }
+
+    /// All of them by their name in the file, below the generation.
+    #[must_use]
+    pub fn named(&self) -> Vec<(String, Coefficient)> {
+        let Names {
+            weights,
+            kv_cache,
+            experts,
+        } = self.names;
+        let mut named = vec![
+            (
+                "all_reduce_large_fraction".to_owned(),
+                self.all_reduce_large_fraction,
+            ),
+            (format!("weights.{weights}"), self.weights),
+            (format!("kv_cache.{kv_cache}"), self.kv_cache),
+        ];
+        for precision in [Precision::Bf16, Precision::Fp8, Precision::Fp4] {
+            let name = ByFormat::name(precision);
+            if let Some(share) = self
+                .compute
+                .get(precision)
+                .filter(|_| name == "wide" || name == weights)
+            {
+                named.push((format!("compute.{name}"), share));
+            }
+        }
+        if let Some(kernel) = self.experts {
+            let of = |field: &str| format!("experts.{experts}.{field}");
+            named.extend([
+                (of("memory"), kernel.memory),
+                (of("compute"), kernel.compute),
+                (of("seconds_per_layer"), kernel.seconds_per_layer),
+                (
+                    of("launch_seconds_per_layer"),
+                    kernel.launch_seconds_per_layer,
+                ),
+            ]);
+            named.extend(
+                kernel
+                    .bytes_per_second
+                    .map(|most| (of("bytes_per_second"), most)),
+            );
+        }
+        named
+    }
+}
+
+/// The share of the peak that the file states, else the GPU's attainable one for a model's mix of shapes.
+fn own_compute(
+    coefficients: &Coefficients,
+    generation: &Generation,
+    gpu: &GpuSpec,
+    precision: Precision,
+) -> Coefficient {
+    generation.compute.of(precision).unwrap_or_else(|| {
+        let attainable = gpu.attainable_flops(precision);
+        Coefficient {
+            value: attainable.fraction * coefficients.compute_efficiency.value,
+            origin: attainable.origin,
+        }
+    })
+}
+
+/// Name of the kernel that reads the cache.
+fn kv_cache_kernel(deployment: &Deployment) -> &'static str {
+    let latent = deployment
+        .model
+        .layers
+        .iter()
+        .any(|layer| matches!(layer.mixer, Mixer::Latent(_)));
+    match (latent, deployment.kv_cache.is_fp8()) {
+        (true, _) => "latent",
+        (false, true) => "fp8",
+        (false, false) => "wide",
+    }
+}
+
+/// The first negative value in `table`, by its name in the file.
+fn negative(name: &str, table: &Value) -> Option<String> {
+    let entries = table.as_object()?;
+    match entries.get("value").and_then(Value::as_f64) {
+        Some(value) if value < 0.0 => Some(format!("{name} is {value}; it must not be negative")),
+        Some(_) => None,
+        None => entries
+            .iter()
+            .find_map(|(key, entry)| negative(&format!("{name}.{key}"), entry)),
+    }
+}

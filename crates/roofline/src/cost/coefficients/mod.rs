@@ -1,0 +1,226 @@
+//! `Coefficients`: the shares of the ceilings and the fixed costs that turn a bound into an expectation, each with its origin.
+//!
+//! The values are data: `data/coefficients.yaml`, embedded. A file of the same form replaces those that it names.
+
+mod file;
+mod kernels;
+
+pub use file::CoefficientsError;
+pub use kernels::{
+    ByFormat, ExpertKernel, ExpertKernels, Experts, Generation, Generations, Kernels, KvCacheShares,
+};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::spec::gpu::{GpuSpec, Origin};
+
+/// Costs that only engines over several GPUs have.
+pub const BETWEEN_GPUS: [&str; 4] = [
+    "nvlink_latency_seconds",
+    "pcie_latency_seconds",
+    "all_reduce_small_fraction",
+    "all_reduce_large_fraction",
+];
+
+/// A coefficient and where its value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Coefficient {
+    /// In the unit that its name says.
+    pub value: f64,
+    /// Measured, fitted, stated by the user, or assumed to carry over.
+    pub origin: Origin,
+}
+
+impl Coefficient {
+    /// What was seen on the GPU at hand.
+    #[must_use]
+    pub const fn calibrated(value: f64) -> Self {
+        Self {
+            value,
+            origin: Origin::Calibrated,
+        }
+    }
+
+    /// What is taken to hold without having been seen.
+    #[must_use]
+    pub const fn assumed(value: f64) -> Self {
+        Self {
+            value,
+            origin: Origin::Assumed,
+        }
+    }
+
+    /// The same, `factor` times as large.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        Self {
+            value: self.value * factor,
+            ..self
+        }
+    }
+}
+
+/// In a file: a number, which is then stated, or a value with its origin.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum InFile {
+    Number(f64),
+    Full { value: f64, origin: Origin },
+}
+
+impl<'de> Deserialize<'de> for Coefficient {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match InFile::deserialize(deserializer)? {
+            InFile::Number(value) => Self {
+                value,
+                origin: Origin::Stated,
+            },
+            InFile::Full { value, origin } => Self { value, origin },
+        })
+    }
+}
+
+macro_rules! coefficients {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Fixed costs and shares. [`Coefficients::default`] is the embedded file.
+        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Coefficients {
+            /// Version of the file's form.
+            pub schema: u32,
+            /// Attainable share of memory bandwidth, in place of those by kernel.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub hbm_fraction: Option<Coefficient>,
+            /// Attainable share of compute peaks, in place of those by kernel.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub flops_fraction: Option<Coefficient>,
+            $($(#[$doc])* pub $name: Coefficient,)*
+            /// Shares by GPU generation and kernel.
+            pub generations: Generations,
+        }
+
+        impl Coefficients {
+            /// Those that do not depend on the kernel, without the two shares of the ceilings.
+            #[must_use]
+            pub fn costs(&self) -> Vec<(&'static str, Coefficient)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
+        }
+    };
+}
+
+coefficients! {
+    /// Share of the peak at the running clock that large multiplications reach.
+    clock_fraction,
+    /// Share of the attainable compute that a model's mix of shapes reaches, where the generation has no entry of its own.
+    compute_efficiency,
+    /// Seconds of a step's kernels outside its layers.
+    seconds_per_step,
+    /// Seconds of the small kernels of a layer.
+    seconds_per_layer,
+    /// The same of a layer with latent attention (MLA), on top: projections to and from the compressed vectors.
+    seconds_per_latent_layer,
+    /// Tokens that attention reads beside those of a sequence: its tiles are read in whole, and each is waited for.
+    attention_extra_tokens,
+    /// Bytes that sampling moves per logit.
+    sampling_bytes_per_logit,
+    /// Seconds that the engine's process needs per step.
+    engine_seconds_per_step,
+    /// Seconds that it needs per sequence and step.
+    engine_seconds_per_sequence,
+    /// Seconds that it needs per layer without CUDA graphs (`--enforce-eager`), which it then launches one by one.
+    engine_seconds_per_eager_layer,
+    /// The same for a compiled layer in a step larger than the largest CUDA graph.
+    launch_seconds_per_layer,
+    /// The same of a layer with latent attention, on top.
+    launch_seconds_per_latent_layer,
+    /// Seconds that the API server and its clients need per token put out.
+    frontend_seconds_per_output_token,
+    /// Seconds that they need per token of a prompt.
+    frontend_seconds_per_prompt_token,
+    /// Seconds from a request to its first step, and from that to the client.
+    seconds_per_request,
+    /// Seconds that a prompt's token takes on that way: HTTP, tokenising, handing over.
+    seconds_per_prompt_token,
+    /// Decode steps that a request waits for before its own.
+    wait_decode_steps,
+    /// The same in steps that read prompts, by the share of time that these take.
+    wait_mixed_steps,
+    /// Latency of a collective over NVLink.
+    nvlink_latency_seconds,
+    /// The same over PCI Express.
+    pcie_latency_seconds,
+    /// Share of NVLink that an all-reduce of a small message reaches.
+    all_reduce_small_fraction,
+}
+
+impl Default for Coefficients {
+    fn default() -> Self {
+        file::embedded()
+    }
+}
+
+impl Coefficients {
+    /// These on `gpu`: what was measured or fitted on other generations is assumed; recordings are all of Hopper.
+    #[must_use]
+    pub fn origin_on(&self, gpu: &GpuSpec, origin: Origin) -> Origin {
+        let (_, fitted) = self.generations.of(gpu);
+        let hopper = gpu
+            .compute_capability
+            .is_some_and(|capability| capability.major == 9);
+        match origin {
+            Origin::Measured if hopper => Origin::Measured,
+            Origin::Fitted if fitted => Origin::Fitted,
+            Origin::Measured | Origin::Fitted => Origin::Assumed,
+            other => other,
+        }
+    }
+
+    /// Those found by calibration, by name; none without it.
+    #[must_use]
+    pub fn calibrated(&self) -> Vec<(&'static str, f64)> {
+        let shares = self.hbm_fraction.map(|share| ("hbm_fraction", share));
+        shares
+            .into_iter()
+            .chain(self.costs())
+            .filter(|(_, coefficient)| coefficient.origin == Origin::Calibrated)
+            .map(|(name, coefficient)| (name, coefficient.value))
+            .collect()
+    }
+
+    /// Whether any of them was found by calibration.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        !self.calibrated().is_empty()
+    }
+
+    /// What makes no sense in them, if anything.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let share = |name: &'static str, coefficient: Option<Coefficient>| {
+            let bad = coefficient.filter(|share| !(share.value > 0.0 && share.value <= 1.0));
+            bad.map(|share| {
+                format!(
+                    "{name} is {}; it must be above 0 and at most 1",
+                    share.value
+                )
+            })
+        };
+        let cost = |(name, cost): (&'static str, Coefficient)| {
+            let good = cost.value >= 0.0 && cost.value.is_finite();
+            (!good).then(|| format!("{name} is {}; it must not be negative", cost.value))
+        };
+        share("hbm_fraction", self.hbm_fraction)
+            .or_else(|| share("flops_fraction", self.flops_fraction))
+            .or_else(|| share("clock_fraction", Some(self.clock_fraction)))
+            .or_else(|| share("compute_efficiency", Some(self.compute_efficiency)))
+            .or_else(|| {
+                share(
+                    "all_reduce_small_fraction",
+                    Some(self.all_reduce_small_fraction),
+                )
+            })
+            .or_else(|| self.costs().into_iter().find_map(cost))
+            .or_else(|| self.generations.problem())
+    }
+}
