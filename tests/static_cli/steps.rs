@@ -142,7 +142,8 @@ fn coefficients_of_a_file_replace_the_defaults() {
     assert_eq!(slow["origins"]["attainable_hbm"], "measured");
     let coefficients = |name: &str| slow["origins"]["coefficients"][name]["origin"].clone();
     assert_eq!(coefficients("seconds_per_layer"), "stated");
-    assert_eq!(coefficients("seconds_per_step"), "measured");
+    assert_eq!(coefficients("seconds_per_step"), "fitted");
+    assert_eq!(coefficients("engine_seconds_per_step"), "measured");
     assert_eq!(slow["origins"]["overheads"], "stated");
     let t4 = Files::with(&llama_2_7b()).predict_json("--gpu T4 --phase decode");
     assert_eq!(t4["origins"]["attainable_hbm"], "assumed");
