@@ -3,6 +3,12 @@
 //! The coefficients were fitted to these runs, so this guards what the fit reached; `docs/prediction.md` has the cross-validation.
 //! `cargo test -p roofline --test published_runs -- --nocapture` prints the table.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic, and prints its table"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

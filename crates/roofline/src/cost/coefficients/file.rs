@@ -12,9 +12,12 @@ const EMBEDDED: &str = include_str!("../../../data/coefficients.yaml");
 /// The newest form that is understood.
 const SCHEMA: u32 = 1;
 
-static PARSED: LazyLock<Coefficients> = LazyLock::new(|| {
-    serde_saphyr::from_str(EMBEDDED).expect("the embedded file is checked by a test")
-});
+#[expect(
+    clippy::expect_used,
+    reason = "embedded, so a test is where it can be wrong"
+)]
+static PARSED: LazyLock<Coefficients> =
+    LazyLock::new(|| serde_saphyr::from_str(EMBEDDED).expect("the embedded file is complete"));
 
 /// Why a file of coefficients cannot be used.
 #[derive(Debug, Error)]

@@ -75,8 +75,8 @@ fn compilation(config: Option<&str>) -> Result<Compilation, DeploymentError> {
 mod tests {
     use super::*;
 
-    fn limit(flags: DeploymentFlags, max_num_seqs: u64) -> GraphLimit {
-        GraphLimit::read(&flags, max_num_seqs).expect("readable")
+    fn limit(flags: &DeploymentFlags, max_num_seqs: u64) -> GraphLimit {
+        GraphLimit::read(flags, max_num_seqs).expect("readable")
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
                 GraphLimit::Tokens(1024),
             ),
         ] {
-            assert_eq!(limit(flags.clone(), seqs), expected, "{flags:?}");
+            assert_eq!(limit(&flags, seqs), expected, "{flags:?}");
         }
         let error = GraphLimit::read(&with("{"), 8).expect_err("no JSON");
         assert!(error.to_string().contains("--compilation-config"));

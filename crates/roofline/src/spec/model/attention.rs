@@ -107,7 +107,7 @@ impl GroupedAttention {
         self.extra_params >= 2 * self.head_dim
     }
 
-    /// Whether one norm spans the queries of all heads, and one their keys (MiniMax M2, OLMo 2).
+    /// Whether one norm spans the queries of all heads, and one their keys (`minimax_m2`, `olmo2`).
     #[must_use]
     pub const fn norms_whole_projections(&self) -> bool {
         self.extra_params >= (self.query_heads + self.kv_heads) * self.head_dim
