@@ -1,4 +1,5 @@
 """The image layout that tests/image.sh writes."""
+import contextlib
 import gzip
 import hashlib
 import io
@@ -23,7 +24,8 @@ class LayoutTest(unittest.TestCase):
 
     def written(self, name):
         path = self.folder / name
-        oci.main(path, *(f"{arch}={self.folder / 'base'}:{self.folder / 'program'}" for arch in ("amd64", "arm64")))
+        with contextlib.redirect_stdout(io.StringIO()):
+            oci.main(path, *(f"{arch}={self.folder / 'base'}:{self.folder / 'program'}" for arch in ("amd64", "arm64")))
         return path
 
     def blob(self, layout, description):
