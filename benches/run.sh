@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what the exporter costs beside its peers, and prints one table: what stands in README under Cost. --write puts it there.
+# Measures what the exporter costs beside its peers, and prints one table: the section of docs/performance.md. --write puts it there.
 #
 # Needs cargo, go, python3, valgrind and cc; fetches the peers, at the versions below and in benches/peers, into ${WORK:-target/peers}.
 # VLLM_URL names a running vLLM for the cost of a scrape. A peer that cannot be had is named in the table. Takes about ten minutes, and wants a quiet machine.

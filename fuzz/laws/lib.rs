@@ -1,6 +1,6 @@
 //! What holds of every input, whoever wrote it. A file per fuzz target; `holds` panics where its law is broken.
 //!
-//! The fuzz targets call these, and so does `tests/fuzz.rs` with what is kept in `fuzz/kept`.
+//! The fuzz targets call these, and so does `tests/pipeline/fuzz.rs` with what is kept in `fuzz/kept`.
 
 pub mod capture;
 pub mod command_line;

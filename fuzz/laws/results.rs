@@ -3,13 +3,21 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use loadtest::analysis::{Inputs, Targets, analyze};
+use loadtest::analysis::{Inputs, Subject, Targets, analyze};
 use loadtest::results::of_text;
-use vllm_roofline_exporter::config::Settings;
+use roofline::predict;
+use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::gpu::GpuTable;
+use roofline::units::Seconds;
 
-static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
-    gpu: Some("H100".to_owned()),
-    ..Settings::defaults().expect("embedded")
+static SUBJECT: LazyLock<Subject> = LazyLock::new(|| {
+    let table = GpuTable::embedded().expect("embedded");
+    let targets = predict::Targets {
+        ttft: Seconds(0.5),
+        tpot: Seconds(0.1),
+    };
+    let flags = DeploymentFlags::default();
+    Subject::of_flags(&flags, None, Some("H100"), &table, targets).expect("known")
 });
 
 /// `data` as a file.
@@ -23,8 +31,9 @@ pub fn holds(data: &[u8]) {
     };
     let analysis = analyze(&Inputs {
         results,
-        capture: None,
-        settings: &SETTINGS,
+        recording: None,
+        subject: SUBJECT.clone(),
+        overhead_below: 0.5,
         targets: Targets::default(),
         prediction: None,
     });

@@ -1,6 +1,6 @@
 //! Every metric family there is: name, type, labels, help, provenance, stability. A metric exists if and only if it is here.
 //!
-//! README's table, the dashboards and the rules are checked against this file.
+//! docs/metrics.md, the dashboards and the rules are checked against this file.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
 //! A clock that is set while the exporter runs: one tick is thrown away, and counted. What the meter makes of it at any moment is in
-//! `tests/meter_properties.rs`.
+//! `tests/pipeline/meter_properties.rs`.
 
 #![allow(
     clippy::disallowed_methods,

@@ -232,6 +232,31 @@ mod tests {
     }
 
     #[test]
+    fn every_peak_is_sms_times_rate_times_clock() {
+        for row in table().rows {
+            let entry = &row.entry;
+            let (Some(sms), Some(rates), Some(peaks)) = (
+                entry.sm_count,
+                &entry.flop_per_clock_per_sm,
+                &entry.peak_tflops,
+            ) else {
+                continue;
+            };
+            let clocks = [entry.boost_clock_mhz, entry.max_sm_clock_mhz];
+            for (precision, peak) in peaks {
+                let Some(rate) = rates.get(precision) else {
+                    continue;
+                };
+                let agrees = clocks.into_iter().flatten().any(|clock| {
+                    let computed = f64::from(sms) * rate * clock * 1e6 / 1e12;
+                    (computed / peak - 1.0).abs() <= 0.02
+                });
+                assert!(agrees, "{}: {precision} {peak} TFLOP/s", entry.id);
+            }
+        }
+    }
+
+    #[test]
     fn names_that_people_type_are_found() {
         for (name, id) in [
             ("h100-sxm5-80gb", "h100-sxm5-80gb"),

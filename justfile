@@ -1,0 +1,38 @@
+# The daily commands; `just` lists them.
+
+_default:
+    @just --list
+
+# Compile everything, the tests included
+check:
+    cargo check --locked --workspace --all-targets
+
+# What CI holds: formats and lints
+lint:
+    cargo fmt --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# The tests of one area: model, pipeline, sidecar, offline, faults, gpus, monitoring, allocations
+test area *filter:
+    cargo test --locked --test {{area}} {{filter}}
+
+# Everything that CI runs
+test-all:
+    tests/run.sh
+
+# Chart, kustomize, image: all, or one of tests/deploy (such as test_chart)
+deploy *module:
+    tests/deploy.sh {{module}}
+
+# The demo: http://127.0.0.1:10860/
+demo:
+    cargo run --release -- demo
+
+# Rewrite what is generated: docs/metrics.md, tests/golden, dashboards
+generate:
+    UPDATE_GOLDEN=1 cargo test --locked --test pipeline -- contract golden
+    cargo run --locked --example dashboards
+
+# What it costs, beside its peers (ten minutes, a quiet machine)
+bench:
+    benches/run.sh

@@ -1,0 +1,142 @@
+//! The recording of a real H100.
+
+use serde_json::Value;
+
+use crate::dynamic::support::{CAPTURE, dynamic, number};
+
+fn runs() -> Vec<Value> {
+    let analysis = dynamic(&format!("--capture {CAPTURE}"));
+    assert_eq!(analysis["configuration"]["gpu"], "h100-sxm5-80gb");
+    analysis["runs"].as_array().unwrap().clone()
+}
+
+fn bound_of<'a>(run: &'a Value, phase: &Value) -> Option<&'a str> {
+    let found = run["bottlenecks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|found| found["phase"] == *phase)?;
+    found["bound"].as_str()
+}
+
+#[test]
+fn each_phase_has_its_bottleneck_with_evidence() {
+    let expected = [
+        ("decode_c8", "memory_bandwidth"),
+        ("mixed_c64", "compute"),
+        ("prefill_c8", "compute"),
+        ("starved_c128", "kv_capacity"),
+        ("decode_c64", "memory_bandwidth"),
+    ];
+    let runs = runs();
+    assert_eq!(runs.len(), expected.len());
+    for (run, (name, bound)) in runs.iter().zip(expected) {
+        assert_eq!(run["name"], name);
+        assert_eq!(bound_of(run, &Value::Null), Some(bound), "{name}");
+        if let Some(decode) = bound_of(run, &"decode".into()) {
+            assert_eq!(
+                decode, "memory_bandwidth",
+                "{name}: decode never has the intensity"
+            );
+        }
+        if let Some(prefill) = bound_of(run, &"prefill".into()) {
+            assert_eq!(prefill, "compute", "{name}");
+        }
+        let evidence = run["bottlenecks"][0]["evidence"].to_string();
+        assert!(evidence.contains("measured by GPM"), "{name}: {evidence}");
+    }
+    let starved = runs[3]["bottlenecks"][0]["evidence"].to_string();
+    assert!(starved.contains("room in the KV cache"), "{starved}");
+    let advice = runs[3]["advice"].as_array().unwrap();
+    assert_eq!(
+        advice[0]["bound"], "kv_capacity",
+        "first what is against the bottleneck found"
+    );
+}
+
+#[test]
+fn what_is_measured_lies_below_the_bound_and_near_what_is_expected() {
+    // The starved stretch was recorded with less memory than the flags of this capture, which is put together of two, say.
+    for run in runs().iter().filter(|run| run["name"] != "starved_c128") {
+        for comparison in run["comparisons"].as_array().unwrap() {
+            for row in comparison["rows"].as_array().unwrap() {
+                let share = number(row, "/share_of_bound");
+                assert!(share < 1.0, "{} beats the bound: {row}", run["name"]);
+                if row["figure"] == "output_tokens_per_second" {
+                    let off = number(row, "/measured_over_expected");
+                    assert!((0.8..1.15).contains(&off), "{}: {off}", run["name"]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_load_follows_from_vllms_counters() {
+    for run in runs() {
+        let (input, output) = (
+            number(&run, "/load/input_tokens"),
+            number(&run, "/load/output_tokens"),
+        );
+        let rates = &run["measured"];
+        let requests = number(rates, "/output_tokens_per_second") / output;
+        if run["name"] == "prefill_c8" {
+            let prompts = number(rates, "/total_tokens_per_second") / (input + output);
+            assert!(
+                (requests / prompts - 1.0).abs() < 0.05,
+                "{requests} or {prompts} requests/s"
+            );
+        }
+        let name = run["name"].as_str().unwrap();
+        let sent: f64 = name.rsplit('c').next().unwrap().parse().unwrap();
+        let found = number(&run, "/load/concurrency");
+        assert!(
+            (found / sent - 1.0).abs() < 0.06,
+            "{name}: {found} in flight"
+        );
+        assert!(run["measured"]["gpu_utilization_source"] == "gpu");
+        assert!(
+            (0.5..=1.0).contains(&number(rates, "/gpu_utilization")),
+            "{}",
+            run["name"]
+        );
+    }
+}
+
+#[test]
+fn the_timeline_covers_the_phase_and_adds_up() {
+    for run in runs() {
+        let moments = run["timeline"].as_array().unwrap();
+        assert!(moments.len() >= 5, "{}", run["name"]);
+        let mut end = 0.0;
+        for moment in moments {
+            let start = number(moment, "/start_seconds");
+            assert!(start >= end - 1e-6, "moments follow each other");
+            end = start + number(moment, "/seconds");
+            for share in ["gpu_utilization", "hbm_utilization", "mfu", "mbu"] {
+                assert!(
+                    (0.0..=1.0).contains(&number(moment, &format!("/{share}"))),
+                    "{share}: {moment}"
+                );
+            }
+        }
+        let roofs: Vec<_> = run["roofs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|roof| roof["level"].as_str().unwrap())
+            .collect();
+        assert_eq!(roofs, ["datasheet", "attainable", "current_clock"]);
+    }
+}
+
+#[test]
+fn without_a_gpu_there_is_no_roof_and_with_another_model_no_nonsense() {
+    let analysis = dynamic(&format!("--capture {CAPTURE} --gpu none"));
+    let run = &analysis["runs"][0];
+    assert_eq!(run["roofs"], serde_json::json!([]));
+    assert_eq!(run["modelled"]["mfu"], Value::Null);
+    assert_eq!(run["bottlenecks"], serde_json::json!([]));
+    assert!(number(run, "/measured/output_tokens_per_second") > 1000.0);
+    assert!(analysis["notes"].to_string().contains("gpu is none"));
+}

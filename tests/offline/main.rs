@@ -1,0 +1,17 @@
+//! The offline half: load tests, their results and analysis, sweeps.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may fail that way"
+)]
+
+mod analyze;
+mod dynamic;
+mod load;
+#[path = "../support/openai.rs"]
+mod openai;
+mod results;
+mod sweep;
+#[path = "../support/tools.rs"]
+mod tools;

@@ -1,0 +1,21 @@
+//! From a page to figures: exposition, meter, captures, replay, and the laws that fuzzing holds.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may fail that way"
+)]
+
+mod captures;
+mod config;
+mod contract;
+mod engines;
+mod exposition;
+mod fuzz;
+mod interconnect;
+mod meter_properties;
+mod page;
+mod replay;
+mod timeline;
+#[path = "../support/tools.rs"]
+mod tools;

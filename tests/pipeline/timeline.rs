@@ -1,0 +1,111 @@
+//! A recording as OpenMetrics, made into a database and asked by the real tools.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail that way")]
+
+use std::path::Path;
+
+use crate::tools::promtool;
+use assert_cmd::cargo::cargo_bin_cmd;
+
+const START: f64 = 1_790_000_000.0;
+
+/// The samples of `series` in the database at `database`, in order of time.
+fn dump(database: &Path, series: &str) -> Vec<(f64, f64)> {
+    let output = promtool(&[
+        "tsdb",
+        "dump",
+        "--match",
+        series,
+        database.to_str().unwrap(),
+    ]);
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.rsplit(' ');
+            let milliseconds: f64 = words.next()?.parse().ok()?;
+            Some((milliseconds / 1000.0, words.next()?.parse().ok()?))
+        })
+        .collect()
+}
+
+#[test]
+fn promtool_makes_a_database_of_a_repeated_recording() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("recording.om");
+    let database = directory.path().join("data");
+    let output = cargo_bin_cmd!()
+        .args([
+            "replay",
+            "--capture",
+            "config/demo",
+            "--format",
+            "openmetrics",
+        ])
+        .args([
+            "--start",
+            "1790000000",
+            "--repeat",
+            "3",
+            "--label",
+            "job=vllm",
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    std::fs::write(&text, output.stdout).unwrap();
+    promtool(&[
+        "tsdb",
+        "create-blocks-from",
+        "openmetrics",
+        text.to_str().unwrap(),
+        database.to_str().unwrap(),
+    ]);
+    // Prometheus would make it when it starts on the blocks; `dump` asks for it.
+    std::fs::create_dir(database.join("wal")).unwrap();
+
+    let generated = dump(&database, "vllm:generation_tokens_total{job=\"vllm\"}");
+    let (first, last) = (generated[0], generated[generated.len() - 1]);
+    assert!((first.0 - START).abs() < 1.0, "{first:?}");
+    assert!(last.0 > START + 2.5 * 49.0, "{last:?}");
+    assert!(
+        generated
+            .windows(2)
+            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1)
+    );
+
+    let flops = dump(
+        &database,
+        "vllm_roofline_flops_total{job=\"vllm\",phase=\"decode\"}",
+    );
+    assert!(flops.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+    assert!(flops[flops.len() - 1].1 > 2.5 * flops[flops.len() / 3].1);
+    let bounds = dump(
+        &database,
+        "vllm_roofline_bound{job=\"vllm\",bound=\"memory_bandwidth\"}",
+    );
+    assert!(bounds.iter().any(|(_, held)| *held > 0.0));
+    // What is itself a moment goes with the time.
+    let read = dump(
+        &database,
+        "vllm_roofline_source_last_success_timestamp_seconds",
+    );
+    assert!(read.iter().all(|(time, at)| (time - at).abs() < 2.0));
+}
+
+#[test]
+fn a_label_that_is_none_is_refused_by_name() {
+    let output = cargo_bin_cmd!()
+        .args([
+            "replay",
+            "--capture",
+            "config/demo",
+            "--format",
+            "openmetrics",
+        ])
+        .args(["--label", "9x=vllm"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("\"9x\" is no label name"));
+}

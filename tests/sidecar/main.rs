@@ -1,0 +1,19 @@
+//! The program as a sidecar: what it serves, reads and reloads.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may fail that way"
+)]
+
+mod demo;
+mod reload;
+mod sidecar;
+#[cfg(feature = "tls")]
+mod sources;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/tools.rs"]
+mod tools;
+#[cfg(feature = "tls")]
+mod web_config;

@@ -1,0 +1,80 @@
+//! What a native sidecar lives through: it starts before vLLM, vLLM comes late or never, vLLM ends first, the exporter last.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail that way"
+)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::support::{Answering, Exporter, ok, value};
+
+/// An address at which nobody listens, until somebody does.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+fn vllm_page() -> Vec<u8> {
+    let labels = "{engine=\"0\",model_name=\"m\"}";
+    ok(&format!(
+        "process_start_time_seconds 1.0\nvllm:num_requests_running{labels} 0.0\nvllm:num_requests_waiting{labels} 0.0\nvllm:generation_tokens_total{labels} 1.0\n"
+    ))
+}
+
+fn start(vllm: &str) -> Exporter {
+    Exporter::start(&["serve", "--vllm-url", &format!("http://{vllm}")])
+}
+
+/// Asserts that neither probe has anything against the exporter.
+#[track_caller]
+fn assert_well(exporter: &Exporter) {
+    for probe in ["/-/healthy", "/-/ready"] {
+        assert_eq!(exporter.get(probe).0, 200, "{probe}");
+    }
+}
+
+#[track_caller]
+fn wait_until_up_is(exporter: &Exporter, up: f64) {
+    exporter.wait_for("/metrics", 20, |page| {
+        value(page, "vllm_roofline_up", "") == Some(up)
+    });
+}
+
+#[test]
+fn it_waits_for_vllm_and_outlives_it() {
+    let address = free_address();
+    let exporter = start(&address);
+    wait_until_up_is(&exporter, 0.0);
+    assert_well(&exporter);
+
+    let vllm = Answering::at(&address, vllm_page());
+    wait_until_up_is(&exporter, 1.0);
+    assert_well(&exporter);
+
+    // Kubernetes ends the other containers first, and the sidecar is still scraped meanwhile.
+    drop(vllm);
+    wait_until_up_is(&exporter, 0.0);
+    assert_well(&exporter);
+    assert_eq!(exporter.terminate(), Some(0));
+}
+
+#[test]
+fn it_ends_well_before_it_has_seen_vllm() {
+    let exporter = start(&free_address());
+    wait_until_up_is(&exporter, 0.0);
+    assert_eq!(exporter.terminate(), Some(0));
+}
+
+#[test]
+fn a_scraper_that_holds_its_connection_does_not_hold_the_end() {
+    let exporter = start(&free_address());
+    let mut scraper = TcpStream::connect(exporter.address).unwrap();
+    write!(scraper, "GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(scraper.read(&mut [0; 1024]).unwrap() > 0);
+    assert_eq!(exporter.terminate(), Some(0));
+    let rest = scraper.read(&mut [0; 1024]);
+    assert_eq!(rest.unwrap(), 0, "the connection is closed");
+}
