@@ -18,7 +18,7 @@ import urllib.request
 import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "deploy"))
-from support import ROOT, read  # noqa: E402
+from support import ROOT, read
 
 HOME = pathlib.Path(os.environ.get("CONTROL_PLANE", ROOT / "target" / "control-plane"))
 VERSION = os.environ["KUBERNETES"]

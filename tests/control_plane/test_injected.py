@@ -57,7 +57,9 @@ class Injection:
         for key in ("image", "args", "ports", "livenessProbe", "resources", "securityContext", "restartPolicy"):
             self.assertEqual(container[key], wanted[key], key)
         variables = {each["name"]: each.get("value") for each in container["env"]}
-        self.assertEqual({key: value for key, value in variables.items() if key in ("ROOFLINE__DCGM_URL", "ROOFLINE__DCGM_POD", "HF_HOME")}, {each["name"]: each["value"] for each in wanted["env"] if each["name"] in ("ROOFLINE__DCGM_URL", "ROOFLINE__DCGM_POD", "HF_HOME")})
+        expected = {each["name"]: each.get("value") for each in wanted["env"]}
+        for name in ("ROOFLINE__VLLM_URL", "ROOFLINE__DCGM_URL", "ROOFLINE__DCGM_POD", "HF_HOME"):
+            self.assertEqual(variables[name], expected[name])
         # vLLM's cache where user 65532 can read it, no secret, no token.
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         self.assertEqual(mounts, {"/hf-cache": "cache", "/var/run/secrets/kubernetes.io/serviceaccount": "roofline-no-token"})

@@ -3,7 +3,7 @@ import json
 import unittest
 
 from cluster import KUBECTL, Failed, shared
-from support import CHART, HELMS, VALUES, of_kind, template
+from support import CHART, HELMS, VALUES, template
 from test_chart import RULES
 
 LEVELS = ("restricted", "baseline")
@@ -51,19 +51,22 @@ class MatrixTest(unittest.TestCase):
                 for level in LEVELS:
                     name = f"{values.name.removesuffix('-values.yaml') if values else 'default'}-{helm}-{level}"
                     with self.subTest(name):
-                        namespace = shared().namespace(name, level)
-                        command = lambda *words: shared().output(helm, *words, "--namespace", namespace)
-                        command("install", "roofline", CHART, *arguments)
-                        command("upgrade", "roofline", CHART, *arguments, "--set", "commonLabels.changed=yes")
-                        self.assertTrue(labelled("changed=yes"))
-                        command("rollback", "roofline", "1")
-                        self.assertFalse(labelled("changed=yes"))
-                        command("uninstall", "roofline", "--wait")
-                        shared().until("nothing is left", lambda: not labelled("app.kubernetes.io/instance=roofline"), 60)
-                        operations += 4
-                        shared().command(KUBECTL, "delete", "namespace", namespace, "--wait=false")
+                        operations += self.life(helm, shared().namespace(name, level), arguments)
         print(f"{operations} Helm operations without a warning; not for this version: {', '.join(sorted(skipped)) or 'none'}")
         self.assertGreater(operations, 50)
+
+    def life(self, helm, namespace, arguments):
+        """Installs, upgrades, rolls back and uninstalls; returns the number of operations."""
+        command = lambda *words: shared().output(helm, *words, "--namespace", namespace)
+        command("install", "roofline", CHART, *arguments)
+        command("upgrade", "roofline", CHART, *arguments, "--set", "commonLabels.changed=yes")
+        self.assertTrue(labelled("changed=yes"))
+        command("rollback", "roofline", "1")
+        self.assertFalse(labelled("changed=yes"))
+        command("uninstall", "roofline", "--wait")
+        shared().until("nothing is left", lambda: not labelled("app.kubernetes.io/instance=roofline"), 60)
+        shared().command(KUBECTL, "delete", "namespace", namespace, "--wait=false")
+        return 4
 
     def test_another_number_of_gpus_is_an_upgrade(self):
         arguments = ["--values", CHART / "ci" / "sidecar-dra-values.yaml"]
@@ -117,9 +120,9 @@ class TenantTest(unittest.TestCase):
         for namespace in self.namespaces:
             self.helm("helm4", "install", "roofline", CHART, namespace=namespace)
         try:
-            rules = [rule for thing in json.loads(shared().kubectl("get", "prometheusrules", "--all-namespaces", "--output=json"))["items"] for rule in thing["spec"]["groups"]]
-            self.assertEqual(len({group["name"] for group in rules}), len(rules))
-            self.assertEqual(len(json.loads(shared().kubectl("get", "prometheusrules", "--all-namespaces", "--output=json"))["items"]), len(RULES))
+            things = json.loads(shared().kubectl("get", "prometheusrules", "--all-namespaces", "--output=json"))["items"]
+            groups = [group["name"] for thing in things for group in thing["spec"]["groups"]]
+            self.assertEqual((len(things), len(set(groups))), (len(RULES), len(groups)))
             # A second release that wants to be the cluster's is refused.
             with self.assertRaisesRegex(Failed, "cannot be imported into the current release"):
                 shared().output("helm4", "install", "second", CHART, "--set", "clusterWide=true", "--namespace", self.namespaces[0])

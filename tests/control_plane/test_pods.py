@@ -30,9 +30,10 @@ def hardened(spec):
     for container in spec["containers"] + spec.get("initContainers", []):
         if container["name"] != "roofline-exporter":
             container |= {"securityContext": HARDENED, "image": container.get("image", "vllm")}
-            resources = {key: value for key, value in FULL.items() if key != "nvidia.com/gpu" or container in spec["containers"]}
-            claims = {key: container["resources"][key] for key in ("claims",) if key in container.get("resources", {})}
-            container["resources"] = {"requests": resources, "limits": resources} if not claims else {"requests": {"cpu": "8", "memory": "64Gi"}, "limits": {"cpu": "8", "memory": "64Gi"}, **claims}
+            claims = {key: value for key, value in container.get("resources", {}).items() if key == "claims"}
+            gpu = container in spec["containers"] and not claims
+            share = FULL if gpu else {key: FULL[key] for key in ("cpu", "memory")}
+            container["resources"] = {"requests": share, "limits": share, **claims}
     mounted = {mount["name"] for each in spec["containers"] + spec.get("initContainers", []) for mount in each.get("volumeMounts", [])}
     volumes = spec.get("volumes", [])
     spec["volumes"] = volumes + [{"name": name, "emptyDir": {}} for name in sorted(mounted - {volume["name"] for volume in volumes})]
@@ -86,7 +87,8 @@ class MissingClassTest(unittest.TestCase):
         _, labels, spec = next(each for each in ways_in() if each[0] == "library-nvml")
         spec = hardened(spec) | {"runtimeClassName": "absent"}
         template = {"metadata": {"labels": {**labels, "app": "vllm"}}, "spec": spec}
-        shared().apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "vllm"}, "spec": {"selector": {"matchLabels": {"app": "vllm"}}, "template": template}}, namespace=namespace)
+        deployment = {"selector": {"matchLabels": {"app": "vllm"}}, "template": template}
+        shared().apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "vllm"}, "spec": deployment}, namespace=namespace)
 
         def failure():
             sets = shared().items("replicasets", namespace)

@@ -68,7 +68,7 @@ class Layout:
         digests = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
         config = {"architecture": arch, "os": "linux", "config": instructions(), "rootfs": {"type": "layers", "diff_ids": digests}}
         manifest = {"schemaVersion": 2, "mediaType": TYPES["manifest"], "config": self.blob("config", config), "layers": layers}
-        return self.blob("manifest", manifest, platform={"architecture": arch, "os": "linux"}), [(len(tar), layer["size"]) for tar, layer in zip(tars, layers)]
+        return self.blob("manifest", manifest, platform={"architecture": arch, "os": "linux"}), [(len(tar), layer["size"]) for tar, layer in zip(tars, layers, strict=True)]
 
     def index(self, manifests):
         index = {"schemaVersion": 2, "mediaType": TYPES["index"], "manifests": manifests}
@@ -83,7 +83,9 @@ def main(path, *images):
         manifest, sizes = layout.image(arch, *rest.split(":"))
         manifests.append(manifest)
         (base, base_sent), (program, program_sent) = sizes
-        print(f"{arch}: {(base + program) / 1e6:.1f} MB on disk (program {program / 1e6:.1f}), {(base_sent + program_sent) / 1e6:.1f} MB to pull (program {program_sent / 1e6:.1f}), {manifest['digest']}")
+        disk = f"{(base + program) / 1e6:.1f} MB on disk (program {program / 1e6:.1f})"
+        pull = f"{(base_sent + program_sent) / 1e6:.1f} MB to pull (program {program_sent / 1e6:.1f})"
+        print(f"{arch}: {disk}, {pull}, {manifest['digest']}")
     layout.index(manifests)
 
 

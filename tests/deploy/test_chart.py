@@ -1,7 +1,6 @@
 """The Helm chart, by Helm 3 and Helm 4."""
 import json
 import pathlib
-import shutil
 import tarfile
 import tempfile
 import unittest
@@ -69,7 +68,8 @@ class ChartTest(unittest.TestCase):
             for namespace in ("models", "other"):
                 arguments = ["--values", values] if values else []
                 own = [*arguments, "--namespace", namespace, "--set", "clusterWide=false,dashboards.namespace=", "--set", "monitoring.namespaces=null"]
-                places += {(thing["kind"], thing["metadata"].get("namespace", namespace), thing["metadata"]["name"]) for thing in template("helm4", CHART, *OPERATOR, *own) if thing["kind"] != "PriorityClass"}
+                things = [thing for thing in template("helm4", CHART, *OPERATOR, *own) if thing["kind"] != "PriorityClass"]
+                places += {(thing["kind"], thing["metadata"].get("namespace", namespace), thing["metadata"]["name"]) for thing in things}
             self.assertEqual(len(places), len(set(places)), values)
 
     def test_each_monitoring_kind_has_its_own_objects(self):

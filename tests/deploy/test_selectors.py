@@ -149,7 +149,7 @@ class DcgmServiceTest(unittest.TestCase):
     """Every URL of a dcgm-exporter is of a Service that something here creates."""
 
     def urls(self):
-        for helm, things in rendered("--set", "monitoring.kind=none"):
+        for _, things in rendered("--set", "monitoring.kind=none"):
             yield from re.findall(r"http://[\w.-]+dcgm[\w.-]*:\d+\S*", yaml.safe_dump(things))
         yield from re.findall(r"http://[\w.-]+:\d+/metrics", yaml.safe_dump(own_chart("helm4")))
         for path in DEPLOY.rglob("*"):
