@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# What a change of structure must not change: runs two builds of the program over every capture and prints where their output differs.
+#   tests/compare.sh OLD NEW [CAPTURE…]      exit code 0: nothing differs
+set -euo pipefail
+[ $# -ge 2 ] || { echo "usage: tests/compare.sh OLD NEW [CAPTURE…]" >&2; exit 2; }
+old=$(realpath "$1") new=$(realpath "$2")
+shift 2
+cd "$(dirname "$0")/.."
+captures=("$@")
+[ ${#captures[@]} -gt 0 ] || captures=(tests/fixtures/captures/*/)
+
+output=$(mktemp --directory)
+trap 'rm -rf "$output"' EXIT
+differences=0
+# Runs the same arguments with both; a failure's message counts as output.
+same() {
+  "$old" "$@" >"$output/old" 2>&1 || echo "exit code $?" >>"$output/old"
+  "$new" "$@" >"$output/new" 2>&1 || echo "exit code $?" >>"$output/new"
+  if ! cmp --quiet "$output/old" "$output/new"; then
+    differences=$((differences + 1))
+    echo "differs: $*"
+    diff "$output/old" "$output/new" | head -n 10 || true
+  fi
+}
+
+for capture in "${captures[@]}"; do
+  for format in table json openmetrics; do same replay --capture "$capture" --format "$format"; done
+  for format in table json; do same dynamic --capture "$capture" --format "$format"; done
+  same static --model "$capture" --gpu H100 --input-len 1000 --output-len 200 --batch 16 --format json
+done
+same metrics --format json
+same gpus --format json
+echo "${#captures[@]} captures, $differences differences"
+[ "$differences" = 0 ]
