@@ -12,10 +12,11 @@ captures=("$@")
 output=$(mktemp --directory)
 trap 'rm -rf "$output"' EXIT
 differences=0
-# Runs the same arguments with both; a failure's message counts as output.
+# What a build prints, a failure's message included; its revision, which always differs, left out.
+printed() { { "$@" 2>&1 || echo "exit code $?"; } | grep -v '^vllm_roofline_build_info{'; }
 same() {
-  "$old" "$@" >"$output/old" 2>&1 || echo "exit code $?" >>"$output/old"
-  "$new" "$@" >"$output/new" 2>&1 || echo "exit code $?" >>"$output/new"
+  printed "$old" "$@" >"$output/old"
+  printed "$new" "$@" >"$output/new"
   if ! cmp --quiet "$output/old" "$output/new"; then
     differences=$((differences + 1))
     echo "differs: $*"
