@@ -22,6 +22,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// When to use colours; `auto` looks at the terminal and `NO_COLOR`
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        global = true,
+        help_heading = "Output"
+    )]
+    pub color: clap::ColorChoice,
 }
 
 /// What to do.
@@ -31,6 +41,9 @@ pub enum Command {
     Serve(Box<command::serve::ServeArgs>),
     /// Run the whole pipeline on an embedded recording of a real H100; needs no GPU, no vLLM, no network
     Demo(Box<command::demo::DemoArgs>),
+    /// Show the live page in a terminal: the verdict, the roofline, where the time goes
+    #[cfg(feature = "top")]
+    Top(Box<command::top::TopArgs>),
     /// Run the pipeline over a capture
     Replay(Box<command::replay::ReplayArgs>),
     /// Write a capture from live sources

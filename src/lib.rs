@@ -21,6 +21,8 @@ pub mod player;
 pub mod recording;
 pub mod snapshot;
 pub mod source;
+#[cfg(feature = "top")]
+pub mod top;
 
 // Driver and program.
 pub mod cli;

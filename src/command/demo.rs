@@ -66,37 +66,51 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let capture = recording()?;
     let port = args.vllm_port;
     serve::block_on(async move {
-        let started = sampler::now();
-        let pages = Pages::of(&capture);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .await
-            .with_context(|| {
-                format!("cannot listen on 127.0.0.1:{port}; choose another --vllm-port")
-            })?;
-        let vllm_url = format!("http://{}", listener.local_addr()?);
+        let recorded = play(capture, flags, port).await?;
+        let vllm_url = &recorded.vllm_url;
         writeln!(
             stderr(),
             "recorded vLLM at {vllm_url}/metrics\nopen http://{address}/"
         )?;
-        let recorded = Recorded {
-            gpu_spans: (pages.origin, pages.length),
-            started,
-            vllm_url,
-            flags,
-            capture,
-        };
-        let player = Arc::new(Player {
-            pages,
-            started,
-            models: recorded.capture.manifest.v1_models.clone(),
-        });
-        tokio::spawn(async move { axum::serve(listener, vllm(player)).await });
         serve::serve(recorded, serve::terminated()).await
     })
 }
 
+/// Plays `capture` on the loopback port `port` in a loop, and says what a sampler of it needs. 0 is any free port.
+///
+/// # Errors
+/// A port that cannot be listened on.
+pub(super) async fn play(
+    capture: Capture,
+    flags: SettingsFlags,
+    port: u16,
+) -> anyhow::Result<Recorded> {
+    let started = sampler::now();
+    let pages = Pages::of(&capture);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .with_context(|| {
+            format!("cannot listen on 127.0.0.1:{port}; choose another --vllm-port")
+        })?;
+    let vllm_url = format!("http://{}", listener.local_addr()?);
+    let recorded = Recorded {
+        gpu_spans: (pages.origin, pages.length),
+        started,
+        vllm_url,
+        flags,
+        capture,
+    };
+    let player = Arc::new(Player {
+        pages,
+        started,
+        models: recorded.capture.manifest.v1_models.clone(),
+    });
+    tokio::spawn(async move { axum::serve(listener, vllm(player)).await });
+    Ok(recorded)
+}
+
 /// The recording in place of vLLM and GPU, under the user's own settings.
-struct Recorded {
+pub(super) struct Recorded {
     flags: SettingsFlags,
     capture: Capture,
     vllm_url: String,

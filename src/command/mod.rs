@@ -18,28 +18,32 @@ pub mod record;
 mod reload;
 pub mod replay;
 pub mod report;
+#[cfg(feature = "top")]
+mod sampling;
 mod scenario;
 pub mod serve;
 pub mod static_roofline;
 pub mod sweep;
 mod target_flags;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod usage;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::cli::Command;
+use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 
 use usage::UsageError;
 
-/// Runs `command`.
+/// Runs the command of `cli`.
 ///
 /// # Errors
 /// What went wrong, with its context.
-pub fn run(command: Command) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match command {
+    match cli.command {
         Command::Serve(flags) => {
             drop(out);
             serve::run(&flags)
@@ -48,6 +52,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             drop(out);
             demo::run(&args)
         }
+        #[cfg(feature = "top")]
+        Command::Top(args) => top::run(&args, cli.color, &mut out),
         Command::Replay(args) => replay::run(&args, &mut out),
         Command::Record(args) => {
             drop(out);

@@ -1,9 +1,12 @@
 //! The snapshot as JSON, for `/api/v1/snapshot`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::sample::gpu::GpuReading;
 use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot};
+use roofline::engine::Roof;
 
 /// Version of this JSON.
 const SCHEMA: u32 = 1;
@@ -17,6 +20,7 @@ pub fn of(snapshot: &Snapshot) -> Value {
         "up": snapshot.vllm_up(),
         "vllm_url": snapshot.vllm_url,
         "sources": snapshot.sources,
+        "slo": snapshot.slo.iter().copied().collect::<BTreeMap<_, _>>(),
         "window_discards": snapshot.discards,
         "engines": snapshot.engines.iter().map(engine).collect::<Vec<_>>(),
         "gpus": snapshot.gpus.iter().map(gpu).collect::<Vec<_>>(),
@@ -40,12 +44,40 @@ fn engine(engine: &EngineSnapshot) -> Value {
             "steps": totals.steps,
             "flops": totals.work.map(|work| work.flops.total()),
             "hbm_bytes": totals.work.map(|work| (work.bytes.prefill + work.bytes.decode).total()),
+            "cost_dollars": engine.cost_dollars,
         },
         "gpus": engine.facts.gpu_uuids,
         "origins": engine.facts.origins.iter().map(|(fact, origin)| json!({"fact": fact, "origin": origin})).collect::<Vec<_>>(),
         "missing": engine.facts.missing,
+        "roofs": engine.facts.roofs(engine.sm_clock_mhz).iter().map(roof).collect::<Vec<_>>(),
+        "limits": limits(engine),
         "trail": engine.trail,
     })
+}
+
+fn roof(roof: &Roof) -> Value {
+    json!({
+        "level": roof.level,
+        "peak_flops_per_second": roof.peak,
+        "hbm_bytes_per_second": roof.bandwidth,
+    })
+}
+
+/// Decode batches at which something is reached, with the context of the window.
+fn limits(engine: &EngineSnapshot) -> Vec<Value> {
+    let context = engine
+        .window
+        .as_ref()
+        .and_then(|window| window.context_tokens);
+    let most = engine.facts.max_num_seqs();
+    let limits = engine
+        .facts
+        .batch_limits(context, engine.now.kv_capacity_tokens);
+    limits
+        .into_iter()
+        .chain(most.map(|most| ("max_num_seqs", most)))
+        .map(|(limit, batch)| json!({"limit": limit, "batch": batch}))
+        .collect()
 }
 
 fn gpu(gpu: &GpuSnapshot) -> Value {

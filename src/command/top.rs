@@ -1,0 +1,103 @@
+//! `top`: the live page in a terminal.
+
+mod feed;
+mod terminal;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+
+use anyhow::Context;
+use tokio::runtime::Builder;
+
+use crate::config::flags::SettingsFlags;
+use crate::top::app::App;
+use crate::top::palette::Palette;
+use crate::top::screen;
+
+use feed::{Feed, Update};
+
+/// The smallest screen, and the one that is printed where there is no terminal.
+const SCREEN: (u16, u16) = (80, 24);
+
+/// Arguments of `top`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TopArgs {
+    /// A running exporter, which is asked instead of vLLM itself
+    #[arg(long, value_name = "URL", conflicts_with_all = ["capture", "demo", "vllm_url"])]
+    pub url: Option<String>,
+    /// A capture, played in a loop at real speed
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["demo", "vllm_url"])]
+    pub capture: Option<PathBuf>,
+    /// The embedded recording of a real H100
+    #[arg(long, conflicts_with = "vllm_url")]
+    pub demo: bool,
+    /// Print one screen as text and exit, as is done where stdout is no terminal
+    #[arg(long)]
+    pub once: bool,
+    /// Where and how vLLM and the GPUs are read.
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+}
+
+/// Shows the newest state until it is told to stop.
+///
+/// # Errors
+/// Wrong settings, a source that cannot be set up, a terminal that cannot be used; with one screen, a vLLM that is not reached.
+pub fn run(args: &TopArgs, color: clap::ColorChoice, out: &mut impl Write) -> anyhow::Result<()> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let Feed {
+        updates,
+        settled_after,
+    } = runtime.block_on(feed::start(args))?;
+    let result = if args.once || !io::stdout().is_terminal() {
+        once(&updates, settled_after, out)
+    } else if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
+        terminal::lines(&updates, out)
+    } else {
+        terminal::show(&updates, palette(color))
+    };
+    runtime.shutdown_background();
+    result
+}
+
+fn palette(color: clap::ColorChoice) -> Palette {
+    let wanted = match color {
+        clap::ColorChoice::Auto => None,
+        clap::ColorChoice::Always => Some(true),
+        clap::ColorChoice::Never => Some(false),
+    };
+    Palette::of_terminal(wanted, |name| std::env::var(name).ok())
+}
+
+/// Prints one screen when the figures have settled.
+fn once(
+    updates: &Receiver<Update>,
+    settled_after: f64,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut app = App::default();
+    let mut first = None;
+    while let Ok(Update::Answer(answer)) = updates.recv() {
+        app.take(*answer);
+        let time = app.shown.as_ref().map_or(0.0, |snapshot| snapshot.time);
+        let settled = time - *first.get_or_insert(time) >= settled_after;
+        if settled || app.problem.is_some() {
+            break;
+        }
+    }
+    let (width, height) = SCREEN;
+    for line in screen::text(&app, width, height) {
+        writeln!(out, "{line}")?;
+    }
+    let reached = app.problem.is_none() && app.engine().is_some();
+    anyhow::ensure!(
+        reached,
+        "no engine was seen; `check` says what is found of vLLM"
+    );
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Where `top` has its snapshots from: a running exporter, or a sampler of its own.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use anyhow::Context;
+use reqwest::Url;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::capture::read::Capture;
+use crate::command::serve::{self, Origin};
+use crate::command::usage::UsageError;
+use crate::command::{demo, sampling};
+use crate::config::Settings;
+use crate::export::snapshot_json;
+use crate::source::http::{Asking, Fetcher};
+use crate::top::snapshot::Snapshot;
+
+use super::TopArgs;
+
+/// What the screen waits for.
+#[derive(Debug)]
+pub(super) enum Update {
+    /// What the source says now, or why it says nothing.
+    Answer(Box<Result<Snapshot, String>>),
+    /// The program is to end.
+    Stop,
+}
+
+/// A source of snapshots.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) updates: Receiver<Update>,
+    /// Seconds until the trailing window of a source is full.
+    pub(super) settled_after: f64,
+}
+
+/// Starts the source that `args` name.
+///
+/// # Errors
+/// Wrong settings, or a source that cannot be set up.
+pub(super) async fn start(args: &TopArgs) -> anyhow::Result<Feed> {
+    let settings = Settings::load(&args.settings)?;
+    let (sender, updates) = channel();
+    let stop = sender.clone();
+    tokio::spawn(async move {
+        serve::terminated().await;
+        // Without a receiver the program has ended already.
+        let _ = stop.send(Update::Stop);
+    });
+    let settled_after = if let Some(url) = &args.url {
+        ask(url, &settings, sender)?;
+        0.0
+    } else {
+        match recording(args)? {
+            Some(capture) => sample(demo::play(capture, args.settings.clone(), 0).await?, sender),
+            None => sample(args.settings.clone(), sender),
+        }?;
+        settings.window.seconds().0
+    };
+    Ok(Feed {
+        updates,
+        settled_after,
+    })
+}
+
+fn recording(args: &TopArgs) -> anyhow::Result<Option<Capture>> {
+    if args.demo {
+        return demo::recording().map(Some);
+    }
+    let directory = args.capture.as_deref();
+    let capture = directory.map(Capture::open).transpose();
+    Ok(capture.map_err(UsageError::of)?)
+}
+
+/// Asks the exporter at `url` once a tick.
+fn ask(url: &str, settings: &Settings, sender: Sender<Update>) -> anyhow::Result<()> {
+    let base = Url::parse(url).map_err(|error| {
+        UsageError::of(format!(
+            "--url `{url}` is not a URL ({error}); give one such as http://127.0.0.1:10860"
+        ))
+    })?;
+    let page = base.join("api/v1/snapshot").context("--url")?;
+    let asking = Asking {
+        key_file: None,
+        ca_file: None,
+        limit: settings.read_limit(),
+    };
+    let fetcher = Fetcher::new(&base, &asking).map_err(UsageError::of)?;
+    let mut ticks = interval(settings.tick.0);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::spawn(async move {
+        loop {
+            ticks.tick().await;
+            let body = fetcher.get(&page, "application/json").await;
+            let answer = body.map_err(|error| error.to_string()).and_then(|body| {
+                serde_json::from_slice(&body)
+                    .map_err(|error| format!("{page} is no snapshot: {error}"))
+            });
+            if sender.send(Update::Answer(Box::new(answer))).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Samples what `origin` says, as `serve` does.
+fn sample(origin: impl Origin, sender: Sender<Update>) -> anyhow::Result<()> {
+    let mut published = sampling::start(&origin)?;
+    tokio::spawn(async move {
+        while published.changed().await.is_ok() {
+            let newest = published.borrow_and_update().clone();
+            let Some(newest) = newest else { continue };
+            let value = snapshot_json::of(&newest.snapshot);
+            let answer = serde_json::from_value(value).map_err(|error| error.to_string());
+            if sender.send(Update::Answer(Box::new(answer))).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}

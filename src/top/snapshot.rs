@@ -1,0 +1,285 @@
+//! The JSON of `/api/v1/snapshot`, as far as the screen shows it. What an older exporter lacks is absent, never an error.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The newest state of an exporter.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// Unix time of it, seconds.
+    pub time: f64,
+    /// Where vLLM is.
+    pub vllm_url: String,
+    /// Every source and how it fares.
+    pub sources: Vec<Source>,
+    /// The engines.
+    pub engines: Vec<Engine>,
+    /// Their GPUs.
+    pub gpus: Vec<Gpu>,
+    /// Targets in seconds: `ttft`, `tpot`.
+    pub slo: BTreeMap<String, f64>,
+}
+
+/// One source.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Source {
+    /// Its name.
+    pub source: String,
+    /// Whether the last read succeeded.
+    pub success: Option<bool>,
+    /// What went wrong in it.
+    pub error: Option<String>,
+}
+
+/// One engine.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Engine {
+    /// Where its server is, with several servers.
+    pub target: Option<String>,
+    /// The model's served name.
+    pub model_name: String,
+    /// The engine's number.
+    pub engine: String,
+    /// `running`, `idle`, …
+    pub engine_state: String,
+    /// What bounds it.
+    pub bound: String,
+    /// vLLM's gauges.
+    pub now: Now,
+    /// The trailing window.
+    pub window: Option<Window>,
+    /// UUIDs of its GPUs.
+    pub gpus: Vec<String>,
+    /// Roofs over all its GPUs.
+    pub roofs: Vec<Roof>,
+    /// Decode batches at which something is reached.
+    pub limits: Vec<Limit>,
+    /// Where its phases were on the roofline, oldest first.
+    pub trail: Vec<TrailPoint>,
+    /// Facts that are not known.
+    pub missing: Vec<Missing>,
+    /// Sums since the exporter started.
+    pub totals: Totals,
+}
+
+/// vLLM's gauges.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Now {
+    /// Requests running.
+    pub running: Option<f64>,
+    /// Requests waiting.
+    pub waiting: Option<f64>,
+    /// Used share of the KV cache.
+    pub kv_cache_usage: Option<f64>,
+    /// Tokens the KV cache holds.
+    pub kv_capacity_tokens: Option<f64>,
+}
+
+/// The figures of the trailing window.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Window {
+    /// Wall time, seconds.
+    pub seconds: f64,
+    /// What keeps requests waiting.
+    pub admission: String,
+    /// Which bytes are most of the traffic.
+    pub dominant: Option<String>,
+    /// Requests per decode step.
+    pub decode_batch: Option<f64>,
+    /// Tokens a request attends to.
+    pub context_tokens: Option<f64>,
+    /// Modelled FLOPs over the peak.
+    pub mfu: Option<f64>,
+    /// Modelled bytes over the peak.
+    pub mbu: Option<f64>,
+    /// Measured bytes over the peak.
+    pub mbu_measured: Option<f64>,
+    /// Where the seconds went.
+    pub time_seconds: Option<BTreeMap<String, Option<f64>>>,
+    /// Tokens sampled per second.
+    pub output_tokens_per_second: Option<f64>,
+    /// Median time to first token, seconds.
+    pub ttft_p50_seconds: Option<f64>,
+    /// Mean time to first token, seconds.
+    pub ttft_mean_seconds: Option<f64>,
+    /// Median time per output token, seconds.
+    pub tpot_p50_seconds: Option<f64>,
+    /// Mean time per output token, seconds.
+    pub tpot_mean_seconds: Option<f64>,
+    /// What holds the engine back, the weightiest first.
+    pub verdict: Vec<Finding>,
+    /// What makes the figures less than exact.
+    pub caveats: Vec<String>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Finding {
+    /// As a sentence.
+    pub finding: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// What says so.
+    pub evidence: Vec<String>,
+    /// What would help.
+    pub remedies: Vec<Remedy>,
+}
+
+/// One remedy.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Remedy {
+    /// What to do.
+    pub r#do: String,
+    /// What users should then see.
+    pub predicted: Effect,
+}
+
+/// What users see, or should see.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Effect {
+    /// Tokens sampled per second.
+    pub output_tokens_per_second: Option<f64>,
+    /// Time to first token.
+    pub ttft_seconds: Option<f64>,
+    /// Time per output token.
+    pub tpot_seconds: Option<f64>,
+}
+
+/// A roof.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Roof {
+    /// `datasheet`, `attainable` or `current_clock`.
+    pub level: String,
+    /// Its ceiling, FLOP/s.
+    pub peak_flops_per_second: f64,
+    /// Its slope, bytes/s.
+    pub hbm_bytes_per_second: f64,
+}
+
+/// A decode batch at which something is reached.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Limit {
+    /// `ridge`, `knee`, `kv_capacity`, `max_num_seqs`.
+    pub limit: String,
+    /// The batch.
+    pub batch: f64,
+}
+
+/// Where a phase was on the roofline.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct TrailPoint {
+    /// Unix time, seconds.
+    pub time: f64,
+    /// `prefill` or `decode`.
+    pub phase: String,
+    /// FLOPs per byte.
+    pub intensity: f64,
+    /// FLOPs per busy second.
+    pub flops_per_second: f64,
+}
+
+/// A fact that is not known.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Missing {
+    /// Which.
+    pub fact: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Sums since the exporter started.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Output tokens.
+    pub output_tokens: f64,
+    /// Dollars, where there is a price.
+    pub cost_dollars: Option<f64>,
+}
+
+/// One GPU.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Gpu {
+    /// Its UUID.
+    pub uuid: String,
+    /// Its name.
+    pub name: String,
+    /// Power, W.
+    pub power_watts: Option<f64>,
+}
+
+/// The components of time, in the order in which they are shown.
+pub const COMPONENTS: [&str; 8] = [
+    "compute",
+    "memory",
+    "communication",
+    "host",
+    "kernel_latency",
+    "overhead",
+    "stalled",
+    "idle",
+];
+
+impl Engine {
+    /// The shares of the window's seconds by component, those that are there.
+    #[must_use]
+    pub fn shares(&self) -> Vec<(&'static str, f64)> {
+        let Some(seconds) = self.window.as_ref().and_then(|w| w.time_seconds.as_ref()) else {
+            return Vec::new();
+        };
+        let total: f64 = seconds.values().flatten().sum();
+        let share = |name: &&'static str| {
+            let seconds = seconds.get(*name).copied().flatten()?;
+            (seconds > 0.0 && total > 0.0).then(|| (*name, seconds / total))
+        };
+        COMPONENTS.iter().filter_map(share).collect()
+    }
+
+    /// Share of time in which neither arithmetic nor memory traffic limits: what a fix would give back.
+    #[must_use]
+    pub fn waste(&self) -> Option<f64> {
+        let shares = self.shares();
+        let useful = |(name, share): &(&str, f64)| {
+            matches!(*name, "compute" | "memory" | "communication").then_some(*share)
+        };
+        (!shares.is_empty()).then(|| 1.0 - shares.iter().filter_map(useful).sum::<f64>())
+    }
+
+    /// Output tokens per second.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        self.window.as_ref()?.output_tokens_per_second
+    }
+
+    /// The weightiest finding.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        self.window.as_ref()?.verdict.first()
+    }
+
+    /// The name under which it is listed: unique within a snapshot.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let target = self.target.as_ref().map(|target| format!(" @{target}"));
+        format!(
+            "{}/{}{}",
+            self.model_name,
+            self.engine,
+            target.unwrap_or_default()
+        )
+    }
+}
