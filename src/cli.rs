@@ -41,6 +41,9 @@ pub enum Command {
     Serve(Box<command::serve::ServeArgs>),
     /// Run the whole pipeline on an embedded recording of a real H100; needs no GPU, no vLLM, no network
     Demo(Box<command::demo::DemoArgs>),
+    /// Name what holds vLLM back on the traffic as it is, and what would help
+    #[command(after_help = DIAGNOSE)]
+    Diagnose(Box<command::diagnose::DiagnoseArgs>),
     /// Show the live page in a terminal: the verdict, the roofline, where the time goes
     #[cfg(feature = "top")]
     Top(Box<command::top::TopArgs>),
@@ -66,6 +69,13 @@ pub enum Command {
     /// List the metric catalogue
     Metrics(command::metrics::MetricsArgs),
 }
+
+/// Examples and exit codes of `diagnose`.
+const DIAGNOSE: &str = "\
+Exit codes: 0 healthy, 1 ran and failed, 2 usage or configuration, 3 a finding at or above --fail-on.
+Examples:
+  diagnose --duration 60s
+  diagnose --vllm-url http://vllm:8000 --fail-on critical --format json";
 
 /// How a line of vLLM's is taken over.
 const PASTING: &str = "\

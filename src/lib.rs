@@ -23,6 +23,7 @@ pub mod snapshot;
 pub mod source;
 #[cfg(feature = "top")]
 pub mod top;
+pub mod view;
 
 // Driver and program.
 pub mod cli;

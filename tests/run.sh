@@ -9,6 +9,7 @@ need promtool prometheus
 need prometheus-alertmanager prometheus-alertmanager
 need chromium chromium
 need bwrap bubblewrap
+need tmux tmux
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing ${missing[*]}"

@@ -5,6 +5,7 @@ pub mod analyze;
 pub mod check;
 pub mod demo;
 mod deployment;
+pub mod diagnose;
 pub mod dynamic;
 mod gpu_source;
 pub mod gpus;
@@ -18,7 +19,6 @@ pub mod record;
 mod reload;
 pub mod replay;
 pub mod report;
-#[cfg(feature = "top")]
 mod sampling;
 mod scenario;
 pub mod serve;
@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 
-use usage::UsageError;
+use usage::{FoundSomething, UsageError};
 
 /// Runs the command of `cli`.
 ///
@@ -54,6 +54,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         #[cfg(feature = "top")]
         Command::Top(args) => top::run(&args, cli.color, &mut out),
+        Command::Diagnose(args) => diagnose::run(&args, &mut out),
         Command::Replay(args) => replay::run(&args, &mut out),
         Command::Record(args) => {
             drop(out);
@@ -70,7 +71,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// 0 done, 1 ran and failed, 2 usage or configuration. A closed pipe (`| head`) is no failure.
+/// 0 done, 1 ran and failed, 2 usage or configuration, 3 something was found that `diagnose` was asked to fail on. A closed pipe (`| head`) is no failure.
 #[must_use]
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else {
@@ -85,6 +86,9 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     };
     if error.chain().any(closed) {
         return ExitCode::SUCCESS;
+    }
+    if error.is::<FoundSomething>() {
+        return ExitCode::from(3);
     }
     // With stderr closed there is nobody to tell.
     let _ = writeln!(io::stderr(), "error: {error:#}");

@@ -2,20 +2,29 @@
 
 use tokio::sync::mpsc;
 
+use crate::config::Settings;
 use crate::sampler::{Receiver, Sampler, now};
 use crate::snapshot::Reload;
+use crate::source::gpu::GpuSource;
 
-use super::serve::Origin;
+use super::gpu_source;
 use super::usage::UsageError;
 
-/// Samples what `origin` says until nobody listens to the receiver any more. On a runtime.
+/// Samples as `settings` say until nobody listens to the receiver any more. On a runtime.
 ///
 /// # Errors
-/// Wrong settings, or sources that cannot be set up.
-pub(super) fn start(origin: &impl Origin) -> anyhow::Result<Receiver> {
-    let settings = origin.settings()?;
+/// Sources that cannot be set up.
+pub(super) fn start(settings: Settings) -> anyhow::Result<Receiver> {
+    let gpu = gpu_source::open(&settings)?;
+    start_with(settings, gpu)
+}
+
+/// The same with the GPU source `gpu`.
+///
+/// # Errors
+/// Sources that cannot be set up.
+pub(super) fn start_with(settings: Settings, gpu: GpuSource) -> anyhow::Result<Receiver> {
     let table = settings.gpu_table()?;
-    let gpu = origin.gpu(&settings)?;
     let (sampler, published) = Sampler::new(settings, table, gpu).map_err(UsageError::of)?;
     tokio::spawn(async move {
         // Nobody orders a reload; the sender lives as long as the sampler, which waits for either.

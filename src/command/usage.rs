@@ -25,3 +25,8 @@ impl fmt::Display for UsageError {
 }
 
 impl std::error::Error for UsageError {}
+
+/// A command found what it was asked to fail on, and has said so. Exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("something was found")]
+pub struct FoundSomething;

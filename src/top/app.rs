@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::snapshot::{Engine, Snapshot};
+use crate::view::snapshot::{Engine, Snapshot};
 
 /// Points of history kept per engine.
 const HISTORY: usize = 600;

@@ -4,13 +4,13 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::palette::{Palette, Role};
-use super::snapshot::{Engine, Snapshot, Window};
-use super::text::{duration, percent, si, thousands};
+use crate::view::snapshot::{Engine, Snapshot, Window};
+use crate::view::text::{duration, percent, si, thousands};
 
 /// Cells of a gauge.
 const GAUGE: usize = 8;
 
-/// The figures in lines of 30 characters, the most important first. `~` marks what is modelled; the rest is measured.
+/// The figures in lines of 34 characters, the most important first. `~` marks what is modelled; the rest is measured.
 pub(super) fn lines(engine: &Engine, snapshot: &Snapshot, palette: Palette) -> Vec<Line<'static>> {
     let window = engine.window.clone().unwrap_or_default();
     let mut lines = felt(&window, snapshot, palette);

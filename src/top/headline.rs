@@ -5,31 +5,38 @@ use ratatui::text::Line;
 
 use super::app::App;
 use super::palette::{Palette, Role};
-use super::snapshot::{Effect, Engine, Remedy};
-use super::text::{duration, thousands, wrap};
+use crate::view::text::wrap;
 
 /// The headline in at most `most` lines of `width`: the first finding, then its best remedies, then what says so.
 pub(super) fn lines(app: &App, palette: Palette, width: usize, most: usize) -> Vec<Line<'static>> {
     let Some(engine) = app.engine() else {
         return nothing(app, palette, width, most);
     };
-    let Some(first) = engine.finding() else {
-        let sentence = without_verdict(engine);
-        return block("", sentence, width, bold(palette, severity("info")));
+    let [first, others @ ..] = engine.findings() else {
+        return block("", engine.headline(), width, bold(palette, Role::Good));
     };
-    let role = severity(&first.severity);
-    let mut lines = block("", &first.finding, width, bold(palette, role));
+    let mut lines = block(
+        "",
+        &first.finding,
+        width,
+        bold(palette, severity(&first.severity)),
+    );
     let remedies = if most < 6 { 1 } else { 3 };
     for remedy in first.remedies.iter().take(remedies) {
-        let text = format!("{}{}", remedy.r#do, effect(remedy, engine));
+        let effect = remedy.effect(engine.rate());
+        let joint = if effect.is_empty() {
+            ""
+        } else {
+            " — predicted "
+        };
+        let text = format!("{}{joint}{effect}", remedy.r#do);
         lines.extend(block("→ ", &text, width, Style::new()));
     }
     let faint = palette.style(Role::Faint);
     for evidence in &first.evidence {
         lines.extend(block("· ", evidence, width, faint));
     }
-    let others = engine.window.iter().flat_map(|window| &window.verdict);
-    for other in others.skip(1) {
+    for other in others {
         let style = palette.style(severity(&other.severity));
         lines.extend(block("", &other.finding, width, style));
     }
@@ -50,50 +57,6 @@ fn nothing(app: &App, palette: Palette, width: usize, most: usize) -> Vec<Line<'
     };
     lines.truncate(most);
     lines
-}
-
-/// What an exporter says that knows of no verdict.
-fn without_verdict(engine: &Engine) -> &'static str {
-    match (engine.engine_state.as_str(), engine.bound.as_str()) {
-        ("unreachable", _) => "vLLM's metrics cannot be read: nothing here is current.",
-        ("stalled", _) => "Requests are in the engine and nothing moves: look at vLLM's log.",
-        ("sleeping", _) => "The engine sleeps: its weights are off the GPU.",
-        (_, "idle") => "No request is running.",
-        (_, "compute") => "The tensor cores are the limit.",
-        (_, "memory_bandwidth") => "HBM bandwidth is the limit.",
-        (_, "interconnect") => "The links between the GPUs are the limit.",
-        (_, "host") => "The GPU waits for the host.",
-        (_, "kernel_latency" | "overhead") => "The roofline does not explain most of busy time.",
-        _ => "Not enough is known or measured yet to name the bound.",
-    }
-}
-
-/// What the predictor says of a remedy, beside what is measured now.
-fn effect(remedy: &Remedy, engine: &Engine) -> String {
-    let Effect {
-        output_tokens_per_second,
-        ttft_seconds,
-        tpot_seconds,
-    } = remedy.predicted;
-    let gain = output_tokens_per_second.map(|rate| {
-        let change = engine.rate().filter(|now| *now > 0.0);
-        let change = change.map(|now| format!(" ({:+.0} %)", (rate / now - 1.0) * 100.0));
-        format!("{} tok/s{}", thousands(rate), change.unwrap_or_default())
-    });
-    let latency = |name: &str, value: Option<f64>| value.map(|v| format!("{name} {}", duration(v)));
-    let parts: Vec<_> = [
-        gain,
-        latency("TTFT", ttft_seconds),
-        latency("TPOT", tpot_seconds),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    if parts.is_empty() {
-        String::new()
-    } else {
-        format!(" — predicted {}", parts.join(", "))
-    }
 }
 
 /// How a finding of `severity` looks.

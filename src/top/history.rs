@@ -8,8 +8,8 @@ use ratatui::widgets::Sparkline;
 use super::app::{App, Moment};
 use super::figures::cells;
 use super::palette::{Palette, Role};
-use super::snapshot::Engine;
-use super::text::{percent, thousands};
+use crate::view::snapshot::Engine;
+use crate::view::text::{percent, thousands};
 
 /// Width of the names on the left.
 const NAMES: u16 = 7;
@@ -112,7 +112,7 @@ fn compact(rate: f64) -> String {
     if rate < 10_000.0 {
         thousands(rate)
     } else {
-        super::text::si(rate)
+        crate::view::text::si(rate)
     }
 }
 

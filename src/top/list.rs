@@ -9,8 +9,8 @@ use ratatui::widgets::{Row, Table, TableState};
 use super::app::{App, Order};
 use super::headline::severity;
 use super::palette::{Palette, Role};
-use super::snapshot::Engine;
-use super::text::thousands;
+use crate::view::snapshot::Engine;
+use crate::view::text::thousands;
 
 /// Draws the engines in the order that `app` lists them.
 pub(super) fn draw(app: &App, palette: Palette, frame: &mut Frame<'_>, area: Rect) {
@@ -50,7 +50,8 @@ fn row(engine: &Engine, palette: Palette) -> Row<'static> {
         Text::from(text).right_aligned()
     };
     let role = engine
-        .finding()
+        .findings()
+        .first()
         .map_or(Role::Faint, |finding| severity(&finding.severity));
     let state = match engine.engine_state.as_str() {
         "running" | "idle" => engine.bound.clone(),

@@ -11,5 +11,3 @@ mod list;
 pub mod palette;
 mod roofline;
 pub mod screen;
-pub mod snapshot;
-pub mod text;

@@ -8,8 +8,8 @@ use ratatui::text::Line;
 use ratatui::widgets::canvas::{self, Canvas, Context, Points};
 
 use super::palette::{Palette, Role};
-use super::snapshot::{Engine, Roof, TrailPoint};
-use super::text::si;
+use crate::view::snapshot::{Engine, Roof, TrailPoint};
+use crate::view::text::si;
 
 /// The decades that the chart shows: log10 of FLOPs per byte, and of FLOP/s.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub(super) fn draw(engine: &Engine, palette: Palette, frame: &mut Frame<'_>, are
         let why = missing.map_or("no roof is known yet".to_owned(), |missing| {
             format!("no roofline: {}: {}", missing.fact, missing.why)
         });
-        let lines = super::text::wrap(&why, area.width.into());
+        let lines = crate::view::text::wrap(&why, area.width.into());
         let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
         frame.render_widget(ratatui::text::Text::from(lines), area);
         return;
@@ -54,7 +54,7 @@ fn heading(engine: &Engine) -> String {
     let sheet = engine.roofs.first();
     sheet.map_or_else(String::new, |roof| {
         format!(
-            "FLOP/s over FLOP/byte  roof {}FLOP/s, {}B/s, ridge {:.0}",
+            "roof {}FLOP/s, {}B/s, ridge {:.0} FLOP/B",
             si(roof.peak_flops_per_second),
             si(roof.hbm_bytes_per_second),
             ridge(roof),

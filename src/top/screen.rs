@@ -10,12 +10,12 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 
 use super::app::App;
 use super::palette::{Palette, Role};
-use super::snapshot::{Engine, Snapshot};
-use super::text::{clock, fit};
 use super::{figures, headline, history, list, roofline};
+use crate::view::snapshot::{Engine, Snapshot};
+use crate::view::text::{clock, fit};
 
 /// Width of the figures beside the chart.
-const FIGURES: u16 = 32;
+const FIGURES: u16 = 34;
 /// Lines of the list of engines, its header included, at most a quarter of the screen.
 const LIST: u16 = 12;
 
@@ -128,7 +128,7 @@ fn draw_body(
     let mut lines = figures::lines(engine, snapshot, palette);
     let caveats = engine.window.iter().flat_map(|window| &window.caveats);
     lines.extend(caveats.flat_map(|caveat| {
-        super::text::wrap(caveat, FIGURES.into())
+        crate::view::text::wrap(caveat, FIGURES.into())
             .into_iter()
             .map(|line| Line::styled(line, palette.style(Role::Faint)))
     }));

@@ -12,8 +12,9 @@ use crate::command::usage::UsageError;
 use crate::command::{demo, sampling};
 use crate::config::Settings;
 use crate::export::snapshot_json;
+use crate::sampler::Receiver as Published;
 use crate::source::http::{Asking, Fetcher};
-use crate::top::snapshot::Snapshot;
+use crate::view::snapshot::Snapshot;
 
 use super::TopArgs;
 
@@ -51,10 +52,16 @@ pub(super) async fn start(args: &TopArgs) -> anyhow::Result<Feed> {
         ask(url, &settings, sender)?;
         0.0
     } else {
-        match recording(args)? {
-            Some(capture) => sample(demo::play(capture, args.settings.clone(), 0).await?, sender),
-            None => sample(args.settings.clone(), sender),
+        let published = match recording(args)? {
+            Some(capture) => {
+                let recorded = demo::play(capture, args.settings.clone(), 0).await?;
+                let settings = recorded.settings()?;
+                let gpu = recorded.gpu(&settings)?;
+                sampling::start_with(settings, gpu)
+            }
+            None => sampling::start(settings.clone()),
         }?;
+        pass_on(published, sender);
         settings.window.seconds().0
     };
     Ok(Feed {
@@ -104,9 +111,8 @@ fn ask(url: &str, settings: &Settings, sender: Sender<Update>) -> anyhow::Result
     Ok(())
 }
 
-/// Samples what `origin` says, as `serve` does.
-fn sample(origin: impl Origin, sender: Sender<Update>) -> anyhow::Result<()> {
-    let mut published = sampling::start(&origin)?;
+/// Hands what is `published` to the screen.
+fn pass_on(mut published: Published, sender: Sender<Update>) {
     tokio::spawn(async move {
         while published.changed().await.is_ok() {
             let newest = published.borrow_and_update().clone();
@@ -118,5 +124,4 @@ fn sample(origin: impl Origin, sender: Sender<Update>) -> anyhow::Result<()> {
             }
         }
     });
-    Ok(())
 }

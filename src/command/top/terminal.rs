@@ -11,8 +11,8 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use crate::top::app::{Action, App};
 use crate::top::palette::Palette;
 use crate::top::screen;
-use crate::top::snapshot::Snapshot;
-use crate::top::text::{clock, thousands};
+use crate::view::snapshot::Snapshot;
+use crate::view::text::{clock, thousands};
 
 use super::feed::Update;
 
@@ -108,9 +108,7 @@ pub(super) fn lines(updates: &Receiver<Update>, out: &mut impl Write) -> anyhow:
             Ok(snapshot) => {
                 for engine in &snapshot.engines {
                     let rate = engine.rate().map_or_else(|| "–".to_owned(), thousands);
-                    let finding = engine
-                        .finding()
-                        .map_or(engine.bound.as_str(), |f| &f.finding);
+                    let finding = engine.headline();
                     let (time, name) = (clock(snapshot.time), engine.name());
                     writeln!(out, "{time}  {name}  {rate} tok/s  {finding}")?;
                 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::text::{duration, thousands};
+
 /// The newest state of an exporter.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -50,6 +52,8 @@ pub struct Engine {
     pub bound: String,
     /// vLLM's gauges.
     pub now: Now,
+    /// What holds it back, the weightiest first.
+    pub verdict: Vec<Finding>,
     /// The trailing window.
     pub window: Option<Window>,
     /// UUIDs of its GPUs.
@@ -138,8 +142,35 @@ pub struct Finding {
 pub struct Remedy {
     /// What to do.
     pub r#do: String,
+    /// Whether it needs no hardware.
+    pub free: bool,
     /// What users should then see.
     pub predicted: Effect,
+}
+
+impl Remedy {
+    /// What the predictor says of it beside `now`, the output tokens per second that are measured; empty where it says nothing.
+    #[must_use]
+    pub fn effect(&self, now: Option<f64>) -> String {
+        let Effect {
+            output_tokens_per_second,
+            ttft_seconds,
+            tpot_seconds,
+        } = self.predicted;
+        let gain = output_tokens_per_second.map(|rate| {
+            let change = now.filter(|now| *now > 0.0);
+            let change = change.map(|now| format!(" ({:+.0} %)", (rate / now - 1.0) * 100.0));
+            format!("{} tok/s{}", thousands(rate), change.unwrap_or_default())
+        });
+        let latency =
+            |name: &str, value: Option<f64>| value.map(|v| format!("{name} {}", duration(v)));
+        let parts = [
+            gain,
+            latency("TTFT", ttft_seconds),
+            latency("TPOT", tpot_seconds),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What users see, or should see.
@@ -220,6 +251,18 @@ pub struct Gpu {
     pub name: String,
     /// Power, W.
     pub power_watts: Option<f64>,
+    /// What could not be read.
+    pub absent: Vec<Absent>,
+}
+
+/// What could not be read of a GPU.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Absent {
+    /// Which quantity.
+    pub what: String,
+    /// Why.
+    pub why: String,
 }
 
 /// The components of time, in the order in which they are shown.
@@ -265,10 +308,45 @@ impl Engine {
         self.window.as_ref()?.output_tokens_per_second
     }
 
-    /// The weightiest finding.
+    /// The findings, the weightiest first.
     #[must_use]
-    pub fn finding(&self) -> Option<&Finding> {
-        self.window.as_ref()?.verdict.first()
+    pub fn findings(&self) -> &[Finding] {
+        let of_window = self
+            .window
+            .as_ref()
+            .map_or(&[][..], |window| &window.verdict);
+        if self.verdict.is_empty() {
+            of_window
+        } else {
+            &self.verdict
+        }
+    }
+
+    /// The first sentence: the weightiest finding.
+    #[must_use]
+    pub fn headline(&self) -> &str {
+        match self.findings() {
+            [first, ..] => &first.finding,
+            [] => self.without_verdict(),
+        }
+    }
+
+    /// What an exporter says that knows of no verdict.
+    fn without_verdict(&self) -> &'static str {
+        match (self.engine_state.as_str(), self.bound.as_str()) {
+            ("unreachable", _) => "vLLM's metrics cannot be read: nothing here is current.",
+            ("stalled", _) => "Requests are in the engine and nothing moves: look at vLLM's log.",
+            ("sleeping", _) => "The engine sleeps: its weights are off the GPU.",
+            (_, "idle") => "No request is running.",
+            (_, "compute") => "The tensor cores are the limit.",
+            (_, "memory_bandwidth") => "HBM bandwidth is the limit.",
+            (_, "interconnect") => "The links between the GPUs are the limit.",
+            (_, "host") => "The GPU waits for the host.",
+            (_, "kernel_latency" | "overhead") => {
+                "The roofline does not explain most of busy time."
+            }
+            _ => "Not enough is known or measured yet to name the bound.",
+        }
     }
 
     /// The name under which it is listed: unique within a snapshot.

@@ -1,0 +1,201 @@
+//! `diagnose`: what holds vLLM back on the traffic as it is, and what to do about it, on one screen.
+
+mod report;
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use tokio::time::timeout;
+
+use crate::config::Settings;
+use crate::config::duration::Span;
+use crate::config::flags::SettingsFlags;
+use crate::export::snapshot_json;
+use crate::view::snapshot::Snapshot;
+
+use super::output::{Format, write_json};
+use super::progress::ProgressLine;
+use super::usage::FoundSomething;
+use super::{sampling, serve};
+
+/// Answers that may fail at the start before vLLM counts as not reachable.
+const PATIENCE: u32 = 3;
+/// Ticks after which a source that says nothing at all is given up.
+const SILENT_TICKS: u32 = 5;
+
+/// Arguments of `diagnose`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DiagnoseArgs {
+    /// How long to look
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub duration: Span,
+    /// Exit with 3 where a finding is at least so severe
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t)]
+    pub fail_on: FailOn,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Where and how vLLM and the GPUs are read.
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+}
+
+/// From which severity on a finding is a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum FailOn {
+    /// Anything but health.
+    Info,
+    /// What costs throughput or latency.
+    #[default]
+    Warning,
+    /// What users feel now.
+    Critical,
+}
+
+impl FailOn {
+    /// Whether a finding of `severity` is one.
+    fn holds(self, severity: &str) -> bool {
+        let level = match severity {
+            "critical" => Self::Critical,
+            "warning" => Self::Warning,
+            _ => Self::Info,
+        };
+        level >= self
+    }
+}
+
+/// Looks for `--duration` and prints what was found.
+///
+/// # Errors
+/// Wrong settings, a vLLM that is not reached, or [`FoundSomething`].
+pub fn run(args: &DiagnoseArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut settings = Settings::load(&args.settings)?;
+    // The window is what was looked at, from the first page to the last.
+    settings.window = args.duration;
+    let found = serve::block_on(look(settings))?;
+    match args.format {
+        Format::Json => write_json(&report::json(&found, args.fail_on), out)?,
+        Format::Table => report::print(&found, out)?,
+    }
+    let failing = found
+        .engines
+        .iter()
+        .flat_map(|engine| engine.findings())
+        .any(|finding| args.fail_on.holds(&finding.severity));
+    if failing {
+        return Err(FoundSomething.into());
+    }
+    Ok(())
+}
+
+/// The newest state after `settings.window` of sampling, or after an interrupt.
+async fn look(settings: Settings) -> anyhow::Result<Snapshot> {
+    let progress = ProgressLine::new("diagnose");
+    let tick = settings.tick.0;
+    let mut span = Observed::new(settings.window.seconds().0);
+    let mut published = sampling::start(settings)?;
+    let interrupted = serve::terminated();
+    tokio::pin!(interrupted);
+    loop {
+        let next = timeout(tick * SILENT_TICKS, published.changed());
+        tokio::select! {
+            changed = next => changed.context("the sources do not answer")?.context("the sampler ended")?,
+            () = &mut interrupted => break,
+        }
+        let Some(newest) = published.borrow_and_update().clone() else {
+            continue;
+        };
+        let snapshot = serde_json::from_value(snapshot_json::of(&newest.snapshot))?;
+        match span.take(snapshot)? {
+            Some(left) => progress.say(&format!("{left:.0} s left")),
+            None => break,
+        }
+    }
+    span.newest.context("interrupted before the first look")
+}
+
+/// How far a look is. Time is that of the snapshots.
+#[derive(Debug)]
+struct Observed {
+    wanted: f64,
+    first: Option<f64>,
+    failures: u32,
+    newest: Option<Snapshot>,
+}
+
+impl Observed {
+    fn new(wanted: f64) -> Self {
+        Self {
+            wanted,
+            first: None,
+            failures: 0,
+            newest: None,
+        }
+    }
+
+    /// Takes the newest state. The seconds that are left, or `None` when it is enough.
+    ///
+    /// # Errors
+    /// A vLLM that was never reached.
+    fn take(&mut self, snapshot: Snapshot) -> anyhow::Result<Option<f64>> {
+        let time = snapshot.time;
+        let vllm = snapshot
+            .sources
+            .iter()
+            .find(|source| source.source == "vllm");
+        if snapshot.engines.is_empty() {
+            self.failures += 1;
+            if self.failures >= PATIENCE {
+                let problem = vllm.and_then(|source| source.error.clone());
+                let problem = problem.unwrap_or_else(|| "vLLM shows no engine".to_owned());
+                anyhow::bail!("{problem}; `check` says what is found of vLLM");
+            }
+            return Ok(Some(self.wanted));
+        }
+        self.newest = Some(snapshot);
+        let left = *self.first.get_or_insert(time) + self.wanted - time;
+        Ok((left > 0.0).then_some(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(time: f64, engines: usize) -> Snapshot {
+        let engine = serde_json::json!({"model_name": "m", "engine": "0"});
+        let engines = vec![engine; engines];
+        let vllm = serde_json::json!({"source": "vllm", "success": false, "error": "refused"});
+        serde_json::from_value(serde_json::json!({
+            "time": time, "engines": engines, "sources": [vllm],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_look_lasts_from_the_first_page_on() {
+        let mut span = Observed::new(3.0);
+        assert_eq!(span.take(snapshot(10.0, 0)).unwrap(), Some(3.0));
+        assert_eq!(span.take(snapshot(11.0, 1)).unwrap(), Some(3.0));
+        assert_eq!(span.take(snapshot(12.5, 1)).unwrap(), Some(1.5));
+        assert_eq!(span.take(snapshot(14.0, 1)).unwrap(), None);
+        assert_eq!(span.newest.unwrap().time, 14.0);
+    }
+
+    #[test]
+    fn a_server_that_never_answers_fails_at_once_and_with_its_reason() {
+        let mut span = Observed::new(60.0);
+        assert!(span.take(snapshot(1.0, 0)).is_ok());
+        assert!(span.take(snapshot(2.0, 0)).is_ok());
+        let error = span.take(snapshot(3.0, 0)).unwrap_err().to_string();
+        assert!(error.starts_with("refused"), "{error}");
+    }
+
+    #[test]
+    fn a_failure_is_what_is_as_severe_as_asked_for() {
+        assert!(FailOn::Warning.holds("critical") && FailOn::Warning.holds("warning"));
+        assert!(!FailOn::Warning.holds("info") && !FailOn::Critical.holds("warning"));
+        assert!(FailOn::Info.holds("info"));
+    }
+}
