@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::build_info::{BUILD, LONG_VERSION};
 use crate::command;
@@ -16,7 +16,7 @@ use roofline::spec::deployment::takes;
     version = BUILD.version,
     long_version = LONG_VERSION,
     about = "What your GPUs are really doing under vLLM: FLOPs, HBM bytes, MFU, MBU and the bound, against the roofline",
-    after_help = "Exit codes: 0 done, 1 ran and failed, 2 usage or configuration."
+    after_help = EXAMPLES
 )]
 pub struct Cli {
     /// What to do.
@@ -68,7 +68,36 @@ pub enum Command {
     Gpus(command::gpus::GpusArgs),
     /// List the metric catalogue
     Metrics(command::metrics::MetricsArgs),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions(command::completions::CompletionsArgs),
+    /// Write manual pages
+    Manual(command::completions::ManualArgs),
 }
+
+/// Where to begin.
+const EXAMPLES: &str = "\
+Exit codes: 0 done, 1 ran and failed, 2 usage or configuration, 3 what `diagnose` was asked to fail on.
+Examples:
+  vllm-roofline-exporter demo
+  vllm-roofline-exporter diagnose --vllm-url http://127.0.0.1:8000
+  vllm-roofline-exporter serve --vllm-url http://127.0.0.1:8000 --gpu H100";
+
+/// How completions are installed.
+const COMPLETIONS: &str = "\
+Examples:
+  vllm-roofline-exporter completions bash > ~/.local/share/bash-completion/completions/vllm-roofline-exporter
+  vllm-roofline-exporter completions zsh > \"${fpath[1]}/_vllm-roofline-exporter\"
+  vllm-roofline-exporter completions fish > ~/.config/fish/completions/vllm-roofline-exporter.fish";
+
+/// Headings of flags that do nothing for a command. They are still read, and left out of its help.
+const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
+    ("demo", &["Sources"]),
+    ("diagnose", &["Web", "Log"]),
+    ("record", &["Web"]),
+    ("replay", &["Web", "Log", "Sources"]),
+    ("top", &["Web", "Log"]),
+];
 
 /// Examples and exit codes of `diagnose`.
 const DIAGNOSE: &str = "\
@@ -98,8 +127,31 @@ impl Cli {
                 ignored.join(", ")
             );
         }
-        Self::parse_from(words)
+        let read = described().try_get_matches_from(words);
+        match read.and_then(|matches| Self::from_arg_matches(&matches)) {
+            Ok(cli) => cli,
+            Err(error) => error.exit(),
+        }
     }
+}
+
+/// The command line with the help of each command as short as what it takes.
+#[must_use]
+pub fn described() -> clap::Command {
+    WITHOUT_EFFECT
+        .iter()
+        .fold(Cli::command(), |cli, (name, headings)| {
+            if cli.find_subcommand(name).is_none() {
+                return cli;
+            }
+            let idle = |arg: &clap::Arg| {
+                arg.get_help_heading()
+                    .is_some_and(|h| headings.contains(&h))
+            };
+            cli.mut_subcommand(name, |command| {
+                command.mut_args(|arg| if idle(&arg) { arg.hide(true) } else { arg })
+            })
+        })
 }
 
 /// `words` with vLLM's spellings, its model without a flag and its pasted line brought to clap's form, and the flags left out.
@@ -189,6 +241,52 @@ mod tests {
             assert_eq!(understood, expected);
             assert_eq!(ignored, ["--port"]);
         }
+    }
+
+    #[test]
+    fn a_help_has_no_flag_that_does_nothing_there_and_the_flag_is_still_read() {
+        let help = |name: &str| {
+            let mut cli = described();
+            let command = cli.find_subcommand_mut(name).expect("there");
+            command.render_long_help().to_string()
+        };
+        assert!(help("serve").contains("--web.listen-address"));
+        assert!(!help("replay").contains("--web.listen-address"));
+        assert!(!help("diagnose").contains("--web.") && help("diagnose").contains("--vllm-url"));
+        let words = ["program", "replay", "--capture", "c", "--log.level", "warn"];
+        assert!(described().try_get_matches_from(words).is_ok());
+    }
+
+    #[test]
+    fn a_mistyped_command_or_flag_gets_a_hint() {
+        let hint = |words: &[&str]| {
+            let words = ["program"].iter().chain(words);
+            let error = described()
+                .try_get_matches_from(words)
+                .expect_err("mistyped");
+            error.to_string()
+        };
+        assert!(hint(&["diagnos"]).contains("'diagnose'"));
+        assert!(hint(&["serve", "--vllm-ulr", "x"]).contains("'--vllm-url'"));
+    }
+
+    #[test]
+    fn every_shell_gets_completions_and_every_command_a_manual_page() {
+        let mut out = Vec::new();
+        for shell in ["bash", "zsh", "fish"] {
+            let shell = clap::ValueEnum::from_str(shell, true).expect("a shell");
+            let args = command::completions::CompletionsArgs { shell };
+            command::completions::run(&args, &mut out).expect("written");
+        }
+        assert!(String::from_utf8_lossy(&out).contains("vllm-url"));
+        let place = tempfile::tempdir().expect("a directory");
+        let output = place.path().join("man");
+        command::completions::manual(&command::completions::ManualArgs {
+            output: output.clone(),
+        })
+        .expect("written");
+        let page = std::fs::read_to_string(output.join("vllm-roofline-exporter-serve.1"));
+        assert!(page.expect("a page").contains("vllm\\-url"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod analysis;
 pub mod analyze;
 pub mod check;
+pub mod completions;
 pub mod demo;
 mod deployment;
 pub mod diagnose;
@@ -66,6 +67,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Report(args) => report::run(&args, &mut out),
         Command::Analyze(args) => analyze::run(&args, &mut out),
         Command::Sweep(args) => sweep::run(&args, &mut out),
+        Command::Completions(args) => completions::run(&args, &mut out),
+        Command::Manual(args) => completions::manual(&args),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }

@@ -56,7 +56,7 @@ pub fn run(args: &TopArgs, color: clap::ColorChoice, out: &mut impl Write) -> an
     } = runtime.block_on(feed::start(args))?;
     let result = if args.once || !io::stdout().is_terminal() {
         once(&updates, settled_after, out)
-    } else if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
+    } else if variable("TERM").is_some_and(|term| term == "dumb") {
         terminal::lines(&updates, out)
     } else {
         terminal::show(&updates, palette(color))
@@ -71,7 +71,15 @@ fn palette(color: clap::ColorChoice) -> Palette {
         clap::ColorChoice::Always => Some(true),
         clap::ColorChoice::Never => Some(false),
     };
-    Palette::of_terminal(wanted, |name| std::env::var(name).ok())
+    Palette::of_terminal(wanted, variable)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a terminal can show stands in its environment, and is no setting"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Prints one screen when the figures have settled.

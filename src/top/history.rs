@@ -94,7 +94,7 @@ pub(super) fn draw_past(
         let most = format!("≤{}", compact(highest));
         frame.render_widget(Line::styled(most, palette.style(Role::Faint)), row);
     }
-    if let Some(row) = names.rows().last().filter(|_| area.height > 1) {
+    if let Some(row) = names.rows().next_back().filter(|_| area.height > 1) {
         frame.render_widget("bound", row);
     }
 }
