@@ -17,7 +17,7 @@ use crate::view::snapshot::Snapshot;
 use super::output::{Format, write_json};
 use super::progress::ProgressLine;
 use super::usage::FoundSomething;
-use super::{sampling, serve};
+use super::{local_vllm, sampling, serve};
 
 /// Answers that may fail at the start before vLLM counts as not reachable.
 const PATIENCE: u32 = 3;
@@ -70,7 +70,7 @@ impl FailOn {
 /// # Errors
 /// Wrong settings, a vLLM that is not reached, or [`FoundSomething`].
 pub fn run(args: &DiagnoseArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut settings = Settings::load(&args.settings)?;
+    let mut settings = local_vllm::settings(&args.settings)?;
     // The window is what was looked at, from the first page to the last.
     settings.window = args.duration;
     let found = serve::block_on(look(settings))?;

@@ -12,6 +12,7 @@ mod gpu_source;
 pub mod gpus;
 pub mod interrupt;
 pub mod load_args;
+mod local_vllm;
 pub mod measure;
 pub mod metrics;
 pub mod output;

@@ -165,13 +165,13 @@ fn spent(engine: &Engine, snapshot: &Snapshot) -> Vec<Line<'static>> {
         .filter(|gpu| engine.gpus.contains(&gpu.uuid));
     let watts: f64 = own.filter_map(|gpu| gpu.power_watts).sum();
     let power = (watts > 0.0).then(|| row("power", format!("{watts:.0} W")));
-    let totals = engine.totals;
-    let cost = totals
-        .cost_dollars
-        .filter(|_| totals.output_tokens > 0.0)
-        .map(|dollars| {
-            let each = dollars * 1e6 / totals.output_tokens;
-            row("cost", format!("${each:.2} per 1M output"))
-        });
-    power.into_iter().chain(cost).collect()
+    let cost = engine
+        .dollars_per_million_tokens()
+        .map(|dollars| row("cost", format!("${dollars:.2} per 1M output")));
+    let wasted = engine.dollars_per_hour().zip(engine.waste());
+    let wasted = wasted.map(|(price, share)| {
+        let text = format!("${:.2} of ${price:.2} per hour", price * share);
+        row("wasted", text)
+    });
+    power.into_iter().chain(cost).chain(wasted).collect()
 }

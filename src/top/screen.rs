@@ -91,8 +91,14 @@ fn draw_title(app: &App, palette: Palette, frame: &mut Frame<'_>, area: Rect) {
     let left = [model, hardware(engine, snapshot), target.clone()];
     let left: Vec<_> = left.into_iter().filter(|part| !part.is_empty()).collect();
     let room = usize::from(area.width).saturating_sub(right.chars().count() + 2);
-    frame.render_widget(Line::styled(fit(&left.join(" · "), room), bold), area);
-    frame.render_widget(Line::styled(right, faint).right_aligned(), area);
+    let [left_area, right_area] =
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(width(&right))]).areas(area);
+    frame.render_widget(Line::styled(fit(&left.join(" · "), room), bold), left_area);
+    frame.render_widget(Line::styled(right, faint), right_area);
+}
+
+fn width(text: &str) -> u16 {
+    u16::try_from(text.chars().count()).unwrap_or(u16::MAX)
 }
 
 /// The GPUs of `engine`: `2 × NVIDIA H100 80GB HBM3`.

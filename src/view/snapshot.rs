@@ -235,6 +235,8 @@ pub struct Missing {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Totals {
+    /// Wall time, seconds.
+    pub seconds: f64,
     /// Output tokens.
     pub output_tokens: f64,
     /// Dollars, where there is a price.
@@ -300,6 +302,20 @@ impl Engine {
             matches!(*name, "compute" | "memory" | "communication").then_some(*share)
         };
         (!shares.is_empty()).then(|| 1.0 - shares.iter().filter_map(useful).sum::<f64>())
+    }
+
+    /// Dollars per hour of all its GPUs, where there is a price.
+    #[must_use]
+    pub fn dollars_per_hour(&self) -> Option<f64> {
+        let dollars = self.totals.cost_dollars?;
+        (self.totals.seconds > 0.0).then(|| dollars * 3600.0 / self.totals.seconds)
+    }
+
+    /// Dollars per million output tokens at the rate of the window, where there is a price.
+    #[must_use]
+    pub fn dollars_per_million_tokens(&self) -> Option<f64> {
+        let rate = self.rate().filter(|rate| *rate > 0.0)?;
+        Some(self.dollars_per_hour()? / 3600.0 / rate * 1e6)
     }
 
     /// Output tokens per second.

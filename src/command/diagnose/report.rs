@@ -178,7 +178,6 @@ fn print_measured(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
             .map(|rate| format!("{} output tok/s", thousands(rate))),
         latency("TTFT", window.ttft_p50_seconds, window.ttft_mean_seconds),
         latency("TPOT", window.tpot_p50_seconds, window.tpot_mean_seconds),
-        cost(engine),
     ];
     line("Users see   ", users, out)?;
     let now = engine.now;
@@ -207,17 +206,26 @@ fn print_measured(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
             .map(|share| format!("MBU {} (GPM)", percent(share))),
     ];
     line("Hardware    ", hardware, out)?;
+    line("Cost        ", cost(engine), out)?;
     writeln!(out)
 }
 
-/// Dollars per million output tokens.
-fn cost(engine: &Engine) -> Option<String> {
-    let totals = engine.totals;
-    let dollars = totals.cost_dollars.filter(|_| totals.output_tokens > 0.0)?;
-    Some(format!(
-        "${:.2} per 1M output tokens",
-        dollars * 1e6 / totals.output_tokens
-    ))
+/// What it costs, and of that what goes where neither arithmetic nor memory traffic limits.
+fn cost(engine: &Engine) -> Vec<Option<String>> {
+    let Some(price) = engine.dollars_per_hour() else {
+        return Vec::new();
+    };
+    let each = engine.dollars_per_million_tokens();
+    let useful = ["compute", "memory", "communication"];
+    let shares = engine.shares().into_iter();
+    let wasted = shares
+        .filter(|(name, share)| !useful.contains(name) && price * share >= 0.005)
+        .map(|(name, share)| Some(format!("{name} ${:.2} per hour", price * share)));
+    let each = each.map(|each| format!("${each:.2} per 1M output tokens"));
+    [Some(format!("${price:.2} per hour")), each]
+        .into_iter()
+        .chain(wasted)
+        .collect()
 }
 
 fn line(
@@ -288,6 +296,7 @@ mod tests {
             "engines": [
                 {"model_name": "calm", "engine": "0", "bound": "idle", "engine_state": "idle"},
                 {"model_name": "full", "engine": "0", "engine_state": "running", "gpus": ["GPU-1"],
+                 "totals": {"seconds": 3600.0, "cost_dollars": 4.0},
                  "verdict": [{
                      "finding": "The KV cache is full.", "severity": "critical", "evidence": ["12 wait (measured by vLLM)"],
                      "remedies": [
@@ -314,6 +323,7 @@ mod tests {
             "1. --kv-cache-dtype fp8\n   predicted: 150 tok/s (+50 %), TTFT 200 ms",
             "2. one more replica (needs hardware)",
             "Time        memory 75.0 %, idle 25.0 %",
+            "Cost        $4.00 per hour, $11.11 per 1M output tokens, idle $1.00 per hour",
             "- GPU gpm: not supported",
             "calm/0",
             "INFO  No request is running.",

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::capture::read::Capture;
 use crate::command::serve::{self, Origin};
 use crate::command::usage::UsageError;
-use crate::command::{demo, sampling};
+use crate::command::{demo, local_vllm, sampling};
 use crate::config::Settings;
 use crate::export::snapshot_json;
 use crate::sampler::Receiver as Published;
@@ -59,7 +59,7 @@ pub(super) async fn start(args: &TopArgs) -> anyhow::Result<Feed> {
                 let gpu = recorded.gpu(&settings)?;
                 sampling::start_with(settings, gpu)
             }
-            None => sampling::start(settings.clone()),
+            None => sampling::start(local_vllm::settings(&args.settings)?),
         }?;
         pass_on(published, sender);
         settings.window.seconds().0

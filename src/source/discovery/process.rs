@@ -1,5 +1,6 @@
 //! vLLM's processes, where the process namespace is shared: its command line, and which processes are its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 /// A vLLM server on this host.
@@ -15,19 +16,30 @@ pub struct Server {
 #[must_use]
 pub fn server(url: &reqwest::Url) -> Option<Server> {
     let here = matches!(url.host_str()?, "localhost" | "127.0.0.1" | "[::1]");
-    let port = url.port_or_known_default().filter(|_| here)?.to_string();
-    let processes = fs::read_dir("/proc").ok()?;
-    processes.flatten().find_map(|process| {
+    let wanted = url.port_or_known_default().filter(|_| here)?;
+    servers().find_map(|(port, server)| (port == wanted).then_some(server))
+}
+
+/// The ports of the vLLM servers on this host, as far as their processes can be seen, in ascending order.
+#[must_use]
+pub fn local_ports() -> Vec<u16> {
+    let ports: BTreeSet<u16> = servers().map(|(port, _)| port).collect();
+    ports.into_iter().collect()
+}
+
+/// The vLLM servers on this host with their ports.
+fn servers() -> impl Iterator<Item = (u16, Server)> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| {
         let raw = fs::read(process.path().join("cmdline")).ok()?;
-        Some(Server {
-            arguments: serve_line(&String::from_utf8(raw).ok()?, &port)?,
-            pid: process.file_name().to_str()?.parse().ok()?,
-        })
+        let (port, arguments) = serve_line(&String::from_utf8(raw).ok()?)?;
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        Some((port, Server { pid, arguments }))
     })
 }
 
-/// The arguments of a `cmdline` (words ended by NUL) that is a vLLM server on `port`; several servers may share a host.
-fn serve_line(cmdline: &str, port: &str) -> Option<Vec<String>> {
+/// Port and arguments of a `cmdline` (words ended by NUL) that is a vLLM server; several servers may share a host.
+fn serve_line(cmdline: &str) -> Option<(u16, Vec<String>)> {
     let words: Vec<&str> = cmdline
         .split('\0')
         .filter(|word| !word.is_empty())
@@ -47,7 +59,11 @@ fn serve_line(cmdline: &str, port: &str) -> Option<Vec<String>> {
             inline => inline.strip_prefix('='),
         })
         .unwrap_or("8000");
-    (serves && own_port == port).then(|| arguments.iter().map(|&word| word.to_owned()).collect())
+    let port = own_port.parse().ok().filter(|_| serves)?;
+    Some((
+        port,
+        arguments.iter().map(|&word| word.to_owned()).collect(),
+    ))
 }
 
 /// Where we find what `process` calls `path`: in its own root, or in its working directory. It may be in another container.
@@ -82,26 +98,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_line_is_that_of_the_server_on_the_port() {
-        let line = |text: &str, port| serve_line(&text.replace(' ', "\0"), port);
-        let words = line(
-            "/usr/bin/python3 /opt/bin/vllm serve m --port 8123 -tp 2",
-            "8123",
-        )
-        .unwrap();
+    fn a_command_line_is_that_of_a_server_with_its_port() {
+        let line = |text: &str| serve_line(&text.replace(' ', "\0"));
+        let (port, words) =
+            line("/usr/bin/python3 /opt/bin/vllm serve m --port 8123 -tp 2").unwrap();
+        assert_eq!(port, 8123);
         assert_eq!(words, ["serve", "m", "--port", "8123", "-tp", "2"]);
-        assert_eq!(
-            line("python3 /opt/bin/vllm serve m --port 8123", "8000"),
-            None
-        );
-        assert!(
-            line(
-                "python3 -m vllm.entrypoints.openai.api_server --model m",
-                "8000"
-            )
-            .is_some()
-        );
-        assert_eq!(line("/opt/bin/vllm bench serve", "8000"), None);
+        let module = line("python3 -m vllm.entrypoints.openai.api_server --model m");
+        assert_eq!(module.unwrap().0, 8000);
+        assert_eq!(line("/opt/bin/vllm bench serve"), None);
+        assert_eq!(line("/opt/bin/vllm serve m --port none"), None);
     }
 
     #[test]
