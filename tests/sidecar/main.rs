@@ -13,6 +13,8 @@ mod sidecar;
 mod sources;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "top")]
+mod terminal;
 #[path = "../support/tools.rs"]
 mod tools;
 #[cfg(feature = "tls")]

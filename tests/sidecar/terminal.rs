@@ -1,19 +1,11 @@
 //! `top` in a real terminal (tmux), and what it prints where there is none.
 
-#![cfg(feature = "top")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "a test may fail that way, and waits by the clock"
-)]
-
-mod support;
+#![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::Exporter;
+use crate::support::{self, Exporter};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vllm-roofline-exporter");
 
