@@ -20,9 +20,8 @@ const ROUNDS: u32 = 150;
 const STEP_S: f64 = 60.0;
 
 /// The recording has a queue of tens of seconds in every fourth quarter of a minute, and is fast otherwise.
-const EXPECTED: [&str; 4] = [
+const EXPECTED: [&str; 3] = [
     "VllmRooflineTTFTBudgetBurnFast",
-    "VllmRooflineTTFTBudgetBurnSlow",
     "VllmRooflineTTFTMedianBad",
     "VllmRooflineTTFTMedianOffTarget",
 ];
@@ -81,7 +80,7 @@ fn alerts_fire_in_hours_of_history_and_one_reaches_an_alertmanager() {
         .map(|alert| alert["labels"]["alertname"].as_str().unwrap())
         .collect();
     assert!(
-        sent.is_subset(&BTreeSet::from([EXPECTED[0], EXPECTED[1]])),
+        sent.is_subset(&BTreeSet::from([EXPECTED[0]])),
         "{sent:?}"
     );
 }
@@ -146,7 +145,8 @@ fn is_read(line: &str) -> bool {
         None => {
             name.starts_with("vllm:")
                 || [
-                    "bound{",
+                    "time_seconds",
+                    "steps_total",
                     "admission{",
                     "engine_state{",
                     "gpu_busy",

@@ -166,6 +166,10 @@ fn rules_are_healthy(prometheus: &Prometheus) {
     });
     for rule in crate::rules::all() {
         let Some(record) = rule.record else { continue };
+        // A share over half an hour and more needs as much history.
+        if record.contains(":ratio_rate") && !record.ends_with("rate5m") {
+            continue;
+        }
         assert!(
             !prometheus.query(&record).is_empty(),
             "{record} records nothing"
