@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::names;
+use super::style::PARTS;
 
 /// What every panel and query reads from.
 pub(crate) fn datasource() -> Value {
@@ -265,6 +266,19 @@ impl Panel {
             panel.named(
                 name,
                 &[("color", json!({"mode": "fixed", "fixedColor": color}))],
+            )
+        })
+    }
+
+    /// The parts of time, under the names and in the colours that they have everywhere.
+    pub(crate) fn parts(self) -> Self {
+        PARTS.iter().fold(self, |panel, part| {
+            panel.named(
+                part.component,
+                &[
+                    ("displayName", json!(part.name)),
+                    ("color", json!({"mode": "fixed", "fixedColor": part.color})),
+                ],
             )
         })
     }
