@@ -72,12 +72,13 @@ impl Dashboard {
 
     /// A link to another dashboard. `job` and `instance` of vLLM and of the exporter beside it differ, so they are not taken along.
     pub(crate) fn link(mut self, title: &str, uid: &str) -> Self {
-        let mut url = format!("/d/{uid}?var-datasource=${{datasource}}");
-        for name in ["namespace", "pod", "model_name"] {
-            if self.variables.iter().any(|variable| variable.name == name) {
-                url += &format!("&${{{name}:queryparam}}");
-            }
-        }
+        let known = |name: &&str| self.variables.iter().any(|variable| variable.name == *name);
+        let taken: String = ["namespace", "pod", "model_name"]
+            .into_iter()
+            .filter(known)
+            .map(|name| ["&${", name, ":queryparam}"].concat())
+            .collect();
+        let url = format!("/d/{uid}?var-datasource=${{datasource}}{taken}");
         self.links.push(json!({
             "title": title, "type": "link", "url": url, "icon": "dashboard", "tooltip": "", "tags": [],
             "asDropdown": false, "includeVars": false, "keepTime": true, "targetBlank": false,
@@ -225,7 +226,7 @@ impl Dashboard {
             annotation(
                 "Alerts",
                 "red",
-                "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",ALERT}",
+                "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}",
                 "{{alertname}}",
                 "{{model_name}} {{pod}}",
             ),

@@ -23,7 +23,7 @@ pub(crate) fn dashboard() -> Dashboard {
     )
     .variables(Variable::down_to_model("namespace_model:vllm_roofline_engines:count"))
     .selector("MODEL", "cluster=~\"$cluster\",namespace=~\"$namespace\",model_name=~\"$model_name\"")
-    .selector("ALERT", "cluster=~\"$cluster|\",namespace=~\"$namespace\",model_name=~\"$model_name|\"")
+    .selector("SCOPE", "cluster=~\"$cluster|\",namespace=~\"$namespace\",model_name=~\"$model_name|\"")
     .selector("POD", "cluster=~\"$cluster|\",namespace=~\"$namespace\"")
     .selector("FLAGS", "cluster=~\"$cluster|\",namespace=~\"$namespace\",model_name=~\"$model_name\"")
     .link("Roofline", super::roofline::UID)
@@ -145,18 +145,15 @@ fn lost() -> Panel {
 
 fn waiting() -> Panel {
     let set = StateSet::admission();
-    Panel::timeseries(
-        "Engines, by what holds their queue",
-        "open: nobody waits.",
-    )
-    .line(
-        "{{state}}",
-        &format!("sum by (state) ({})", recorded("admission:sum")),
-    )
-    .unit("short")
-    .min(0.0)
-    .stacked()
-    .colors(set.colors())
+    Panel::timeseries("Engines, by what holds their queue", "open: nobody waits.")
+        .line(
+            "{{state}}",
+            &format!("sum by (state) ({})", recorded("admission:sum")),
+        )
+        .unit("short")
+        .min(0.0)
+        .stacked()
+        .states(&set)
 }
 
 /// The columns of the table of engines: name, title, expression.
@@ -176,7 +173,11 @@ fn engine_columns() -> [(&'static str, &'static str, String); 10] {
         ("overhead", "overhead", share("overhead")),
         ("idle", "idle", share("idle")),
         ("mfu", "MFU", own("model_flops_utilization:ratio_rate5m")),
-        ("mbu", "MBU", own("model_bandwidth_utilization:ratio_rate5m")),
+        (
+            "mbu",
+            "MBU",
+            own("model_bandwidth_utilization:ratio_rate5m"),
+        ),
         ("tokens", "Tokens/s", own("decode_tokens:rate5m")),
     ]
 }
@@ -239,9 +240,9 @@ fn styled(table: Panel) -> Panel {
             "Tokens/s",
             &[("decimals", json!(0)), ("custom.width", json!(100))],
         );
-    PARTS
-        .iter()
-        .fold(table, |table, part| table.named(part.name, &bar(part.color)))
+    PARTS.iter().fold(table, |table, part| {
+        table.named(part.name, &bar(part.color))
+    })
 }
 
 fn models() -> Panel {
@@ -275,10 +276,7 @@ fn efficiency() -> Panel {
         "Roofline efficiency by model",
         "Share of busy time that the roofline explains.",
     )
-    .line(
-        "{{model_name}}",
-        &busy_share(" by (model_name)", EXPLAINED),
-    )
+    .line("{{model_name}}", &busy_share(" by (model_name)", EXPLAINED))
     .unit("percentunit")
     .range(0.0, 1.0)
 }

@@ -14,9 +14,8 @@ pub(crate) fn tpot(part: &str) -> String {
 
 /// The mean of a latency of vLLM's, exact.
 pub(crate) fn mean(metric: &str) -> String {
-    let total = |part: &str| {
-        format!("sum(rate(vllm:{metric}_seconds_{part}{{VLLM}}[$__rate_interval]))")
-    };
+    let total =
+        |part: &str| format!("sum(rate(vllm:{metric}_seconds_{part}{{VLLM}}[$__rate_interval]))");
     format!("{} / ({} > 0)", total("sum"), total("count"))
 }
 

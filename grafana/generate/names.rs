@@ -18,13 +18,38 @@ const RULES: [&str; 2] = [
 /// Targets that users record themselves: absent until then.
 const TARGETS: [&str; 1] = ["target:vllm_generation_tokens:rate"];
 /// Names vLLM had before, asked for beside the present ones: KV cache usage up to 0.11, inter-token latency up to 0.14.
-const FORMER: [&str; 3] = [
+const FORMER: [&str; 4] = [
     "vllm:gpu_cache_usage_perc",
     "vllm:time_per_output_token_seconds_bucket",
     "vllm:time_per_output_token_seconds_count",
+    "vllm:time_per_output_token_seconds_sum",
+];
+/// What Prometheus itself and vLLM's web server export.
+const OTHERS: [(&str, &[&str]); 4] = [
+    ("ALERTS", &ALERT_LABELS),
+    ("ALERTS_FOR_STATE", &ALERT_LABELS),
+    ("http_requests_total", &["method", "handler", "status"]),
+    ("process_start_time_seconds", &[]),
+];
+const ALERT_LABELS: [&str; 7] = [
+    "alertname",
+    "alertstate",
+    "severity",
+    "cause",
+    "slo",
+    "model_name",
+    "engine",
 ];
 /// Labels that Prometheus puts on a target, and `le` of histograms.
-const TARGET_LABELS: [&str; 7] = ["job", "instance", "cluster", "namespace", "pod", "role", "le"];
+const TARGET_LABELS: [&str; 7] = [
+    "job",
+    "instance",
+    "cluster",
+    "namespace",
+    "pod",
+    "role",
+    "le",
+];
 const ENGINE_LABELS: [&str; 2] = ["model_name", "engine"];
 
 /// A metric in an expression, with the labels that are matched on it.
@@ -42,7 +67,9 @@ pub(crate) fn selections(expression: &str) -> Vec<Selection<'_>> {
         let tail = &rest[start..];
         let end = tail.find(|c: char| !is_name(c)).unwrap_or(tail.len());
         let (metric, after) = tail.split_at(end);
-        if metric.starts_with("vllm_roofline_") || metric.contains("vllm:") || metric.contains(":vllm_") {
+        let is_other = OTHERS.iter().any(|(name, _)| *name == metric);
+        let is_engines = metric.starts_with("vllm_roofline_") || metric.starts_with("vllm:");
+        if is_engines || is_record(metric) || is_other {
             found.push(Selection {
                 metric,
                 labels: matched_labels(after),
@@ -51,6 +78,15 @@ pub(crate) fn selections(expression: &str) -> Vec<Selection<'_>> {
         rest = after;
     }
     found
+}
+
+/// `level:metric:operations`, as rules record it.
+fn is_record(metric: &str) -> bool {
+    metric.contains(":vllm_")
+}
+
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == ':'
 }
 
 /// The labels in `{label="value",…}`, where that comes next.
@@ -111,7 +147,8 @@ pub(crate) fn provenance(metric: &str) -> &'static str {
         Some(Provenance::Specified) => "specified",
         Some(Provenance::Own) => "the exporter's own state",
         Some(Provenance::Measured) => "measured",
-        None if metric.contains(":vllm_") => "recorded by a rule",
+        None if is_record(metric) => "recorded by a rule",
+        None if metric.starts_with("ALERTS") => "Prometheus's own",
         None => "measured by vLLM",
     }
 }
@@ -136,7 +173,10 @@ fn labels_of(metric: &str) -> Option<BTreeSet<String>> {
     if FORMER.contains(&metric) || TARGETS.contains(&metric) {
         return Some(ENGINE_LABELS.map(str::to_owned).into());
     }
-    if metric.contains(":vllm_") {
+    if let Some((_, labels)) = OTHERS.iter().find(|(name, _)| *name == metric) {
+        return Some(labels.iter().map(|label| (*label).to_owned()).collect());
+    }
+    if is_record(metric) {
         return labels_of_record(metric);
     }
     let samples = VLLM_PAGES

@@ -40,7 +40,7 @@ pub(crate) fn dashboard() -> Dashboard {
     .selector("POD", "namespace=~\"$namespace\",pod=~\"$pod\"")
     .selector("FLAGS", "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"")
     // Alerts about a model have no pod.
-    .selector("ALERT", "namespace=~\"$namespace\",pod=~\"$pod|\",model_name=~\"$model_name|\"")
+    .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",model_name=~\"$model_name|\"")
     .link("Serving quality", super::serving::UID)
     .link("Fleet", super::fleet::UID)
     .verdict([
@@ -125,7 +125,7 @@ fn word(title: &'static str, description: &'static str, set: &StateSet) -> Panel
         )
         .option("textMode", json!("name"))
         .no_value("–")
-        .colors(set.colors())
+        .states(set)
 }
 
 fn states() -> Panel {
@@ -250,7 +250,7 @@ fn batch() -> Panel {
     .unit("short")
     .logarithmic()
     .colors([("decode batch", DECODE), ("running", RUNNING), ("waiting", WAITING)])
-    .dashed("ridge", PARTS[0].color)
+    .dashed("ridge", ROOFS[0].2)
     .dashed("knee", PARTS[1].color)
     .dashed("kv_capacity", WAITING)
 }

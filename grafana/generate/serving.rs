@@ -47,7 +47,7 @@ pub(crate) fn dashboard() -> Dashboard {
     .selector("POD", "namespace=~\"$namespace\",pod=~\"$pod\"")
     .selector("FLAGS", "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"")
     // Alerts about a model have no pod.
-    .selector("ALERT", "namespace=~\"$namespace\",pod=~\"$pod|\",model_name=~\"$model_name|\"")
+    .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",model_name=~\"$model_name|\"")
     .link("Roofline", super::roofline::UID)
     .link("Fleet", super::fleet::UID)
     .verdict([
@@ -151,10 +151,16 @@ fn tokens() -> Panel {
 }
 
 fn per_instance() -> Panel {
-    Panel::timeseries("Output tokens/s per instance", "An instance far below the others is the one to look at.")
-        .line("{{instance}}", "sum by (instance) (rate(vllm:generation_tokens_total{VLLM}[$__rate_interval]))")
-        .unit("short")
-        .min(0.0)
+    Panel::timeseries(
+        "Output tokens/s per instance",
+        "An instance far below the others is the one to look at.",
+    )
+    .line(
+        "{{instance}}",
+        "sum by (instance) (rate(vllm:generation_tokens_total{VLLM}[$__rate_interval]))",
+    )
+    .unit("short")
+    .min(0.0)
 }
 
 fn errors() -> Panel {
@@ -243,7 +249,7 @@ fn admission() -> Panel {
     .unit("short")
     .min(0.0)
     .stacked()
-    .colors(set.colors())
+    .states(&set)
 }
 
 fn kv_cache() -> Panel {

@@ -44,7 +44,12 @@ pub(crate) const PARTS: [Part; 8] = [
     part("compute", "compute", "compute", "#5794f2"),
     part("memory", "memory_bandwidth", "memory bandwidth", "#9d70f9"),
     part("communication", "interconnect", "interconnect", "#14b8a6"),
-    part("kernel_latency", "kernel_latency", "kernel latency", "#fade2a"),
+    part(
+        "kernel_latency",
+        "kernel_latency",
+        "kernel latency",
+        "#fade2a",
+    ),
     part("host", "host", "host", "#ff9830"),
     part("overhead", "overhead", "overhead", "#b0764f"),
     part("stalled", "stalled", "stalled", "#c4162a"),
@@ -88,7 +93,7 @@ const fn state_color(state: EngineState) -> &'static str {
     match state {
         EngineState::Running => "#3b5f45",
         EngineState::Idle => "#6e7077",
-        EngineState::Stalled => "dark-red",
+        EngineState::Stalled => "#c4162a",
         EngineState::Sleeping => "purple",
         EngineState::Unreachable => "red",
     }
@@ -119,9 +124,13 @@ impl StateSet {
     }
 
     pub(crate) fn admission() -> Self {
-        let states = Admission::ALL
-            .iter()
-            .map(|&admission| (admission.as_str(), admission.as_str(), admission_color(admission)));
+        let states = Admission::ALL.iter().map(|&admission| {
+            (
+                admission.as_str(),
+                admission.as_str(),
+                admission_color(admission),
+            )
+        });
         Self {
             metric: "vllm_roofline_admission",
             label: "state",
@@ -176,9 +185,11 @@ impl StateSet {
         json!({"type": "value", "options": options})
     }
 
-    /// States with their colours.
-    pub(crate) fn colors(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.states.iter().map(|&(state, _, color)| (state, color))
+    /// Every value of the label, with its name and colour.
+    pub(crate) fn states(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        self.states.iter().copied()
     }
 }
 

@@ -13,8 +13,8 @@ pub(crate) const LOST: &str = "component=~\"host|kernel_latency|overhead|stalled
 /// Alerts that fire, each with a link to the page of its cause.
 pub(crate) fn alerts() -> Panel {
     let labels = "alertname, severity, cause, model_name, pod";
-    let firing = "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",ALERT}";
-    let since = "ALERTS_FOR_STATE{alertname=~\"VllmRoofline.+\",ALERT}";
+    let firing = "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}";
+    let since = "ALERTS_FOR_STATE{alertname=~\"VllmRoofline.+\",SCOPE}";
     let link = json!([{
         "title": "What to do: runbook of ${__data.fields.cause}", "targetBlank": true,
         "url": format!("{RUNBOOKS}/${{__data.fields.cause}}.md"),

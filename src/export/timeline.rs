@@ -242,13 +242,7 @@ impl Metric {
     }
 
     /// Writes the points once from each of `starts`.
-    fn write(
-        &self,
-        pace: Pace,
-        starts: &[f64],
-        step: f64,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
+    fn write(&self, pace: Pace, starts: &[f64], step: f64, out: &mut impl Write) -> io::Result<()> {
         let mut progress = vec![Progress::default(); self.samples.len()];
         for start in starts {
             progress.iter_mut().for_each(Progress::begin_round);
@@ -313,9 +307,7 @@ struct Home<'a> {
 /// The family in `metadata` of the sample called `name`. A page without TYPE lines knows the name only, and vLLM's names say the kind.
 fn home<'m>(name: &'m str, metadata: &'m Exposition<'_>) -> Option<Home<'m>> {
     let stem = PARTS.iter().find_map(|part| name.strip_suffix(part));
-    let family = metadata
-        .family(name)
-        .or_else(|| metadata.family(stem?))?;
+    let family = metadata.family(name).or_else(|| metadata.family(stem?))?;
     let (name, kind) = match family.kind {
         Kind::Untyped => stem.map_or_else(
             || match name.ends_with("_total") {
@@ -434,7 +426,9 @@ mod tests {
         for series in ["vllm:generation_tokens_total", "vllm:ttft_count"] {
             assert_eq!(
                 values(series, &[110.0, 115.0, 120.0], 3),
-                [110.0, 115.0, 120.0, 120.0, 125.0, 130.0, 130.0, 135.0, 140.0]
+                [
+                    110.0, 115.0, 120.0, 120.0, 125.0, 130.0, 130.0, 135.0, 140.0
+                ]
             );
         }
         assert_eq!(
@@ -446,7 +440,11 @@ mod tests {
     #[test]
     fn a_restart_within_the_recording_is_the_only_place_where_a_counter_falls() {
         assert_eq!(
-            values("vllm:generation_tokens_total", &[100.0, 150.0, 0.0, 30.0], 2),
+            values(
+                "vllm:generation_tokens_total",
+                &[100.0, 150.0, 0.0, 30.0],
+                2
+            ),
             [100.0, 150.0, 0.0, 30.0, 30.0, 80.0, 0.0, 30.0]
         );
     }

@@ -79,10 +79,7 @@ fn alerts_fire_in_hours_of_history_and_one_reaches_an_alertmanager() {
         .iter()
         .map(|alert| alert["labels"]["alertname"].as_str().unwrap())
         .collect();
-    assert!(
-        sent.is_subset(&BTreeSet::from([EXPECTED[0]])),
-        "{sent:?}"
-    );
+    assert!(sent.is_subset(&BTreeSet::from([EXPECTED[0]])), "{sent:?}");
 }
 
 /// Plays the recording from `start` on into the database `data`, as far as the rules read it.

@@ -1,7 +1,7 @@
 //! Every recording as an hour and a quarter of series, judged by the real rules in promtool's own evaluator: which alerts fire in which
 //! phase, and that all others stay silent. `recordings.tsv` says which should.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -56,10 +56,7 @@ fn phases() -> Vec<(String, Slice)> {
                 from: phase["t_start"].as_f64().unwrap() + WARM_UP,
                 to: phase["t_load_end"].as_f64().unwrap(),
             };
-            phases.push((
-                format!("{name}/{}", phase["name"].as_str().unwrap()),
-                slice,
-            ));
+            phases.push((format!("{name}/{}", phase["name"].as_str().unwrap()), slice));
         }
     }
     phases
@@ -81,18 +78,18 @@ fn expected() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
 fn alerts_fire_in_the_phases_that_call_for_them_and_in_no_other() {
     let mut places = phases();
     let mut all: BTreeMap<String, Series> = BTreeMap::new();
-    let scratch = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let scratch = directory.path();
     std::thread::scope(|scope| {
-        let half = places.len() / 2;
-        let (one, other) = places.split_at(half);
+        let (one, other) = places.split_at(places.len() / 2);
         let played = [one, other].map(|places| {
-            scope.spawn(|| {
-                places.iter().map(|(name, slice)| {
-                    let directory = scratch.path().join(name.replace('/', "."));
+            scope.spawn(move || {
+                let played = places.iter().map(|(name, slice)| {
+                    let directory = scratch.join(name.replace('/', "."));
                     cut(&[slice], &directory);
                     (name.clone(), play(&directory, name))
-                })
-                .collect::<Vec<_>>()
+                });
+                played.collect::<Vec<_>>()
             })
         });
         for half in played {
@@ -107,7 +104,7 @@ fn alerts_fire_in_the_phases_that_call_for_them_and_in_no_other() {
     all.insert("restart/pod".to_owned(), pod_restarts(&all[starved]));
     places.retain(|(name, _)| name.starts_with("llama-3.1-8b-kv-starved/"));
     let (first, second) = (&places[0].1, &places[1].1);
-    let directory = scratch.path().join("vllm");
+    let directory = scratch.join("vllm");
     cut(&[second, first], &directory);
     all.insert("restart/vllm".to_owned(), play(&directory, "restart/vllm"));
 
@@ -116,17 +113,17 @@ fn alerts_fire_in_the_phases_that_call_for_them_and_in_no_other() {
         all.keys().map(String::as_str).collect(),
         expected.keys().copied().collect(),
     );
-    assert_eq!(found, listed, "recordings.tsv lists every phase, and no other");
-    let test = scratch.path().join("recordings.yaml");
+    assert_eq!(
+        found, listed,
+        "recordings.tsv lists every phase, and no other"
+    );
+    let test = scratch.join("recordings.yaml");
     std::fs::write(&test, unit_test(&all, &expected).to_string()).unwrap();
     promtool(&["test", "rules", test.to_str().unwrap()]);
 }
 
 /// What `promtool test rules` reads: the series, and for each place the alerts that fire at some time.
-fn unit_test(
-    all: &BTreeMap<String, Series>,
-    expected: &BTreeMap<&str, BTreeSet<&str>>,
-) -> Value {
+fn unit_test(all: &BTreeMap<String, Series>, expected: &BTreeMap<&str, BTreeSet<&str>>) -> Value {
     let rules = std::fs::canonicalize("deploy/prometheus").unwrap();
     let mut input = Vec::new();
     for (place, series) in all {
@@ -184,7 +181,12 @@ fn halves(series: &Series, again: impl Fn(&str) -> bool) -> Series {
         let mut values = values.clone();
         if again(name) {
             let first = values.iter().flatten().next().copied().unwrap_or_default();
-            let zero = if is_counter(name) { first } else { 0.0 };
+            let moved = (half + 2) as f64 * f64::from(STEP);
+            let zero = match name {
+                counter if is_counter(counter) => first,
+                moment if moment.contains("_timestamp_seconds") => -moved,
+                _ => 0.0,
+            };
             let beginning: Vec<_> = values[..SCRAPES - half - 2].to_vec();
             values.truncate(half);
             values.extend([None, None]);
@@ -210,10 +212,24 @@ fn play(directory: &Path, place: &str) -> Series {
     let pages = lines(&directory.join("vllm.jsonl.gz")).len();
     let rounds = (MINUTES as usize * 60).div_ceil(pages) + 1;
     let output = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
-        .args(["replay", "--format", "openmetrics", "--start", "0", "--capture"])
+        .args([
+            "replay",
+            "--format",
+            "openmetrics",
+            "--start",
+            "0",
+            "--capture",
+        ])
         .arg(directory)
         .args(["--repeat", &rounds.to_string(), "--step", &STEP.to_string()])
-        .args(["--label", "job=recorded", "--label", "namespace=", "--label", "pod=vllm-0"])
+        .args([
+            "--label",
+            "job=recorded",
+            "--label",
+            "namespace=",
+            "--label",
+            "pod=vllm-0",
+        ])
         .args(["--label", &format!("instance={place}")])
         .output()
         .unwrap();
@@ -231,10 +247,16 @@ fn play(directory: &Path, place: &str) -> Series {
             continue;
         }
         let scrape = (time.parse::<f64>().unwrap() / f64::from(STEP)).floor();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts scrapes")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts scrapes"
+        )]
         let scrape = scrape as usize;
         if scrape < SCRAPES {
-            series.entry(name.to_owned()).or_insert_with(|| vec![None; SCRAPES])[scrape] = value.parse().ok();
+            series
+                .entry(name.to_owned())
+                .or_insert_with(|| vec![None; SCRAPES])[scrape] = value.parse().ok();
         }
     }
     series
@@ -305,23 +327,20 @@ fn shifted(mut line: Value, by: f64) -> Value {
 
 /// The page `whole` with the values of the later page `body`, which may lack what does not change.
 fn brought_up_to_date(whole: &str, body: &str) -> String {
-    let values: HashMap<_, _> = body
+    let series = |line: &str| line.rsplit_once(' ').map(|(series, _)| series.to_owned());
+    let mut now: BTreeMap<String, &str> = body
         .lines()
-        .filter_map(|line| Some((line.rsplit_once(' ')?.0, line)))
+        .filter_map(|line| Some((series(line)?, line)))
         .collect();
-    let now = |line| {
-        let series = str::rsplit_once(line, ' ').map(|(series, _)| series);
-        series
-            .and_then(|series| values.get(series).copied())
-            .unwrap_or(line)
-    };
-    let mut page: String = whole.lines().map(now).fold(String::new(), |page, line| page + line + "\n");
-    let known: BTreeSet<_> = whole.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
-    for (series, line) in values {
-        if !known.contains(series) && !line.starts_with('#') {
-            page += line;
-            page.push('\n');
-        }
+    let mut page = String::new();
+    for line in whole.lines() {
+        let current = series(line).and_then(|series| now.remove(&series));
+        page += current.unwrap_or(line);
+        page.push('\n');
+    }
+    for line in now.into_values().filter(|line| !line.starts_with('#')) {
+        page += line;
+        page.push('\n');
     }
     page
 }

@@ -51,9 +51,15 @@ fn a_starved_cache_silences_the_page_of_the_first_token_that_it_causes() {
         ("slow", page),
         ("starved", "VllmRooflineKVCapacityBound"),
     ];
-    assert_eq!(heard, expected.map(|(model, alert)| (model.to_owned(), alert.to_owned())));
+    assert_eq!(
+        heard,
+        expected.map(|(model, alert)| (model.to_owned(), alert.to_owned()))
+    );
     // Who would have been called for the first token is called for the cache.
-    assert_eq!(alertmanager.receivers("VllmRooflineKVCapacityBound"), ["page"]);
+    assert_eq!(
+        alertmanager.receivers("VllmRooflineKVCapacityBound"),
+        ["page"]
+    );
     assert_eq!(alertmanager.receivers(page), ["page"]);
     assert_eq!(alertmanager.receivers("VllmRooflineHostBound"), ["ticket"]);
 }

@@ -58,18 +58,35 @@ fn every_alert_leads_to_a_section_with_commands() {
     for rule in rules::all() {
         let Some(alert) = &rule.alert else { continue };
         let severities = ["critical", "warning", "info"];
-        assert!(severities.contains(&rule.labels["severity"].as_str()), "{alert}");
+        assert!(
+            severities.contains(&rule.labels["severity"].as_str()),
+            "{alert}"
+        );
         assert!(rule.annotations["summary"].ends_with('.'), "{alert}");
-        assert!(rule.annotations["description"].contains("{{ $labels."), "{alert}");
+        assert!(
+            rule.annotations["description"].contains("{{ $labels."),
+            "{alert}"
+        );
         let url = &rule.annotations["runbook_url"];
         let (page, section) = url.rsplit_once('#').unwrap();
         let cause = &rule.labels["cause"];
-        assert!(page.ends_with(&format!("/{RUNBOOKS}/{cause}.md")), "{alert}: {url}");
-        let page = pages.get(cause).unwrap_or_else(|| panic!("{alert}: there is no page {cause}"));
+        assert!(
+            page.ends_with(&format!("/{RUNBOOKS}/{cause}.md")),
+            "{alert}: {url}"
+        );
+        let page = pages
+            .get(cause)
+            .unwrap_or_else(|| panic!("{alert}: there is no page {cause}"));
         let sections = sections(page);
-        let named = sections.iter().find(|(heading, _)| anchor(heading) == section);
-        let (_, text) = named.unwrap_or_else(|| panic!("{alert}: {cause} has no section {section}"));
-        assert!(!commands(text).is_empty(), "{alert}: {url} holds no command");
+        let named = sections
+            .iter()
+            .find(|(heading, _)| anchor(heading) == section);
+        let (_, text) =
+            named.unwrap_or_else(|| panic!("{alert}: {cause} has no section {section}"));
+        assert!(
+            !commands(text).is_empty(),
+            "{alert}: {url} holds no command"
+        );
     }
 }
 
@@ -77,13 +94,22 @@ fn every_alert_leads_to_a_section_with_commands() {
 fn every_page_says_how_to_confirm_what_to_run_and_how_to_see_that_it_helped() {
     let list = std::fs::read_to_string(format!("{RUNBOOKS}/README.md")).unwrap();
     for (cause, page) in pages() {
-        assert!(list.contains(&format!("({cause}.md)")), "the list lacks {cause}");
+        assert!(
+            list.contains(&format!("({cause}.md)")),
+            "the list lacks {cause}"
+        );
         let sections = sections(&page);
         for section in SECTIONS {
-            assert!(sections.contains_key(section), "{cause} has no section {section}");
+            assert!(
+                sections.contains_key(section),
+                "{cause} has no section {section}"
+            );
         }
         for section in &SECTIONS[..3] {
-            assert!(!commands(sections[section]).is_empty(), "{cause}: {section} holds no command");
+            assert!(
+                !commands(sections[section]).is_empty(),
+                "{cause}: {section} holds no command"
+            );
         }
     }
 }
