@@ -128,6 +128,12 @@ fn may_be_empty(panel: &Panel) -> bool {
         "ALERTS",
         "status!=\"2xx\"",
         "histogram_quantile(0.95",
+        // Not in the demo's recording.
+        "request_queue_time",
+        "request_prefill_time",
+        // Where the GPU does not say whether a kernel ran, both are overhead.
+        "component=~\"host\"",
+        "component=~\"kernel_latency\"",
     ]
     .iter()
     .any(|of_others| panel.expression.contains(of_others))
