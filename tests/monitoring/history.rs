@@ -15,7 +15,8 @@ use crate::tools::promtool;
 
 /// Length of the recording.
 const ROUND_S: f64 = 49.0;
-const ROUNDS: u32 = 150;
+/// Three and a half hours: the budget over six is judged after three.
+const ROUNDS: u32 = 260;
 /// How often rules are evaluated in the history.
 const STEP_S: f64 = 60.0;
 
@@ -97,6 +98,8 @@ fn record(start: f64, directory: &Path, data: &Path) {
             &start.to_string(),
             "--repeat",
             &ROUNDS.to_string(),
+            "--step",
+            "15",
         ])
         .args([
             "--label",
