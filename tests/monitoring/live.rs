@@ -101,7 +101,9 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
     });
 
     for (name, dashboard) in dashboards::all() {
-        for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+        // The local stack is one cluster, which has no name.
+        for variable in variables.filter(|variable| variable["name"] != "cluster") {
             assert!(
                 lists_values(&prometheus, variable, &exporter),
                 "{name}: {} is empty",
