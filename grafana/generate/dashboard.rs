@@ -8,6 +8,9 @@ use super::panel::{Panel, datasource};
 /// Width of Grafana's grid.
 const COLUMNS: usize = 24;
 
+/// Panels in shut rows are numbered from here.
+const SHUT_ID: usize = 100;
+
 /// A dashboard in the making.
 pub(crate) struct Dashboard {
     uid: &'static str,
@@ -33,6 +36,8 @@ pub(crate) struct Variable {
 
 enum Placed {
     Row(&'static str, usize),
+    /// A row that is shut until somebody asks for it, with its panels.
+    Shut(&'static str, usize, Vec<(Panel, Value)>),
     Panel(Box<Panel>, Value),
 }
 
@@ -67,9 +72,13 @@ impl Dashboard {
 
     /// A link to another dashboard. `job` and `instance` of vLLM and of the exporter beside it differ, so they are not taken along.
     pub(crate) fn link(mut self, title: &str, uid: &str) -> Self {
-        let url = format!(
-            "/d/{uid}?var-datasource=${{datasource}}&${{namespace:queryparam}}&${{pod:queryparam}}&${{model_name:queryparam}}"
-        );
+        let known = |name: &&str| self.variables.iter().any(|variable| variable.name == *name);
+        let taken: String = ["namespace", "pod", "model_name"]
+            .into_iter()
+            .filter(known)
+            .map(|name| ["&${", name, ":queryparam}"].concat())
+            .collect();
+        let url = format!("/d/{uid}?var-datasource=${{datasource}}{taken}");
         self.links.push(json!({
             "title": title, "type": "link", "url": url, "icon": "dashboard", "tooltip": "", "tags": [],
             "asDropdown": false, "includeVars": false, "keepTime": true, "targetBlank": false,
@@ -83,6 +92,19 @@ impl Dashboard {
         self
     }
 
+    /// A row that is shut, for what most engines do not have: an open one would show empty panels.
+    pub(crate) fn shut<const N: usize>(mut self, title: &'static str, panels: [Panel; N]) -> Self {
+        let width = COLUMNS / N;
+        let panels = panels.into_iter().enumerate().map(|(at, panel)| {
+            let position = json!({"x": at * width, "y": self.y + 1, "w": width, "h": 8});
+            (panel, position)
+        });
+        self.placed
+            .push(Placed::Shut(title, self.y, panels.collect()));
+        self.y += 1;
+        self
+    }
+
     /// Panels side by side, equally wide.
     pub(crate) fn line<const N: usize>(mut self, height: usize, panels: [Panel; N]) -> Self {
         let width = COLUMNS / N;
@@ -90,6 +112,19 @@ impl Dashboard {
             self.place(panel, at * width, self.y, width, height);
         }
         self.y += height;
+        self
+    }
+
+    /// The row that answers four questions: what is wrong and what to do, what bounds it, since when, what it costs.
+    pub(crate) fn verdict(mut self, [alerts, shares, since, lost, cost]: [Panel; 5]) -> Self {
+        self = self.row("Verdict");
+        let y = self.y;
+        self.place(alerts, 0, y, 10, 9);
+        self.place(shares, 10, y, 6, 9);
+        self.place(since, 16, y, 8, 5);
+        self.place(lost, 16, y + 5, 4, 4);
+        self.place(cost, 20, y + 5, 4, 4);
+        self.y += 9;
         self
     }
 
@@ -135,6 +170,20 @@ impl Dashboard {
                     "id": id, "type": "row", "title": title, "collapsed": false, "panels": [],
                     "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1},
                 }),
+                Placed::Shut(title, y, panels) => {
+                    let inside: Result<Vec<_>, _> = panels
+                        .iter()
+                        .enumerate()
+                        .map(|(inner, (panel, position))| {
+                            let id = SHUT_ID * id + inner;
+                            panel.json(id, position, &|expression| self.resolve(expression))
+                        })
+                        .collect();
+                    json!({
+                        "id": id, "type": "row", "title": title, "collapsed": true, "panels": inside?,
+                        "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1},
+                    })
+                }
                 Placed::Panel(panel, position) => {
                     panel.json(id, position, &|expression| self.resolve(expression))?
                 }
@@ -167,30 +216,65 @@ impl Dashboard {
     }
 
     fn annotations(&self) -> Vec<Value> {
-        let annotation = |name: &str, color: &str, expression: &str, title: &str| {
+        let annotation = |name: &str, color: &str, expression: &str, title: &str, text: &str| {
             json!({
                 "name": name, "datasource": datasource(), "enable": true, "hide": false, "iconColor": color,
-                "expr": self.resolve(expression), "step": "30s", "titleFormat": title, "textFormat": "{{instance}} {{model_name}}",
+                "expr": self.resolve(expression), "step": "30s", "titleFormat": title, "textFormat": text,
             })
         };
         vec![
             annotation(
                 "Alerts",
                 "red",
-                "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",TARGET}",
+                "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}",
                 "{{alertname}}",
+                "{{model_name}} {{pod}}",
             ),
             annotation(
                 "Restarts",
-                "purple",
-                "changes(process_start_time_seconds{TARGET}[1m]) > 0",
-                "Restart",
+                "#9fa7b3",
+                "changes(process_start_time_seconds{POD}[2m]) > 0",
+                "Restart of {{job}}",
+                "{{pod}} {{instance}}",
+            ),
+            annotation(
+                "Changed flags",
+                "#22c3dd",
+                CHANGED_FLAGS,
+                "Other flags",
+                "{{pod}}: --tensor-parallel-size {{tensor_parallel_size}} --max-num-seqs {{max_num_seqs}} --max-num-batched-tokens {{max_num_batched_tokens}}",
             ),
         ]
     }
 }
 
+/// Engines whose deployment is not what it was two minutes ago, and that were there before.
+const CHANGED_FLAGS: &str = "(vllm_roofline_deployment_info{FLAGS} unless vllm_roofline_deployment_info{FLAGS} offset 2m) and on (namespace, pod, model_name, engine) last_over_time(vllm_roofline_deployment_info{FLAGS}[1h] offset 2m)";
+
 impl Variable {
+    /// The way down to a model, over what the fleet's rules record.
+    pub(crate) fn down_to_model(series: &str) -> Vec<Self> {
+        let variable = |name, label, series| Self {
+            name,
+            label,
+            series,
+            many: true,
+        };
+        vec![
+            variable("cluster", "Cluster", series.to_owned()),
+            variable(
+                "namespace",
+                "Namespace",
+                format!("{series}{{cluster=~\"$cluster\"}}"),
+            ),
+            variable(
+                "model_name",
+                "Model",
+                format!("{series}{{cluster=~\"$cluster\",namespace=~\"$namespace\"}}"),
+            ),
+        ]
+    }
+
     /// The way down to one target: each lists the values of its label among the `series` that the ones before leave. The last is
     /// called `last`, and takes several values where `many` is true.
     pub(crate) fn down_to_instance(series: &str, last: &'static str, many: bool) -> Vec<Self> {

@@ -1,35 +1,44 @@
-//! Many pods and models: who is bound by what, and who is worst.
+//! Many pods and models: who loses time to what, and who is worst. Every query reads what rules record, so that thousands of pods are
+//! answered as fast as one.
 
 use serde_json::json;
 
 use super::dashboard::{Dashboard, Variable};
 use super::panel::Panel;
-use super::style::{COMPONENTS, StateSet};
+use super::style::{PARTS, StateSet, WAITING};
+use super::verdict;
 
 pub(crate) const UID: &str = "vllm-roofline-fleet";
 
-/// What tells engines apart.
-const IDENTITY: &str = "namespace, pod, instance, model_name, engine";
+/// Engines' worth of each part of time, by model.
+const TIME: &str = "namespace_model:vllm_roofline_time:rate5m{MODEL,PART}";
+/// Shares of each engine's time.
+const SHARES: &str = "engine:vllm_roofline_time:ratio_rate5m{MODEL,PART}";
 
 pub(crate) fn dashboard() -> Dashboard {
     Dashboard::new(
         UID,
         "vLLM / Roofline fleet",
-        "Every engine against its roofline: share of time per bound, what GPU time is lost to, worst first.",
+        "Every engine against its roofline: what GPU time is lost to, worst first. Reads recording rules only.",
     )
-    .variables(Variable::down_to_instance("vllm_roofline_bound", "Exporter", true))
-    .selector(
-        "ENGINE",
-        "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=~\"$instance\",model_name=~\"$model_name\"",
-    )
-    .selector("TARGET", "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=~\"$instance\"")
+    .variables(Variable::down_to_model("namespace_model:vllm_roofline_engines:count"))
+    .selector("MODEL", "cluster=~\"$cluster\",namespace=~\"$namespace\",model_name=~\"$model_name\"")
+    .selector("SCOPE", "cluster=~\"$cluster|\",namespace=~\"$namespace\",model_name=~\"$model_name|\"")
+    .selector("POD", "cluster=~\"$cluster|\",namespace=~\"$namespace\"")
+    .selector("FLAGS", "cluster=~\"$cluster|\",namespace=~\"$namespace\",model_name=~\"$model_name\"")
     .link("Roofline", super::roofline::UID)
     .link("Serving quality", super::serving::UID)
+    .verdict([
+        verdict::alerts(),
+        verdict::shares(&SHARES.replace(",PART", "")),
+        verdict::since(TIME, "namespace, model_name", "{{namespace}} {{model_name}}"),
+        verdict::lost(&SHARES.replace("PART", verdict::LOST)),
+        verdict::cost(&format!("1e6 * avg({})", recorded("cost_dollars_per_decode_token:ratio_rate1h"))),
+    ])
     .row("Now")
     .line(4, now())
-    .row("Bounds")
-    .beside(8, bound_shares(), [(10, engines_by_bound())])
-    .line(8, [time(), lost()])
+    .row("Where the time goes")
+    .line(9, [time(), lost(), waiting()])
     .row("Worst first")
     .line(12, [engines()])
     .row("Models")
@@ -37,155 +46,139 @@ pub(crate) fn dashboard() -> Dashboard {
     .line(8, [efficiency(), energy(), throughput()])
 }
 
-/// `amount` over what the GPUs could have done in the time they were observed; a pod that came halfway counts for its half.
-fn utilization(by: &str, amount: &str, peak: &str, window: &str) -> String {
-    let each = format!("sum by ({IDENTITY})");
+/// What a rule records of a model.
+fn recorded(name: &str) -> String {
+    format!("namespace_model:vllm_roofline_{name}{{MODEL}}")
+}
+
+/// What a rule records of an engine.
+fn of_engine(name: &str) -> String {
+    format!("engine:vllm_roofline_{name}{{MODEL}}")
+}
+
+/// Engines' worth of time of the parts that match, by the labels of `by`.
+fn time_of(by: &str, component: &str) -> String {
+    let matcher = format!("component=~\"{component}\"");
+    format!("sum{by} ({})", TIME.replace("PART", &matcher))
+}
+
+fn busy_share(by: &str, component: &str) -> String {
+    let busy = PARTS
+        .iter()
+        .map(|part| part.component)
+        .filter(|part| !["idle", "stalled"].contains(part));
+    let busy: Vec<_> = busy.collect();
     format!(
-        "sum{by} (rate(vllm_roofline_{amount}{{ENGINE}}[{window}])) / sum{by} ({each} (vllm_roofline_{peak}) * {each} (rate(vllm_roofline_time_seconds_total{{ENGINE}}[{window}])))"
+        "{} / ({} > 0)",
+        time_of(by, component),
+        time_of(by, &busy.join("|"))
     )
 }
 
-fn mfu(by: &str, window: &str) -> String {
-    let peak = "roof_flops_per_second{ENGINE,level=\"datasheet\",point=\"right\"}";
-    utilization(by, "flops_total", peak, window)
-}
+const EXPLAINED: &str = "compute|memory|communication";
+const NOT_EXPLAINED: &str = "host|kernel_latency|overhead|stalled";
 
-fn mbu(by: &str, window: &str) -> String {
-    utilization(
-        by,
-        "hbm_bytes_total",
-        "peak_hbm_bytes_per_second{ENGINE}",
-        window,
-    )
-}
-
-/// The share of time that went to `component`, of all or of busy time.
-fn time_share(by: &str, component: &str, window: &str) -> String {
-    format!(
-        "sum{by} (rate(vllm_roofline_time_seconds_total{{ENGINE,component=~\"{component}\"}}[{window}])) / (sum{by} (rate(vllm_roofline_time_seconds_total{{ENGINE}}[{window}])) > 0)"
-    )
-}
-
-/// Share of busy time that the roofline explains.
-fn efficiency_over(by: &str, window: &str) -> String {
-    format!(
-        "sum{by} (rate(vllm_roofline_time_seconds_total{{ENGINE,component=~\"compute|memory|communication\"}}[{window}])) / (sum{by} (rate(vllm_roofline_time_seconds_total{{ENGINE,component!~\"idle|stalled\"}}[{window}])) > 0)"
-    )
-}
-
-fn now() -> [Panel; 8] {
+fn now() -> [Panel; 6] {
     let count = |title, description, expression: &str| {
         Panel::stat(title, description)
             .now("", expression)
             .fixed_color("text")
+            .default("decimals", json!(0))
             .no_value("0")
     };
-    let ratio = |title, description, expression: &str| {
-        Panel::stat(title, description)
-            .now("", expression)
-            .unit("percentunit")
-            .default("decimals", json!(1))
-            .fixed_color("text")
-            .no_value("–")
-    };
-    let alarm = |panel: Panel| panel.thresholds(&[("green", None), ("red", Some(1.0))]);
     [
-        count("Engines", "Engines with an exporter beside them.", "count(group by (job, namespace, pod, instance, model_name, engine) (vllm_roofline_bound{ENGINE}))"),
-        count("GPUs", "GPUs that the exporters read.", "count(group by (gpu) (vllm_roofline_gpu_info{ENGINE}))"),
-        ratio("MFU", "FLOPs over the datasheet peaks of all GPUs.", &mfu("", "$__rate_interval")),
-        ratio("MBU", "HBM bytes over the peak bandwidth of all GPUs.", &mbu("", "$__rate_interval")),
-        ratio("Roofline efficiency", "Share of busy time that the roofline explains, all engines.", &efficiency_over("", "$__rate_interval")),
-        count("Output tokens/s", "Tokens decoded per second, draft tokens included.", "sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[$__rate_interval]))")
-            .default("decimals", json!(0)),
-        alarm(count("Engines stalled or gone", "Engines that do not answer, or hold requests while nothing moves.", "sum(vllm_roofline_engine_state{ENGINE,state=~\"stalled|unreachable\"})")),
-        alarm(count("Facts missing", "Facts of engines that could not be found: without model and GPU there is no roofline.", "count(vllm_roofline_missing_fact{ENGINE}) or vector(0)")),
+        count("Engines", "Engines with an exporter beside them.", &format!("sum({})", recorded("engines:count"))),
+        count("GPUs", "GPUs that the exporters read.", &format!("sum({})", recorded("gpus:count"))),
+        count(
+            "Engines' worth of time lost",
+            "So many engines would be saved if nothing were lost to the host, to kernels that nothing explains and to stalls.",
+            &time_of("", NOT_EXPLAINED),
+        )
+        .default("decimals", json!(1)),
+        count(
+            "Engines' worth of idle time",
+            "So many engines had no request: demand, not a fault.",
+            &time_of("", "idle"),
+        )
+        .default("decimals", json!(1)),
+        count(
+            "Decoded tokens/s",
+            "Draft tokens included.",
+            "sum(namespace_model:vllm_roofline_forward_tokens:rate5m{MODEL,phase=\"decode\"})",
+        ),
+        count(
+            "Engines stalled or gone",
+            "Engines that do not answer, or hold requests while nothing moves.",
+            &format!("sum({})", recorded("engines_not_serving:count")),
+        )
+        .thresholds(&[("green", None), ("red", Some(1.0))]),
     ]
-}
-
-fn bound_shares() -> Panel {
-    Panel::bars(
-        "Share of time per bound",
-        "How much of the time range, summed over all engines, each bound held.",
-    )
-    .now(
-        "{{bound}}",
-        "sort_desc(sum by (bound) (increase(vllm_roofline_bound_seconds_total{ENGINE}[$__range])) / ignoring (bound) group_left () sum(increase(vllm_roofline_bound_seconds_total{ENGINE}[$__range])))",
-    )
-    .unit("percentunit")
-    .range(0.0, 1.0)
-    .colors(StateSet::bound().colors())
-}
-
-fn engines_by_bound() -> Panel {
-    Panel::timeseries("Engines per bound", "How many engines each bound held.")
-        .line("{{bound}}", "sum by (bound) (vllm_roofline_bound{ENGINE})")
-        .custom("lineInterpolation", json!("stepAfter"))
-        .unit("short")
-        .min(0.0)
-        .stacked()
-        .colors(StateSet::bound().colors())
 }
 
 fn time() -> Panel {
     Panel::timeseries(
         "Where the fleet's time goes",
-        "Engine time by roofline component; overhead is busy time that the roofline does not explain.",
+        "Engines' worth of time by part.",
     )
     .line(
         "{{component}}",
-        "sum by (component) (rate(vllm_roofline_time_seconds_total{ENGINE}[$__rate_interval])) / ignoring (component) group_left () sum(rate(vllm_roofline_time_seconds_total{ENGINE}[$__rate_interval]))",
+        &format!("sum by (component) ({})", TIME.replace(",PART", "")),
     )
-    .unit("percentunit")
-    .range(0.0, 1.0)
+    .unit("short")
+    .min(0.0)
     .stacked()
-    .colors(COMPONENTS)
+    .parts()
 }
 
 fn lost() -> Panel {
     Panel::timeseries(
         "Most time lost",
-        "The ten engines that spend the largest share of their time on overhead or stalled.",
+        "The ten engines that spend the largest share of their time on the host, on kernels that nothing explains, or stalled.",
     )
     .line(
-        "{{pod}} {{instance}} {{model_name}} {{engine}}",
-        &format!(
-            "topk(10, {})",
-            time_share(
-                &format!(" by ({IDENTITY})"),
-                "overhead|stalled",
-                "$__rate_interval"
-            )
-        ),
+        "{{pod}} {{model_name}} {{engine}}",
+        &format!("topk(10, {})", of_engine("waste:ratio_rate5m")),
     )
     .unit("percentunit")
     .range(0.0, 1.0)
 }
 
+fn waiting() -> Panel {
+    let set = StateSet::admission();
+    Panel::timeseries("Engines, by what holds their queue", "open: nobody waits.")
+        .line(
+            "{{state}}",
+            &format!("sum by (state) ({})", recorded("admission:sum")),
+        )
+        .unit("short")
+        .min(0.0)
+        .stacked()
+        .states(&set)
+}
+
 /// The columns of the table of engines: name, title, expression.
 fn engine_columns() -> [(&'static str, &'static str, String); 10] {
-    let by = format!(" by ({IDENTITY})");
-    let window = "$__range";
-    let share = |component| time_share(&by, component, window);
-    let tokens = format!(
-        "sum{by} (rate(vllm_roofline_forward_tokens_total{{ENGINE,phase=\"decode\"}}[{window}])) / (sum{by} (rate(vllm_roofline_time_seconds_total{{ENGINE}}[{window}])) > 0)"
-    );
-    let limited =
-        format!("avg{by} (avg_over_time(vllm_roofline_power_limited_ratio{{ENGINE}}[{window}]))");
+    let by = "by (cluster, namespace, pod, instance, model_name, engine)";
+    let share = |component: &str| {
+        let matcher = format!("component=~\"{component}\"");
+        format!("sum {by} ({})", SHARES.replace("PART", &matcher))
+    };
+    let own = |name: &str| format!("sum {by} ({})", of_engine(name));
     [
-        ("bound", "Bound now", StateSet::bound().code(IDENTITY)),
+        ("lost", "Time lost", own("waste:ratio_rate5m")),
+        ("compute", "compute", share("compute")),
+        ("memory", "memory bandwidth", share("memory")),
+        ("kernels", "kernel latency", share("kernel_latency")),
+        ("host", "host", share("host")),
+        ("overhead", "overhead", share("overhead")),
+        ("idle", "idle", share("idle")),
+        ("mfu", "MFU", own("model_flops_utilization:ratio_rate5m")),
         (
-            "efficiency",
-            "Roofline efficiency",
-            efficiency_over(&by, window),
+            "mbu",
+            "MBU",
+            own("model_bandwidth_utilization:ratio_rate5m"),
         ),
-        ("overhead", "Overhead", share("overhead")),
-        ("memory", "Memory", share("memory")),
-        ("compute", "Compute", share("compute")),
-        ("idle", "Idle", share("idle")),
-        ("mfu", "MFU", mfu(&by, window)),
-        ("mbu", "MBU", mbu(&by, window)),
-        ("tokens", "Tokens/s", tokens),
-        ("limited", "Power-limited", limited),
+        ("tokens", "Tokens/s", own("decode_tokens:rate5m")),
     ]
 }
 
@@ -197,7 +190,7 @@ fn engines() -> Panel {
         .collect();
     let table = Panel::table(
         "Engines",
-        "Every engine over the time range, the least efficient first. Efficiency: share of busy time that the roofline explains.",
+        "Every engine over the last five minutes, the most time lost first. The instance leads to its own dashboard.",
     );
     let table = columns
         .iter()
@@ -210,7 +203,7 @@ fn engines() -> Panel {
         )
         .transformation(
             "sortBy",
-            &json!({"sort": [{"field": "Roofline efficiency", "desc": false}]}),
+            &json!({"sort": [{"field": "Time lost", "desc": true}]}),
         );
     styled(table)
 }
@@ -229,7 +222,7 @@ fn styled(table: Panel) -> Panel {
     let bar = |color: &str| {
         [
             ("unit", json!("percentunit")),
-            ("decimals", json!(1)),
+            ("decimals", json!(0)),
             ("min", json!(0)),
             ("max", json!(1)),
             ("color", json!({"mode": "fixed", "fixedColor": color})),
@@ -239,54 +232,41 @@ fn styled(table: Panel) -> Panel {
             ),
         ]
     };
-    table
+    let table = table
         .named("instance", &[("links", link)])
-        .named(
-            "Bound now",
-            &[
-                ("mappings", json!([StateSet::bound().mapping()])),
-                ("custom.cellOptions", json!({"type": "color-text"})),
-                ("custom.width", json!(150)),
-            ],
-        )
-        .named("Roofline efficiency", &bar("text"))
-        .named("Overhead", &bar("red"))
-        .named("Memory", &bar("green"))
-        .named("Compute", &bar("blue"))
-        .matching("/^(Idle|MFU|MBU|Power-limited)$/", &percent)
+        .named("Time lost", &bar(WAITING))
+        .matching("/^(MFU|MBU)$/", &percent)
         .named(
             "Tokens/s",
             &[("decimals", json!(0)), ("custom.width", json!(100))],
-        )
+        );
+    PARTS.iter().fold(table, |table, part| {
+        table.named(part.name, &bar(part.color))
+    })
 }
 
 fn models() -> Panel {
-    let by = " by (model_name)";
-    let window = "$__range";
-    let tokens = format!(
-        "sum{by} (rate(vllm_roofline_forward_tokens_total{{ENGINE,phase=\"decode\"}}[{window}]))"
-    );
-    let per_token = |metric: &str| {
-        format!("sum{by} (rate(vllm_roofline_{metric}{{ENGINE}}[{window}])) / ({tokens} > 0)")
-    };
-    Panel::table("Models", "Every model over the time range.")
-        .column("engines", "count by (model_name) (group by (job, namespace, pod, instance, model_name, engine) (vllm_roofline_bound{ENGINE}))")
-        .column("tokens", &tokens)
-        .column("mfu", &mfu(by, window))
-        .column("mbu", &mbu(by, window))
-        .column("efficiency", &efficiency_over(by, window))
-        .column("overhead", &time_share(by, "overhead", window))
-        .column("idle", &time_share(by, "idle", window))
-        .column("energy", &per_token("energy_joules_total"))
-        .column("cost", &format!("1e6 * {}", per_token("cost_dollars_total")))
+    let by = " by (namespace, model_name)";
+    let summed = |name: &str| format!("sum{by} ({})", recorded(name));
+    let mean = |name: &str| format!("avg{by} ({})", recorded(name));
+    Panel::table("Models", "Every model over the last five minutes; cost and energy over an hour.")
+        .column("engines", &summed("engines:count"))
+        .column("tokens", &format!("sum{by} (namespace_model:vllm_roofline_forward_tokens:rate5m{{MODEL,phase=\"decode\"}})"))
+        .column("mfu", &mean("model_flops_utilization:ratio_rate5m"))
+        .column("mbu", &mean("model_bandwidth_utilization:ratio_rate5m"))
+        .column("efficiency", &busy_share(by, EXPLAINED))
+        .column("idle", &time_of(by, "idle"))
+        .column("energy", &mean("energy_joules_per_decode_token:ratio_rate1h"))
+        .column("cost", &format!("1e6 * {}", mean("cost_dollars_per_decode_token:ratio_rate1h")))
         .transformation("organize", &json!({"excludeByName": {"Time": true}, "renameByName": {
             "Value #engines": "Engines", "Value #tokens": "Tokens/s", "Value #mfu": "MFU", "Value #mbu": "MBU",
-            "Value #efficiency": "Roofline efficiency", "Value #overhead": "Overhead", "Value #idle": "Idle",
+            "Value #efficiency": "Roofline efficiency", "Value #idle": "Engines idle",
             "Value #energy": "Energy per token", "Value #cost": "Cost per million tokens",
         }}))
         .transformation("sortBy", &json!({"sort": [{"field": "Roofline efficiency", "desc": false}]}))
-        .matching("/^(MFU|MBU|Roofline efficiency|Overhead|Idle)$/", &[("unit", json!("percentunit")), ("decimals", json!(1))])
+        .matching("/^(MFU|MBU|Roofline efficiency)$/", &[("unit", json!("percentunit")), ("decimals", json!(1))])
         .named("Tokens/s", &[("decimals", json!(0))])
+        .named("Engines idle", &[("decimals", json!(1))])
         .named("Energy per token", &[("unit", json!("joule"))])
         .named("Cost per million tokens", &[("unit", json!("currencyUSD"))])
 }
@@ -296,24 +276,30 @@ fn efficiency() -> Panel {
         "Roofline efficiency by model",
         "Share of busy time that the roofline explains.",
     )
-    .line(
-        "{{model_name}}",
-        &efficiency_over(" by (model_name)", "$__rate_interval"),
-    )
+    .line("{{model_name}}", &busy_share(" by (model_name)", EXPLAINED))
     .unit("percentunit")
     .range(0.0, 1.0)
 }
 
 fn energy() -> Panel {
-    Panel::timeseries("Energy per decoded token by model", "Energy of all its GPUs over its decoded tokens.")
-        .line("{{model_name}}", "sum by (model_name) (rate(vllm_roofline_energy_joules_total{ENGINE}[$__rate_interval])) / (sum by (model_name) (rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[$__rate_interval])) > 0)")
-        .unit("joule")
-        .logarithmic()
+    Panel::timeseries(
+        "Energy per decoded token by model",
+        "Energy of all its GPUs over its decoded tokens, in an hour: a pause in decoding is no spike.",
+    )
+    .line(
+        "{{model_name}}",
+        &format!(
+            "avg by (model_name) ({})",
+            recorded("energy_joules_per_decode_token:ratio_rate1h")
+        ),
+    )
+    .unit("joule")
+    .min(0.0)
 }
 
 fn throughput() -> Panel {
     Panel::timeseries("Decoded tokens/s by model", "Draft tokens included.")
-        .line("{{model_name}}", "sum by (model_name) (rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[$__rate_interval]))")
+        .line("{{model_name}}", "sum by (model_name) (namespace_model:vllm_roofline_forward_tokens:rate5m{MODEL,phase=\"decode\"})")
         .unit("short")
         .min(0.0)
         .stacked()

@@ -1,8 +1,9 @@
-//! Latencies: quantiles, shares within target, error budgets.
+//! Latencies: means, shares within target, percentiles where the buckets know them, error budgets.
 
 use serde_json::json;
 
 use super::panel::Panel;
+use super::style::{DECODE, MEAN, PERCENTILE, PREFILL, WAITING};
 
 /// Time per output token as vLLM calls it now, else what it was called up to 0.10 (then per step rather than per request).
 pub(crate) fn tpot(part: &str) -> String {
@@ -11,20 +12,50 @@ pub(crate) fn tpot(part: &str) -> String {
     )
 }
 
-/// Quantiles of a latency; `rates` are its buckets' rates.
-fn quantiles(panel: Panel, rates: &str) -> Panel {
-    [("P50", 0.5), ("P90", 0.9), ("P99", 0.99)]
-        .into_iter()
-        .fold(panel, |panel, (name, quantile)| {
-            panel.line(
-                name,
-                &format!("histogram_quantile({quantile}, sum by (le) {rates})"),
-            )
-        })
-        .unit("s")
-        .logarithmic()
-        .colors([("P50", "green"), ("P90", "yellow"), ("P99", "red")])
+/// The mean of a latency of vLLM's, exact.
+pub(crate) fn mean(metric: &str) -> String {
+    let total =
+        |part: &str| format!("sum(rate(vllm:{metric}_seconds_{part}{{VLLM}}[$__rate_interval]))");
+    format!("{} / ({} > 0)", total("sum"), total("count"))
 }
+
+/// The mean time per output token.
+pub(crate) fn tpot_mean() -> String {
+    format!(
+        "sum({}) / (sum({}) > 0)",
+        tpot("sum{VLLM}"),
+        tpot("count{VLLM}")
+    )
+}
+
+/// The 95th percentile, where the buckets know it: where it lies in one of `narrow`, whose bounds are at most half of the lower one
+/// apart. Elsewhere it would be the middle of a bucket and nothing else.
+fn known_percentile(rates: &str, narrow: &[(&str, &str)]) -> String {
+    let percentile = format!("histogram_quantile(0.95, sum by (le) {rates})");
+    let within: Vec<_> = narrow
+        .iter()
+        .map(|(low, high)| format!("({percentile} > {low} <= {high})"))
+        .collect();
+    within.join(" or ")
+}
+
+/// Mean and percentile of a latency over time.
+fn figures(panel: Panel, mean: &str, percentile: &str) -> Panel {
+    panel
+        .line("mean", mean)
+        .line("P95, where the buckets know it", percentile)
+        .unit("s")
+        .min(0.0)
+        .colors([
+            ("mean", MEAN),
+            ("P95, where the buckets know it", PERCENTILE),
+        ])
+}
+
+/// Stretches of narrow buckets: time to first token and end to end, time per output token.
+const TTFT_NARROW: [(&str, &str); 3] = [("0.04", "0.1"), ("0.5", "1"), ("5", "10")];
+const TPOT_NARROW: [(&str, &str); 1] = [("0.05", "1")];
+const E2E_NARROW: [(&str, &str); 2] = [("1", "2.5"), ("10", "30")];
 
 fn slo(panel: Panel, name: &str) -> Panel {
     panel
@@ -38,12 +69,14 @@ fn slo(panel: Panel, name: &str) -> Panel {
 pub(crate) fn ttft() -> Panel {
     let panel = Panel::timeseries(
         "Time to first token",
-        "From arrival to the first output token, queue included.",
+        "From arrival to the first output token, queue included. The mean is exact; a percentile is drawn only where it lies between two close bounds.",
     );
+    let rates = "(rate(vllm:time_to_first_token_seconds_bucket{VLLM}[$__rate_interval]))";
     slo(
-        quantiles(
+        figures(
             panel,
-            "(rate(vllm:time_to_first_token_seconds_bucket{VLLM}[$__rate_interval]))",
+            &mean("time_to_first_token"),
+            &known_percentile(rates, &TTFT_NARROW),
         ),
         "ttft",
     )
@@ -52,9 +85,16 @@ pub(crate) fn ttft() -> Panel {
 pub(crate) fn per_token() -> Panel {
     let panel = Panel::timeseries(
         "Time per output token",
-        "Per finished request: decode time over output tokens after the first. The lowest bucket is 10 ms: quantiles below it are guesses.",
+        "Per finished request: decode time over output tokens after the first. The mean is exact; a percentile is drawn only where it lies between two close bounds.",
     );
-    slo(quantiles(panel, &tpot("bucket{VLLM}")), "tpot")
+    slo(
+        figures(
+            panel,
+            &tpot_mean(),
+            &known_percentile(&tpot("bucket{VLLM}"), &TPOT_NARROW),
+        ),
+        "tpot",
+    )
 }
 
 pub(crate) fn end_to_end() -> Panel {
@@ -62,10 +102,26 @@ pub(crate) fn end_to_end() -> Panel {
         "End to end",
         "From arrival to the last output token, per finished request.",
     );
-    quantiles(
+    let rates = "(rate(vllm:e2e_request_latency_seconds_bucket{VLLM}[$__rate_interval]))";
+    figures(
         panel,
-        "(rate(vllm:e2e_request_latency_seconds_bucket{VLLM}[$__rate_interval]))",
+        &mean("e2e_request_latency"),
+        &known_percentile(rates, &E2E_NARROW),
     )
+}
+
+/// Where the first token waits.
+pub(crate) fn queue_and_prefill() -> Panel {
+    Panel::timeseries(
+        "Queue and prefill time",
+        "Mean seconds that a finished request waited in the queue, and that its prompt was computed for. Whichever is longer says where to look.",
+    )
+    .line("queue", &mean("request_queue_time"))
+    .line("prefill", &mean("request_prefill_time"))
+    .unit("s")
+    .min(0.0)
+    .stacked()
+    .colors([("queue", WAITING), ("prefill", PREFILL)])
 }
 
 /// The share of observations at most `bound`, exact since `bound` is a bucket's.
@@ -73,14 +129,14 @@ fn share(buckets: &str, counts: &str) -> String {
     format!("sum({buckets}) / (sum({counts}) > 0)")
 }
 
-fn ttft_share(bound: &str, window: &str) -> String {
+pub(crate) fn ttft_share(bound: &str, window: &str) -> String {
     share(
         &format!("rate(vllm:time_to_first_token_seconds_bucket{{VLLM,le=\"{bound}\"}}[{window}])"),
         &format!("rate(vllm:time_to_first_token_seconds_count{{VLLM}}[{window}])"),
     )
 }
 
-fn tpot_share(bound: &str, window: &str) -> String {
+pub(crate) fn tpot_share(bound: &str, window: &str) -> String {
     let on = |part: &str| tpot(part).replace("$__rate_interval", window);
     share(
         &on(&format!("bucket{{VLLM,le=\"{bound}\"}}")),
@@ -99,12 +155,9 @@ pub(crate) fn within() -> Panel {
     .line("TPOT ≤ 100 ms", &tpot_share("0.1", "$__rate_interval"))
     .unit("percentunit")
     .range(0.0, 1.0)
-    .colors([
-        ("TTFT ≤ 100 ms", "light-blue"),
-        ("TTFT ≤ 500 ms", "blue"),
-        ("TPOT ≤ 50 ms", "light-green"),
-        ("TPOT ≤ 100 ms", "green"),
-    ])
+    .colors([("TTFT ≤ 500 ms", PREFILL), ("TPOT ≤ 100 ms", DECODE)])
+    .dashed("TTFT ≤ 100 ms", PREFILL)
+    .dashed("TPOT ≤ 50 ms", DECODE)
 }
 
 pub(crate) fn ttft_heatmap() -> Panel {
@@ -132,7 +185,7 @@ fn burn(panel: Panel, within: impl Fn(&str) -> String) -> Panel {
             {"color": "green", "value": null}, {"color": "orange", "value": 6}, {"color": "red", "value": 14.4},
         ]}))
         .custom("thresholdsStyle", json!({"mode": "dashed"}))
-        .colors([("over 5 minutes", "text"), ("over an hour", "orange"), ("over 6 hours", "red")])
+        .colors([("over 5 minutes", "#9fa7b3"), ("over an hour", "text"), ("over 6 hours", "#6b7480")])
 }
 
 pub(crate) fn ttft_burn() -> Panel {

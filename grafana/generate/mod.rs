@@ -11,6 +11,7 @@ mod panel;
 mod roofline;
 mod serving;
 mod style;
+mod verdict;
 
 use dashboard::Dashboard;
 

@@ -5,16 +5,51 @@ use std::collections::BTreeSet;
 use vllm_roofline_exporter::export::catalogue::{self, Family, Provenance};
 use vllm_roofline_exporter::exposition::{Line, Lines};
 
-/// A page of vLLM 0.32 after load: the names it has now.
-const VLLM_PAGE: &str = include_str!("../../tests/fixtures/vllm/vllm-0.32.0-cpu-after-load.prom");
+/// Pages of vLLM 0.32 after load, without and with speculative decoding: the names it has now.
+const VLLM_PAGES: [&str; 2] = [
+    include_str!("../../tests/fixtures/vllm/vllm-0.32.0-cpu-after-load.prom"),
+    include_str!("../../tests/fixtures/vllm/vllm-0.32.0-cpu-specdecode-ngram.prom"),
+];
+/// The rules whose records panels and alerts read.
+const RULES: [&str; 2] = [
+    include_str!("../../deploy/prometheus/recording.yaml"),
+    include_str!("../../deploy/prometheus/fleet.yaml"),
+];
+/// Targets that users record themselves: absent until then.
+const TARGETS: [&str; 1] = ["target:vllm_generation_tokens:rate"];
 /// Names vLLM had before, asked for beside the present ones: KV cache usage up to 0.11, inter-token latency up to 0.14.
-const FORMER: [&str; 3] = [
+const FORMER: [&str; 4] = [
     "vllm:gpu_cache_usage_perc",
     "vllm:time_per_output_token_seconds_bucket",
     "vllm:time_per_output_token_seconds_count",
+    "vllm:time_per_output_token_seconds_sum",
+];
+/// What Prometheus itself and vLLM's web server export.
+const OTHERS: [(&str, &[&str]); 4] = [
+    ("ALERTS", &ALERT_LABELS),
+    ("ALERTS_FOR_STATE", &ALERT_LABELS),
+    ("http_requests_total", &["method", "handler", "status"]),
+    ("process_start_time_seconds", &[]),
+];
+const ALERT_LABELS: [&str; 7] = [
+    "alertname",
+    "alertstate",
+    "severity",
+    "cause",
+    "slo",
+    "model_name",
+    "engine",
 ];
 /// Labels that Prometheus puts on a target, and `le` of histograms.
-const TARGET_LABELS: [&str; 5] = ["job", "instance", "namespace", "pod", "le"];
+const TARGET_LABELS: [&str; 7] = [
+    "job",
+    "instance",
+    "cluster",
+    "namespace",
+    "pod",
+    "role",
+    "le",
+];
 const ENGINE_LABELS: [&str; 2] = ["model_name", "engine"];
 
 /// A metric in an expression, with the labels that are matched on it.
@@ -24,25 +59,30 @@ pub(crate) struct Selection<'a> {
     pub(crate) labels: Vec<&'a str>,
 }
 
-/// The exporter's and vLLM's metrics in `expression`, in order.
+/// The exporter's and vLLM's metrics in `expression`, and what rules record of them, in order.
 pub(crate) fn selections(expression: &str) -> Vec<Selection<'_>> {
     let mut found = Vec::new();
     let mut rest = expression;
-    while let Some(start) = ["vllm_roofline_", "vllm:"]
-        .iter()
-        .filter_map(|prefix| rest.find(prefix))
-        .min()
-    {
+    while let Some(start) = rest.find(is_name) {
         let tail = &rest[start..];
         let end = tail.find(|c: char| !is_name(c)).unwrap_or(tail.len());
         let (metric, after) = tail.split_at(end);
-        found.push(Selection {
-            metric,
-            labels: matched_labels(after),
-        });
+        let is_other = OTHERS.iter().any(|(name, _)| *name == metric);
+        let is_engines = metric.starts_with("vllm_roofline_") || metric.starts_with("vllm:");
+        if is_engines || is_record(metric) || is_other {
+            found.push(Selection {
+                metric,
+                labels: matched_labels(after),
+            });
+        }
         rest = after;
     }
     found
+}
+
+/// `level:metric:operations`, as rules record it.
+fn is_record(metric: &str) -> bool {
+    metric.contains(":vllm_")
 }
 
 fn is_name(c: char) -> bool {
@@ -107,6 +147,8 @@ pub(crate) fn provenance(metric: &str) -> &'static str {
         Some(Provenance::Specified) => "specified",
         Some(Provenance::Own) => "the exporter's own state",
         Some(Provenance::Measured) => "measured",
+        None if is_record(metric) => "recorded by a rule",
+        None if metric.starts_with("ALERTS") => "Prometheus's own",
         None => "measured by vLLM",
     }
 }
@@ -128,10 +170,19 @@ fn labels_of(metric: &str) -> Option<BTreeSet<String>> {
                 .collect(),
         );
     }
-    if FORMER.contains(&metric) {
+    if FORMER.contains(&metric) || TARGETS.contains(&metric) {
         return Some(ENGINE_LABELS.map(str::to_owned).into());
     }
-    let samples = Lines::new(VLLM_PAGE).filter_map(Result::ok);
+    if let Some((_, labels)) = OTHERS.iter().find(|(name, _)| *name == metric) {
+        return Some(labels.iter().map(|label| (*label).to_owned()).collect());
+    }
+    if is_record(metric) {
+        return labels_of_record(metric);
+    }
+    let samples = VLLM_PAGES
+        .into_iter()
+        .flat_map(Lines::new)
+        .filter_map(Result::ok);
     samples
         .filter_map(|line| match line {
             Line::Sample(sample) if sample.name == metric => Some(sample),
@@ -148,4 +199,20 @@ fn labels_of(metric: &str) -> Option<BTreeSet<String>> {
             all.extend(more);
             all
         })
+}
+
+/// The labels of everything that the rule called `record` is made of, or `None` where there is no such rule. Those that it drops are
+/// among them.
+fn labels_of_record(record: &str) -> Option<BTreeSet<String>> {
+    let heading = format!("- record: {record}\n");
+    let rule = RULES
+        .iter()
+        .find_map(|rules| Some(rules.split_once(&heading)?.1))?;
+    let rule = rule.split("- record: ").next().unwrap_or_default();
+    let parts = selections(rule).into_iter();
+    let labels = parts.filter_map(|part| labels_of(part.metric));
+    labels.reduce(|mut all, more| {
+        all.extend(more);
+        all
+    })
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::names;
+use super::style::{PARTS, StateSet};
 
 /// What every panel and query reads from.
 pub(crate) fn datasource() -> Value {
@@ -265,6 +266,33 @@ impl Panel {
             panel.named(
                 name,
                 &[("color", json!({"mode": "fixed", "fixedColor": color}))],
+            )
+        })
+    }
+
+    /// The parts of time, under the names and in the colours that they have everywhere.
+    pub(crate) fn parts(self) -> Self {
+        let parts = PARTS.iter();
+        self.called(parts.map(|part| (part.component, part.name, part.color)))
+    }
+
+    /// The states of a set, likewise.
+    pub(crate) fn states(self, set: &StateSet) -> Self {
+        self.called(set.states())
+    }
+
+    /// Names and colours by series.
+    fn called(
+        self,
+        series: impl Iterator<Item = (&'static str, &'static str, &'static str)>,
+    ) -> Self {
+        series.fold(self, |panel, (label, name, color)| {
+            panel.named(
+                label,
+                &[
+                    ("displayName", json!(name)),
+                    ("color", json!({"mode": "fixed", "fixedColor": color})),
+                ],
             )
         })
     }

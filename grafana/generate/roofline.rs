@@ -6,9 +6,15 @@ use super::basis::{exporter, facts, gpus, missing, reads};
 use super::chart::chart;
 use super::dashboard::{Dashboard, Variable};
 use super::panel::Panel;
-use super::style::{COMPONENTS, DECODE, PREFILL, StateSet};
+use super::style::{DECODE, KINDS, PARTS, PREFILL, ROOFS, RUNNING, StateSet, WAITING};
+use super::verdict;
 
 pub(crate) const UID: &str = "vllm-roofline";
+
+/// Shares of each engine's time.
+const SHARES: &str = "engine:vllm_roofline_time:ratio_rate5m{ENGINE,PART}";
+/// Dollars per million tokens.
+const COST: &str = "1e6 * sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[1h])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[1h])) > 0.1)";
 
 pub(crate) fn dashboard() -> Dashboard {
     Dashboard::new(
@@ -31,17 +37,29 @@ pub(crate) fn dashboard() -> Dashboard {
         "VLLM",
         "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"",
     )
+    .selector("POD", "namespace=~\"$namespace\",pod=~\"$pod\"")
+    .selector("FLAGS", "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"")
+    // Alerts about a model have no pod.
+    .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",model_name=~\"$model_name|\"")
     .link("Serving quality", super::serving::UID)
     .link("Fleet", super::fleet::UID)
+    .verdict([
+        verdict::alerts(),
+        verdict::shares(&SHARES.replace(",PART", "")),
+        verdict::since(SHARES, "model_name, engine", "{{engine}}"),
+        verdict::lost(&SHARES.replace("PART", verdict::LOST)),
+        verdict::cost(COST),
+    ])
     .row("Now")
     .line(4, now())
     .row("Roofline")
-    .beside(14, chart(), [(8, states()), (9, time())])
+    .beside(14, chart(), [(6, states()), (11, time())])
     .row("Utilization")
-    .line(8, [utilization(), intensity(), interconnect()])
+    .line(8, [utilization(), intensity()])
     .line(8, [traffic(), batch(), tokens()])
     .row("Power and cost")
     .line(8, [energy(), power(), clocks(), cost()])
+    .shut("Several GPUs: what they send to each other", [interconnect()])
     .row("What this is based on")
     .line(6, [facts(), gpus()])
     .line(6, [exporter(), reads(), missing()])
@@ -56,8 +74,8 @@ fn now() -> [Panel; 8] {
     };
     [
         word(
-            "Bound",
-            "What takes most of the engine's time, over the exporter's window.",
+            "Bound now",
+            "The exporter's own live verdict, over its window. The shares in the row above are what alerts judge by.",
             &StateSet::bound(),
         ),
         word("Engine", "What the engine is doing now.", &StateSet::engine_state()),
@@ -70,17 +88,17 @@ fn now() -> [Panel; 8] {
             Panel::stat("MFU", "Model FLOPs over the dense datasheet peak of all GPUs, over the exporter's window.")
                 .now("", "avg(vllm_roofline_model_flops_utilization_ratio{ENGINE})"),
         )
-        .fixed_color(PREFILL),
+        .fixed_color(PARTS[0].color),
         percent(
             Panel::stat("MBU, modelled", "Modelled HBM bytes over the peak bandwidth of all GPUs, over the exporter's window.")
                 .now("", "avg(vllm_roofline_model_bandwidth_utilization_ratio{ENGINE})"),
         )
-        .fixed_color(DECODE),
+        .fixed_color(PARTS[1].color),
         percent(
             Panel::stat("MBU, measured", "HBM bytes by the GPU's own counters (GPM) over the peak bandwidth. Empty where the GPU has none.")
                 .now("", "avg(vllm_roofline_measured_bandwidth_utilization_ratio{ENGINE})"),
         )
-        .fixed_color("dark-green"),
+        .fixed_color(PARTS[1].color),
         percent(
             Panel::stat(
                 "Roofline efficiency",
@@ -88,7 +106,7 @@ fn now() -> [Panel; 8] {
             )
             .now("", "avg(vllm_roofline_roofline_efficiency_ratio{ENGINE})"),
         )
-        .thresholds(&[("red", None), ("orange", Some(0.5)), ("green", Some(0.7))]),
+        .thresholds(&[("red", None), ("orange", Some(0.4)), ("green", Some(0.6))]),
         Panel::stat("Decode batch", "Mean requests per step that decodes, over the exporter's window.")
             .now("", "avg(vllm_roofline_decode_batch_size{ENGINE})")
             .default("decimals", json!(1))
@@ -107,20 +125,19 @@ fn word(title: &'static str, description: &'static str, set: &StateSet) -> Panel
         )
         .option("textMode", json!("name"))
         .no_value("–")
-        .colors(set.colors())
+        .states(set)
 }
 
 fn states() -> Panel {
     let sets = [
-        ("bound", StateSet::bound()),
         ("waiting for", StateSet::admission()),
         ("engine", StateSet::engine_state()),
     ];
     let mappings: Vec<_> = sets.iter().map(|(_, set)| set.mapping()).collect();
     sets.iter().fold(
         Panel::state_timeline(
-            "Bound, admission, engine",
-            "What bound each engine, what kept requests waiting, and whether it ran.",
+            "What requests wait for, and whether the engine runs",
+            "What kept requests waiting, over the exporter's window; open: nobody waits.",
         )
         .mappings(&mappings),
         |panel, (name, set)| panel.line(&format!("{name} {{{{engine}}}}"), &set.code("engine")),
@@ -130,7 +147,7 @@ fn states() -> Panel {
 fn time() -> Panel {
     Panel::timeseries(
         "Where the time goes",
-        "Each step's time goes to its larger roofline component at the attainable ceiling of the current clock; what is left of busy time is overhead.",
+        "Each step's time goes to its larger roofline component at the attainable ceiling of the current clock; what is left of busy time is host where no kernel ran, kernel latency where one did, overhead where nothing says which. Idle is a lack of demand.",
     )
     .line(
         "{{component}}",
@@ -139,7 +156,7 @@ fn time() -> Panel {
     .unit("percentunit")
     .range(0.0, 1.0)
     .stacked()
-    .colors(COMPONENTS)
+    .parts()
 }
 
 fn utilization() -> Panel {
@@ -153,8 +170,8 @@ fn utilization() -> Panel {
     .line("Roofline efficiency", "avg(vllm_roofline_roofline_efficiency_ratio{ENGINE})")
     .unit("percentunit")
     .range(0.0, 1.0)
-    .colors([("MFU, modelled", PREFILL), ("MBU, modelled", DECODE)])
-    .dashed("MBU, measured", "dark-green")
+    .colors([("MFU, modelled", PARTS[0].color), ("MBU, modelled", PARTS[1].color)])
+    .dashed("MBU, measured", PARTS[1].color)
     .dashed("Roofline efficiency", "text")
 }
 
@@ -169,7 +186,7 @@ fn intensity() -> Panel {
     .logarithmic()
     .custom("axisLabel", json!("FLOP per byte"))
     .colors([("prefill", PREFILL), ("decode", DECODE)])
-    .dashed("ridge", "orange")
+    .dashed("ridge", ROOFS[0].2)
 }
 
 fn traffic() -> Panel {
@@ -192,12 +209,7 @@ fn traffic() -> Panel {
     .unit("Bps")
     .min(0.0)
     .stacked()
-    .colors([
-        ("weights", "green"),
-        ("kv", "purple"),
-        ("state", "yellow"),
-        ("activations", "blue"),
-    ])
+    .colors(KINDS)
     .named(
         "measured",
         &[("custom.stacking", json!({"mode": "none", "group": "B"}))],
@@ -207,7 +219,7 @@ fn traffic() -> Panel {
         &[("custom.stacking", json!({"mode": "none", "group": "B"}))],
     )
     .dashed("measured", "text")
-    .dashed("peak", "orange")
+    .dashed("peak", ROOFS[0].2)
 }
 
 fn interconnect() -> Panel {
@@ -223,7 +235,7 @@ fn interconnect() -> Panel {
     .no_value("one GPU")
     .colors([("prefill", PREFILL), ("decode", DECODE)])
     .dashed("measured", "text")
-    .dashed("peak", "orange")
+    .dashed("peak", ROOFS[0].2)
 }
 
 fn batch() -> Panel {
@@ -237,10 +249,10 @@ fn batch() -> Panel {
     .line("{{limit}}", "max by (limit) (vllm_roofline_batch_limit{ENGINE})")
     .unit("short")
     .logarithmic()
-    .colors([("decode batch", DECODE), ("running", "text"), ("waiting", "red")])
-    .dashed("ridge", "orange")
-    .dashed("knee", "yellow")
-    .dashed("kv_capacity", "purple")
+    .colors([("decode batch", DECODE), ("running", RUNNING), ("waiting", WAITING)])
+    .dashed("ridge", ROOFS[0].2)
+    .dashed("knee", PARTS[1].color)
+    .dashed("kv_capacity", WAITING)
 }
 
 fn tokens() -> Panel {
@@ -258,10 +270,10 @@ fn tokens() -> Panel {
 fn energy() -> Panel {
     Panel::timeseries(
         "Energy per token",
-        "Energy of all GPUs over the tokens decoded, and over all tokens through the model.",
+        "Energy of all GPUs over the tokens decoded, and over all tokens through the model, in a quarter of an hour: a pause in decoding is no spike.",
     )
-    .line("per decoded token", "sum(rate(vllm_roofline_energy_joules_total{ENGINE}[$__rate_interval])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[$__rate_interval])) > 0)")
-    .line("per token of either phase", "sum(rate(vllm_roofline_energy_joules_total{ENGINE}[$__rate_interval])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE}[$__rate_interval])) > 0)")
+    .line("per decoded token", "sum(rate(vllm_roofline_energy_joules_total{ENGINE}[15m])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[15m])) > 0.1)")
+    .line("per token of either phase", "sum(rate(vllm_roofline_energy_joules_total{ENGINE}[15m])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE}[15m])) > 0.1)")
     .unit("joule")
     .logarithmic()
     .colors([("per decoded token", DECODE), ("per token of either phase", "text")])
@@ -286,15 +298,15 @@ fn clocks() -> Panel {
     .line("power-limited", "avg(vllm_roofline_power_limited_ratio{ENGINE})")
     .unit("percentunit")
     .min(0.0)
-    .colors([("ceiling at this clock", "purple"), ("power-limited", "red")])
+    .colors([("ceiling at this clock", PARTS[0].color), ("power-limited", WAITING)])
 }
 
 fn cost() -> Panel {
     Panel::timeseries(
         "Cost per million decoded tokens",
-        "Price of the GPUs for the time observed over the tokens decoded. Only where the exporter runs with --gpu-hour-price.",
+        "Price of the GPUs over the tokens decoded, in a quarter of an hour. Only where the exporter runs with --gpu-hour-price.",
     )
-    .line("dollars", "1e6 * sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[$__rate_interval])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[$__rate_interval])) > 0)")
+    .line("dollars", "1e6 * sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[15m])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[15m])) > 0.1)")
     .unit("currencyUSD")
     .logarithmic()
     .no_value("no price set")

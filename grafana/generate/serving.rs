@@ -4,11 +4,19 @@ use serde_json::json;
 
 use super::dashboard::{Dashboard, Variable};
 use super::latency::{
-    end_to_end, per_token, tpot, tpot_burn, ttft, ttft_burn, ttft_heatmap, within,
+    end_to_end, mean, per_token, queue_and_prefill, tpot_burn, tpot_mean, tpot_share, ttft,
+    ttft_burn, ttft_heatmap, ttft_share, within,
 };
 use super::panel::Panel;
+use super::style::{DECODE, PARTS, PREFILL, RUNNING, WAITING};
+use super::verdict;
 
 pub(crate) const UID: &str = "vllm-serving-quality";
+
+/// Shares of each engine's time.
+const SHARES: &str = "engine:vllm_roofline_time:ratio_rate5m{ENGINE,PART}";
+/// Dollars per million tokens.
+const COST: &str = "1e6 * sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[1h])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[1h])) > 0.1)";
 
 /// Green, orange and red around a good and a bad latency.
 const fn latency_thresholds(good: f64, bad: f64) -> [(&'static str, Option<f64>); 3] {
@@ -26,7 +34,7 @@ pub(crate) fn dashboard() -> Dashboard {
     Dashboard::new(
         UID,
         "vLLM / Serving quality",
-        "Throughput, latency, queue and KV cache of vLLM against the targets: over 200 output tokens/s (bad below 150), median time to first token under 100 ms (bad over 500 ms), median time per output token under 50 ms (bad over 100 ms), GPUs busy 80 to 95 % of the time (bad below 50 % or at 100 %).",
+        "Throughput, latency, queue and KV cache of vLLM against the targets: time to first token under 100 ms (bad over 500 ms), time per output token under 50 ms (bad over 100 ms) for half of the requests. Throughput is judged against what the GPUs could give, in the verdict.",
     )
     .variables(Variable::down_to_instance("vllm:num_requests_running", "Instance", true))
     .selector(
@@ -37,55 +45,79 @@ pub(crate) fn dashboard() -> Dashboard {
     // The exporter's target has another job and instance than vLLM's.
     .selector("ENGINE", "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"")
     .selector("POD", "namespace=~\"$namespace\",pod=~\"$pod\"")
+    .selector("FLAGS", "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"")
+    // Alerts about a model have no pod.
+    .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",model_name=~\"$model_name|\"")
     .link("Roofline", super::roofline::UID)
     .link("Fleet", super::fleet::UID)
+    .verdict([
+        verdict::alerts(),
+        verdict::shares(&SHARES.replace(",PART", "")),
+        verdict::since(SHARES, "pod, model_name, engine", "{{pod}} {{engine}}"),
+        verdict::lost(&SHARES.replace("PART", verdict::LOST)),
+        verdict::cost(COST),
+    ])
     .row("Targets")
     .line(4, targets())
     .row("Latency")
-    .line(8, [ttft(), per_token(), end_to_end()])
-    .line(8, [within(), ttft_heatmap()])
-    .row("Throughput")
-    .line(8, [tokens(), per_instance(), requests()])
+    .line(8, [ttft(), queue_and_prefill(), per_token()])
+    .line(8, [within(), end_to_end(), ttft_heatmap()])
+    .row("Throughput and errors")
+    .line(8, [tokens(), per_instance(), requests(), errors()])
     .row("Queue and KV cache")
     .line(8, [queue(), waiting_reasons(), admission()])
     .line(8, [kv_cache(), preemptions(), prefix_cache(), gpu_busy()])
     .row("Error budget")
     .line(8, [ttft_burn(), tpot_burn()])
+    .shut("Speculative decoding", [acceptance(), drafts()])
 }
 
-fn targets() -> [Panel; 6] {
+fn targets() -> [Panel; 8] {
+    let share = |title, description, expression: &str| {
+        Panel::stat(title, description)
+            .now("", expression)
+            .unit("percentunit")
+            .default("decimals", json!(0))
+            .thresholds(&[("red", None), ("orange", Some(0.5)), ("green", Some(0.95))])
+            .no_value("No traffic")
+    };
     [
-        Panel::stat(
-            "Output tokens/s per instance",
-            "Mean over the instances. Target: over 200, bad below 150; without demand it means nothing.",
-        )
-        .now("", "avg(sum by (job, namespace, pod, instance) (rate(vllm:generation_tokens_total{VLLM}[$__rate_interval])))")
-        .thresholds(&[("red", None), ("orange", Some(150.0)), ("green", Some(200.0))])
-        .default("decimals", json!(0))
-        .no_value("No traffic"),
-        Panel::stat("TTFT, median", "Time to first token. Target: under 100 ms, bad over 500 ms.")
-            .now("", "histogram_quantile(0.5, sum by (le) (rate(vllm:time_to_first_token_seconds_bucket{VLLM}[$__rate_interval])))")
+        Panel::stat("TTFT, mean", "Time to first token, exact. Good under 100 ms, bad over 500 ms.")
+            .now("", &mean("time_to_first_token"))
             .unit("s")
             .thresholds(&latency_thresholds(0.1, 0.5))
-            .mappings(&[no_traffic()]),
-        Panel::stat("TPOT, median", "Time per output token. Target: under 50 ms, bad over 100 ms.")
-            .now("", &format!("histogram_quantile(0.5, sum by (le) {})", tpot("bucket{VLLM}")))
+            .no_value("No traffic"),
+        share(
+            "TTFT within 500 ms",
+            "Share of requests, exact. Over half: the median is met; 95 % is the objective.",
+            &ttft_share("0.5", "$__rate_interval"),
+        ),
+        Panel::stat("TPOT, mean", "Time per output token, exact. Good under 50 ms, bad over 100 ms.")
+            .now("", &tpot_mean())
             .unit("s")
             .thresholds(&latency_thresholds(0.05, 0.1))
-            .mappings(&[no_traffic()]),
+            .no_value("No traffic"),
+        share(
+            "TPOT within 100 ms",
+            "Share of requests, exact. Over half: the median is met; 95 % is the objective.",
+            &tpot_share("0.1", "$__rate_interval"),
+        ),
+        Panel::stat(
+            "Output tokens/s per instance",
+            "Mean over the instances. What is good depends on model, GPU and load: the verdict judges it.",
+        )
+        .now("", "avg(sum by (job, namespace, pod, instance) (rate(vllm:generation_tokens_total{VLLM}[$__rate_interval])))")
+        .fixed_color("text")
+        .default("decimals", json!(0))
+        .no_value("No traffic"),
         Panel::stat(
             "GPUs busy",
-            "Share of time with a kernel on the GPU. Target: 80 to 95 %, bad below 50 % or at 100 %. It says that something runs, not how well: see MFU and MBU.",
+            "Share of time with a kernel on the GPU. It says that something runs, not how well; near 100 % is what an efficient engine shows.",
         )
         .now("", GPU_BUSY)
         .unit("percentunit")
-        .thresholds(&[
-            ("red", None),
-            ("orange", Some(0.5)),
-            ("green", Some(0.8)),
-            ("orange", Some(0.95)),
-            ("red", Some(0.995)),
-        ])
+        .default("decimals", json!(0))
+        .fixed_color("text")
         .no_value("no GPU reading"),
         Panel::stat("Waiting requests", "Requests in the queue of all instances.")
             .now("", "sum(vllm:num_requests_waiting{VLLM})")
@@ -94,14 +126,10 @@ fn targets() -> [Panel; 6] {
         Panel::stat("KV cache in use", "The fullest instance; blocks that only a prefix cache holds count as free.")
             .now("", &format!("max({KV_USAGE})"))
             .unit("percentunit")
+            .default("decimals", json!(0))
             .thresholds(&[("green", None), ("orange", Some(0.9)), ("red", Some(0.98))])
             .no_value("–"),
     ]
-}
-
-/// A quantile of nothing is NaN.
-fn no_traffic() -> serde_json::Value {
-    json!({"type": "special", "options": {"match": "nan", "result": {"text": "No traffic", "color": "text", "index": 0}}})
 }
 
 fn tokens() -> Panel {
@@ -119,21 +147,55 @@ fn tokens() -> Panel {
     )
     .unit("short")
     .min(0.0)
-    .colors([("prompt", "blue"), ("output", "green")])
+    .colors([("prompt", PREFILL), ("output", DECODE)])
 }
 
 fn per_instance() -> Panel {
     Panel::timeseries(
         "Output tokens/s per instance",
-        "Against the target of 200 tokens/s, and 150, below which an instance with a queue is in trouble.",
+        "An instance far below the others is the one to look at.",
     )
-    .line("{{instance}}", "sum by (instance) (rate(vllm:generation_tokens_total{VLLM}[$__rate_interval]))")
+    .line(
+        "{{instance}}",
+        "sum by (instance) (rate(vllm:generation_tokens_total{VLLM}[$__rate_interval]))",
+    )
     .unit("short")
     .min(0.0)
-    .default("thresholds", json!({"mode": "absolute", "steps": [
-        {"color": "red", "value": null}, {"color": "orange", "value": 150}, {"color": "green", "value": 200},
-    ]}))
-    .custom("thresholdsStyle", json!({"mode": "dashed"}))
+}
+
+fn errors() -> Panel {
+    Panel::timeseries(
+        "HTTP answers but 2xx",
+        "Per second, by status: 4xx are refused requests, 5xx errors of the server. Clients that gave up are not among them.",
+    )
+    .line(
+        "{{status}}",
+        "sum by (status) (rate(http_requests_total{TARGET,status!=\"2xx\"}[$__rate_interval]))",
+    )
+    .line("requests aborted or failed", "sum(rate(vllm:request_success_total{VLLM,finished_reason=~\"abort|error\"}[$__rate_interval]))")
+    .unit("reqps")
+    .min(0.0)
+    .no_value("none")
+    .colors([("4xx", WAITING), ("5xx", "red"), ("requests aborted or failed", RUNNING)])
+}
+
+fn acceptance() -> Panel {
+    Panel::timeseries(
+        "Draft tokens accepted",
+        "Share of the drafted tokens that the model kept. Under a third the drafts cost more than they save.",
+    )
+    .line("accepted", "sum(rate(vllm:spec_decode_num_accepted_tokens_total{VLLM}[$__rate_interval])) / (sum(rate(vllm:spec_decode_num_draft_tokens_total{VLLM}[$__rate_interval])) > 0)")
+    .unit("percentunit")
+    .range(0.0, 1.0)
+    .fixed_color(DECODE)
+}
+
+fn drafts() -> Panel {
+    Panel::timeseries("Tokens per step and request", "One without speculation; each accepted draft token adds one.")
+        .line("tokens", "1 + sum(rate(vllm:spec_decode_num_accepted_tokens_total{VLLM}[$__rate_interval])) / (sum(rate(vllm:spec_decode_num_drafts_total{VLLM}[$__rate_interval])) > 0)")
+        .unit("none")
+        .min(1.0)
+        .fixed_color(DECODE)
 }
 
 fn requests() -> Panel {
@@ -156,7 +218,7 @@ fn queue() -> Panel {
         .line("waiting", "sum(vllm:num_requests_waiting{VLLM})")
         .unit("short")
         .min(0.0)
-        .colors([("running", "green"), ("waiting", "red")])
+        .colors([("running", RUNNING), ("waiting", WAITING)])
 }
 
 fn waiting_reasons() -> Panel {
@@ -187,7 +249,7 @@ fn admission() -> Panel {
     .unit("short")
     .min(0.0)
     .stacked()
-    .colors(set.colors())
+    .states(&set)
 }
 
 fn kv_cache() -> Panel {
@@ -196,7 +258,7 @@ fn kv_cache() -> Panel {
         .line("mean", &format!("avg({KV_USAGE})"))
         .unit("percentunit")
         .range(0.0, 1.0)
-        .colors([("max", "red"), ("mean", "text")])
+        .colors([("max", "text"), ("mean", RUNNING)])
 }
 
 fn preemptions() -> Panel {
@@ -204,7 +266,7 @@ fn preemptions() -> Panel {
         .line("preemptions/s", "sum(rate(vllm:num_preemptions_total{VLLM}[$__rate_interval]))")
         .unit("short")
         .min(0.0)
-        .fixed_color("red")
+        .fixed_color(WAITING)
 }
 
 fn prefix_cache() -> Panel {
@@ -224,12 +286,12 @@ fn prefix_cache() -> Panel {
 fn gpu_busy() -> Panel {
     Panel::timeseries(
         "GPUs busy",
-        "Share of time with a kernel on the GPU, target 80 to 95 %, beside MBU and MFU, which say how well it is used.",
+        "Share of time with a kernel on the GPU, beside MBU and MFU, which say how well it is used.",
     )
     .line("busy", GPU_BUSY)
     .line("MBU", "avg(vllm_roofline_model_bandwidth_utilization_ratio{ENGINE})")
     .line("MFU", "avg(vllm_roofline_model_flops_utilization_ratio{ENGINE})")
     .unit("percentunit")
     .range(0.0, 1.0)
-    .colors([("busy", "text"), ("MBU", "green"), ("MFU", "blue")])
+    .colors([("busy", "text"), ("MBU", PARTS[1].color), ("MFU", PARTS[0].color)])
 }

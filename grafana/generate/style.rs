@@ -3,44 +3,88 @@
 use roofline::bound::{Admission, Bound, EngineState};
 use serde_json::{Value, json};
 
-/// A phase's colour: prefill is mostly bound by compute, decode by memory, so they share their colours.
-pub(crate) const PREFILL: &str = "blue";
-pub(crate) const DECODE: &str = "green";
+/// Phases. No colour here stands for a bound, and green, orange and red stand for good and bad alone.
+pub(crate) const PREFILL: &str = "#22c3dd";
+pub(crate) const DECODE: &str = "#ff78c8";
 
 /// Roof levels with their names and colours.
 pub(crate) const ROOFS: [(&str, &str, &str); 3] = [
-    ("datasheet", "Datasheet roof", "orange"),
-    ("attainable", "Attainable roof", "yellow"),
-    ("current_clock", "Roof at the current clock", "purple"),
+    ("datasheet", "Datasheet roof", "#e0e2e6"),
+    ("attainable", "Attainable roof", "#9fa7b3"),
+    ("current_clock", "Roof at the current clock", "#6b7480"),
 ];
 
-/// Components of `time_seconds_total`, as they are stacked, with their colours.
-pub(crate) const COMPONENTS: [(&str, &str); 6] = [
-    ("compute", "blue"),
-    ("memory", "green"),
-    ("communication", "purple"),
-    ("overhead", "red"),
-    ("stalled", "dark-red"),
-    ("idle", "#6e7077"),
-];
+/// Where time goes and what bounds an engine are the same things, under the names of two metrics.
+pub(crate) struct Part {
+    /// The value of `component` in `time_seconds_total`.
+    pub(crate) component: &'static str,
+    /// The value of `bound`.
+    bound: &'static str,
+    /// What people read, on every panel.
+    pub(crate) name: &'static str,
+    pub(crate) color: &'static str,
+}
 
-const fn bound_color(bound: Bound) -> &'static str {
-    match bound {
-        Bound::Compute => "blue",
-        Bound::MemoryBandwidth => "green",
-        Bound::Interconnect => "purple",
-        Bound::Overhead => "red",
-        Bound::Idle => "#6e7077",
-        Bound::Unknown => "#44464d",
+const fn part(
+    component: &'static str,
+    bound: &'static str,
+    name: &'static str,
+    color: &'static str,
+) -> Part {
+    Part {
+        component,
+        bound,
+        name,
+        color,
     }
+}
+
+/// The parts of time, as they are stacked.
+pub(crate) const PARTS: [Part; 8] = [
+    part("compute", "compute", "compute", "#5794f2"),
+    part("memory", "memory_bandwidth", "memory bandwidth", "#9d70f9"),
+    part("communication", "interconnect", "interconnect", "#14b8a6"),
+    part(
+        "kernel_latency",
+        "kernel_latency",
+        "kernel latency",
+        "#fade2a",
+    ),
+    part("host", "host", "host", "#ff9830"),
+    part("overhead", "overhead", "overhead", "#b0764f"),
+    part("stalled", "stalled", "stalled", "#c4162a"),
+    part("idle", "idle", "idle", "#6e7077"),
+];
+
+/// Bytes are what memory bandwidth is spent on: shades of its colour.
+pub(crate) const KINDS: [(&str, &str); 4] = [
+    ("weights", "#9d70f9"),
+    ("kv", "#5f3bb0"),
+    ("state", "#c9b3fb"),
+    ("activations", "#3f3a63"),
+];
+
+/// Figures of a latency: the mean, and a percentile where the buckets know it.
+pub(crate) const MEAN: &str = "text";
+pub(crate) const PERCENTILE: &str = "#9fa7b3";
+/// Requests.
+pub(crate) const RUNNING: &str = "#9fa7b3";
+pub(crate) const WAITING: &str = "#ff7383";
+
+/// Name and colour of a bound.
+fn named(bound: &'static str) -> (&'static str, &'static str) {
+    PARTS
+        .iter()
+        .find(|part| part.bound == bound)
+        .map_or((bound, "#44464d"), |part| (part.name, part.color))
 }
 
 const fn admission_color(admission: Admission) -> &'static str {
     match admission {
         Admission::Open => "#3b5f45",
-        Admission::KvCapacity => "red",
-        Admission::MaxNumSeqs => "orange",
-        Admission::TokenBudget => "yellow",
+        Admission::KvCapacity => "#ff7383",
+        Admission::MaxNumSeqs => "#d6bfff",
+        Admission::TokenBudget => "#8ab8ff",
         Admission::Unknown => "#44464d",
     }
 }
@@ -49,7 +93,7 @@ const fn state_color(state: EngineState) -> &'static str {
     match state {
         EngineState::Running => "#3b5f45",
         EngineState::Idle => "#6e7077",
-        EngineState::Stalled => "dark-red",
+        EngineState::Stalled => "#c4162a",
         EngineState::Sleeping => "purple",
         EngineState::Unreachable => "red",
     }
@@ -61,14 +105,16 @@ pub(crate) struct StateSet {
     pub(crate) label: &'static str,
     /// Codes of different sets differ, so that one panel can show several.
     first_code: usize,
-    states: Vec<(&'static str, &'static str)>,
+    /// Value of the label, name and colour.
+    states: Vec<(&'static str, &'static str, &'static str)>,
 }
 
 impl StateSet {
     pub(crate) fn bound() -> Self {
-        let states = Bound::ALL
-            .iter()
-            .map(|&bound| (bound.as_str(), bound_color(bound)));
+        let states = Bound::ALL.iter().map(|&bound| {
+            let (name, color) = named(bound.as_str());
+            (bound.as_str(), name, color)
+        });
         Self {
             metric: "vllm_roofline_bound",
             label: "bound",
@@ -78,9 +124,13 @@ impl StateSet {
     }
 
     pub(crate) fn admission() -> Self {
-        let states = Admission::ALL
-            .iter()
-            .map(|&admission| (admission.as_str(), admission_color(admission)));
+        let states = Admission::ALL.iter().map(|&admission| {
+            (
+                admission.as_str(),
+                admission.as_str(),
+                admission_color(admission),
+            )
+        });
         Self {
             metric: "vllm_roofline_admission",
             label: "state",
@@ -92,7 +142,7 @@ impl StateSet {
     pub(crate) fn engine_state() -> Self {
         let states = EngineState::ALL
             .iter()
-            .map(|&state| (state.as_str(), state_color(state)));
+            .map(|&state| (state.as_str(), state.as_str(), state_color(state)));
         Self {
             metric: "vllm_roofline_engine_state",
             label: "state",
@@ -108,7 +158,7 @@ impl StateSet {
             .states
             .iter()
             .enumerate()
-            .map(|(at, (state, _))| {
+            .map(|(at, (state, ..))| {
                 format!(
                     "{metric}{{ENGINE,{label}=\"{state}\"}} * {}",
                     self.first_code + at
@@ -124,19 +174,57 @@ impl StateSet {
             .states
             .iter()
             .enumerate()
-            .map(|(at, (state, color))| {
+            .map(|(at, (_, name, color))| {
                 let code = self.first_code + at;
                 (
                     code.to_string(),
-                    json!({"text": state, "color": color, "index": at}),
+                    json!({"text": name, "color": color, "index": at}),
                 )
             })
             .collect();
         json!({"type": "value", "options": options})
     }
 
-    /// States with their colours.
-    pub(crate) fn colors(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+    /// Every value of the label, with its name and colour.
+    pub(crate) fn states(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
         self.states.iter().copied()
     }
+}
+
+/// The codes of the parts, for a timeline of the largest.
+pub(crate) fn largest_part(shares: &str, labels: &str) -> String {
+    let terms: Vec<_> = PARTS
+        .iter()
+        .enumerate()
+        .map(|(at, part)| {
+            let own = shares.replace("PART", &format!("component=\"{}\"", part.component));
+            let all = shares.replace("PART", "component!=\"\"");
+            format!(
+                "(sum by ({labels}) ({own}) >= max by ({labels}) (sum by ({labels}, component) ({all}))) * 0 + {}",
+                PART_CODE + at
+            )
+        })
+        .collect();
+    terms.join(" or ")
+}
+
+/// The code of the first part; those of state sets are lower.
+const PART_CODE: usize = 31;
+
+/// What the codes of the parts mean.
+pub(crate) fn part_mapping() -> Value {
+    let options: serde_json::Map<_, _> = PARTS
+        .iter()
+        .enumerate()
+        .map(|(at, part)| {
+            let code = (PART_CODE + at).to_string();
+            (
+                code,
+                json!({"text": part.name, "color": part.color, "index": at}),
+            )
+        })
+        .collect();
+    json!({"type": "value", "options": options})
 }

@@ -25,6 +25,8 @@ pub struct Rounds {
     pub count: u32,
     /// Seconds from the last point of a round to the first of the next.
     pub pause: f64,
+    /// Seconds from one written point to the next, as a scrape interval; 0 writes every recorded one.
+    pub step: f64,
 }
 
 #[derive(Debug)]
@@ -37,17 +39,21 @@ struct Family {
 /// The samples that share their labels but `le`, in the order of time: one after the other, never interleaved with those of another.
 #[derive(Debug, Default)]
 struct Metric {
-    samples: Vec<Sample>,
+    /// Names and labels of the series.
+    samples: Vec<String>,
     index: HashMap<String, usize>,
     points: Vec<Point>,
 }
 
-/// Name and labels of one series, and what it grows by in a round.
-#[derive(Debug)]
-struct Sample {
-    series: String,
-    first: f64,
-    last: f64,
+/// Where one series has got to while it is written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// What a counter's recorded values are raised by in this round.
+    raised: f64,
+    /// Recorded and raised value of the point before.
+    last: Option<(f64, f64)>,
+    /// The step that was written last.
+    step: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +66,7 @@ struct Point {
 /// What becomes of a value from round to round.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
-    /// Grows by as much in each round.
+    /// Goes on from where the round before ended.
     Grows,
     /// Is a moment, and goes with the time.
     Goes,
@@ -121,7 +127,7 @@ impl Timeline {
                 && !name.ends_with("_created")
         };
         for sample in page.samples().filter(engine) {
-            let Some(family) = home(sample.name, metadata) else {
+            let Some(home) = home(sample.name, metadata) else {
                 continue;
             };
             let labels: Vec<_> = sample.labels.iter().collect();
@@ -134,8 +140,7 @@ impl Timeline {
                 labels: &labels,
                 value: sample.value,
             };
-            let help = family.help.as_deref().unwrap_or_default();
-            self.add(time, family.name, family.kind, help, &value);
+            self.add(time, home.name, home.kind, home.help, &value);
         }
     }
 
@@ -172,7 +177,8 @@ impl Timeline {
         }
     }
 
-    /// Writes the timeline, played as `rounds` say; counters keep growing from round to round. Ended with `# EOF`.
+    /// Writes the timeline, played as `rounds` say; counters go on from round to round, and begin again only where the recorded ones
+    /// do. Ended with `# EOF`.
     ///
     /// # Errors
     /// When `out` does not take it.
@@ -188,13 +194,13 @@ impl Timeline {
         let last = times().fold(f64::NEG_INFINITY, f64::max);
         let shift = rounds.start.map_or(0.0, |start| start - first);
         let length = last - first + rounds.pause;
+        let starts: Vec<_> = (0..rounds.count)
+            .map(|round| shift + f64::from(round) * length)
+            .collect();
         for (name, family) in &self.families {
             family.write_metadata(name, out)?;
             for metric in family.metrics.values() {
-                for round in 0..rounds.count {
-                    let start = shift + f64::from(round) * length;
-                    metric.write(family.pace(name), start, f64::from(round), out)?;
-                }
+                metric.write(family.pace(name), &starts, rounds.step, out)?;
             }
         }
         writeln!(out, "# EOF")
@@ -225,14 +231,9 @@ impl Family {
 impl Metric {
     fn push(&mut self, time: f64, series: String, value: f64) {
         let sample = *self.index.entry(series.clone()).or_insert_with(|| {
-            self.samples.push(Sample {
-                series,
-                first: value,
-                last: value,
-            });
+            self.samples.push(series);
             self.samples.len() - 1
         });
-        self.samples[sample].last = value;
         self.points.push(Point {
             time,
             sample,
@@ -240,31 +241,92 @@ impl Metric {
         });
     }
 
-    fn write(&self, pace: Pace, start: f64, round: f64, out: &mut impl Write) -> io::Result<()> {
-        for point in &self.points {
-            let sample = &self.samples[point.sample];
-            let before = match pace {
-                Pace::Grows => round * (sample.last - sample.first),
-                Pace::Goes => start,
-                Pace::Repeats => 0.0,
-            };
-            let time = point.time + start;
-            let value = point.value + before;
-            writeln!(out, "{} {value} {time:.3}", sample.series)?;
+    /// Writes the points once from each of `starts`.
+    fn write(&self, pace: Pace, starts: &[f64], step: f64, out: &mut impl Write) -> io::Result<()> {
+        let mut progress = vec![Progress::default(); self.samples.len()];
+        for start in starts {
+            progress.iter_mut().for_each(Progress::begin_round);
+            for point in &self.points {
+                let progress = &mut progress[point.sample];
+                let value = match pace {
+                    Pace::Grows => progress.raise(point.value),
+                    Pace::Goes => point.value + start,
+                    Pace::Repeats => point.value,
+                };
+                let time = point.time + start;
+                if progress.is_due(time, step) {
+                    writeln!(out, "{} {value} {time:.3}", self.samples[point.sample])?;
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// The family in `metadata` of the sample called `name`.
-fn home<'m, 'a>(name: &str, metadata: &'m Exposition<'a>) -> Option<&'m exposition::Family<'a>> {
-    metadata.family(name).or_else(|| {
-        ["_bucket", "_sum", "_count"]
-            .iter()
-            .filter_map(|suffix| name.strip_suffix(suffix))
-            .find_map(|stem| metadata.family(stem))
+impl Progress {
+    /// The next recorded value stands for the one that was written last.
+    fn begin_round(&mut self) {
+        if let Some((_, raised)) = self.last {
+            self.last = Some((f64::NAN, raised));
+        }
+    }
+
+    /// The counter's value in this round. A process that restarts within the recording counts from zero again.
+    fn raise(&mut self, recorded: f64) -> f64 {
+        match self.last {
+            Some((before, raised)) if before.is_nan() => self.raised = raised - recorded,
+            Some((before, _)) if recorded < before => self.raised = 0.0,
+            _ => {}
+        }
+        let raised = recorded + self.raised;
+        self.last = Some((recorded, raised));
+        raised
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "seconds since 1970 over a step fit into 64 bits"
+    )]
+    fn is_due(&mut self, time: f64, step: f64) -> bool {
+        if step <= 0.0 {
+            return true;
+        }
+        let now = (time / step).floor() as i64;
+        self.step.replace(now) != Some(now)
+    }
+}
+
+/// The family of a sample, as its metadata or its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Home<'a> {
+    name: &'a str,
+    kind: Kind,
+    help: &'a str,
+}
+
+/// The family in `metadata` of the sample called `name`. A page without TYPE lines knows the name only, and vLLM's names say the kind.
+fn home<'m>(name: &'m str, metadata: &'m Exposition<'_>) -> Option<Home<'m>> {
+    let stem = PARTS.iter().find_map(|part| name.strip_suffix(part));
+    let family = metadata.family(name).or_else(|| metadata.family(stem?))?;
+    let (name, kind) = match family.kind {
+        Kind::Untyped => stem.map_or_else(
+            || match name.ends_with("_total") {
+                true => (name, Kind::Counter),
+                false => (name, Kind::Gauge),
+            },
+            |stem| (stem, Kind::Histogram),
+        ),
+        kind => (family.name, kind),
+    };
+    Some(Home {
+        name,
+        kind,
+        help: family.help.as_deref().unwrap_or_default(),
     })
 }
+
+/// What the names of a histogram's samples end with.
+const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 #[cfg(test)]
 mod tests {
@@ -291,6 +353,7 @@ mod tests {
             start: Some(1000.0),
             count: 2,
             pause: 1.0,
+            step: 0.0,
         };
         let text = text(&rounds);
         let counter: Vec<_> = text
@@ -317,10 +380,80 @@ mod tests {
             start: None,
             count: 1,
             pause: 1.0,
+            step: 0.0,
         };
         let text = text(&rounds);
         assert!(text.contains("# TYPE vllm:ttft histogram\n"));
         assert!(text.contains("vllm:ttft_bucket{le=\"+Inf\",job=\"vllm\"} 2 100.000\n"));
         assert!(!text.contains("_created") && !text.contains("unheard_of"));
+    }
+
+    /// The values of `series` when pages with `values` of it are played as `rounds` say, at one page a second.
+    fn played(series: &str, values: &[f64], count: u32, step: f64) -> Vec<(f64, f64)> {
+        let mut timeline = Timeline::new(Vec::new());
+        for (second, value) in (0..).zip(values) {
+            let page = format!("{series} {value}\n");
+            let (metadata, _) = Exposition::parse(&page);
+            timeline.add_page(Seconds(f64::from(second)), &page, &metadata);
+        }
+        let rounds = Rounds {
+            start: Some(0.0),
+            count,
+            pause: 1.0,
+            step,
+        };
+        let mut out = Vec::new();
+        timeline.write(&rounds, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let number = |word: Option<&str>| word.unwrap().parse().unwrap();
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| {
+                let mut words = line.split(' ').skip(1);
+                let value = number(words.next());
+                (number(words.next()), value)
+            })
+            .collect()
+    }
+
+    fn values(series: &str, recorded: &[f64], count: u32) -> Vec<f64> {
+        let played = played(series, recorded, count, 0.0);
+        played.into_iter().map(|(_, value)| value).collect()
+    }
+
+    #[test]
+    fn a_counter_without_a_type_goes_on_from_where_the_round_before_ended() {
+        for series in ["vllm:generation_tokens_total", "vllm:ttft_count"] {
+            assert_eq!(
+                values(series, &[110.0, 115.0, 120.0], 3),
+                [
+                    110.0, 115.0, 120.0, 120.0, 125.0, 130.0, 130.0, 135.0, 140.0
+                ]
+            );
+        }
+        assert_eq!(
+            values("vllm:num_requests_running", &[3.0, 1.0], 2),
+            [3.0, 1.0, 3.0, 1.0]
+        );
+    }
+
+    #[test]
+    fn a_restart_within_the_recording_is_the_only_place_where_a_counter_falls() {
+        assert_eq!(
+            values(
+                "vllm:generation_tokens_total",
+                &[100.0, 150.0, 0.0, 30.0],
+                2
+            ),
+            [100.0, 150.0, 0.0, 30.0, 30.0, 80.0, 0.0, 30.0]
+        );
+    }
+
+    #[test]
+    fn points_are_written_as_often_as_a_scrape_takes_them() {
+        assert_eq!(
+            played("vllm:generation_tokens_total", &[10.0, 11.0, 12.0], 3, 4.0),
+            [(0.0, 10.0), (4.0, 13.0), (8.0, 16.0)]
+        );
     }
 }

@@ -35,10 +35,13 @@ pub(crate) fn all() -> Vec<(String, Value)> {
     dashboards
 }
 
-/// The panels of `dashboard` that are not rows.
+/// The panels of `dashboard` that are not rows, those in shut rows among them.
 pub(crate) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    let panels = dashboard["panels"].as_array().unwrap();
-    panels.iter().filter(|panel| panel["type"] != "row")
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    panels
+        .clone()
+        .chain(panels.flat_map(|panel| panel["panels"].as_array().into_iter().flatten()))
+        .filter(|panel| panel["type"] != "row")
 }
 
 pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -109,6 +112,72 @@ fn panels_are_explained_and_need_no_plugin() {
                     "{place}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn every_dashboard_begins_with_the_verdict() {
+    for (name, dashboard) in all() {
+        let first: Vec<_> = panels(&dashboard)
+            .take(5)
+            .map(|panel| text(panel, "title"))
+            .collect();
+        let verdict = [
+            "What is wrong, and what to do",
+            "What bounds it",
+            "Since when",
+            "Time lost",
+            "Per million tokens",
+        ];
+        assert_eq!(first, verdict, "{name}");
+    }
+}
+
+#[test]
+fn the_fleet_reads_what_rules_record_and_nothing_else() {
+    let all = all();
+    let (_, fleet) = all.iter().find(|(name, _)| name == "fleet").unwrap();
+    for panel in panels(fleet) {
+        for target in panel["targets"].as_array().unwrap() {
+            for selection in names::selections(text(target, "expr")) {
+                assert!(
+                    selection.metric.contains(":vllm_") || selection.metric.starts_with("ALERTS"),
+                    "{}: {}",
+                    panel["title"],
+                    selection.metric
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thing_has_one_colour_and_one_name_on_every_panel() {
+    let mut colors: std::collections::BTreeMap<String, BTreeSet<String>> = Default::default();
+    for (_, dashboard) in all() {
+        for panel in panels(&dashboard) {
+            for entry in panel["fieldConfig"]["overrides"].as_array().unwrap() {
+                let properties = entry["properties"].as_array().unwrap();
+                let of = |id: &str| {
+                    let property = properties.iter().find(|property| property["id"] == id);
+                    property.map(|property| &property["value"])
+                };
+                let Some(color) = of("color").and_then(|color| color["fixedColor"].as_str()) else {
+                    continue;
+                };
+                let name = of("displayName").unwrap_or(&entry["matcher"]["options"]);
+                colors
+                    .entry(name.as_str().unwrap().to_owned())
+                    .or_default()
+                    .insert(color.to_owned());
+            }
+        }
+    }
+    for (name, colors) in colors {
+        // A measured figure and a roof have the colour of what they are drawn over.
+        if !["measured", "peak", "running", "mean"].contains(&name.as_str()) {
+            assert_eq!(colors.len(), 1, "{name}: {colors:?}");
         }
     }
 }

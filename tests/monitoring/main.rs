@@ -18,4 +18,7 @@ mod fleet;
 mod history;
 mod live;
 mod prometheus;
+mod recordings;
+mod routing;
 mod rules;
+mod runbooks;

@@ -2,7 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ impl Server {
             .unwrap_or_else(|error| panic!("{program}: {error}"));
         let server = Self { child, address };
         wait_until(30, &format!("{program} is ready"), || {
-            std::net::TcpStream::connect(address).is_ok() && get(address, "/-/ready").0 == 200
+            TcpStream::connect(address).is_ok() && get(address, "/-/ready").0 == 200
         });
         server
     }
@@ -176,6 +177,34 @@ impl Alertmanager {
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.server.address
+    }
+
+    /// Sends it `alerts`, as Prometheus does.
+    pub(crate) fn post(&self, alerts: &Value) {
+        let (address, body) = (self.server.address, alerts.to_string());
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST /api/v2/alerts HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(" 200 "), "{answer}");
+    }
+
+    /// The receivers that the alert `name` goes to.
+    pub(crate) fn receivers(&self, name: &str) -> Vec<String> {
+        let alerts = self.alerts();
+        let alert = alerts
+            .iter()
+            .find(|alert| alert["labels"]["alertname"] == name)
+            .unwrap();
+        let receivers = alert["receivers"].as_array().unwrap().iter();
+        receivers
+            .map(|receiver| receiver["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// The alerts it holds.

@@ -21,9 +21,19 @@ pub struct TimelineArgs {
     /// With --format openmetrics: play the capture so many times in a row; counters keep growing
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
+    /// With --format openmetrics: one point in so many seconds, as a scrape interval gives; by default every recorded one
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
+    pub step: f64,
     /// With --format openmetrics: a label for every series, such as job=vllm; may be given several times
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..f64::INFINITY).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("{text:?} is no number of seconds; write 15")),
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -80,6 +90,7 @@ pub(super) fn write(
         start: args.start,
         count: args.repeat,
         pause: pause.0,
+        step: args.step,
     };
     timeline.write(&rounds, out)
 }

@@ -1,0 +1,366 @@
+//! Every recording as an hour and a quarter of series, judged by the real rules in promtool's own evaluator: which alerts fire in which
+//! phase, and that all others stay silent. `recordings.tsv` says which should.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+
+use crate::generate::names;
+use crate::rules;
+use crate::tools::promtool;
+
+/// Seconds from one scrape to the next. Prime to the phases' lengths, so that it meets every second of a phase that is played over
+/// and over.
+const STEP: u32 = 31;
+/// Longer than the longest that an alert waits: half an hour of averages, then half an hour of `for`.
+const MINUTES: u32 = 75;
+const SCRAPES: usize = (MINUTES * 60 / STEP) as usize;
+/// Seconds at the start of a phase in which its load begins.
+const WARM_UP: f64 = 1.0;
+
+const EXPECTED: &str = include_str!("recordings.tsv");
+
+/// A series' values, one a scrape.
+type Series = BTreeMap<String, Vec<Option<f64>>>;
+
+/// A stretch of a recording.
+struct Slice {
+    capture: PathBuf,
+    from: f64,
+    to: f64,
+}
+
+/// Every phase of every recording, by `recording/phase`.
+fn phases() -> Vec<(String, Slice)> {
+    let mut captures: Vec<_> = std::fs::read_dir("tests/fixtures/captures")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    captures.push("config/demo".into());
+    captures.sort();
+    let mut phases = Vec::new();
+    for capture in captures {
+        let name = capture.file_name().unwrap().to_str().unwrap();
+        let manifest = std::fs::read(capture.join("capture.json")).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        for phase in manifest["phases"].as_array().into_iter().flatten() {
+            let slice = Slice {
+                capture: capture.clone(),
+                from: phase["t_start"].as_f64().unwrap() + WARM_UP,
+                to: phase["t_load_end"].as_f64().unwrap(),
+            };
+            phases.push((format!("{name}/{}", phase["name"].as_str().unwrap()), slice));
+        }
+    }
+    phases
+}
+
+/// The alerts that should fire, by `recording/phase`.
+fn expected() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    EXPECTED
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (place, alerts) = line.split_once('\t').unwrap_or((line, ""));
+            (place, alerts.split_whitespace().collect())
+        })
+        .collect()
+}
+
+#[test]
+fn alerts_fire_in_the_phases_that_call_for_them_and_in_no_other() {
+    let mut places = phases();
+    let mut all: BTreeMap<String, Series> = BTreeMap::new();
+    let directory = tempfile::tempdir().unwrap();
+    let scratch = directory.path();
+    std::thread::scope(|scope| {
+        let (one, other) = places.split_at(places.len() / 2);
+        let played = [one, other].map(|places| {
+            scope.spawn(move || {
+                let played = places.iter().map(|(name, slice)| {
+                    let directory = scratch.join(name.replace('/', "."));
+                    cut(&[slice], &directory);
+                    (name.clone(), play(&directory, name))
+                });
+                played.collect::<Vec<_>>()
+            })
+        });
+        for half in played {
+            all.extend(half.join().unwrap());
+        }
+    });
+    let starved = "llama-3.1-8b-kv-starved/starved_c128";
+    all.insert(
+        "restart/exporter".to_owned(),
+        exporter_restarts(&all[starved]),
+    );
+    all.insert("restart/pod".to_owned(), pod_restarts(&all[starved]));
+    places.retain(|(name, _)| name.starts_with("llama-3.1-8b-kv-starved/"));
+    let (first, second) = (&places[0].1, &places[1].1);
+    let directory = scratch.join("vllm");
+    cut(&[second, first], &directory);
+    all.insert("restart/vllm".to_owned(), play(&directory, "restart/vllm"));
+
+    let expected = expected();
+    let (found, listed): (BTreeSet<_>, BTreeSet<_>) = (
+        all.keys().map(String::as_str).collect(),
+        expected.keys().copied().collect(),
+    );
+    assert_eq!(
+        found, listed,
+        "recordings.tsv lists every phase, and no other"
+    );
+    let test = scratch.join("recordings.yaml");
+    std::fs::write(&test, unit_test(&all, &expected).to_string()).unwrap();
+    promtool(&["test", "rules", test.to_str().unwrap()]);
+}
+
+/// What `promtool test rules` reads: the series, and for each place the alerts that fire at some time.
+fn unit_test(all: &BTreeMap<String, Series>, expected: &BTreeMap<&str, BTreeSet<&str>>) -> Value {
+    let rules = std::fs::canonicalize("deploy/prometheus").unwrap();
+    let mut input = Vec::new();
+    for (place, series) in all {
+        for (name, values) in series {
+            let mut text = String::new();
+            for value in values {
+                // Writing to a String cannot fail.
+                let _ = match value {
+                    Some(value) => write!(text, "{value} "),
+                    None => write!(text, "_ "),
+                };
+            }
+            let name = name.replace("namespace=\"\"", &format!("namespace=\"{place}\""));
+            input.push(json!({"series": name, "values": text.trim_end()}));
+        }
+    }
+    let cases = expected.iter().map(|(place, alerts)| {
+        let samples: Vec<_> = alerts
+            .iter()
+            .map(|alert| json!({"labels": format!("{{alertname=\"VllmRoofline{alert}\"}}"), "value": 1}))
+            .collect();
+        json!({
+            "expr": format!("group by (alertname) (max_over_time(ALERTS{{alertstate=\"firing\",namespace=\"{place}\"}}[{MINUTES}m]))"),
+            "eval_time": format!("{MINUTES}m"),
+            "exp_samples": samples,
+        })
+    });
+    json!({
+        "rule_files": [rules.join("recording.yaml"), rules.join("alerts.yaml")],
+        "evaluation_interval": format!("{STEP}s"),
+        "group_eval_order": rules::groups(),
+        "tests": [{
+            "interval": format!("{STEP}s"),
+            "input_series": input,
+            "promql_expr_test": cases.collect::<Vec<_>>(),
+        }],
+    })
+}
+
+/// The exporter starts again at half time: its own counters with it, vLLM's go on.
+fn exporter_restarts(series: &Series) -> Series {
+    halves(series, |name| name.starts_with("vllm_roofline_"))
+}
+
+/// The pod starts again at half time: all counters with it.
+fn pod_restarts(series: &Series) -> Series {
+    halves(series, |_| true)
+}
+
+/// After half of the time and two scrapes without an answer, the series that `again` names are played from their beginning; counters
+/// from zero.
+fn halves(series: &Series, again: impl Fn(&str) -> bool) -> Series {
+    let half = SCRAPES / 2;
+    let restart = |name: &String, values: &Vec<Option<f64>>| {
+        let mut values = values.clone();
+        if again(name) {
+            let first = values.iter().flatten().next().copied().unwrap_or_default();
+            let moved = (half + 2) as f64 * f64::from(STEP);
+            let zero = match name {
+                counter if is_counter(counter) => first,
+                moment if moment.contains("_timestamp_seconds") => -moved,
+                _ => 0.0,
+            };
+            let beginning: Vec<_> = values[..SCRAPES - half - 2].to_vec();
+            values.truncate(half);
+            values.extend([None, None]);
+            values.extend(beginning.into_iter().map(|value| Some(value? - zero)));
+        }
+        values
+    };
+    series
+        .iter()
+        .map(|(name, values)| (name.clone(), restart(name, values)))
+        .collect()
+}
+
+fn is_counter(series: &str) -> bool {
+    let name = series.split('{').next().unwrap_or_default();
+    ["_total", "_count", "_sum", "_bucket"]
+        .iter()
+        .any(|end| name.ends_with(end))
+}
+
+/// Plays the capture at `directory` until the time is over, and takes what the rules read at every scrape.
+fn play(directory: &Path, place: &str) -> Series {
+    let pages = lines(&directory.join("vllm.jsonl.gz")).len();
+    let rounds = (MINUTES as usize * 60).div_ceil(pages) + 1;
+    let output = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
+        .args([
+            "replay",
+            "--format",
+            "openmetrics",
+            "--start",
+            "0",
+            "--capture",
+        ])
+        .arg(directory)
+        .args(["--repeat", &rounds.to_string(), "--step", &STEP.to_string()])
+        .args([
+            "--label",
+            "job=recorded",
+            "--label",
+            "namespace=",
+            "--label",
+            "pod=vllm-0",
+        ])
+        .args(["--label", &format!("instance={place}")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{place}: {said}");
+    let read = metrics_of_the_rules();
+    let mut series = Series::new();
+    for line in output.stdout.lines().map(Result::unwrap) {
+        let mut words = line.rsplitn(3, ' ');
+        let (Some(time), Some(value), Some(name)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        if line.starts_with('#') || !is_read(name, &read) {
+            continue;
+        }
+        let scrape = (time.parse::<f64>().unwrap() / f64::from(STEP)).floor();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts scrapes"
+        )]
+        let scrape = scrape as usize;
+        if scrape < SCRAPES {
+            series
+                .entry(name.to_owned())
+                .or_insert_with(|| vec![None; SCRAPES])[scrape] = value.parse().ok();
+        }
+    }
+    series
+}
+
+fn metrics_of_the_rules() -> BTreeSet<String> {
+    let rules = rules::all();
+    let selections = rules.iter().flat_map(|rule| names::selections(&rule.expr));
+    selections
+        .map(|selection| selection.metric.to_owned())
+        .collect()
+}
+
+/// Whether a rule reads `series`; buckets only at a target.
+fn is_read(series: &str, read: &BTreeSet<String>) -> bool {
+    let name = series.split('{').next().unwrap_or_default();
+    let targets = ["le=\"0.05\"", "le=\"0.1\"", "le=\"0.5\""];
+    read.contains(name)
+        && (!name.ends_with("_bucket") || targets.iter().any(|le| series.contains(le)))
+}
+
+/// Writes `slices`, one after the other, as a capture of its own.
+fn cut(slices: &[&Slice], directory: &Path) {
+    std::fs::create_dir_all(directory).unwrap();
+    let source = &slices[0].capture;
+    let manifest = std::fs::read(source.join("capture.json")).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["phases"] = json!([]);
+    std::fs::write(directory.join("capture.json"), manifest.to_string()).unwrap();
+    std::fs::copy(source.join("config.json"), directory.join("config.json")).unwrap();
+
+    let (mut pages, mut readings) = (Vec::new(), Vec::new());
+    let mut end = slices[0].from;
+    for slice in slices {
+        // Ten seconds for a server to start in, where there was another before.
+        let shift = end - slice.from;
+        let inside = |line: &Value, key: &str, around: f64| {
+            let time = line[key].as_f64().unwrap();
+            (slice.from - around..=slice.to + around).contains(&time)
+        };
+        let all = lines(&slice.capture.join("vllm.jsonl.gz"));
+        let whole = all[0]["body"].as_str().unwrap().to_owned();
+        let mut own: Vec<_> = all
+            .into_iter()
+            .filter(|line| inside(line, "t_start", 0.0))
+            .map(|line| shifted(line, shift))
+            .collect();
+        let body = own[0]["body"].as_str().unwrap();
+        own[0]["body"] = json!(brought_up_to_date(&whole, body));
+        pages.extend(own);
+        let own = lines(&slice.capture.join("gpu.jsonl.gz"));
+        let own = own.into_iter().filter(|line| inside(line, "t", 1.0));
+        readings.extend(own.map(|line| shifted(line, shift)));
+        end = slice.to + shift + 10.0;
+    }
+    write_lines(&directory.join("vllm.jsonl.gz"), &pages);
+    write_lines(&directory.join("gpu.jsonl.gz"), &readings);
+}
+
+fn shifted(mut line: Value, by: f64) -> Value {
+    for key in ["t", "t_start", "t_end"] {
+        if let Some(time) = line[key].as_f64() {
+            line[key] = json!(time + by);
+        }
+    }
+    line
+}
+
+/// The page `whole` with the values of the later page `body`, which may lack what does not change.
+fn brought_up_to_date(whole: &str, body: &str) -> String {
+    let series = |line: &str| line.rsplit_once(' ').map(|(series, _)| series.to_owned());
+    let mut now: BTreeMap<String, &str> = body
+        .lines()
+        .filter_map(|line| Some((series(line)?, line)))
+        .collect();
+    let mut page = String::new();
+    for line in whole.lines() {
+        let current = series(line).and_then(|series| now.remove(&series));
+        page += current.unwrap_or(line);
+        page.push('\n');
+    }
+    for line in now.into_values().filter(|line| !line.starts_with('#')) {
+        page += line;
+        page.push('\n');
+    }
+    page
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).unwrap();
+    BufReader::new(GzDecoder::new(file))
+        .read_to_string(&mut text)
+        .unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn write_lines(path: &Path, lines: &[Value]) {
+    let file = std::fs::File::create(path).unwrap();
+    let mut out = GzEncoder::new(file, Compression::fast());
+    for line in lines {
+        writeln!(out, "{line}").unwrap();
+    }
+    out.finish().unwrap();
+}
