@@ -2,6 +2,7 @@
 
 mod analysis;
 pub mod analyze;
+pub mod calibrate;
 pub mod check;
 pub mod demo;
 mod deployment;
@@ -59,6 +60,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Report(args) => report::run(&args, &mut out),
         Command::Analyze(args) => analyze::run(&args, &mut out),
         Command::Sweep(args) => sweep::run(&args, &mut out),
+        Command::Calibrate(args) => calibrate::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }
