@@ -36,8 +36,9 @@ const TALL_ROWS: f64 = 8192.0;
 const TALL_INPUTS: f64 = 6144.0;
 /// Up to so many outputs Machete takes tiles of 128 × 128, beyond them tiles of 256 rows.
 const MACHETE_OUTPUTS: f64 = 4096.0;
-/// From so many inputs on, the tiles of a CUTLASS wave march in step. Where they are fewer, SMs run ahead by much of a tile, and those
-/// that follow find in the L2 what these read: 0.5 to 0.8 of an evicted operand was read again at K = 4,096, 0.84 to 0.98 at 5,120.
+/// From so many inputs on, the tiles of a wave of vLLM's 8-bit kernels march in step. Where they are fewer, SMs run ahead by much of a
+/// tile (two tiles take turns on each), and those that follow find in the L2 what these read: 0.5 to 0.8 of an evicted operand was
+/// read again at K = 4,096, 0.84 to 0.98 at 5,120.
 const MARCHING_INPUTS: f64 = 5632.0;
 /// Rows of one launch of Marlin: `max_par` blocks of 64.
 const LAUNCH_ROWS: f64 = 16.0 * 64.0;
@@ -62,21 +63,50 @@ pub(in crate::cost) struct Gemm {
 impl Gemm {
     /// Bytes beyond one reading of the weights when `rows` tokens pass.
     pub(super) fn traffic(&self, rows: f64, cache: Cache) -> f64 {
-        let operands = Operands {
+        let operands = self.operands(rows);
+        cache.read(operands.activations)
+            + self.again(&operands, cache)
+            + rows * self.outputs * self.activation_width
+            + self.narrowing(rows, cache)
+    }
+
+    /// Bytes of one launch on operands that nothing has read before: each once, what is read again, and the output.
+    #[cfg(test)]
+    pub(super) fn launch(&self, rows: f64, cache: Cache) -> f64 {
+        let operands = self.operands(rows);
+        operands.activations
+            + operands.weights
+            + self.again(&operands, cache)
+            + rows * self.outputs * self.activation_width
+    }
+
+    fn operands(&self, rows: f64) -> Operands {
+        Operands {
             rows,
             columns: self.outputs,
             activations: rows * self.inputs * self.operand_width,
             weights: self.inputs * self.outputs * self.weight_width,
-        };
-        let again = match self.kernel {
+        }
+    }
+
+    /// Bytes of operands that are read after the first time.
+    fn again(&self, operands: &Operands, cache: Cache) -> f64 {
+        match self.kernel {
             Kernel::Squares => operands.in_squares(cache),
-            Kernel::Strips => operands.in_strips(self.inputs, self.strip_rows(rows), cache),
+            Kernel::Strips => {
+                self.in_step() * operands.in_strips(self.strip_rows(operands.rows), cache)
+            }
             Kernel::Stripes => operands.in_stripes(cache),
-        };
-        cache.read(operands.activations)
-            + again
-            + rows * self.outputs * self.activation_width
-            + self.narrowing(rows, cache)
+        }
+    }
+
+    /// Share of an evicted operand that the tiles of a wave read together, so from HBM.
+    fn in_step(&self) -> f64 {
+        if self.operand_width < self.activation_width {
+            (self.inputs / MARCHING_INPUTS).min(1.0)
+        } else {
+            1.0
+        }
     }
 
     /// Rows of a tile of CUTLASS's kernels.
@@ -138,7 +168,7 @@ impl Operands {
                 + (column_passes - 1.0) * self.weights * cache.evicted(between))
     }
 
-    fn in_strips(&self, inputs: f64, tile_rows: f64, cache: Cache) -> f64 {
+    fn in_strips(&self, tile_rows: f64, cache: Cache) -> f64 {
         let rows = 2.0 * (self.rows / (2.0 * tile_rows)).ceil();
         let columns = (self.columns / 128.0).ceil();
         let waves = (rows * columns / cache.sms).max(1.0);
@@ -147,8 +177,7 @@ impl Operands {
         } else {
             (self.weights, self.activations)
         };
-        let in_step = (inputs / MARCHING_INPUTS).min(1.0);
-        (waves - 1.0) * streamed * in_step * cache.evicted(streamed + once / waves)
+        (waves - 1.0) * streamed * cache.evicted(streamed + once / waves)
     }
 
     fn in_stripes(&self, cache: Cache) -> f64 {

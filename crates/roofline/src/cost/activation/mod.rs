@@ -8,6 +8,8 @@ mod elementwise;
 mod experts;
 mod gemm;
 mod grouped;
+#[cfg(test)]
+mod tests;
 
 pub(super) use elementwise::Elementwise;
 pub(super) use gemm::{Gemm, Kernel};
