@@ -1,11 +1,11 @@
 //! Traffic of routed experts beyond one reading of each distinct one.
 //!
 //! The router reads every token. A token's row is gathered once for each of its experts; the up projection, the activated product
-//! and the down projection of all those rows are written and read; the results are combined into one row per token. Where an expert
-//! gets more rows than one wave of tiles takes, operands are read again.
+//! and the down projection of all those rows are written and read (the up projection not where its kernel applies the activation
+//! function itself); the results are combined into one row per token. What the kernels read again is in `grouped.rs`.
 
 use super::Cache;
-use super::gemm::Operands;
+use super::grouped::Grouped;
 use crate::cost::shard::ExpertLayers;
 
 impl ExpertLayers {
@@ -21,32 +21,44 @@ impl ExpertLayers {
         let stream = tokens * self.inputs * activation_width;
         let router = cache.read(stream);
         let combined = stream;
+        let unactivated = if self.kernel.fuses_activation() {
+            0.0
+        } else {
+            written(up) + read(up)
+        };
         self.layers
             * (router
                 + read(self.inputs)
-                + written(up)
-                + read(up)
+                + unactivated
                 + written(self.width)
                 + read(self.width)
                 + written(self.inputs)
                 + read(self.inputs)
                 + combined
-                + self.operands_again(rows, up, activation_width, cache))
+                + self.operands_again(tokens, up, activation_width, cache))
     }
 
     /// Readings of rows and weights after the first, all experts of a layer.
-    fn operands_again(&self, rows: f64, up: f64, activation_width: f64, cache: Cache) -> f64 {
-        let each = rows / self.experts;
+    fn operands_again(&self, tokens: f64, up: f64, activation_width: f64, cache: Cache) -> f64 {
+        let rows = tokens * self.top_k * self.share;
+        let tiling = self.kernel.tiling(tokens, self.experts, self.top_k);
         let down_share = self.width / (self.width + up);
         let weights = self.bytes_per_expert.0;
-        let multiplication = |inputs: f64, outputs: f64, weights: f64| Operands {
-            rows: each,
-            columns: outputs,
-            activations: each * inputs * activation_width,
-            weights,
+        let first = Grouped {
+            rows,
+            distinct_rows: tokens.min(rows),
+            row_width: self.inputs * activation_width,
+            experts: self.distinct(tokens),
+            columns: up,
+            weights: weights * (1.0 - down_share),
         };
-        let up = multiplication(self.inputs, up, weights * (1.0 - down_share));
-        let down = multiplication(self.width, self.inputs, weights * down_share);
-        self.experts * (up.in_groups(cache) + down.in_groups(cache))
+        let second = Grouped {
+            distinct_rows: rows,
+            row_width: self.width * activation_width,
+            columns: self.inputs,
+            weights: weights * down_share,
+            ..first
+        };
+        first.again(tiling, cache) + second.again(tiling, cache)
     }
 }

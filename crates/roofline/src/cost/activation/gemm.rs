@@ -2,17 +2,21 @@
 //!
 //! M × K activations times K × N weights run in waves of one output tile per SM. The tiles of a wave march through K together, so a
 //! wave reads its rows of activations and its columns of weights once, however many of its tiles use them. What a later wave needs
-//! again depends on the order of the tiles:
+//! again depends on the size and the order of the tiles:
 //!
-//! * [`Kernel::Squares`] (cuBLAS): a wave is a square of √SMs × √SMs tiles, and the next one to its right needs the same rows. Over
-//!   all waves the rows are read `N / (columns·√SMs)` times, unless the L2 keeps them while one wave passes, and the columns
-//!   `M / (rows·√SMs)` times, unless it keeps all the weights. Tiles are 128 × 256, below 4,096 rows 128 × 128.
-//! * [`Kernel::Strips`] (CUTLASS: vLLM's 8-bit kernels, and Machete for weight-only ones on Hopper): waves go along the shorter side
-//!   of the output in tiles of 128 × 128, so each needs the whole operand of that side again.
+//! * [`Kernel::Squares`] (cuBLAS, `nvjet`): a wave is a square of √SMs × √SMs tiles of about 128 × 224, and the next one needs its
+//!   own rows and columns. Over all waves the rows are read `N / (224·√SMs)` times, the columns `M / (128·√SMs) + ½` times: the half
+//!   is the square that the last rows fill in part. A last wave that is not full reads its share.
+//! * [`Kernel::Strips`] (CUTLASS: vLLM's 8-bit kernels, and Machete for weight-only ones on Hopper): persistent, in clusters of two
+//!   tiles, without swizzle, along the side with fewer tiles (the tile scheduler's heuristic), so each wave needs the whole operand
+//!   of that side again. vLLM's 8-bit kernels take tiles of 64 × 128 up to 128 rows, of 256 × 128 from 8,192 rows
+//!   on where K is 6,144 or more, of 128 × 128 otherwise (`scaled_mm_sm90_fp8_dispatch.cuh`); Machete tiles of 256 × 128 above 4,096
+//!   outputs (`machete/generate.py`).
 //! * [`Kernel::Stripes`] (Marlin): tiles of 64 × 256, 1,024 rows a launch. SMs start all over the output, so each wave needs the
 //!   launch's rows and all the weights again.
 //!
-//! Of what a wave needs again, it fetches what lies beyond the share of the L2 that such streams keep ([`Cache::overflow`]).
+//! Whether what is needed again is still in the L2 depends on what passed in between: [`Cache::evicted`]. `docs/accuracy.md` has the
+//! grid of single kernels that tile sizes and shares come from.
 
 use super::Cache;
 
@@ -24,8 +28,18 @@ pub(in crate::cost) enum Kernel {
     Stripes,
 }
 
-/// From so many rows on, cuBLAS was seen to take the larger tile.
-const MANY_ROWS: f64 = 4096.0;
+/// Columns of cuBLAS's tiles, between the 192 and the 320 of those seen most; the largest, 128 × 320, decides whether one wave does.
+const SQUARE_COLUMNS: f64 = 224.0;
+const LARGEST_TILE: f64 = 128.0 * 320.0;
+/// From so many rows and inputs on, vLLM's 8-bit kernels take tiles of 256 rows.
+const TALL_ROWS: f64 = 8192.0;
+const TALL_INPUTS: f64 = 6144.0;
+/// Up to so many outputs Machete takes tiles of 128 × 128, beyond them tiles of 256 rows.
+const MACHETE_OUTPUTS: f64 = 4096.0;
+/// From so many inputs on, the tiles of a wave of vLLM's 8-bit kernels march in step. Where they are fewer, SMs run ahead by much of a
+/// tile (two tiles take turns on each), and those that follow find in the L2 what these read: 0.5 to 0.8 of an evicted operand was
+/// read again at K = 4,096, 0.84 to 0.98 at 5,120.
+const MARCHING_INPUTS: f64 = 5632.0;
 /// Rows of one launch of Marlin: `max_par` blocks of 64.
 const LAUNCH_ROWS: f64 = 16.0 * 64.0;
 
@@ -49,21 +63,65 @@ pub(in crate::cost) struct Gemm {
 impl Gemm {
     /// Bytes beyond one reading of the weights when `rows` tokens pass.
     pub(super) fn traffic(&self, rows: f64, cache: Cache) -> f64 {
-        let operands = Operands {
+        let operands = self.operands(rows);
+        cache.read(operands.activations)
+            + self.again(&operands, cache)
+            + rows * self.outputs * self.activation_width
+            + self.narrowing(rows, cache)
+    }
+
+    /// Bytes of one launch on operands that nothing has read before: each once, what is read again, and the output.
+    #[cfg(test)]
+    pub(super) fn launch(&self, rows: f64, cache: Cache) -> f64 {
+        let operands = self.operands(rows);
+        operands.activations
+            + operands.weights
+            + self.again(&operands, cache)
+            + rows * self.outputs * self.activation_width
+    }
+
+    fn operands(&self, rows: f64) -> Operands {
+        Operands {
             rows,
             columns: self.outputs,
             activations: rows * self.inputs * self.operand_width,
             weights: self.inputs * self.outputs * self.weight_width,
-        };
-        let again = match self.kernel {
+        }
+    }
+
+    /// Bytes of operands that are read after the first time.
+    fn again(&self, operands: &Operands, cache: Cache) -> f64 {
+        match self.kernel {
             Kernel::Squares => operands.in_squares(cache),
-            Kernel::Strips => operands.in_strips(cache),
+            Kernel::Strips => {
+                self.in_step() * operands.in_strips(self.strip_rows(operands.rows), cache)
+            }
             Kernel::Stripes => operands.in_stripes(cache),
-        };
-        cache.read(operands.activations)
-            + again
-            + rows * self.outputs * self.activation_width
-            + self.narrowing(rows, cache)
+        }
+    }
+
+    /// Share of an evicted operand that the tiles of a wave read together, so from HBM.
+    fn in_step(&self) -> f64 {
+        if self.operand_width < self.activation_width {
+            (self.inputs / MARCHING_INPUTS).min(1.0)
+        } else {
+            1.0
+        }
+    }
+
+    /// Rows of a tile of CUTLASS's kernels.
+    fn strip_rows(&self, rows: f64) -> f64 {
+        if self.operand_width >= self.activation_width {
+            let tall = rows > 256.0 && self.outputs > MACHETE_OUTPUTS;
+            return if tall { 256.0 } else { 128.0 };
+        }
+        if rows <= 128.0 {
+            64.0
+        } else if rows >= TALL_ROWS && self.inputs >= TALL_INPUTS {
+            256.0
+        } else {
+            128.0
+        }
     }
 
     /// What making narrow operands of wide activations costs (fp8, int8, fp4): a pass of its own, or, fused into the operation
@@ -84,11 +142,11 @@ impl Gemm {
 
 /// The two operands of a multiplication: their extents in the output, and their bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Operands {
-    pub(super) rows: f64,
-    pub(super) columns: f64,
-    pub(super) activations: f64,
-    pub(super) weights: f64,
+struct Operands {
+    rows: f64,
+    columns: f64,
+    activations: f64,
+    weights: f64,
 }
 
 impl Operands {
@@ -98,38 +156,33 @@ impl Operands {
 
     fn in_squares(&self, cache: Cache) -> f64 {
         let side = cache.sms.sqrt();
-        let tile_columns = if self.rows < MANY_ROWS { 128.0 } else { 256.0 };
-        let row_passes = (self.columns / (tile_columns * side)).max(1.0);
-        let column_passes = (self.rows / (128.0 * side)).max(1.0);
-        let wave = self.activations / column_passes + self.weights / row_passes;
-        (row_passes - 1.0) * self.activations * cache.missed(wave.min(self.activations))
-            + (column_passes - 1.0) * self.weights * cache.missed(self.weights)
+        let second_wave =
+            (self.rows * self.columns / (LARGEST_TILE * cache.sms) - 1.0).clamp(0.0, 1.0);
+        let row_passes = (self.columns / (SQUARE_COLUMNS * side)).max(1.0);
+        let column_passes = (self.rows / (128.0 * side) + 0.5).max(1.0);
+        let between = self.activations / column_passes + self.weights;
+        second_wave
+            * ((row_passes - 1.0)
+                * self.activations
+                * cache.evicted(self.activations + self.weights)
+                + (column_passes - 1.0) * self.weights * cache.evicted(between))
     }
 
-    fn in_strips(&self, cache: Cache) -> f64 {
-        let waves = self.waves(128.0, 128.0, cache);
-        let (streamed, once) = if self.columns > self.rows {
+    fn in_strips(&self, tile_rows: f64, cache: Cache) -> f64 {
+        let rows = 2.0 * (self.rows / (2.0 * tile_rows)).ceil();
+        let columns = (self.columns / 128.0).ceil();
+        let waves = (rows * columns / cache.sms).max(1.0);
+        let (streamed, once) = if columns > rows {
             (self.activations, self.weights)
         } else {
             (self.weights, self.activations)
         };
-        (waves - 1.0) * streamed.min(cache.overflow(streamed + once / waves))
+        (waves - 1.0) * streamed * cache.evicted(streamed + once / waves)
     }
 
     fn in_stripes(&self, cache: Cache) -> f64 {
         let waves = self.waves(64.0, 256.0, cache);
         let of_launch = self.activations * (LAUNCH_ROWS / self.rows).min(1.0);
         (waves - 1.0) * cache.overflow(of_launch + self.weights)
-    }
-
-    /// The grouped kernel of routed experts (Triton): tiles of 128 × 128, sixteen down and as many across as there are SMs, so each
-    /// wave needs the rows of up to sixteen tiles again.
-    pub(super) fn in_groups(&self, cache: Cache) -> f64 {
-        const GROUP_ROWS: f64 = 16.0 * 128.0;
-        let waves = self.waves(128.0, 128.0, cache);
-        let groups = (self.rows / GROUP_ROWS).max(1.0);
-        let rows = self.activations / groups;
-        (waves - groups).max(0.0) * rows.min(cache.overflow(rows + self.weights * groups / waves))
-            + (groups - 1.0) * self.weights * cache.missed(self.weights)
     }
 }

@@ -7,9 +7,13 @@
 mod elementwise;
 mod experts;
 mod gemm;
+mod grouped;
+#[cfg(test)]
+mod tests;
 
 pub(super) use elementwise::Elementwise;
 pub(super) use gemm::{Gemm, Kernel};
+pub(super) use grouped::ExpertKernel;
 
 use super::shard::Shard;
 use super::step::StepWork;
@@ -20,7 +24,7 @@ use crate::units::Bytes;
 const SAMPLED_WIDTH: f64 = 4.0;
 
 /// Share of the L2 that operands keep which all SMs go through wave after wave. Between a sixth and a half, about a third, in
-/// single kernels of an H100 (Marlin, and CUTLASS in fp8).
+/// single Marlin kernels of an H100.
 const KEPT: f64 = 1.0 / 3.0;
 
 /// What tiles are computed on and kept in.
@@ -45,6 +49,13 @@ impl Cache {
     /// What of `bytes` that the SMs go through again and again does not stay in the L2.
     fn overflow(self, bytes: f64) -> f64 {
         (bytes - self.l2 * KEPT).max(0.0)
+    }
+
+    /// Share of an operand that is read from HBM again where `footprint` bytes pass between two readings of it: none up to a third of
+    /// the L2, all from 0.58 of it on. The two halves of the L2 hold copies, so little of a footprint over half of it survives. From
+    /// fp8 CUTLASS kernels on an H200, whose waves read one operand again and again.
+    fn evicted(self, footprint: f64) -> f64 {
+        (4.0 * footprint / self.l2 - 1.3).clamp(0.0, 1.0)
     }
 
     /// Bytes read from HBM when a tensor of `bytes` is read that was just written.

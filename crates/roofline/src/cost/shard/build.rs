@@ -1,7 +1,7 @@
 //! Sums the layers of a deployment up into the coefficients of a `Shard`.
 
 use super::{AlikeLayers, AttentionLayers, ExpertLayers, Shard};
-use crate::cost::activation::{Cache, Elementwise, Gemm, Kernel};
+use crate::cost::activation::{Cache, Elementwise, ExpertKernel, Gemm, Kernel};
 use crate::cost::communication::Peers;
 use crate::spec::deployment::Deployment;
 use crate::spec::gpu::ComputeCapability;
@@ -314,8 +314,27 @@ impl Builder<'_> {
             } else {
                 to_f64(deployment.parallelism.data)
             },
+            kernel: self.expert_kernel(scheme, moe),
         };
         shard.resident_weights += layers.bytes_per_expert * (layers.experts * self.stage);
         layers.join(&mut shard.experts);
+    }
+    /// The kernel that vLLM takes for routed experts whose weights are stored in `scheme`.
+    fn expert_kernel(&self, scheme: Option<Scheme>, moe: &Moe) -> ExpertKernel {
+        let parallelism = self.deployment.parallelism;
+        let ways = if parallelism.expert {
+            1
+        } else {
+            parallelism.expert_ranks()
+        };
+        match scheme {
+            Some(Scheme::Mxfp4) => ExpertKernel::MatmulOgs,
+            None => ExpertKernel::of_16_bit(
+                self.deployment.gpu.as_ref(),
+                moe.experts,
+                moe.expert_width / ways,
+            ),
+            Some(_) => ExpertKernel::Triton,
+        }
     }
 }

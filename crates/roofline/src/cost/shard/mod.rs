@@ -4,7 +4,7 @@
 
 mod build;
 
-use super::activation::{Cache, Elementwise, Gemm};
+use super::activation::{Cache, Elementwise, ExpertKernel, Gemm};
 use super::communication::Peers;
 use crate::spec::model::Span;
 use crate::spec::precision::{ByPrecision, Precision};
@@ -79,6 +79,7 @@ pub struct ExpertLayers {
     pub(super) gated: bool,
     /// Share of a token's experts that this GPU runs.
     pub(super) share: f64,
+    pub(super) kernel: ExpertKernel,
 }
 
 impl ExpertLayers {
