@@ -15,10 +15,12 @@ pub(crate) const ROOFS: [(&str, &str, &str); 3] = [
 ];
 
 /// Components of `time_seconds_total`, as they are stacked, with their colours.
-pub(crate) const COMPONENTS: [(&str, &str); 6] = [
+pub(crate) const COMPONENTS: [(&str, &str); 8] = [
     ("compute", "blue"),
     ("memory", "green"),
     ("communication", "purple"),
+    ("host", "orange"),
+    ("kernel_latency", "yellow"),
     ("overhead", "red"),
     ("stalled", "dark-red"),
     ("idle", "#6e7077"),
@@ -29,6 +31,8 @@ const fn bound_color(bound: Bound) -> &'static str {
         Bound::Compute => "blue",
         Bound::MemoryBandwidth => "green",
         Bound::Interconnect => "purple",
+        Bound::Host => "orange",
+        Bound::KernelLatency => "yellow",
         Bound::Overhead => "red",
         Bound::Idle => "#6e7077",
         Bound::Unknown => "#44464d",
