@@ -10,7 +10,6 @@ use crate::meter::engine::MeterSettings;
 use crate::meter::figures::Figures;
 use crate::meter::hindsight;
 use crate::meter::spans::{Span, sum};
-use crate::meter::steady::Steady;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::page;
 use crate::source::discovery::{Clues, Known};
@@ -161,11 +160,10 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Windows of the configured length over the whole capture; the bound is held steady from one to the next.
+    /// Windows of the configured length over the whole capture.
     pub fn windows(&self) -> Vec<Figures> {
         let mut spans = self.play(f64::NEG_INFINITY, f64::INFINITY);
         hindsight::settle(&mut spans);
-        let mut steady = Steady::default();
         let mut windows = Vec::new();
         let mut rest = spans.as_slice();
         while let Some(first) = rest.first() {
@@ -176,16 +174,7 @@ impl<'a> Player<'a> {
                 .count()
                 .max(1);
             let (window, later) = rest.split_at(length);
-            windows.extend(sum(window).map(|window| Figures {
-                bound: steady.next(
-                    &window.account,
-                    self.settings.overhead_below,
-                    // Windows without a common tick: each speaks for itself.
-                    window.account.seconds * 2.0,
-                    self.settings.window,
-                ),
-                ..self.figures(&window)
-            }));
+            windows.extend(sum(window).map(|window| self.figures(&window)));
             rest = later;
         }
         windows
@@ -208,7 +197,11 @@ impl<'a> Player<'a> {
     pub fn figures(&self, span: &Span) -> Figures {
         Figures {
             engine: self.engine.as_ref().map(|key| key.engine.clone()),
-            ..Figures::of(span, &self.facts, false, self.settings.overhead_below)
+            ..Figures::of(span, &self.facts, false, self.settings.overhead_below).with_verdict(
+                span,
+                &self.facts,
+                self.settings.gpu_hour_price,
+            )
         }
     }
 }

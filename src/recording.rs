@@ -86,6 +86,7 @@ fn observed(figures: &Figures) -> Observed {
         memory_is_measured: figures.hbm_bytes_measured.is_some(),
         prefill: work(&figures.by_phase.prefill),
         decode: work(&figures.by_phase.decode),
+        verdict: figures.verdict.clone(),
         caveats: figures
             .caveats
             .iter()

@@ -69,6 +69,8 @@ pub fn app(site: Site) -> Router {
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
         .route("/api/v1/snapshot", get(snapshot))
+        .route("/api/v1/verdict", get(verdict))
+        .route("/api/v1/history", get(history))
         .route("/api/v1/config", get(config))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -181,6 +183,24 @@ async fn snapshot(State(site): State<Site>) -> Response {
     match site.newest() {
         Some(published) => {
             axum::Json(crate::export::snapshot_json::of(&published.snapshot)).into_response()
+        }
+        None => NOT_READY.into_response(),
+    }
+}
+
+async fn verdict(State(site): State<Site>) -> Response {
+    match site.newest() {
+        Some(published) => {
+            axum::Json(crate::export::verdict_json::verdict(&published.snapshot)).into_response()
+        }
+        None => NOT_READY.into_response(),
+    }
+}
+
+async fn history(State(site): State<Site>) -> Response {
+    match site.newest() {
+        Some(published) => {
+            axum::Json(crate::export::verdict_json::history(&published.snapshot)).into_response()
         }
         None => NOT_READY.into_response(),
     }

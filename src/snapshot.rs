@@ -1,5 +1,7 @@
 //! The newest state of everything, immutable: the only thing the sampler shares with the server.
 
+pub mod history;
+pub mod memory;
 pub mod take;
 
 use std::collections::BTreeMap;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use self::history::History;
 use crate::meter::account::{Account, PerPhase};
 use crate::meter::figures::Figures;
 use crate::meter::gpu::Links;
@@ -14,6 +17,7 @@ use crate::sample::engine::EngineKey;
 use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
 use roofline::bound::TimeSeconds;
 use roofline::bound::{Bound, EngineState};
+use roofline::diagnosis::Finding;
 use roofline::engine::EngineFacts;
 use roofline::units::{Bytes, Joules, Seconds};
 
@@ -75,6 +79,10 @@ pub struct EngineSnapshot {
     pub state: EngineState,
     /// What bounds it.
     pub bound: Bound,
+    /// What holds it back and what would help, the weightiest first.
+    pub verdict: Vec<Finding>,
+    /// Where the newest seconds went, of which the bound is.
+    pub recently: Option<TimeSeconds>,
     /// Sums since the exporter started, as vLLM counted.
     pub totals: Account,
     /// Where the seconds went, every prompt's work where it ran; up to one tick behind while requests run.
@@ -95,6 +103,8 @@ pub struct EngineSnapshot {
     pub now: Now,
     /// Where the phases were on the roofline, oldest first.
     pub trail: Vec<TrailPoint>,
+    /// The last hour.
+    pub history: Arc<History>,
 }
 
 /// What vLLM's gauges say now.

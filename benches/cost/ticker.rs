@@ -13,7 +13,8 @@ use vllm_roofline_exporter::meter::Meter;
 use vllm_roofline_exporter::sample::page;
 use vllm_roofline_exporter::sampler::Published;
 use vllm_roofline_exporter::snapshot::Snapshot;
-use vllm_roofline_exporter::snapshot::take::{Surroundings, Trails};
+use vllm_roofline_exporter::snapshot::memory::Memory;
+use vllm_roofline_exporter::snapshot::take::Surroundings;
 use vllm_roofline_exporter::source::discovery::{Clues, Known};
 
 /// Pages made in advance, one a second; counters go on growing over them.
@@ -24,7 +25,7 @@ pub(crate) struct Ticker {
     table: GpuTable,
     clues: Clues,
     meter: Meter,
-    trails: Trails,
+    memory: Memory,
     pages: Vec<String>,
     ticks: usize,
 }
@@ -39,7 +40,7 @@ impl Ticker {
             meter: Meter::new(settings.meter()),
             table: GpuTable::embedded()?,
             clues: clues(&capture)?,
-            trails: Trails::default(),
+            memory: Memory::default(),
             pages: pages.collect(),
             settings,
             ticks: 0,
@@ -63,7 +64,7 @@ impl Ticker {
             reload: None,
             gpus_since: Seconds(f64::NEG_INFINITY),
         };
-        let snapshot = Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around);
+        let snapshot = Snapshot::take(&mut self.meter, &mut self.memory, &self.settings, around);
         Ok(Published::new(snapshot, false))
     }
 }

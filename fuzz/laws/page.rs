@@ -14,7 +14,8 @@ use vllm_roofline_exporter::meter::Meter;
 use vllm_roofline_exporter::sample::page;
 use vllm_roofline_exporter::sampler::Published;
 use vllm_roofline_exporter::snapshot::Snapshot;
-use vllm_roofline_exporter::snapshot::take::{Surroundings, Trails};
+use vllm_roofline_exporter::snapshot::memory::Memory;
+use vllm_roofline_exporter::snapshot::take::Surroundings;
 use vllm_roofline_exporter::source::discovery::{Clues, Known};
 
 /// What does not depend on the pages: settings, and an 8B model on an H100.
@@ -46,7 +47,7 @@ static KNOWN: LazyLock<Known8B> = LazyLock::new(|| {
 pub fn holds(data: &[u8]) {
     let known = &*KNOWN;
     let mut meter = Meter::new(known.settings.meter());
-    let mut trails = Trails::default();
+    let mut memory = Memory::default();
     for (second, part) in super::parts(data).take(4).enumerate() {
         let time = Seconds(1e9 + second as f64);
         let Ok(text) = utf8(part) else { continue };
@@ -71,7 +72,7 @@ pub fn holds(data: &[u8]) {
         };
         is_sound(Snapshot::take(
             &mut meter,
-            &mut trails,
+            &mut memory,
             &known.settings,
             around,
         ));

@@ -100,9 +100,9 @@ families! {
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
         "Price of the engine's GPUs for the time observed: gpu-hour-price x GPUs x hours. Only with a configured price.";
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
-        "Seconds for which each bound held; those in which vLLM could not be read are unknown.";
+        "Seconds by bound, every span under its own; those in which vLLM could not be read are unknown. One tick behind while requests run.";
     TIME_SECONDS_TOTAL = "time_seconds_total" Counter Modelled Stable engine ["component"]
-        "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock, the rest of busy time is overhead. One tick behind while requests run.";
+        "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock; the rest of busy time is host where no kernel ran, kernel_latency where one did, by the GPU's own activity (GPM), and overhead where nothing measures that. One tick behind while requests run.";
     PHASE_SECONDS_TOTAL = "phase_seconds_total" Counter Modelled Experimental engine ["phase"]
         "Busy wall seconds by the phase that took them, where they ran: compare with flops_total, which counts a prompt at its first token, over a minute or more.";
     WINDOW_DISCARDS_TOTAL = "window_discards_total" Counter Own Stable global ["reason"]
@@ -136,6 +136,8 @@ families! {
         "Mean tokens that a decoding request attends to, over the window. Modelled from KV cache usage and running requests.";
     BOUND = "bound" Gauge Modelled Stable engine ["bound"]
         "1 for what bounds the engine over the window, 0 for the rest.";
+    ADVICE_GAIN = "advice_gain_ratio" Gauge Modelled Experimental engine ["remedy", "figure"]
+        "Predicted value over the measured one of what users see, for the first three remedies of the verdict: above 1 is better for output_tokens_per_second, below 1 for the others. Modelled, for the load as measured.";
     ADMISSION = "admission" Gauge Modelled Stable engine ["state"]
         "1 for what keeps waiting requests out over the window, 0 for the rest.";
     ENGINE_STATE = "engine_state" Gauge Measured Stable engine ["state"]
@@ -162,7 +164,7 @@ families! {
     GPU_SM_OCCUPANCY = "gpu_sm_occupancy_ratio" Gauge Measured Experimental engine ["gpu"]
         "Warps over the most that the SMs of one GPU can hold, since the reading before. Measured by GPM.";
     GPU_ENGINE_ACTIVE = "gpu_engine_active_ratio" Gauge Measured Experimental engine ["gpu"]
-        "Share of time with the compute or graphics engine of one GPU active, since the reading before. Measured by the dcgm-exporter; NVML takes too much CPU time for it.";
+        "Share of time with the compute or graphics engine of one GPU active, since the reading before. Measured by GPM or the dcgm-exporter.";
     GPU_LINK_BYTES_TOTAL = "gpu_link_bytes_total" Counter Measured Experimental engine ["gpu", "link", "direction"]
         "Bytes of one GPU over PCIe and NVLink since the exporter started; sent is from the GPU. Measured by GPM.";
 

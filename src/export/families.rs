@@ -8,11 +8,16 @@ use crate::build_info::BUILD;
 use crate::meter::account::{ByKind, PerPhase};
 use crate::meter::figures::Figures;
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
+use roofline::bound::TimeSeconds;
 use roofline::bound::{Admission, Bound, EngineState};
 use roofline::spec::precision::Precision;
+use roofline::units::ratio;
 
 use super::catalogue::{self as c, Family};
 use super::page::Page;
+
+/// Remedies whose gains are exported.
+const ADVICE: usize = 3;
 
 /// The families of `snapshot`, sorted by name.
 #[must_use]
@@ -159,6 +164,37 @@ impl EngineSeries<'_> {
         );
     }
 
+    /// What the first remedies promise, over what is measured.
+    fn advice(&mut self, window: &Figures) {
+        let measured = [
+            ("output_tokens_per_second", window.output_tokens_per_second),
+            ("ttft_seconds", window.ttft_mean_seconds),
+            ("tpot_seconds", window.tpot_mean_seconds),
+        ];
+        let remedies = self.engine.verdict.iter().flat_map(|found| &found.remedies);
+        let mut shown: Vec<&str> = Vec::new();
+        for remedy in remedies {
+            let name = remedy.id.as_str();
+            if shown.len() == ADVICE || shown.contains(&name) {
+                continue;
+            }
+            shown.push(name);
+            let predicted = [
+                remedy.predicted.output_tokens_per_second,
+                remedy.predicted.ttft_seconds,
+                remedy.predicted.tpot_seconds,
+            ];
+            for ((figure, now), then) in measured.into_iter().zip(predicted) {
+                let gain = then.zip(now).and_then(|(then, now)| ratio(then, now));
+                self.add(
+                    &c::ADVICE_GAIN,
+                    &[("remedy", name), ("figure", figure)],
+                    gain,
+                );
+            }
+        }
+    }
+
     fn counters(&mut self, snapshot: &Snapshot) {
         let totals = &self.engine.totals;
         self.add(
@@ -182,12 +218,8 @@ impl EngineSeries<'_> {
             &[("phase", "decode")],
             self.engine.phase_seconds.decode.0,
         );
-        for (component, seconds) in self
-            .engine
-            .time_seconds
-            .into_iter()
-            .flat_map(|time| time.components())
-        {
+        let time = self.engine.time_seconds;
+        for (component, seconds) in time.iter().flat_map(TimeSeconds::components) {
             self.add(
                 &c::TIME_SECONDS_TOTAL,
                 &[("component", component)],
@@ -237,6 +269,7 @@ impl EngineSeries<'_> {
     }
 
     fn window(&mut self, window: &Figures) {
+        self.advice(window);
         let seconds = window.seconds;
         let per_second = |amount: Option<f64>| amount.map(|amount| amount / seconds.0);
         for (phase, figures) in [

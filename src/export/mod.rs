@@ -8,3 +8,4 @@ pub mod page;
 pub mod process;
 pub mod snapshot_json;
 pub mod timeline;
+pub mod verdict_json;

@@ -34,6 +34,8 @@ fn engine(engine: &EngineSnapshot) -> Value {
         "engine": engine.key.engine,
         "engine_state": engine.state,
         "bound": engine.bound,
+        "verdict": engine.verdict,
+        "time_seconds": engine.recently,
         "now": engine.now,
         "window": engine.window,
         "totals": {

@@ -39,14 +39,15 @@ fn figure(
 }
 
 /// Throughput and latencies, against the targets.
-fn felt(engine: &EngineSnapshot, slo: [(&'static str, Seconds); 2]) -> [FigureView; 3] {
+fn felt(engine: &EngineSnapshot, slo: [(&'static str, Seconds); 2]) -> [FigureView; 5] {
+    const MEDIAN: &str = "measured by vLLM, over the window: a range where its bucket says no more";
     const FROM: &str = "measured by vLLM, over the window";
     let of = |pick: fn(&Figures) -> Option<f64>| engine.window.as_ref().and_then(pick);
     let [(_, ttft_target), (_, tpot_target)] = slo;
     let output = of(|window| window.output_tokens_per_second);
     let (ttft, tpot) = (
-        of(|window| window.ttft_p50_seconds),
-        of(|window| window.tpot_p50_seconds),
+        of(|window| window.ttft_mean_seconds),
+        of(|window| window.tpot_mean_seconds),
     );
     [
         figure(
@@ -57,13 +58,42 @@ fn felt(engine: &EngineSnapshot, slo: [(&'static str, Seconds); 2]) -> [FigureVi
         ),
         FigureView {
             verdict: against(ttft, ttft_target),
-            ..figure("ttft", "TTFT P50", ttft.map(milliseconds), FROM)
+            ..figure("ttft", "TTFT mean", ttft.map(duration), FROM)
         },
         FigureView {
             verdict: against(tpot, tpot_target),
-            ..figure("tpot", "TPOT P50", tpot.map(milliseconds), FROM)
+            ..figure("tpot", "TPOT mean", tpot.map(duration), FROM)
         },
+        figure(
+            "ttft_p50",
+            "TTFT P50",
+            engine.window.as_ref().and_then(|window| {
+                median(window.ttft_p50_seconds, window.ttft_p50_between_seconds)
+            }),
+            MEDIAN,
+        ),
+        figure(
+            "tpot_p50",
+            "TPOT P50",
+            engine.window.as_ref().and_then(|window| {
+                median(window.tpot_p50_seconds, window.tpot_p50_between_seconds)
+            }),
+            MEDIAN,
+        ),
     ]
+}
+
+/// A median, or between which bounds it lies.
+fn median(known: Option<f64>, between: Option<[f64; 2]>) -> Option<String> {
+    known.map(duration).or_else(|| {
+        between.map(|[low, high]| {
+            if low > 0.0 {
+                format!("{} – {}", duration(low), duration(high))
+            } else {
+                format!("≤ {}", duration(high))
+            }
+        })
+    })
 }
 
 /// How far the hardware is used, and by what batch.
@@ -149,7 +179,11 @@ fn energy(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {
         .gpus
         .iter()
         .filter(|gpu| engine.facts.gpu_uuids.contains(&gpu.facts.uuid));
-    own.map(|gpu| gpu.energy_total.map(|energy| energy.0)).sum()
+    let joules: Vec<f64> = own
+        .map(|gpu| gpu.energy_total.map(|energy| energy.0))
+        .collect::<Option<_>>()?;
+    // Without a GPU nothing was measured: a sum of nothing is not 0 J.
+    joules.into_iter().reduce(|one, other| one + other)
 }
 
 fn power(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {
@@ -162,7 +196,7 @@ fn power(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {
 }
 
 /// `0.0064` is `6.4 ms`.
-fn milliseconds(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     if seconds < 1.0 {
         format!("{:.1} ms", seconds * 1e3)
     } else {

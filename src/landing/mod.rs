@@ -1,16 +1,21 @@
 //! The landing page: a live roofline on one self-contained page, rendered here alone; its script only swaps in a fresh copy.
 
 mod figures;
+mod history;
+mod verdict;
 
 use askama::Template;
 
 use self::figures::{FigureView, figures};
+use self::history::{Line, Ribbon};
+use self::verdict::FindingView;
 use crate::build_info::BUILD;
 use crate::config::Settings;
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
 use loadtest::chart::roofline::{Point, RoofLine, roofline};
+use roofline::bound::Admission;
 use roofline::bound::TimeSeconds;
-use roofline::bound::{Admission, Bound, EngineState};
+use roofline::diagnosis::{Effect, worst};
 use roofline::units::{Seconds, ratio};
 
 #[derive(Template)]
@@ -22,6 +27,9 @@ struct Page {
     refresh_milliseconds: u128,
     vllm_url: String,
     vllm_error: Option<String>,
+    /// All engines, where there are several: those held back the most first.
+    rows: Vec<Row>,
+    /// The first of them in detail.
     engines: Vec<EngineView>,
     sources: Vec<SourceView>,
 }
@@ -34,7 +42,10 @@ struct EngineView {
     admission: &'static str,
     dominant: Option<&'static str>,
     power_limited: bool,
-    explanation: &'static str,
+    findings: Vec<FindingView>,
+    ribbon: Option<Ribbon>,
+    lines: Vec<Line>,
+    limits: Vec<Limit>,
     chart: Option<String>,
     attainable_note: &'static str,
     has_clock: bool,
@@ -43,6 +54,25 @@ struct EngineView {
     caveats: Vec<&'static str>,
     missing: Vec<String>,
     facts: String,
+}
+
+/// A batch at which something changes.
+struct Limit {
+    name: &'static str,
+    batch: String,
+    percent: String,
+}
+
+/// An engine as a row among several.
+struct Row {
+    name: String,
+    state: &'static str,
+    bound: &'static str,
+    severity: &'static str,
+    sentence: String,
+    output: String,
+    waiting: String,
+    mbu: String,
 }
 
 struct Part {
@@ -65,6 +95,7 @@ struct SourceView {
 pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<String> {
     let empty = Snapshot::default();
     let shown = snapshot.unwrap_or(&empty);
+    let ranked = ranked(shown);
     let vllm = shown.sources.iter().find(|source| source.source == "vllm");
     Page {
         build: BUILD,
@@ -73,10 +104,15 @@ pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<
         refresh_milliseconds: settings.tick.0.as_millis(),
         vllm_url: settings.vllm_url.to_string(),
         vllm_error: vllm.and_then(|source| source.error.clone()),
-        engines: shown
-            .engines
-            .iter()
-            .map(|engine| view(engine, shown))
+        rows: if ranked.len() > 1 {
+            ranked.iter().map(|engine| row(engine)).collect()
+        } else {
+            Vec::new()
+        },
+        engines: ranked
+            .first()
+            .map(|engine| view(engine, shown, settings.gpu_hour_price))
+            .into_iter()
             .collect(),
         sources: shown
             .sources
@@ -87,7 +123,55 @@ pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<
     .render()
 }
 
-fn view(engine: &EngineSnapshot, snapshot: &Snapshot) -> EngineView {
+/// Engines by what they waste: the worst verdict first, then by the time that the roofline does not explain.
+fn ranked(snapshot: &Snapshot) -> Vec<&EngineSnapshot> {
+    let waste = |engine: &EngineSnapshot| {
+        let window = engine.window.as_ref();
+        let efficiency = window.and_then(|window| window.roofline_efficiency);
+        let waiting = engine.now.waiting.unwrap_or(0.0);
+        (
+            worst(&engine.verdict),
+            waiting,
+            1.0 - efficiency.unwrap_or(1.0),
+        )
+    };
+    let mut engines: Vec<&EngineSnapshot> = snapshot.engines.iter().collect();
+    engines.sort_by(|one, other| {
+        let (one, other) = (waste(one), waste(other));
+        other
+            .0
+            .cmp(&one.0)
+            .then(other.1.total_cmp(&one.1))
+            .then(other.2.total_cmp(&one.2))
+    });
+    engines
+}
+
+fn row(engine: &EngineSnapshot) -> Row {
+    let window = engine.window.as_ref();
+    let first = engine.verdict.first();
+    let dash = || "–".to_owned();
+    Row {
+        name: format!("{} engine {}", engine.key.model_name, engine.key.engine),
+        state: engine.state.as_str(),
+        bound: engine.bound.as_str(),
+        severity: first.map_or("info", |first| first.severity.as_str()),
+        sentence: first.map_or_else(String::new, |first| first.finding.clone()),
+        output: window
+            .and_then(|window| window.output_tokens_per_second)
+            .map_or_else(dash, |rate| format!("{rate:.0}")),
+        waiting: engine
+            .now
+            .waiting
+            .map_or_else(dash, |waiting| format!("{waiting:.0}")),
+        mbu: window
+            .and_then(|window| window.mbu_measured.or(window.mbu))
+            .map_or_else(dash, |share| format!("{:.0} %", share * 100.0)),
+    }
+}
+
+fn view(engine: &EngineSnapshot, snapshot: &Snapshot, price: Option<f64>) -> EngineView {
+    let users = measured(engine, price);
     let window = engine.window.as_ref();
     let roofs = roof_lines(engine);
     let power_limited = window
@@ -105,7 +189,14 @@ fn view(engine: &EngineSnapshot, snapshot: &Snapshot) -> EngineView {
             .and_then(|window| window.dominant)
             .map(roofline::bound::Dominant::as_str),
         power_limited,
-        explanation: explanation(engine),
+        findings: engine
+            .verdict
+            .iter()
+            .map(|finding| verdict::view(finding, &users))
+            .collect(),
+        ribbon: history::ribbon(&engine.history),
+        lines: history::lines(&engine.history),
+        limits: limits(engine),
         has_clock: roofs.iter().any(|roof| roof.level == "current_clock"),
         chart: roofline(&roofs, &points(engine)),
         attainable_note: if engine.facts.attainable_origin() == "assumed" {
@@ -114,9 +205,7 @@ fn view(engine: &EngineSnapshot, snapshot: &Snapshot) -> EngineView {
             ""
         },
         figures: figures(engine, snapshot),
-        time: window
-            .and_then(|window| window.time_seconds)
-            .map_or_else(Vec::new, |time| parts(&time)),
+        time: engine.recently.map_or_else(Vec::new, |time| parts(&time)),
         caveats: window.map_or_else(Vec::new, |window| window.caveats.clone()),
         missing: engine
             .facts
@@ -176,29 +265,57 @@ fn points(engine: &EngineSnapshot) -> Vec<Point> {
         .collect()
 }
 
-/// What the bound means, and what to do about it.
-const fn explanation(engine: &EngineSnapshot) -> &'static str {
-    match (engine.state, engine.bound) {
-        (EngineState::Unreachable, _) => "vLLM's metrics cannot be read; nothing here is current.",
-        (EngineState::Stalled, _) => {
-            "Requests are in the engine and nothing moves: look at vLLM's log."
-        }
-        (EngineState::Sleeping, _) => "The engine sleeps; its weights are off the GPU.",
-        (_, Bound::Compute) => {
-            "The tensor cores are the limit. A larger batch only adds latency: skip work (prefix caching), use FP8/INT8 arithmetic, or more GPUs."
-        }
-        (_, Bound::MemoryBandwidth) => {
-            "HBM is the limit. If weights dominate the traffic, more concurrency is nearly free; if KV does, shrink the KV cache (FP8) or the context."
-        }
-        (_, Bound::Interconnect) => {
-            "Collectives between GPUs are the limit: lower tensor parallelism, or keep it within NVLink."
-        }
-        (_, Bound::Overhead) => {
-            "The GPU waits for launches, scheduling or sampling: use CUDA graphs, fewer and larger steps (a larger batch is free), or lower tensor parallelism."
-        }
-        (_, Bound::Idle) => "No request is running.",
-        (_, Bound::Unknown) => "Not enough is known or measured yet to tell the bound.",
+/// What users see now, as remedies change it.
+fn measured(engine: &EngineSnapshot, price: Option<f64>) -> Effect {
+    let window = engine.window.as_ref();
+    let rate = window.and_then(|window| window.output_tokens_per_second);
+    Effect {
+        output_tokens_per_second: rate,
+        ttft_seconds: window.and_then(|window| window.ttft_mean_seconds),
+        tpot_seconds: window.and_then(|window| window.tpot_mean_seconds),
+        dollars_per_million_tokens: price
+            .zip(rate)
+            .and_then(|(price, rate)| ratio(price * engine.facts.gpus() / 3600.0 * 1e6, rate)),
     }
+}
+
+/// The decode batch beside the batches at which something changes, on one scale.
+fn limits(engine: &EngineSnapshot) -> Vec<Limit> {
+    let window = engine.window.as_ref();
+    let batch = window.and_then(|window| window.decode_batch);
+    let context = window.and_then(|window| window.context_tokens);
+    let found = engine
+        .facts
+        .batch_limits(context, engine.now.kv_capacity_tokens);
+    let named = found.into_iter().map(|(limit, batch)| {
+        let name = match limit {
+            "ridge" => "weights turn compute-bound (ridge)",
+            "knee" => "KV traffic equals weight traffic (knee)",
+            _ => "KV cache full",
+        };
+        (name, batch)
+    });
+    let all: Vec<(&'static str, f64)> = batch
+        .map(|batch| ("decode batch now", batch))
+        .into_iter()
+        .chain(named)
+        .chain(
+            engine
+                .facts
+                .max_num_seqs()
+                .map(|limit| ("--max-num-seqs", limit)),
+        )
+        .collect();
+    let most = all.iter().map(|(_, batch)| *batch).fold(1.0, f64::max);
+    let show = |(name, batch): (&'static str, f64)| Limit {
+        name,
+        batch: format!("{batch:.0}"),
+        percent: format!(
+            "{:.1}",
+            ((1.0 + batch).ln() / (1.0 + most).ln() * 100.0).clamp(0.0, 100.0)
+        ),
+    };
+    all.into_iter().map(show).collect()
 }
 
 fn parts(time: &TimeSeconds) -> Vec<Part> {

@@ -58,7 +58,7 @@ impl Calibration {
         let bytes: Bytes = measured.unwrap_or_else(|| work.bytes.total().total());
         let clocked = facts.peak_flops_at(account.hardware.sm_clock_mhz());
         let peak = clocked.or_else(|| facts.peak_flops());
-        match verdict::bound(account, verdict::OVERHEAD_BELOW) {
+        match verdict::bound(&account.time_spent(), verdict::OVERHEAD_BELOW) {
             Bound::MemoryBandwidth => {
                 let most = facts.peak_hbm().map(|peak| peak * account.busy);
                 let share = most.and_then(|most| ratio(bytes.0, most.0));
@@ -72,7 +72,7 @@ impl Calibration {
             _ => {}
         }
         if account.tokens.prefill <= 0.0 {
-            self.learn_overhead(time.overhead, account.steps);
+            self.learn_overhead(time.unexplained(), account.steps);
         }
     }
 

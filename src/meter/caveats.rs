@@ -94,7 +94,14 @@ fn between_bounds(account: &Account) -> bool {
     let Some(time) = account.busy_time else {
         return false;
     };
-    let parts = [time.compute, time.memory, time.communication, time.overhead];
+    let parts = [
+        time.compute,
+        time.memory,
+        time.communication,
+        time.host,
+        time.kernel_latency,
+        time.overhead,
+    ];
     let share = |part: Seconds| ratio(part.0, account.busy.0);
     let mut shares: Vec<f64> = parts.into_iter().filter_map(share).collect();
     shares.sort_by(|one, other| other.total_cmp(one));

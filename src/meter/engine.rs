@@ -6,12 +6,12 @@ use crate::sample::engine::{EngineTotals, Gauge};
 use roofline::cost::coefficients::Coefficients;
 use roofline::units::Seconds;
 
-use super::account::Account;
+use super::account::{Account, TimeSpent};
+use super::bound_hysteresis::{BOUND_WINDOW, BoundHysteresis};
 use super::calibration::Calibration;
 use super::hardware::HardwareUse;
 use super::interval::{Gap, Interval};
 use super::spans::{Span, Spans};
-use super::steady::Steady;
 use super::steps::Prompts;
 use super::verdict;
 use roofline::bound::{Bound, EngineState};
@@ -56,8 +56,8 @@ pub struct EngineMeter {
     pub totals: Account,
     /// Dollars since there is a price; time costs what was the price in it.
     pub cost_dollars: f64,
-    /// Seconds each bound held.
-    pub bound_seconds: [Seconds; Bound::ALL.len()],
+    /// Seconds in which vLLM could not be read.
+    unread_total: Seconds,
     /// The newest reading.
     pub latest: Option<EngineTotals>,
     /// The newest spans, enough for one window, and the sums of all settled ones.
@@ -72,7 +72,7 @@ pub struct EngineMeter {
     unreachable: Seconds,
     /// Up to when that is known.
     missed_until: Seconds,
-    steady: Steady,
+    hysteresis: BoundHysteresis,
     calibration: Calibration,
     bound: Bound,
 }
@@ -85,7 +85,7 @@ impl EngineMeter {
             facts,
             totals: Account::default(),
             cost_dollars: 0.0,
-            bound_seconds: [Seconds::ZERO; Bound::ALL.len()],
+            unread_total: Seconds::ZERO,
             latest: None,
             spans: Spans::default(),
             prompts: Prompts::default(),
@@ -93,7 +93,7 @@ impl EngineMeter {
             moved: Seconds::ZERO,
             unreachable: Seconds::ZERO,
             missed_until: Seconds::ZERO,
-            steady: Steady::default(),
+            hysteresis: BoundHysteresis::default(),
             calibration: Calibration::default(),
             bound: Bound::Unknown,
         }
@@ -168,12 +168,14 @@ impl EngineMeter {
             start: interval.start,
             end: interval.end,
             account,
+            unread: std::mem::take(&mut self.unreachable),
         };
-        self.spans.push(span.clone(), &self.facts);
+        self.spans
+            .push(span.clone(), &self.facts, settings.overhead_below);
         if !interval.occupied() {
             self.spans.settle_newest(&self.facts);
         }
-        self.hold_bound(interval, settings);
+        self.show_bound(settings);
         if settings.calibrate {
             self.calibrate(&span.account);
         }
@@ -187,25 +189,30 @@ impl EngineMeter {
         }
     }
 
-    /// The trailing window has the bound, as long as the engine runs.
-    fn hold_bound(&mut self, interval: &Interval, settings: &MeterSettings) {
-        let Some(trailing) = self.window(interval.end, settings.window) else {
-            return;
-        };
-        let held = self.steady.next(
-            &trailing.account,
-            settings.overhead_below,
-            interval.seconds(),
-            settings.window,
-        );
+    /// The newest seconds have the bound, as long as the engine runs.
+    fn show_bound(&mut self, settings: &MeterSettings) {
+        let shown = self
+            .recently()
+            .map(|recent| self.hysteresis.next(&recent, settings.overhead_below));
         self.bound = match self.state() {
-            EngineState::Running => held,
+            EngineState::Running => shown.unwrap_or(Bound::Unknown),
             EngineState::Idle | EngineState::Sleeping => Bound::Idle,
             EngineState::Stalled | EngineState::Unreachable => Bound::Unknown,
         };
-        let told = (interval.seconds() - self.unreachable).max(Seconds::ZERO);
-        self.bound_seconds[self.bound as usize] += told;
-        self.unreachable = Seconds::ZERO;
+    }
+
+    /// Where the seconds went that the bound shown is of.
+    #[must_use]
+    pub fn recently(&self) -> Option<TimeSpent> {
+        self.spans.recently(BOUND_WINDOW)
+    }
+
+    /// Seconds by bound, every span under its own; up to one span behind while requests run.
+    #[must_use]
+    pub fn bound_seconds(&self) -> [Seconds; Bound::ALL.len()] {
+        let mut seconds = self.spans.bound_seconds;
+        seconds[Bound::Unknown as usize] += self.unread_total;
+        seconds
     }
 
     /// Notes that vLLM's page could not be read at `now`: the time since is nobody's but `unknown`'s.
@@ -214,7 +221,7 @@ impl EngineMeter {
             return;
         };
         let missed = (now - latest.time.max(self.missed_until)).max(Seconds::ZERO);
-        self.bound_seconds[Bound::Unknown as usize] += missed;
+        self.unread_total += missed;
         self.unreachable += missed;
         self.missed_until = now;
     }
@@ -240,7 +247,7 @@ impl EngineMeter {
 
     fn forget_window(&mut self) {
         self.spans.clear(&self.facts);
-        self.steady = Steady::default();
+        self.hysteresis = BoundHysteresis::default();
         self.bound = Bound::Unknown;
         self.unreachable = Seconds::ZERO;
     }
@@ -265,7 +272,7 @@ impl EngineMeter {
         self.spans.window(now, length, &self.facts)
     }
 
-    /// The bound to show: steady over windows.
+    /// The bound to show: that of the newest seconds, held within a dead band.
     #[must_use]
     pub const fn bound(&self) -> Bound {
         self.bound

@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
+use roofline::diagnosis::Finding;
 use roofline::units::{Bytes, Flops, Seconds, ratio};
 
 use super::account::{Account, ByKind, PerPhase};
 use super::caveats::caveats;
+use super::observe;
 use super::reconcile::{self, Impossible, Modelled, References};
 use super::spans::Span;
 use super::verdict;
@@ -82,12 +84,24 @@ pub struct Figures {
     pub roofline_efficiency: Option<f64>,
     /// Tokens sampled per second.
     pub output_tokens_per_second: Option<f64>,
-    /// Median time to first token.
+    /// Mean time to first token.
+    pub ttft_mean_seconds: Option<f64>,
+    /// Mean time per output token (inter-token latency).
+    pub tpot_mean_seconds: Option<f64>,
+    /// Median time to first token; `null` where its bucket says too little.
     pub ttft_p50_seconds: Option<f64>,
-    /// Median time per output token (inter-token latency).
+    /// Between which bounds it then lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttft_p50_between_seconds: Option<[f64; 2]>,
+    /// Median time per output token (inter-token latency); `null` where its bucket says too little.
     pub tpot_p50_seconds: Option<f64>,
+    /// Between which bounds it then lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tpot_p50_between_seconds: Option<[f64; 2]>,
     /// The two phases apart.
     pub by_phase: PerPhase<PhaseFigures>,
+    /// What holds the engine back and what would help, the weightiest first.
+    pub verdict: Vec<Finding>,
     /// What makes these figures less than exact.
     pub caveats: Vec<&'static str>,
 }
@@ -122,6 +136,8 @@ impl Figures {
         let references = References::of(account, facts);
         let measured = references.gpm_bytes;
         let seconds = account.seconds;
+        let first = account.time_to_first_token.percentile(0.5);
+        let next = account.inter_token_latency.percentile(0.5);
         let of_bandwidth = |bytes: Option<Bytes>| ratio(bytes?.0, (facts.peak_hbm()? * seconds).0);
         Self {
             name: None,
@@ -130,7 +146,7 @@ impl Figures {
             t_end: span.end,
             seconds,
             engine_state: verdict::engine_state(account, asleep),
-            bound: verdict::bound(account, overhead_below),
+            bound: verdict::bound(&account.time_spent(), overhead_below),
             dominant: bytes.as_ref().and_then(verdict::dominant),
             admission: verdict::admission(account, facts.max_num_seqs()),
             power_limited_ratio: account.hardware.power_limited_ratio(),
@@ -163,8 +179,13 @@ impl Figures {
                 .busy_time
                 .and_then(|time| ratio(time.roofline().0, account.busy.0)),
             output_tokens_per_second: ratio(account.output_tokens, seconds.0),
-            ttft_p50_seconds: account.time_to_first_token.quantile(0.5),
-            tpot_p50_seconds: account.inter_token_latency.quantile(0.5),
+            ttft_mean_seconds: account.time_to_first_token.mean(),
+            tpot_mean_seconds: account.inter_token_latency.mean(),
+            ttft_p50_seconds: first.known(),
+            ttft_p50_between_seconds: first.between(),
+            tpot_p50_seconds: next.known(),
+            tpot_p50_between_seconds: next.between(),
+            verdict: Vec::new(),
             by_phase: phases(account, facts),
             caveats: caveats(account, facts),
         }
@@ -172,6 +193,18 @@ impl Figures {
 }
 
 impl Figures {
+    /// The same with the verdict on `span`, of which these figures are.
+    #[must_use]
+    pub fn with_verdict(
+        mut self,
+        span: &Span,
+        facts: &EngineFacts,
+        gpu_hour_price: Option<f64>,
+    ) -> Self {
+        self.verdict = observe::verdict(&span.account, &self, facts, gpu_hour_price);
+        self
+    }
+
     /// The model's quantity over that of each reference there is: `(quantity, reference, ratio)`.
     #[must_use]
     pub fn discrepancies(&self) -> Vec<(&'static str, &'static str, f64)> {

@@ -28,6 +28,8 @@ pub struct GpuSlice {
     pub energy: Option<Joules>,
     /// Time with a kernel running.
     pub busy: Option<Seconds>,
+    /// Share of the time with the compute or graphics engine active. Measured by GPM, on which dcgm's field relies too.
+    pub engine_active: Option<f64>,
     /// SM clock at the end.
     pub sm_clock_mhz: Option<f64>,
     /// Whether a power limit held the clock down at the end.
@@ -190,6 +192,7 @@ impl GpuMeter {
                 .map(|(share, peak)| peak * span * share),
             energy: energy_between(before, reading),
             busy: reading.busy_share().map(|share| span * share),
+            engine_active: reading.engine_active(),
             sm_clock_mhz: reading.sm_clock_mhz,
             power_limited: reading.power_limited(),
             tensor_activity: gpm.any_tensor,

@@ -25,6 +25,10 @@ pub struct HardwareUse {
     pub clock_mhz_seconds: f64,
     /// GPU-seconds with a known SM clock.
     pub clock_seconds: Seconds,
+    /// GPU-seconds with the compute or graphics engine active.
+    pub active_seconds: Seconds,
+    /// GPU-seconds over which that was measured.
+    pub active_known_seconds: Seconds,
     /// Tensor activity × SM clock × GPU-seconds, in MHz·s.
     pub tensor_mhz_seconds: f64,
     /// GPU-seconds with a known tensor activity and SM clock.
@@ -55,6 +59,10 @@ impl HardwareUse {
             self.clock_mhz_seconds += clock * overlap.0;
             self.clock_seconds += overlap;
         }
+        if let Some(active) = slice.engine_active {
+            self.active_seconds += overlap * active;
+            self.active_known_seconds += overlap;
+        }
         if let Some((activity, clock)) = slice.tensor_activity.zip(slice.sm_clock_mhz) {
             self.tensor_mhz_seconds += activity * clock * overlap.0;
             self.tensor_known_seconds += overlap;
@@ -72,6 +80,8 @@ impl HardwareUse {
         self.power_limited_seconds += other.power_limited_seconds;
         self.clock_mhz_seconds += other.clock_mhz_seconds;
         self.clock_seconds += other.clock_seconds;
+        self.active_seconds += other.active_seconds;
+        self.active_known_seconds += other.active_known_seconds;
         self.tensor_mhz_seconds += other.tensor_mhz_seconds;
         self.tensor_known_seconds += other.tensor_known_seconds;
     }
@@ -86,6 +96,14 @@ impl HardwareUse {
     #[must_use]
     pub fn power_limited_ratio(&self) -> Option<f64> {
         ratio(self.power_limited_seconds.0, self.reasons_seconds.0)
+    }
+
+    /// Seconds of `span` without a kernel, the mean over the `read` GPUs; `None` where less than half of it was measured.
+    #[must_use]
+    pub fn idle_seconds(&self, span: Seconds, read: f64) -> Option<Seconds> {
+        let covered = ratio(self.active_known_seconds.0, span.0 * read)?;
+        let active = ratio(self.active_seconds.0, self.active_known_seconds.0)?;
+        (covered >= 0.5).then(|| span * (1.0 - active))
     }
 
     /// HBM bytes of `gpus` GPUs over `span`, of which `read` are read: scaled to the whole span where at least half of it was measured,

@@ -78,7 +78,7 @@ impl Account {
         let (Some(early), Some(room)) = (self.early, earlier.busy_time.as_ref()) else {
             return;
         };
-        let Some(part) = ratio(room.overhead.0, early.time.roofline().0) else {
+        let Some(part) = ratio(room.unexplained_kernels().0, early.time.roofline().0) else {
             return;
         };
         let part = part.min(1.0);
@@ -91,11 +91,10 @@ impl Account {
     fn take_in(&mut self, moved: &Early) {
         let seconds = moved.time.roofline();
         if let Some(time) = &mut self.busy_time {
-            let left = ratio((time.overhead - seconds).0, time.overhead.0)
-                .unwrap_or(0.0)
-                .max(0.0);
+            let before = time.unexplained();
+            time.explain(seconds);
+            let left = ratio(time.unexplained().0, before.0).unwrap_or(0.0);
             time.add(&moved.time);
-            time.overhead = time.overhead * left;
             self.phase_overhead.prefill = self.phase_overhead.prefill * left;
             self.phase_overhead.decode = self.phase_overhead.decode * left;
         }

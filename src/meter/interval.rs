@@ -39,6 +39,8 @@ pub struct Moment {
     pub resident_tokens: Option<f64>,
     /// Used share of the KV cache.
     pub kv_usage: Option<f64>,
+    /// Tokens that the KV cache holds.
+    pub kv_capacity_tokens: Option<f64>,
     /// Whether the engine sleeps.
     pub asleep: bool,
 }
@@ -51,6 +53,7 @@ impl Moment {
             waiting: gauge(Gauge::Waiting).unwrap_or(0.0),
             resident_tokens: totals.resident_tokens(),
             kv_usage: gauge(Gauge::KvCacheUsage),
+            kv_capacity_tokens: totals.kv_capacity_tokens(),
             asleep: gauge(Gauge::Awake).is_some_and(|awake| awake < 0.5),
         }
     }
@@ -177,6 +180,13 @@ impl Interval {
             .inter_token_latency
             .as_ref()
             .map_or(0.0, |latency| latency.sum)
+    }
+
+    /// Seconds that requests spent in the engine, summed over the requests, as far as they are counted: up to their newest token.
+    #[must_use]
+    pub fn request_seconds(&self) -> Seconds {
+        let to_first = self.observed.time_to_first_token.as_ref();
+        Seconds(self.decode_request_seconds() + to_first.map_or(0.0, |times| times.sum))
     }
 
     /// Engine steps that had an output, or `None` where several API servers would count them more than once.

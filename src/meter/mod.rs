@@ -3,6 +3,7 @@
 //! A state machine without a clock: every reading brings its time, so a recording gives the same figures as the live run did.
 
 pub mod account;
+pub mod bound_hysteresis;
 pub mod calibration;
 pub mod caveats;
 mod context;
@@ -12,9 +13,9 @@ pub mod gpu;
 pub mod hardware;
 pub mod hindsight;
 pub mod interval;
+pub mod observe;
 pub mod reconcile;
 pub mod spans;
-pub mod steady;
 pub mod steps;
 pub mod verdict;
 

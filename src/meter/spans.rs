@@ -4,9 +4,14 @@ use std::collections::VecDeque;
 
 use roofline::units::Seconds;
 
-use super::account::{Account, PerPhase};
+use super::account::{Account, PerPhase, TimeSpent};
 use super::hindsight;
+use super::verdict;
+use roofline::bound::Bound;
 use roofline::engine::EngineFacts;
+
+/// Half a tick of grace keeps the number of spans in a window even when scrapes jitter.
+const GRACE: Seconds = Seconds(0.5);
 
 /// An accounted stretch of time.
 #[derive(Clone, Debug)]
@@ -17,6 +22,8 @@ pub struct Span {
     pub end: Seconds,
     /// What happened in it.
     pub account: Account,
+    /// How much of it vLLM could not be read; nothing bounds that.
+    pub unread: Seconds,
 }
 
 /// The newest spans, enough for one window, and the settled sums.
@@ -28,14 +35,19 @@ pub struct Spans {
     pub settled: Account,
     /// Settled busy seconds by phase.
     pub phase_seconds: PerPhase<Seconds>,
+    /// Settled seconds by bound, every span under its own.
+    pub bound_seconds: [Seconds; Bound::ALL.len()],
     newest: VecDeque<Span>,
+    /// What a span without split overhead is judged by, as the settings have it.
+    overhead_below: f64,
     /// Whether the newest of them is still missing in the sums.
     unsettled: bool,
 }
 
 impl Spans {
     /// Takes the next span.
-    pub(super) fn push(&mut self, span: Span, facts: &EngineFacts) {
+    pub(super) fn push(&mut self, span: Span, facts: &EngineFacts, overhead_below: f64) {
+        self.overhead_below = overhead_below;
         self.newest.push_back(span);
         hindsight::hand_back(self.newest.make_contiguous());
         if self.unsettled {
@@ -47,6 +59,9 @@ impl Spans {
     /// Adds the span at `place`, which no later one is to change any more, to the sums.
     fn settle(&mut self, place: usize, facts: &EngineFacts) {
         if let Some(span) = self.newest.get(place) {
+            let bound = verdict::bound(&span.account.time_spent(), self.overhead_below);
+            self.bound_seconds[bound as usize] +=
+                (span.account.seconds - span.unread).max(Seconds::ZERO);
             self.phase_seconds.add(span.account.phase_seconds(facts));
             self.settled.add(&span.account);
         }
@@ -72,6 +87,28 @@ impl Spans {
         self.newest.back()
     }
 
+    /// Where the seconds of the `length` up to the end of the newest span went; of the whole newest span, where that is longer. The
+    /// newest span is left out where there are others: prompts that run in it are not counted yet.
+    #[must_use]
+    pub(super) fn recently(&self, length: Seconds) -> Option<TimeSpent> {
+        let newest = self.newest()?;
+        let since = newest.end - length - GRACE;
+        let mut spent = TimeSpent::default();
+        let mut spans = self
+            .newest
+            .iter()
+            .rev()
+            .take_while(|span| span.start >= since);
+        let latest = spans.next().unwrap_or(newest);
+        for span in spans {
+            spent.add(&span.account.time_spent());
+        }
+        if spent.busy <= Seconds::ZERO {
+            spent.add(&latest.account.time_spent());
+        }
+        Some(spent)
+    }
+
     /// The spans of the `length` up to `now` as one, or `None` if there are none.
     pub(super) fn window(
         &mut self,
@@ -79,8 +116,7 @@ impl Spans {
         length: Seconds,
         facts: &EngineFacts,
     ) -> Option<Span> {
-        // Half a tick of grace keeps the number of spans even when scrapes jitter.
-        let longest = length + Seconds(0.5);
+        let longest = length + GRACE;
         while self.newest.len() > 1 && now - self.newest[0].start > longest {
             self.newest.pop_front();
         }
@@ -99,6 +135,7 @@ pub fn sum<'a>(spans: impl IntoIterator<Item = &'a Span>) -> Option<Span> {
     let mut whole = spans.next()?.clone();
     for span in spans {
         whole.end = span.end;
+        whole.unread += span.unread;
         whole.account.add(&span.account);
     }
     Some(whole)

@@ -1,42 +1,58 @@
 //! What bounds the engine, why requests wait, and whether it runs at all.
 
 use roofline::bound::{Admission, Bound, Dominant, EngineState};
-use roofline::units::{Bytes, Seconds};
+use roofline::units::{Bytes, Seconds, ratio};
 
-use super::account::{Account, BusyTime, ByKind};
+use super::account::{Account, BusyTime, ByKind, TimeSpent};
 
-/// Under this share of busy time, the roofline does not explain where the time goes.
+/// Where nothing splits overhead: under this share of busy time, the roofline does not explain where the time goes.
 pub const OVERHEAD_BELOW: f64 = 0.5;
 
-/// The bound of a span: the largest component of its busy time, unless all roofline components together are less than
-/// `overhead_below` of it.
+/// What a span is bound by: the component with the most of its busy time. Where nothing tells host and kernel latency apart, overhead,
+/// if all roofline components together are less than `overhead_below` of busy time.
 #[must_use]
-pub fn bound(account: &Account, overhead_below: f64) -> Bound {
-    if account.busy <= account.seconds * 0.01 {
-        return if account.stalled > Seconds::ZERO {
+pub fn bound(spent: &TimeSpent, overhead_below: f64) -> Bound {
+    if spent.busy <= spent.seconds * 0.01 {
+        return if spent.stalled > Seconds::ZERO {
             Bound::Unknown
         } else {
             Bound::Idle
         };
     }
-    account.busy_time.as_ref().map_or(Bound::Unknown, |time| {
-        if time.roofline() < account.busy * overhead_below {
+    spent.busy_time.as_ref().map_or(Bound::Unknown, |time| {
+        if is_split(time) {
+            largest(time, &SPLIT)
+        } else if time.roofline() < spent.busy * overhead_below {
             Bound::Overhead
         } else {
-            largest(time)
+            largest(time, &ROOFLINE)
         }
     })
 }
 
-fn largest(time: &BusyTime) -> Bound {
-    [Bound::MemoryBandwidth, Bound::Compute, Bound::Interconnect]
-        .into_iter()
-        .max_by(|one, other| {
-            component(time, *one)
-                .0
-                .total_cmp(&component(time, *other).0)
-        })
-        .unwrap_or(Bound::Unknown)
+/// Components of the roofline.
+const ROOFLINE: [Bound; 3] = [Bound::Interconnect, Bound::Compute, Bound::MemoryBandwidth];
+/// All components, where host and kernel latency are told apart.
+const SPLIT: [Bound; 5] = [
+    Bound::KernelLatency,
+    Bound::Host,
+    Bound::Interconnect,
+    Bound::Compute,
+    Bound::MemoryBandwidth,
+];
+
+/// Whether host and kernel latency are told apart in most of the time that the roofline does not explain.
+pub(super) fn is_split(time: &BusyTime) -> bool {
+    time.overhead <= time.unexplained() * 0.5
+}
+
+fn largest(time: &BusyTime, among: &[Bound]) -> Bound {
+    let most = among.iter().max_by(|one, other| {
+        component(time, **one)
+            .0
+            .total_cmp(&component(time, **other).0)
+    });
+    most.copied().unwrap_or(Bound::Unknown)
 }
 
 /// Seconds that speak for `bound`.
@@ -45,8 +61,24 @@ pub(super) fn component(time: &BusyTime, bound: Bound) -> Seconds {
         Bound::MemoryBandwidth => time.memory,
         Bound::Compute => time.compute,
         Bound::Interconnect => time.communication,
+        Bound::Host => time.host,
+        Bound::KernelLatency => time.kernel_latency,
         Bound::Overhead => time.overhead,
         Bound::Idle | Bound::Unknown => Seconds::ZERO,
+    }
+}
+
+/// By how much of busy time `one` leads `other`. Where overhead is not split, it is what the roofline leaves: its lead is the
+/// distance to the threshold.
+pub(super) fn lead(spent: &TimeSpent, one: Bound, other: Bound, overhead_below: f64) -> f64 {
+    let Some(time) = &spent.busy_time else {
+        return 0.0;
+    };
+    let share = |seconds: Seconds| ratio(seconds.0, spent.busy.0).unwrap_or(0.0);
+    if one == Bound::Overhead || other == Bound::Overhead {
+        (share(time.roofline()) - overhead_below).abs()
+    } else {
+        share(component(time, one)) - share(component(time, other))
     }
 }
 
@@ -99,43 +131,65 @@ pub fn dominant(bytes: &ByKind) -> Option<Dominant> {
 mod tests {
     use super::*;
 
-    fn busy(compute: f64, memory: f64, overhead: f64) -> Account {
-        let total = compute + memory + overhead;
-        Account {
-            seconds: Seconds(total),
-            busy: Seconds(total),
+    fn busy(compute: f64, memory: f64, overhead: f64) -> TimeSpent {
+        let total = Seconds(compute + memory + overhead);
+        TimeSpent {
+            seconds: total,
+            busy: total,
+            stalled: Seconds::ZERO,
             busy_time: Some(BusyTime {
                 compute: Seconds(compute),
                 memory: Seconds(memory),
-                communication: Seconds::ZERO,
                 overhead: Seconds(overhead),
+                ..BusyTime::default()
             }),
-            ..Account::default()
         }
     }
 
     #[test]
     fn the_largest_component_bounds_unless_the_roofline_explains_too_little() {
-        assert_eq!(
-            bound(&busy(1.0, 8.0, 1.0), OVERHEAD_BELOW),
-            Bound::MemoryBandwidth
-        );
-        assert_eq!(bound(&busy(8.0, 1.0, 1.0), OVERHEAD_BELOW), Bound::Compute);
-        assert_eq!(bound(&busy(2.0, 2.0, 6.0), OVERHEAD_BELOW), Bound::Overhead);
+        let of =
+            |compute, memory, overhead| bound(&busy(compute, memory, overhead), OVERHEAD_BELOW);
+        assert_eq!(of(1.0, 8.0, 1.0), Bound::MemoryBandwidth);
+        assert_eq!(of(8.0, 1.0, 1.0), Bound::Compute);
+        assert_eq!(of(2.0, 2.0, 6.0), Bound::Overhead);
         assert_eq!(bound(&busy(1.9, 2.1, 6.0), 0.3), Bound::MemoryBandwidth);
     }
 
     #[test]
+    fn host_and_kernel_latency_are_components_like_others() {
+        let of = |memory, host, kernel_latency| {
+            let total = Seconds(memory + host + kernel_latency);
+            let spent = TimeSpent {
+                seconds: total,
+                busy: total,
+                stalled: Seconds::ZERO,
+                busy_time: Some(BusyTime {
+                    memory: Seconds(memory),
+                    host: Seconds(host),
+                    kernel_latency: Seconds(kernel_latency),
+                    ..BusyTime::default()
+                }),
+            };
+            bound(&spent, OVERHEAD_BELOW)
+        };
+        assert_eq!(of(4.0, 3.0, 3.0), Bound::MemoryBandwidth);
+        assert_eq!(of(3.0, 4.0, 3.0), Bound::Host);
+        assert_eq!(of(3.0, 2.0, 5.0), Bound::KernelLatency);
+    }
+
+    #[test]
     fn without_facts_or_work_the_bound_says_so() {
+        let of = |spent: TimeSpent| bound(&spent, OVERHEAD_BELOW);
         let idle = Account::idle(Seconds(1.0), Default::default());
-        assert_eq!(bound(&idle, OVERHEAD_BELOW), Bound::Idle);
-        let unmodelled = Account {
+        assert_eq!(of(idle.time_spent()), Bound::Idle);
+        let unmodelled = TimeSpent {
             busy_time: None,
             ..busy(1.0, 1.0, 0.0)
         };
-        assert_eq!(bound(&unmodelled, OVERHEAD_BELOW), Bound::Unknown);
+        assert_eq!(of(unmodelled), Bound::Unknown);
         let stalled = Account::stalled(Seconds(1.0), Default::default());
-        assert_eq!(bound(&stalled, OVERHEAD_BELOW), Bound::Unknown);
+        assert_eq!(of(stalled.time_spent()), Bound::Unknown);
         assert_eq!(engine_state(&stalled, false), EngineState::Stalled);
         assert_eq!(engine_state(&idle, true), EngineState::Sleeping);
     }

@@ -146,7 +146,7 @@ pub struct Gpm {
     pub sm: Option<f64>,
     /// Warps over the most an SM can hold.
     pub sm_occupancy: Option<f64>,
-    /// Time any compute or graphics engine was active.
+    /// Time any compute or graphics engine was active; NVML reads it once a second at most.
     pub graphics: Option<f64>,
     /// PCIe, to and from the host.
     pub pcie: Option<Traffic<BytesPerSecond>>,
@@ -229,8 +229,15 @@ impl GpuReading {
     /// Share of the time since the reading before with a kernel running, 0..=1: GPM's, else NVML's sampled utilization.
     #[must_use]
     pub fn busy_share(&self) -> Option<f64> {
-        let share = self.gpm.and_then(|gpm| gpm.graphics).or(self.utilization)?;
-        (0.0..=1.5).contains(&share).then(|| share.min(1.0))
+        self.engine_active()
+            .or_else(|| self.utilization.and_then(plausible))
+    }
+
+    /// Share of the time since the reading before with the compute or graphics engine active, 0..=1. Measured by GPM; NVML's
+    /// utilization samples too coarsely to stand in for it.
+    #[must_use]
+    pub fn engine_active(&self) -> Option<f64> {
+        self.gpm.and_then(|gpm| gpm.graphics).and_then(plausible)
     }
 
     /// Whether anything was read at all.
@@ -246,4 +253,9 @@ impl GpuReading {
             && self.utilization.is_none()
             && self.gpm.is_none()
     }
+}
+
+/// A share as it is read; `None` where it is none.
+fn plausible(share: f64) -> Option<f64> {
+    (0.0..=1.5).contains(&share).then(|| share.min(1.0))
 }

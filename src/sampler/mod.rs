@@ -18,7 +18,8 @@ use crate::meter::Meter;
 use crate::meter::interval::Gap;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::{GpuFacts, GpuReading};
-use crate::snapshot::take::{Surroundings, Trails};
+use crate::snapshot::memory::Memory;
+use crate::snapshot::take::Surroundings;
 use crate::snapshot::{Reload, Snapshot, SourceStatus};
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::{VllmError, VllmSource};
@@ -54,7 +55,7 @@ pub struct Sampler {
     meter: Meter,
     clock: Clock,
     missed: u32,
-    trails: Trails,
+    memory: Memory,
     reload: Option<Reload>,
     publish: watch::Sender<Option<Arc<Published>>>,
 }
@@ -80,7 +81,7 @@ impl Sampler {
             vllm,
             clock: Clock::started(),
             missed: 0,
-            trails: Trails::default(),
+            memory: Memory::default(),
             reload: None,
             publish,
         };
@@ -113,7 +114,7 @@ impl Sampler {
     fn follow(&mut self, plan: Plan) {
         if plan.settings.vllm_url != self.settings.vllm_url {
             self.meter.forget_engines();
-            self.trails = Trails::default();
+            self.memory = Memory::default();
         }
         if let Some(vllm) = plan.vllm {
             self.vllm = vllm;
@@ -207,7 +208,7 @@ impl Sampler {
         if before.1 != after.1 {
             tracing::info!("vLLM restarted: its counters began again");
             self.discovery.forget_model();
-            self.trails = Trails::default();
+            self.memory = Memory::default();
         }
         before != after
     }
@@ -222,7 +223,7 @@ impl Sampler {
             reload: self.reload,
             gpus_since: time - self.settings.tick.seconds() * f64::from(GRACE_TICKS + 1),
         };
-        Snapshot::take(&mut self.meter, &mut self.trails, &self.settings, around)
+        Snapshot::take(&mut self.meter, &mut self.memory, &self.settings, around)
     }
 
     /// What is known of `engines`, looked for now.

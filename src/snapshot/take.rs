@@ -1,21 +1,24 @@
 //! Takes a snapshot of a meter. Pure: a recording gives the same snapshots as the live run did.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::meter::Meter;
+use crate::meter::account::Account;
 use crate::meter::engine::{EngineMeter, MeterSettings};
 use crate::meter::figures::Figures;
 use crate::meter::gpu::GpuMeter;
+use crate::meter::observe::{Standing, observation};
+use crate::meter::spans::Span;
 use crate::sample::engine::{EngineKey, EngineTotals, Gauge};
 use roofline::bound::{Bound, EngineState};
-use roofline::units::Seconds;
+use roofline::diagnosis::{Finding, Observation, Remedies, diagnose};
+use roofline::units::{Seconds, ratio};
 
-use super::{EngineSnapshot, GpuSnapshot, Now, Reload, Snapshot, SourceStatus, TrailPoint};
-
-/// Points of the trail kept per phase.
-const TRAIL: usize = 60;
+use super::history::HistoryPoint;
+use super::memory::{EngineMemory, Memory};
+use super::{EngineSnapshot, GpuSnapshot, Now, Reload, Snapshot, SourceStatus};
 
 /// What a snapshot shows beside the meter.
 #[derive(Clone, Debug)]
@@ -34,23 +37,21 @@ pub struct Surroundings {
     pub gpus_since: Seconds,
 }
 
-/// Where the phases of each engine were on the roofline.
-#[derive(Debug, Default)]
-pub struct Trails(BTreeMap<EngineKey, VecDeque<TrailPoint>>);
-
 impl Snapshot {
-    /// The state of `meter` among `around`; the newest points go on `trails`.
+    /// The state of `meter` among `around`; what is to be known in the next tick goes into `memory`.
     pub fn take(
         meter: &mut Meter,
-        trails: &mut Trails,
+        memory: &mut Memory,
         settings: &Settings,
         around: Surroundings,
     ) -> Self {
         let measuring = meter.settings;
-        trails.0.retain(|key, _| meter.engines.contains_key(key));
+        memory.start(|key| meter.engines.contains_key(key));
+        let gpus = &meter.gpus;
         let engines = meter.engines.iter_mut().map(|(key, engine)| {
-            let trail = trails.0.entry(key.clone()).or_default();
-            engine_snapshot(key, engine, trail, &measuring, &around)
+            let (own, left) = memory.of(key);
+            let power = power(gpus, &engine.facts.gpu_uuids, around.gpus_since);
+            engine_snapshot(key, engine, own, left, power, &measuring, &around)
         });
         Self {
             engines: engines.collect(),
@@ -75,7 +76,9 @@ impl Snapshot {
 fn engine_snapshot(
     key: &EngineKey,
     meter: &mut EngineMeter,
-    trail: &mut VecDeque<TrailPoint>,
+    memory: &mut EngineMemory,
+    left: &mut usize,
+    power_watts: Option<f64>,
     settings: &MeterSettings,
     around: &Surroundings,
 ) -> EngineSnapshot {
@@ -87,33 +90,110 @@ fn engine_snapshot(
     let window = meter
         .window(around.time, settings.window)
         .filter(|_| around.reachable);
-    let figures = window.as_ref().map(|window| {
+    let spent = meter
+        .recently()
+        .filter(|_| window.is_some())
+        .unwrap_or_default();
+    let standing = Standing {
+        state,
+        bound,
+        spent,
+    };
+    let mut figures = window.as_ref().map(|window| {
         let asleep = meter.state() == EngineState::Sleeping;
-        let figures = Figures::of(window, &meter.facts, asleep, settings.overhead_below);
-        Figures { bound, ..figures }
+        Figures::of(window, &meter.facts, asleep, settings.overhead_below)
     });
-    if let Some(figures) = &figures {
-        extend(trail, figures);
+    let verdict = match window.as_ref().zip(figures.as_ref()) {
+        Some((window, figures)) => {
+            let price = settings.gpu_hour_price;
+            let seen = observation(&window.account, figures, &meter.facts, &standing, price);
+            memory.verdict(around.time, &seen, &meter.facts, left)
+        }
+        None => without_window(state),
+    };
+    let now = gauges(meter);
+    if memory.history.is_due(around.time) {
+        let point = history_point(around.time, bound, &now, window.as_ref(), power_watts);
+        Arc::make_mut(&mut memory.history).push(point);
     }
+    if let Some(figures) = &mut figures {
+        memory.extend_trail(figures);
+        figures.verdict.clone_from(&verdict);
+    }
+    let measured = |account: &Account| account.hardware.active_known_seconds > Seconds::ZERO;
+    let split = window
+        .as_ref()
+        .is_some_and(|window| measured(&window.account));
     EngineSnapshot {
         key: key.clone(),
         facts: Arc::clone(&meter.facts),
         state,
         bound,
+        verdict,
+        recently: (spent.seconds > Seconds::ZERO)
+            .then(|| spent.components(split))
+            .flatten(),
         totals: meter.totals.clone(),
         cost_dollars: settings.gpu_hour_price.map(|_| meter.cost_dollars),
         time_seconds: meter.spans.settled.time_seconds(),
         phase_seconds: meter.spans.phase_seconds,
-        bound_seconds: meter.bound_seconds,
+        bound_seconds: meter.bound_seconds(),
         sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
         window: figures,
         missing_inputs: meter
             .latest
             .as_ref()
             .map_or_else(Vec::new, EngineTotals::missing_inputs),
-        now: gauges(meter),
-        trail: trail.iter().copied().collect(),
+        now,
+        trail: memory.trail(),
+        history: Arc::clone(&memory.history),
     }
+}
+
+/// The verdict on an engine of which nothing is measured now.
+fn without_window(state: EngineState) -> Vec<Finding> {
+    let seen = Observation {
+        state,
+        ..Observation::default()
+    };
+    diagnose(&seen, &Remedies::default())
+}
+
+fn history_point(
+    time: Seconds,
+    bound: Bound,
+    now: &Now,
+    window: Option<&Span>,
+    power_watts: Option<f64>,
+) -> HistoryPoint {
+    #[expect(clippy::cast_possible_truncation, reason = "a drawing needs no more")]
+    let short = |value: f64| value as f32;
+    let account = window.map(|window| &window.account);
+    let of = |pick: fn(&Account) -> Option<f64>| account.and_then(pick).map(short);
+    HistoryPoint {
+        time,
+        bound,
+        output_tokens_per_second: of(|own| ratio(own.output_tokens, own.seconds.0)),
+        ttft_mean_seconds: of(|own| own.time_to_first_token.mean()),
+        ttft_p95_seconds: of(|own| own.time_to_first_token.percentile(0.95).known()),
+        tpot_mean_seconds: of(|own| own.inter_token_latency.mean()),
+        tpot_p95_seconds: of(|own| own.inter_token_latency.percentile(0.95).known()),
+        kv_cache_usage: now.kv_cache_usage.map(short),
+        running: now.running.map(short),
+        waiting: now.waiting.map(short),
+        power_watts: power_watts.map(short),
+    }
+}
+
+/// Power of the GPUs with these UUIDs, as far as they were read since `oldest`.
+fn power(gpus: &BTreeMap<String, GpuMeter>, uuids: &[String], oldest: Seconds) -> Option<f64> {
+    let latest = uuids
+        .iter()
+        .filter_map(|uuid| gpus.get(uuid)?.latest.as_ref());
+    let watts = latest
+        .filter(|latest| latest.time >= oldest)
+        .filter_map(|latest| latest.power_watts);
+    watts.reduce(|one, other| one + other)
 }
 
 fn gauges(meter: &EngineMeter) -> Now {
@@ -149,27 +229,5 @@ fn gpu_snapshot(gpu: &GpuMeter) -> GpuSnapshot {
         links_total: gpu.links_total(),
         energy_total: gpu.energy_total(),
         busy_total: gpu.busy_total(),
-    }
-}
-
-/// Adds where the phases of `figures` are on the roofline.
-fn extend(trail: &mut VecDeque<TrailPoint>, figures: &Figures) {
-    for (phase, point) in [
-        ("prefill", figures.by_phase.prefill),
-        ("decode", figures.by_phase.decode),
-    ] {
-        if let Some((intensity, flops_per_second)) =
-            point.arithmetic_intensity.zip(point.flops_per_busy_second)
-        {
-            trail.push_back(TrailPoint {
-                time: figures.t_end,
-                phase,
-                intensity,
-                flops_per_second,
-            });
-        }
-    }
-    while trail.len() > 2 * TRAIL {
-        trail.pop_front();
     }
 }

@@ -28,6 +28,8 @@ macro_rules! states {
     };
 }
 
+pub(crate) use states;
+
 states!(
     /// What bounds the engine.
     Bound {
@@ -37,7 +39,11 @@ states!(
         MemoryBandwidth = "memory_bandwidth",
         /// Links between GPUs.
         Interconnect = "interconnect",
-        /// None of the roofline's components: launches, scheduling, sampling, bubbles.
+        /// No kernel ran: the GPU waited for the engine's process, its scheduler, an API server or a launch.
+        Host = "host",
+        /// A kernel ran that neither compute, memory nor links explain: small kernels, dequantisation, low occupancy.
+        KernelLatency = "kernel_latency",
+        /// Host or kernel latency, where nothing tells the two apart.
         Overhead = "overhead",
         /// Nothing ran.
         Idle = "idle",
@@ -99,7 +105,13 @@ pub struct TimeSeconds {
     pub memory: Seconds,
     /// Collectives.
     pub communication: Seconds,
-    /// Busy time the roofline does not explain.
+    /// No kernel ran though a request was running: the GPU waited for the host. Absent where nothing measures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Seconds>,
+    /// A kernel ran that the roofline does not explain. Absent where nothing measures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_latency: Option<Seconds>,
+    /// Either of the two, where nothing tells them apart.
     pub overhead: Seconds,
     /// No request running.
     pub idle: Seconds,
@@ -108,16 +120,21 @@ pub struct TimeSeconds {
 }
 
 impl TimeSeconds {
-    /// The components with their label values.
+    /// The components there are, with their label values.
     #[must_use]
-    pub const fn components(&self) -> [(&'static str, Seconds); 6] {
+    pub fn components(&self) -> Vec<(&'static str, Seconds)> {
         [
-            ("compute", self.compute),
-            ("memory", self.memory),
-            ("communication", self.communication),
-            ("overhead", self.overhead),
-            ("idle", self.idle),
-            ("stalled", self.stalled),
+            ("compute", Some(self.compute)),
+            ("memory", Some(self.memory)),
+            ("communication", Some(self.communication)),
+            ("host", self.host),
+            ("kernel_latency", self.kernel_latency),
+            ("overhead", Some(self.overhead)),
+            ("idle", Some(self.idle)),
+            ("stalled", Some(self.stalled)),
         ]
+        .into_iter()
+        .filter_map(|(name, seconds)| Some((name, seconds?)))
+        .collect()
     }
 }

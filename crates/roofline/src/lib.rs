@@ -35,6 +35,7 @@
 
 pub mod bound;
 pub mod cost;
+pub mod diagnosis;
 pub mod engine;
 pub mod predict;
 pub mod spec;

@@ -6,7 +6,8 @@ use crate::config::Settings;
 use crate::export::families::families;
 use crate::export::timeline::{Rounds, Timeline};
 use crate::exposition::Exposition;
-use crate::snapshot::take::{Surroundings, Trails};
+use crate::snapshot::memory::Memory;
+use crate::snapshot::take::Surroundings;
 use crate::snapshot::{Snapshot, SourceStatus};
 use roofline::units::Seconds;
 
@@ -67,7 +68,7 @@ pub(super) fn write(
     let whole_page = player.first_body();
     let (metadata, _) = Exposition::parse(whole_page);
     let mut timeline = Timeline::new(args.labels.clone());
-    let mut trails = Trails::default();
+    let mut memory = Memory::default();
     let mut before: Option<Seconds> = None;
     let mut pause = Seconds(1.0);
     player.watch(f64::NEG_INFINITY, f64::INFINITY, |meter, line, _| {
@@ -82,7 +83,7 @@ pub(super) fn write(
             reload: None,
             gpus_since: Seconds(f64::NEG_INFINITY),
         };
-        let snapshot = Snapshot::take(meter, &mut trails, settings, around);
+        let snapshot = Snapshot::take(meter, &mut memory, settings, around);
         timeline.add_families(time, &families(&snapshot));
         timeline.add_page(time, line.body.as_deref().unwrap_or_default(), &metadata);
     });

@@ -9,7 +9,7 @@ mod time;
 mod work;
 
 pub use queue::Queue;
-pub use time::BusyTime;
+pub use time::{BusyTime, TimeSpent};
 pub use work::{ByKind, PerPhase, Work};
 
 use crate::sample::engine::Counter;
@@ -49,9 +49,9 @@ pub struct Account {
     pub work: Option<Work>,
     /// Where the busy seconds went; absent while the model or the GPU is unknown.
     pub busy_time: Option<BusyTime>,
-    /// Busy seconds that the roofline explains, and the overhead, by the phase that took them.
+    /// Busy seconds that the roofline explains, by the phase that took them.
     pub phase_roofline: PerPhase<Seconds>,
-    /// Overhead by the phase that bore it.
+    /// Busy seconds that it does not explain, by the phase that bore them.
     pub phase_overhead: PerPhase<Seconds>,
     /// Work of prompts that were counted here and must have run before.
     pub early: Option<Early>,
@@ -72,6 +72,8 @@ pub struct Account {
     pub vllm_estimated_flops: Flops,
     /// How requests queued.
     pub queue: Queue,
+    /// What requests look like, as last known.
+    pub prompts: Prompts,
     /// Whether step counts were inexact because several API servers share the page.
     pub several_api_servers: bool,
 }
@@ -125,6 +127,7 @@ impl Account {
             ) * gpus,
             vllm_estimated_flops: Flops(interval.grew(Counter::EstimatedFlops)) * gpus,
             queue: Queue::of(interval, facts),
+            prompts: *prompts,
             several_api_servers: !interval.single_api_server,
             ..Self::default()
         };
@@ -134,7 +137,9 @@ impl Account {
         account.add_latencies(interval);
         match &facts.served {
             Some(served) => account.add_work(interval, &steps, served, facts),
-            None => account.busy = time::busy_seconds(interval, &steps, Seconds::ZERO),
+            None => {
+                account.busy = time::busy_seconds(interval, &steps, Seconds::ZERO, None);
+            }
         }
         account
     }
@@ -163,14 +168,18 @@ impl Account {
         self.work = Some(work);
         match self.demand(&priced, &work, facts) {
             Some(demand) => {
+                let without_kernel = self.hardware.idle_seconds(self.seconds, facts.gpus_read());
+                let kernels = without_kernel.map(|idle| self.seconds - idle);
                 let least = self
                     .least_seconds(facts)
                     .map_or(Seconds::ZERO, |least| least.total());
                 let explained = demand.seconds().max(least);
-                self.busy = time::busy_seconds(interval, steps, explained);
-                self.fill(&demand);
+                self.busy = time::busy_seconds(interval, steps, explained, kernels);
+                self.fill(&demand, without_kernel);
             }
-            None => self.busy = time::busy_seconds(interval, steps, Seconds::ZERO),
+            None => {
+                self.busy = time::busy_seconds(interval, steps, Seconds::ZERO, None);
+            }
         }
     }
 
@@ -186,20 +195,24 @@ impl Account {
         Some(Demand::of(priced, &ceiling, traffic))
     }
 
-    /// Splits the busy seconds: decodes first, which are counted when they run, then prompts as far as there is time; what of the
-    /// prompts does not fit ran before and is set aside. The rest is overhead.
-    fn fill(&mut self, demand: &Demand) {
+    /// Splits the busy seconds: decodes first, which are counted when they run, then prompts as far as kernels had time for them; what
+    /// of the prompts does not fit ran before and is set aside. The rest is the host's in the seconds `without_kernel`, as far as a
+    /// request was running in them.
+    fn fill(&mut self, demand: &Demand, without_kernel: Option<Seconds>) {
+        let outside = self.seconds - self.busy;
+        let without_kernel = without_kernel.map(|idle| (idle - outside).max(Seconds::ZERO));
+        let room = self.busy - without_kernel.unwrap_or(Seconds::ZERO);
         let fitted = |wanted: Seconds, available: Seconds| {
             roofline::units::ratio(available.0, wanted.0).map_or(1.0, |share| share.clamp(0.0, 1.0))
         };
         let decode = demand.time.decode;
         let decode = decode.scaled(fitted(decode.roofline(), self.busy));
         let wanted = demand.time.prefill;
-        let share = fitted(wanted.roofline(), self.busy - decode.roofline());
+        let share = fitted(wanted.roofline(), room - decode.roofline());
         let prefill = wanted.scaled(share);
         let mut time = decode;
         time.add(&prefill);
-        time.overhead = (self.busy - time.roofline()).max(Seconds::ZERO);
+        time.fill(self.busy, without_kernel);
         self.early = self.work.and_then(|work| Early::of(&work, &wanted, share));
         let prefill_overhead = demand.prefill_overhead();
         self.phase_roofline = PerPhase {
@@ -207,10 +220,21 @@ impl Account {
             decode: decode.roofline(),
         };
         self.phase_overhead = PerPhase {
-            prefill: time.overhead * prefill_overhead,
-            decode: time.overhead * (1.0 - prefill_overhead),
+            prefill: time.unexplained() * prefill_overhead,
+            decode: time.unexplained() * (1.0 - prefill_overhead),
         };
         self.busy_time = Some(time);
+    }
+
+    /// Where the seconds went.
+    #[must_use]
+    pub const fn time_spent(&self) -> TimeSpent {
+        TimeSpent {
+            seconds: self.seconds,
+            busy: self.busy,
+            stalled: self.stalled,
+            busy_time: self.busy_time,
+        }
     }
 
     /// Seconds in which nothing ran.
@@ -249,6 +273,9 @@ impl Account {
         self.vllm_estimated_bytes += other.vllm_estimated_bytes;
         self.vllm_estimated_flops += other.vllm_estimated_flops;
         self.queue.add(&other.queue);
+        if other.prompts.tokens > 0.0 {
+            self.prompts = other.prompts;
+        }
         self.several_api_servers |= other.several_api_servers;
     }
 }

@@ -20,6 +20,12 @@ pub struct Queue {
     pub kv_full: Seconds,
     /// Of these, seconds with as many requests running as `--max-num-seqs` allows.
     pub seqs_full: Seconds,
+    /// Used share of the KV cache × seconds.
+    pub kv_usage_seconds: f64,
+    /// Seconds over which that is known.
+    pub kv_known: Seconds,
+    /// Tokens that the KV cache holds, as last known.
+    pub kv_capacity_tokens: Option<f64>,
 }
 
 impl Queue {
@@ -31,6 +37,11 @@ impl Queue {
         for moment in [interval.before, interval.after] {
             queue.running_seconds += moment.running * half.0;
             queue.waiting_seconds += moment.waiting * half.0;
+            if let Some(usage) = moment.kv_usage {
+                queue.kv_usage_seconds += usage * half.0;
+                queue.kv_known += half;
+            }
+            queue.kv_capacity_tokens = moment.kv_capacity_tokens.or(queue.kv_capacity_tokens);
             if moment.waiting <= 0.0 {
                 continue;
             }
@@ -51,5 +62,8 @@ impl Queue {
         self.queued += other.queued;
         self.kv_full += other.kv_full;
         self.seqs_full += other.seqs_full;
+        self.kv_usage_seconds += other.kv_usage_seconds;
+        self.kv_known += other.kv_known;
+        self.kv_capacity_tokens = other.kv_capacity_tokens.or(self.kv_capacity_tokens);
     }
 }

@@ -1,4 +1,5 @@
-//! Where busy time went: each step's seconds go to its larger roofline component, what is left is overhead.
+//! Where busy time went: each step's seconds go to its larger roofline component; what is left is the host's where no kernel ran, and
+//! kernel latency where one did.
 
 use crate::meter::interval::Interval;
 use crate::meter::steps::Steps;
@@ -14,22 +15,12 @@ impl Account {
     /// Where the seconds went, or `None` while the model or the GPU is unknown.
     #[must_use]
     pub fn time_seconds(&self) -> Option<TimeSeconds> {
-        let known = self.busy_time.or_else(|| {
-            // A span without busy time is explained without a roofline.
-            (self.busy <= Seconds::ZERO).then(Default::default)
-        })?;
-        Some(TimeSeconds {
-            compute: known.compute,
-            memory: known.memory,
-            communication: known.communication,
-            overhead: known.overhead,
-            idle: self.idle_seconds(),
-            stalled: self.stalled,
-        })
+        let measured = self.hardware.active_known_seconds > Seconds::ZERO;
+        self.time_spent().components(measured)
     }
 }
 
-/// Where busy time went, in seconds of wall time. The four add up to the busy seconds.
+/// Where busy time went, in seconds of wall time. The parts add up to the busy seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BusyTime {
     /// Steps whose FLOPs take longer than their bytes, at the attainable ceilings.
@@ -38,7 +29,11 @@ pub struct BusyTime {
     pub memory: Seconds,
     /// Collectives between GPUs.
     pub communication: Seconds,
-    /// The rest: launches, scheduling, sampling, bubbles.
+    /// No kernel ran: the GPU waited for the engine's process, its scheduler, an API server or a launch.
+    pub host: Seconds,
+    /// A kernel ran that none of the above explains.
+    pub kernel_latency: Seconds,
+    /// Host or kernel latency, where nothing tells the two apart.
     pub overhead: Seconds,
 }
 
@@ -49,10 +44,46 @@ impl BusyTime {
         self.compute + self.memory + self.communication
     }
 
+    /// Time the roofline does not explain.
+    #[must_use]
+    pub fn unexplained(&self) -> Seconds {
+        self.host + self.kernel_latency + self.overhead
+    }
+
+    /// Time with a kernel running, as far as is known, that the roofline does not explain.
+    pub(crate) fn unexplained_kernels(&self) -> Seconds {
+        self.kernel_latency + self.overhead
+    }
+
+    /// Gives `busy` seconds, less what the roofline explains, to the host as far as no kernel ran in `without_kernel` of them, and
+    /// else to kernel latency; to overhead where that is not known.
+    pub(crate) fn fill(&mut self, busy: Seconds, without_kernel: Option<Seconds>) {
+        let rest = (busy - self.roofline()).max(Seconds::ZERO);
+        match without_kernel {
+            Some(idle) => {
+                self.host = idle.min(rest);
+                self.kernel_latency = rest - self.host;
+            }
+            None => self.overhead = rest,
+        }
+    }
+
+    /// Takes `seconds` from what kernels ran for without explanation.
+    pub(crate) fn explain(&mut self, seconds: Seconds) {
+        let before = self.unexplained_kernels();
+        let left = ratio((before - seconds).0, before.0)
+            .unwrap_or(0.0)
+            .max(0.0);
+        self.kernel_latency = self.kernel_latency * left;
+        self.overhead = self.overhead * left;
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.compute += other.compute;
         self.memory += other.memory;
         self.communication += other.communication;
+        self.host += other.host;
+        self.kernel_latency += other.kernel_latency;
         self.overhead += other.overhead;
     }
 
@@ -61,7 +92,54 @@ impl BusyTime {
             compute: self.compute * factor,
             memory: self.memory * factor,
             communication: self.communication * factor,
+            host: self.host * factor,
+            kernel_latency: self.kernel_latency * factor,
             overhead: self.overhead * factor,
+        }
+    }
+}
+
+/// Where the seconds of a span went, or of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TimeSpent {
+    /// Wall time.
+    pub seconds: Seconds,
+    /// Of these, seconds with a request running and progress.
+    pub busy: Seconds,
+    /// Of these, seconds with a request running and no progress.
+    pub stalled: Seconds,
+    /// Where the busy seconds went; absent while the model or the GPU is unknown.
+    pub busy_time: Option<BusyTime>,
+}
+
+impl TimeSpent {
+    /// The seconds by component, or `None` while the model or the GPU is unknown. `split` says whether the GPU's own activity was
+    /// measured in any of them.
+    #[must_use]
+    pub fn components(&self, split: bool) -> Option<TimeSeconds> {
+        let known = self.busy_time.or_else(|| {
+            // A span without busy time is explained without a roofline.
+            (self.busy <= Seconds::ZERO).then(Default::default)
+        })?;
+        Some(TimeSeconds {
+            compute: known.compute,
+            memory: known.memory,
+            communication: known.communication,
+            host: split.then_some(known.host),
+            kernel_latency: split.then_some(known.kernel_latency),
+            overhead: known.overhead,
+            idle: (self.seconds - self.busy - self.stalled).max(Seconds::ZERO),
+            stalled: self.stalled,
+        })
+    }
+
+    /// Adds the seconds of another span.
+    pub fn add(&mut self, other: &Self) {
+        self.seconds += other.seconds;
+        self.busy += other.busy;
+        self.stalled += other.stalled;
+        if let Some(time) = &other.busy_time {
+            self.busy_time.get_or_insert_default().add(time);
         }
     }
 }
@@ -129,15 +207,28 @@ fn prompt_share(steps: &Priced, ceiling: &Ceiling) -> f64 {
     ratio(prompts.0, (prompts + decodes.max(Seconds::ZERO)).0).unwrap_or(0.0)
 }
 
-/// Seconds of the interval with a request running. Where it ran at both ends, all of them; else what the steps took, by their own
-/// clock (inter-token latency) or at least by the roofline.
-pub(super) fn busy_seconds(interval: &Interval, steps: &Steps, explained: Seconds) -> Seconds {
+/// Seconds of the interval with a request running, of which the roofline or a kernel `took` some.
+///
+/// Where one ran at one end at most: what the steps took, by their own clock (inter-token latency). Where one ran at both ends, all
+/// of them, unless the GPU says how long kernels ran: then no more than requests were there for, which between two of them may
+/// be less.
+pub(super) fn busy_seconds(
+    interval: &Interval,
+    steps: &Steps,
+    took: Seconds,
+    kernels: Option<Seconds>,
+) -> Seconds {
     let whole = interval.seconds();
     if interval.before.running > 0.0 && interval.after.running > 0.0 {
-        return whole;
+        return kernels.map_or(whole, |kernels| {
+            interval.request_seconds().max(took).max(kernels).min(whole)
+        });
     }
     let decoding = steps
         .decode_batch
         .map_or(0.0, |batch| interval.decode_request_seconds() / batch);
-    Seconds(decoding).max(explained).min(whole)
+    Seconds(decoding)
+        .max(took)
+        .max(kernels.unwrap_or(Seconds::ZERO))
+        .min(whole)
 }

@@ -161,6 +161,7 @@ impl Analyst<'_> {
                 bottleneck::from_capture(&self.inputs.subject, &recorded, overhead_below);
             run.caveats
                 .extend(recorded.observed.caveats.iter().cloned());
+            run.verdict.clone_from(&recorded.observed.verdict);
             run.adopt(recorded);
             run.caveats.extend(self.without_readings(&mut run.measured));
         }

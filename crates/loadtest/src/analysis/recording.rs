@@ -3,6 +3,7 @@
 use std::fmt;
 
 use roofline::bound::{Admission, Bound, TimeSeconds};
+use roofline::diagnosis::Finding;
 use roofline::units::{Bytes, Flops, Seconds};
 
 use super::run::{Measured, Modelled, Moment, Workload};
@@ -76,6 +77,8 @@ pub struct Observed {
     pub prefill: PhaseWork,
     /// Work of decode.
     pub decode: PhaseWork,
+    /// What held the engine back and what would help, the weightiest first.
+    pub verdict: Vec<Finding>,
     /// What makes these figures less than exact.
     pub caveats: Vec<String>,
 }

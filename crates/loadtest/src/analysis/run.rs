@@ -12,6 +12,7 @@ use super::recording::RecordedPhase;
 use super::targets::Verdict;
 use crate::results::{Latencies, Load, Rates, Source};
 use roofline::bound::TimeSeconds;
+use roofline::diagnosis::Finding;
 use roofline::predict::{Advice, Obstacle, Phase};
 use roofline::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, Seconds};
 
@@ -40,6 +41,9 @@ pub struct Run {
     pub measured: Measured,
     /// What follows from it by the roofline; `null` while the model is not known.
     pub modelled: Option<Modelled>,
+    /// What held the engine back and what would help, the weightiest first; of captures only.
+    #[serde(default)]
+    pub verdict: Vec<Finding>,
     /// Measured beside predicted.
     pub comparisons: Vec<Comparison>,
     /// What limits each phase, and why.

@@ -236,7 +236,7 @@ impl Scenario {
                 remedies.push(self.more_ranks(view.time));
                 remedies.extend(self.cached_prefix(view));
             }
-            Bound::Overhead => {
+            Bound::Host | Bound::KernelLatency | Bound::Overhead => {
                 remedies.extend(self.cuda_graphs(view.time));
                 remedies.extend(self.more_requests(view, prediction));
                 remedies.extend(self.fewer_ranks(view.time));

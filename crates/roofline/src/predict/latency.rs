@@ -89,6 +89,11 @@ impl Predictor {
         self.latency_of(roof, serving, running)
     }
 
+    /// The same with `running` requests in the steps, as was measured, and the rest of the load waiting.
+    pub(crate) fn latency_at(&self, serving: &Serving, running: f64) -> Option<Latency> {
+        self.latency_of(self.roof.as_ref()?, serving, running)
+    }
+
     /// Requests of `length` tokens that run at a time at most: each needs its cache, and its share of a step's token budget.
     pub(super) fn most_running(&self, roof: &Roof, length: f64) -> f64 {
         let budget = to_f64(self.deployment.limits.max_num_batched_tokens);

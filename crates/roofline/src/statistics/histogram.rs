@@ -11,6 +11,41 @@ pub struct Histogram {
     pub count: f64,
 }
 
+/// A bucket resolves a percentile whose upper bound is at most so many times its lower one: what is interpolated in it is then off by
+/// at most a sixth.
+const RESOLVED: f64 = 1.35;
+
+/// What buckets know of a percentile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Percentile {
+    /// Nothing was observed, or not in buckets.
+    Unknown,
+    /// Between these bounds.
+    Between(f64, f64),
+    /// About this.
+    Known(f64),
+}
+
+impl Percentile {
+    /// Its value, where the buckets resolve it.
+    #[must_use]
+    pub const fn known(self) -> Option<f64> {
+        match self {
+            Self::Known(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The bounds that it lies between, where the buckets do not resolve it.
+    #[must_use]
+    pub const fn between(self) -> Option<[f64; 2]> {
+        match self {
+            Self::Between(low, high) => Some([low, high]),
+            _ => None,
+        }
+    }
+}
+
 impl Histogram {
     /// Adds `count` to the bucket `le`, keeping the buckets ascending. Bounds that repeat are summed, as over label sets.
     pub fn add_bucket(&mut self, le: f64, count: f64) {
@@ -69,6 +104,34 @@ impl Histogram {
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0.0).then(|| self.sum / self.count)
+    }
+
+    /// What the buckets know of the quantile `q` in 0..=1.
+    #[must_use]
+    pub fn percentile(&self, q: f64) -> Percentile {
+        let Some(mean) = self.mean().filter(|_| !self.buckets.is_empty()) else {
+            return Percentile::Unknown;
+        };
+        let rank = q * self.count;
+        let reached = self
+            .buckets
+            .iter()
+            .position(|(_, at_most)| *at_most >= rank);
+        let Some(place) = reached else {
+            return Percentile::Unknown;
+        };
+        let low = place
+            .checked_sub(1)
+            .map_or(0.0, |below| self.buckets[below].0);
+        // Markov: no more than the share (1 − q) lies above mean / (1 − q).
+        let high = self.buckets[place].0.min(mean / (1.0 - q)).max(low);
+        if high <= low * RESOLVED {
+            self.quantile(q).map_or(Percentile::Unknown, |value| {
+                Percentile::Known(value.clamp(low, high))
+            })
+        } else {
+            Percentile::Between(low, high)
+        }
     }
 
     /// The quantile `q` in 0..=1, interpolated within its bucket as `histogram_quantile` does.

@@ -1,0 +1,162 @@
+//! What a remedy would change: the load as measured, predicted without and with it.
+//!
+//! The predictor gives the ratio, the measurement the level. Two limits keep a promise honest. A remedy against one component of
+//! busy time saves at most that component's share (Amdahl). And no figure may pass the roofline's bound of the changed deployment.
+
+use serde::{Deserialize, Serialize};
+
+use crate::predict::{Latency, Scenario, Serving};
+use crate::units::{Seconds, ratio};
+
+/// A load as measured: lengths, and how many requests are in the engine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Tokens of each prompt.
+    pub input_tokens: f64,
+    /// Those of them that the prefix cache has.
+    pub cached_tokens: f64,
+    /// Tokens generated for each.
+    pub output_tokens: f64,
+    /// Requests running.
+    pub(super) running: f64,
+    /// Requests running and waiting: more than that no remedy can run.
+    pub offered: f64,
+}
+
+impl Load {
+    fn serving(&self) -> Serving {
+        Serving {
+            input_tokens: self.input_tokens,
+            cached_tokens: self.cached_tokens,
+            output_tokens: self.output_tokens,
+            batch: self.offered,
+            ..Serving::default()
+        }
+    }
+}
+
+/// What users see and what it costs; `None` is what is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Output tokens per second.
+    pub output_tokens_per_second: Option<f64>,
+    /// Mean time to first token.
+    pub ttft_seconds: Option<f64>,
+    /// Mean time per output token.
+    pub tpot_seconds: Option<f64>,
+    /// Dollars per million output tokens.
+    pub dollars_per_million_tokens: Option<f64>,
+}
+
+/// What a remedy multiplies the measured figures with, and what they cannot pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Gain {
+    throughput: f64,
+    ttft: f64,
+    tpot: f64,
+    /// GPUs then over GPUs now.
+    gpus: f64,
+    limit: Option<Latency>,
+}
+
+/// A change whose effect is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// The deployment with the change.
+    pub(super) scenario: Scenario,
+    /// Requests that then run at a time, as far as there are so many.
+    pub(super) running: f64,
+    /// Share of busy time that the change acts on: no more of the time per token can be saved.
+    pub(super) acts_on: f64,
+    /// GPUs then over GPUs now.
+    pub(super) gpus: f64,
+    /// Engines then over engines now, each with its part of the load.
+    pub(super) replicas: f64,
+}
+
+impl Gain {
+    /// What `change` does to `load`, which `now` serves; `None` where either cannot be predicted.
+    #[must_use]
+    pub(super) fn of(now: &Scenario, load: &Load, change: &Change) -> Option<Self> {
+        let before = predicted(now, load, load.running, 1.0)?;
+        let running = change.running.min(load.offered / change.replicas).max(1.0);
+        let after = predicted(&change.scenario, load, running, change.replicas)?;
+        let left = 1.0 - change.acts_on;
+        let grown = running * change.replicas / load.running;
+        let of = |after: Seconds, before: Seconds| ratio(after.0, before.0);
+        let throughput = after.output_tokens_per_second_expected * change.replicas
+            / before.output_tokens_per_second_expected;
+        // Each request brings at most its own throughput, and time saved on one component at most that component's share.
+        let most = (grown / left.max(1e-3)).max(1.0);
+        Some(Self {
+            throughput: throughput.min(most),
+            ttft: of(after.ttft_steady_seconds, before.ttft_steady_seconds)?,
+            tpot: of(after.tpot_expected_seconds, before.tpot_expected_seconds)?.max(left),
+            gpus: change.gpus,
+            limit: Some(after),
+        })
+    }
+
+    /// What is left where a share of busy time goes away.
+    #[must_use]
+    pub(super) fn without(share: f64) -> Self {
+        let left = (1.0 - share).max(0.05);
+        Self {
+            throughput: 1.0 / left,
+            ttft: left,
+            tpot: left,
+            gpus: 1.0,
+            limit: None,
+        }
+    }
+
+    /// The best that it does for users; a first token counts half, on a logarithmic scale.
+    #[must_use]
+    pub(super) fn benefit(&self) -> f64 {
+        let first = (1.0 / self.ttft.max(1e-9)).sqrt();
+        self.throughput.max(1.0 / self.tpot.max(1e-9)).max(first)
+    }
+
+    /// `measured` as the remedy leaves it; where the traffic limits the throughput, it stays.
+    #[must_use]
+    pub(super) fn applied(&self, measured: &Effect, replicas: f64, traffic_limits: bool) -> Effect {
+        let limit = self.limit.as_ref();
+        let most = limit.map_or(f64::INFINITY, |limit| {
+            limit.output_tokens_per_second_bound * replicas
+        });
+        let least = |pick: fn(&Latency) -> Seconds| limit.map_or(0.0, |limit| pick(limit).0);
+        let throughput = measured.output_tokens_per_second.map(|rate| {
+            if traffic_limits {
+                rate
+            } else {
+                (rate * self.throughput).min(most.max(rate))
+            }
+        });
+        let factor = throughput
+            .zip(measured.output_tokens_per_second)
+            .and_then(|(then, now)| ratio(then, now));
+        Effect {
+            output_tokens_per_second: throughput,
+            ttft_seconds: measured.ttft_seconds.map(|seconds| {
+                (seconds * self.ttft).max(least(|limit| limit.ttft_bound_seconds).min(seconds))
+            }),
+            tpot_seconds: measured.tpot_seconds.map(|seconds| {
+                (seconds * self.tpot).max(least(|limit| limit.tpot_bound_seconds).min(seconds))
+            }),
+            dollars_per_million_tokens: measured
+                .dollars_per_million_tokens
+                .zip(factor)
+                .and_then(|(dollars, factor)| ratio(dollars * self.gpus, factor)),
+        }
+    }
+}
+
+/// What one of `replicas` engines is expected to do with its part of `load`, `running` of its requests at a time.
+fn predicted(scenario: &Scenario, load: &Load, running: f64, replicas: f64) -> Option<Latency> {
+    let predictor = scenario.predictor().ok()?;
+    let serving = Serving {
+        batch: (load.offered / replicas).max(running),
+        ..load.serving()
+    };
+    predictor.latency_at(&serving, running)
+}

@@ -1,0 +1,108 @@
+//! What says so: the figures behind a finding, each with its origin.
+
+use super::text::{count, duration, percent};
+use super::{FindingKind, Observation};
+
+/// Shares of busy time below this go without saying.
+const LEAST_SHARE: f64 = 0.01;
+
+/// The evidence for a finding of kind `id` in `seen`.
+pub(super) fn of(id: FindingKind, seen: &Observation) -> Vec<String> {
+    match id {
+        FindingKind::KvCapacity
+        | FindingKind::MaxNumSeqs
+        | FindingKind::TokenBudget
+        | FindingKind::Waiting => queue(seen),
+        FindingKind::Compute
+        | FindingKind::MemoryBandwidth
+        | FindingKind::Interconnect
+        | FindingKind::Host
+        | FindingKind::KernelLatency
+        | FindingKind::Overhead => hardware(seen),
+        _ => Vec::new(),
+    }
+}
+
+fn queue(seen: &Observation) -> Vec<String> {
+    let users = &seen.users;
+    let preempted = (seen.preemptions_per_second > 0.0).then(|| {
+        format!(
+            "{} requests per second are preempted and computed again (measured by vLLM)",
+            count(seen.preemptions_per_second)
+        )
+    });
+    let capacity = seen.kv_capacity_tokens.map(|tokens| {
+        let each = seen.input_tokens.zip(seen.output_tokens).map_or_else(
+            String::new,
+            |(input, output)| {
+                format!(
+                    "; a request brings {} prompt and {} output tokens",
+                    count(input),
+                    count(output)
+                )
+            },
+        );
+        format!("it holds {} tokens{each} (measured by vLLM)", count(tokens))
+    });
+    [
+        seen.kv_usage
+            .map(|used| format!("KV cache {} used (measured by vLLM)", percent(used))),
+        capacity,
+        preempted,
+        users.ttft_seconds.map(|seconds| {
+            format!(
+                "the first token takes {} on average, waiting included (measured by vLLM)",
+                duration(seconds)
+            )
+        }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn hardware(seen: &Observation) -> Vec<String> {
+    let shares: Vec<String> = seen
+        .busy_shares
+        .iter()
+        .filter(|(_, share)| *share >= LEAST_SHARE)
+        .map(|(bound, share)| format!("{} {}", bound.as_str().replace('_', " "), percent(*share)))
+        .collect();
+    let traffic = seen.hbm_share.map(|(share, measured)| {
+        let origin = if measured {
+            "measured by GPM"
+        } else {
+            "modelled"
+        };
+        format!(
+            "HBM traffic is {} of the datasheet peak ({origin})",
+            percent(share)
+        )
+    });
+    let flops = seen.flops_share.map(|share| {
+        format!(
+            "FLOPs are {} of the datasheet peak (modelled)",
+            percent(share)
+        )
+    });
+    let batch = seen.decode_batch.map(|batch| {
+        format!(
+            "a decode step serves {} (from vLLM's counters)",
+            super::text::requests(batch, "", "").trim()
+        )
+    });
+    [
+        (!shares.is_empty()).then(|| {
+            format!(
+                "of busy time: {} (modelled; the split of the rest is the GPU's)",
+                shares.join(", ")
+            )
+        }),
+        traffic,
+        flops,
+        batch,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,294 @@
+//! What is found, how bad it is, and in which order.
+
+use serde::{Deserialize, Serialize};
+
+use super::Observation;
+use super::evidence;
+use super::remedy::{Remedies, Remedy};
+use super::text::{count, percent, requests};
+use crate::bound::{Admission, Bound, Dominant, EngineState, states};
+
+states!(
+    /// What holds an engine back.
+    FindingKind {
+        /// vLLM's page cannot be read.
+        Unreachable = "unreachable",
+        /// Requests are in the engine and nothing moves.
+        Stalled = "stalled",
+        /// The engine sleeps.
+        Sleeping = "sleeping",
+        /// Requests wait for room in the KV cache.
+        KvCapacity = "kv_capacity",
+        /// Requests wait since as many run as `--max-num-seqs` allows.
+        MaxNumSeqs = "max_num_seqs",
+        /// Requests wait for their share of `--max-num-batched-tokens`.
+        TokenBudget = "token_budget",
+        /// Requests wait, and why is not known.
+        Waiting = "waiting",
+        /// The tensor cores.
+        Compute = "compute",
+        /// HBM bandwidth.
+        MemoryBandwidth = "memory_bandwidth",
+        /// Links between GPUs.
+        Interconnect = "interconnect",
+        /// The GPU waits for the host.
+        Host = "host",
+        /// Kernels that no component explains.
+        KernelLatency = "kernel_latency",
+        /// Host or kernels, not told apart.
+        Overhead = "overhead",
+        /// A power limit holds the clock down.
+        PowerLimit = "power_limit",
+        /// No request runs.
+        Idle = "idle",
+        /// Not enough is known.
+        Unknown = "unknown",
+    }
+);
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing to act on at once.
+    Info,
+    /// Costs throughput or latency.
+    Warning,
+    /// Users feel it now.
+    Critical,
+}
+
+impl Severity {
+    /// The name in JSON and on pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which.
+    pub id: FindingKind,
+    /// The same as a sentence, the first that users read.
+    pub finding: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Share of requests that wait, or of busy time that goes there.
+    pub share: Option<f64>,
+    /// What says so, each with its origin.
+    pub evidence: Vec<String>,
+    /// What would help: what needs no hardware first, then by predicted gain.
+    pub remedies: Vec<Remedy>,
+}
+
+impl Finding {
+    fn new(id: FindingKind, severity: Severity, share: Option<f64>, finding: String) -> Self {
+        Self {
+            id,
+            finding,
+            severity,
+            share,
+            evidence: Vec::new(),
+            remedies: Vec::new(),
+        }
+    }
+}
+
+/// The findings of `seen`, the weightiest first, with the remedies that `remedies` holds for them.
+#[must_use]
+pub fn diagnose(seen: &Observation, remedies: &Remedies) -> Vec<Finding> {
+    let mut found = match seen.state {
+        EngineState::Running => of_running(seen),
+        state => vec![at_rest(state)],
+    };
+    for finding in &mut found {
+        finding.evidence = evidence::of(finding.id, seen);
+        finding.remedies = remedies.against(finding.id, seen);
+    }
+    found
+}
+
+fn at_rest(state: EngineState) -> Finding {
+    let (id, severity, sentence) = match state {
+        EngineState::Unreachable => (
+            FindingKind::Unreachable,
+            Severity::Critical,
+            "vLLM's metrics cannot be read: nothing here is current.",
+        ),
+        EngineState::Stalled => (
+            FindingKind::Stalled,
+            Severity::Critical,
+            "Requests are in the engine and nothing moves: look at vLLM's log.",
+        ),
+        EngineState::Sleeping => (
+            FindingKind::Sleeping,
+            Severity::Info,
+            "The engine sleeps: its weights are off the GPU.",
+        ),
+        EngineState::Idle | EngineState::Running => {
+            (FindingKind::Idle, Severity::Info, "No request is running.")
+        }
+    };
+    Finding::new(id, severity, None, sentence.to_owned())
+}
+
+fn of_running(seen: &Observation) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(queue(seen));
+    let hardware = hardware(seen);
+    // Prompts that wait beside saturated tensor cores wait for these.
+    let is_symptom = |finding: &Finding| {
+        matches!(finding.id, FindingKind::TokenBudget | FindingKind::Waiting)
+            && seen.bound == Bound::Compute
+    };
+    let place = usize::from(found.first().is_some_and(|first| !is_symptom(first)));
+    found.insert(place, hardware);
+    found.extend(power(seen));
+    found
+}
+
+/// What keeps requests waiting.
+fn queue(seen: &Observation) -> Option<Finding> {
+    let running = seen.running.unwrap_or(0.0);
+    let waiting = seen.waiting.unwrap_or(0.0);
+    let share = (waiting > 0.0).then(|| waiting / (waiting + running));
+    let run = requests(running, "runs", "run");
+    let wait = count(waiting);
+    let used = seen.kv_usage.map_or_else(
+        || "free KV cache".to_owned(),
+        |used| format!("a KV cache that is {} full", percent(used)),
+    );
+    let (id, severity, sentence) = match seen.admission {
+        Admission::Open => return None,
+        Admission::KvCapacity => {
+            let bad = seen.preemptions_per_second > 0.0 || waiting > 0.25 * running;
+            let sentence = if waiting > 0.0 {
+                format!("The KV cache is full: {run} and {wait} wait for room in it.")
+            } else {
+                format!("The KV cache is full: {run} and are preempted for room in it.")
+            };
+            let severity = if bad {
+                Severity::Critical
+            } else {
+                Severity::Warning
+            };
+            (FindingKind::KvCapacity, severity, sentence)
+        }
+        Admission::MaxNumSeqs => (
+            FindingKind::MaxNumSeqs,
+            Severity::Warning,
+            format!("--max-num-seqs is reached: {run} and {wait} wait beside {used}."),
+        ),
+        Admission::TokenBudget => (
+            FindingKind::TokenBudget,
+            Severity::Warning,
+            format!(
+                "Prompts wait for their share of --max-num-batched-tokens: {run} and {wait} wait beside {used}."
+            ),
+        ),
+        Admission::Unknown => (
+            FindingKind::Waiting,
+            Severity::Warning,
+            format!(
+                "{} beside {used}: set --max-num-seqs as vLLM has it to know why.",
+                requests(waiting, "waits", "wait")
+            ),
+        ),
+    };
+    Some(Finding::new(id, severity, share, sentence))
+}
+
+/// What bounds the requests that run.
+fn hardware(seen: &Observation) -> Finding {
+    let share = seen.share_of(seen.bound);
+    let part = share.map_or_else(|| "most".to_owned(), percent);
+    let much = share.is_some_and(|share| share > 0.5);
+    let severity = if much {
+        Severity::Warning
+    } else {
+        Severity::Info
+    };
+    let (id, severity, sentence) = match seen.bound {
+        Bound::Compute => (
+            FindingKind::Compute,
+            Severity::Info,
+            format!("The tensor cores are the limit: arithmetic takes {part} of busy time."),
+        ),
+        Bound::MemoryBandwidth => (
+            FindingKind::MemoryBandwidth,
+            Severity::Info,
+            format!(
+                "HBM bandwidth is the limit: {} takes {part} of busy time.",
+                match seen.dominant {
+                    Some(Dominant::Weights) => "traffic, mostly of weights,",
+                    Some(Dominant::Kv) => "traffic, mostly of the KV cache,",
+                    Some(Dominant::Activations) | None => "traffic",
+                }
+            ),
+        ),
+        Bound::Interconnect => (
+            FindingKind::Interconnect,
+            Severity::Warning,
+            format!(
+                "The links between the GPUs are the limit: collectives take {part} of busy time."
+            ),
+        ),
+        Bound::Host => (
+            FindingKind::Host,
+            severity,
+            format!("The GPU waits for the host: no kernel runs in {part} of busy time."),
+        ),
+        Bound::KernelLatency => (
+            FindingKind::KernelLatency,
+            severity,
+            format!(
+                "Kernels are slow: in {part} of busy time they run without saturating compute or HBM."
+            ),
+        ),
+        Bound::Overhead => (
+            FindingKind::Overhead,
+            severity,
+            format!(
+                "The roofline does not explain {part} of busy time: the host or slow kernels are the limit."
+            ),
+        ),
+        Bound::Idle => (
+            FindingKind::Idle,
+            Severity::Info,
+            "No request is running.".to_owned(),
+        ),
+        Bound::Unknown => (
+            FindingKind::Unknown,
+            Severity::Info,
+            "Not enough is known or measured yet to name the bound.".to_owned(),
+        ),
+    };
+    Finding::new(id, severity, share, sentence)
+}
+
+/// A clock that is held down for most of the time.
+fn power(seen: &Observation) -> Option<Finding> {
+    let share = seen.power_limited_ratio.filter(|share| *share > 0.5)?;
+    // A lower clock costs arithmetic, and little of memory traffic.
+    let severity = if seen.bound == Bound::Compute {
+        Severity::Warning
+    } else {
+        Severity::Info
+    };
+    let sentence = format!(
+        "A power limit holds the clock down in {} of the readings.",
+        percent(share)
+    );
+    Some(Finding::new(
+        FindingKind::PowerLimit,
+        severity,
+        Some(share),
+        sentence,
+    ))
+}

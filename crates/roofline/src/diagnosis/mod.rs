@@ -1,0 +1,125 @@
+//! The verdict: what holds an engine back, what says so, and what would help.
+//!
+//! One ranked list from plain figures, whoever measured them: the exporter live, a replay, or a load test. Requests that wait because
+//! of the KV cache or `--max-num-seqs` come before the hardware, and of what helps, what needs no hardware comes first. What a
+//! remedy promises is predicted for the load as measured, and bounded by what was measured ([`effect`]).
+
+mod effect;
+mod evidence;
+mod finding;
+mod remedy;
+mod text;
+
+pub use effect::{Effect, Load};
+pub use finding::{Finding, FindingKind, Severity, diagnose};
+pub use remedy::{Remedies, Remedy, RemedyKind};
+
+use crate::bound::{Admission, Bound, Dominant, EngineState};
+
+/// An engine idle for less than this is kept busy by its requests.
+const MOSTLY_BUSY: f64 = 0.05;
+
+/// What was measured of an engine over a span; `None` is what is not known. Means, unless said otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// What the engine was doing.
+    pub state: EngineState,
+    /// What bound it.
+    pub bound: Bound,
+    /// What kept requests waiting.
+    pub admission: Admission,
+    /// Which kind of bytes was most of the traffic.
+    pub dominant: Option<Dominant>,
+    /// Shares of busy time by component, the largest first.
+    pub busy_shares: Vec<(Bound, f64)>,
+    /// Share of time without a request.
+    pub idle_share: f64,
+    /// Requests running.
+    pub running: Option<f64>,
+    /// Requests waiting.
+    pub waiting: Option<f64>,
+    /// Used share of the KV cache.
+    pub kv_usage: Option<f64>,
+    /// Tokens that the KV cache holds.
+    pub kv_capacity_tokens: Option<f64>,
+    /// Preempted requests per second.
+    pub preemptions_per_second: f64,
+    /// Requests of a decode step.
+    pub decode_batch: Option<f64>,
+    /// Tokens of a prompt.
+    pub input_tokens: Option<f64>,
+    /// Of these, tokens found in the prefix cache.
+    pub cached_tokens: f64,
+    /// Tokens of an output.
+    pub output_tokens: Option<f64>,
+    /// What users see.
+    pub users: Effect,
+    /// HBM traffic over the datasheet peak, and whether it was measured.
+    pub hbm_share: Option<(f64, bool)>,
+    /// Modelled FLOPs over the datasheet peak.
+    pub flops_share: Option<f64>,
+    /// Share of readings with the clock held down by a power limit.
+    pub power_limited_ratio: Option<f64>,
+}
+
+impl Observation {
+    /// Share of busy time of `bound`.
+    #[must_use]
+    pub fn share_of(&self, bound: Bound) -> Option<f64> {
+        let found = self.busy_shares.iter().find(|(other, _)| *other == bound);
+        found.map(|(_, share)| *share)
+    }
+
+    /// Whether the engine was idle for some of the time and nothing queued: then the traffic sets its throughput.
+    #[must_use]
+    pub fn waits_for_requests(&self) -> bool {
+        self.idle_share > MOSTLY_BUSY && self.admission == Admission::Open
+    }
+
+    /// The load as it was measured, for predictions; `None` where its lengths are not known.
+    #[must_use]
+    pub fn load(&self) -> Option<Load> {
+        let running = self.running.filter(|running| *running > 0.0)?.max(1.0);
+        let input = self.input_tokens?.max(1.0);
+        Some(Load {
+            input_tokens: input,
+            cached_tokens: self.cached_tokens.clamp(0.0, input - 1.0),
+            output_tokens: self.output_tokens?.max(1.0),
+            running,
+            offered: running + self.waiting.unwrap_or(0.0),
+        })
+    }
+}
+
+impl Default for Observation {
+    /// An engine of which nothing is known.
+    fn default() -> Self {
+        Self {
+            state: EngineState::Idle,
+            bound: Bound::Unknown,
+            admission: Admission::Open,
+            dominant: None,
+            busy_shares: Vec::new(),
+            idle_share: 0.0,
+            running: None,
+            waiting: None,
+            kv_usage: None,
+            kv_capacity_tokens: None,
+            preemptions_per_second: 0.0,
+            decode_batch: None,
+            input_tokens: None,
+            cached_tokens: 0.0,
+            output_tokens: None,
+            users: Effect::default(),
+            hbm_share: None,
+            flops_share: None,
+            power_limited_ratio: None,
+        }
+    }
+}
+
+/// The worst of a verdict; `None` where nothing was found.
+#[must_use]
+pub fn worst(verdict: &[Finding]) -> Option<Severity> {
+    verdict.iter().map(|finding| finding.severity).max()
+}

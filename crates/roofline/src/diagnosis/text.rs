@@ -1,0 +1,40 @@
+//! Numbers as people read them in a sentence.
+
+/// `0.0234` is `23.4 ms`, `1.5` is `1.50 s`.
+pub(super) fn duration(seconds: f64) -> String {
+    if seconds >= 1.0 {
+        format!("{seconds:.2} s")
+    } else {
+        format!("{:.1} ms", seconds * 1e3)
+    }
+}
+
+/// `0.632` is `63 %`; a share that is neither nothing nor all does not read as if it were.
+pub(super) fn percent(share: f64) -> String {
+    if share > 0.0 && share < 0.005 {
+        return "under 1 %".to_owned();
+    }
+    if share < 1.0 && share >= 0.995 {
+        return "over 99 %".to_owned();
+    }
+    format!("{:.0} %", share * 100.0)
+}
+
+/// `91.4` is `91`, `1.2` is `1.2`: whole from ten on.
+pub(super) fn count(value: f64) -> String {
+    if value < 10.0 && (value - value.round()).abs() >= 0.05 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+/// `1 request runs`, `37 requests run`.
+pub(super) fn requests(number: f64, one: &str, several: &str) -> String {
+    let number = count(number);
+    if number == "1" {
+        format!("1 request {one}")
+    } else {
+        format!("{number} requests {several}")
+    }
+}

@@ -1,0 +1,143 @@
+//! The last hour as small drawings: a ribbon of bounds, and a line for each figure.
+
+use std::fmt::Write;
+
+use crate::snapshot::history::{History, HistoryPoint};
+
+/// Size of a drawing, in its own units; it is stretched to the width there is.
+const WIDTH: f64 = 300.0;
+const HEIGHT: f64 = 56.0;
+/// Points further apart than this are not joined: nothing was measured between them.
+const FARTHEST: f64 = 30.0;
+
+/// One figure over time.
+pub(super) struct Line {
+    pub(super) name: &'static str,
+    /// The newest value.
+    pub(super) now: String,
+    /// The largest, which is the top of the drawing.
+    pub(super) most: String,
+    pub(super) svg: String,
+}
+
+/// The bounds over time.
+pub(super) struct Ribbon {
+    pub(super) svg: String,
+    pub(super) minutes: String,
+}
+
+/// The ribbon of `history`; nothing before there are two points.
+pub(super) fn ribbon(history: &History) -> Option<Ribbon> {
+    let scale = Scale::of(history)?;
+    let mut svg = format!(
+        r#"<svg class="ribbon" viewBox="0 0 {WIDTH} 10" preserveAspectRatio="none" role="img" aria-label="what bound the engine over time">"#
+    );
+    let points: Vec<&HistoryPoint> = history.points().collect();
+    for pair in points.windows(2) {
+        let (from, to) = (scale.x(pair[0].time.0), scale.x(pair[1].time.0));
+        if pair[1].time.0 - pair[0].time.0 > FARTHEST {
+            continue;
+        }
+        let bound = pair[1].bound.as_str();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            svg,
+            r#"<rect class="b-{bound}" x="{from:.1}" y="0" width="{:.1}" height="10"><title>{}</title></rect>"#,
+            to - from + 0.2,
+            bound.replace('_', " ")
+        );
+    }
+    svg.push_str("</svg>");
+    Some(Ribbon {
+        svg,
+        minutes: format!("{:.0}", (scale.span / 60.0).ceil()),
+    })
+}
+
+/// The figures of `history` that there is anything of.
+pub(super) fn lines(history: &History) -> Vec<Line> {
+    let rate = |value: f64| format!("{value:.0}");
+    let percent = |value: f64| format!("{:.0} %", value * 100.0);
+    let watts = |value: f64| format!("{value:.0} W");
+    let drawn: [(
+        &'static str,
+        fn(&HistoryPoint) -> Option<f32>,
+        &dyn Fn(f64) -> String,
+    ); 7] = [
+        (
+            "output tok/s",
+            |point| point.output_tokens_per_second,
+            &rate,
+        ),
+        (
+            "TTFT mean",
+            |point| point.ttft_mean_seconds,
+            &super::figures::duration,
+        ),
+        (
+            "TPOT mean",
+            |point| point.tpot_mean_seconds,
+            &super::figures::duration,
+        ),
+        ("KV cache used", |point| point.kv_cache_usage, &percent),
+        ("running", |point| point.running, &rate),
+        ("waiting", |point| point.waiting, &rate),
+        ("power", |point| point.power_watts, &watts),
+    ];
+    drawn
+        .into_iter()
+        .filter_map(|(name, pick, show)| line(history, name, pick, show))
+        .collect()
+}
+
+fn line(
+    history: &History,
+    name: &'static str,
+    pick: fn(&HistoryPoint) -> Option<f32>,
+    show: &dyn Fn(f64) -> String,
+) -> Option<Line> {
+    let scale = Scale::of(history)?;
+    let values = || {
+        history
+            .points()
+            .filter_map(|point| Some((point.time.0, f64::from(pick(point)?))))
+    };
+    let most = values().map(|(_, value)| value).reduce(f64::max)?;
+    let top = if most > 0.0 { most } else { 1.0 };
+    let mut path = String::new();
+    let mut last = f64::NEG_INFINITY;
+    for (time, value) in values() {
+        let command = if time - last > FARTHEST { 'M' } else { 'L' };
+        let y = HEIGHT - 2.0 - value / top * (HEIGHT - 4.0);
+        // Writing to a String cannot fail.
+        let _ = write!(path, "{command}{:.1} {y:.1}", scale.x(time));
+        last = time;
+    }
+    let newest = history.points().next_back().and_then(pick);
+    Some(Line {
+        name,
+        now: newest.map_or_else(|| "–".to_owned(), |value| show(f64::from(value))),
+        most: show(most),
+        svg: format!(
+            r#"<svg class="line" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{name} over time"><path d="{path}" vector-effect="non-scaling-stroke"/></svg>"#
+        ),
+    })
+}
+
+/// Where moments are drawn.
+struct Scale {
+    first: f64,
+    span: f64,
+}
+
+impl Scale {
+    fn of(history: &History) -> Option<Self> {
+        let first = history.points().next()?.time.0;
+        let span = history.points().next_back()?.time.0 - first;
+        (span > 0.0).then_some(Self { first, span })
+    }
+
+    fn x(&self, time: f64) -> f64 {
+        ((time - self.first) / self.span).clamp(0.0, 1.0) * WIDTH
+    }
+}

@@ -1,0 +1,139 @@
+//! What a diagnosis looks at, from an account.
+
+use roofline::bound::{Bound, EngineState};
+use roofline::diagnosis::{Effect, Finding, Observation, Remedies, diagnose};
+use roofline::engine::EngineFacts;
+use roofline::predict::{Scenario, Serving, Targets, Workload};
+use roofline::units::{Seconds, ratio};
+
+use super::account::{Account, TimeSpent};
+use super::figures::Figures;
+use super::verdict::{component, is_split};
+
+/// How an engine stands, where that is not what the span itself says.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// What it is doing.
+    pub state: EngineState,
+    /// What bounds it.
+    pub bound: Bound,
+    /// Where the seconds went that the bound is of.
+    pub spent: TimeSpent,
+}
+
+/// What `account`, with its `figures`, says of an engine that is `standing`.
+#[must_use]
+pub fn observation(
+    account: &Account,
+    figures: &Figures,
+    facts: &EngineFacts,
+    standing: &Standing,
+    gpu_hour_price: Option<f64>,
+) -> Observation {
+    let queue = &account.queue;
+    let per_second = |sum: f64| ratio(sum, account.seconds.0);
+    let measured = figures.mbu_measured.map(|share| (share, true));
+    Observation {
+        state: standing.state,
+        bound: standing.bound,
+        admission: figures.admission,
+        dominant: figures.dominant,
+        busy_shares: shares(&standing.spent),
+        idle_share: ratio(account.idle_seconds().0, account.seconds.0).unwrap_or(0.0),
+        running: per_second(queue.running_seconds),
+        waiting: per_second(queue.waiting_seconds),
+        kv_usage: ratio(queue.kv_usage_seconds, queue.kv_known.0),
+        kv_capacity_tokens: queue.kv_capacity_tokens,
+        preemptions_per_second: per_second(account.preemptions).unwrap_or(0.0),
+        decode_batch: figures.decode_batch,
+        input_tokens: known(account.prompts.tokens).or(figures.context_tokens),
+        cached_tokens: account.prompts.cached,
+        output_tokens: known(account.prompts.output).or_else(|| known(account.prompts.tokens)),
+        users: users(figures, facts, gpu_hour_price),
+        hbm_share: measured.or(figures.mbu.map(|share| (share, false))),
+        flops_share: figures.mfu,
+        power_limited_ratio: figures.power_limited_ratio,
+    }
+}
+
+fn known(tokens: f64) -> Option<f64> {
+    (tokens > 0.0).then_some(tokens)
+}
+
+fn users(figures: &Figures, facts: &EngineFacts, gpu_hour_price: Option<f64>) -> Effect {
+    let rate = figures.output_tokens_per_second;
+    let dollars_per_second = gpu_hour_price.map(|price| price * facts.gpus() / 3600.0);
+    Effect {
+        output_tokens_per_second: rate,
+        ttft_seconds: figures.ttft_mean_seconds,
+        tpot_seconds: figures.tpot_mean_seconds,
+        dollars_per_million_tokens: dollars_per_second
+            .zip(rate)
+            .and_then(|(dollars, rate)| ratio(dollars * 1e6, rate)),
+    }
+}
+
+/// Shares of busy time, the largest first.
+fn shares(spent: &TimeSpent) -> Vec<(Bound, f64)> {
+    let Some(time) = &spent.busy_time else {
+        return Vec::new();
+    };
+    let rest: &[Bound] = if is_split(time) {
+        &[Bound::Host, Bound::KernelLatency]
+    } else {
+        &[Bound::Overhead]
+    };
+    let roofline = [Bound::MemoryBandwidth, Bound::Compute, Bound::Interconnect];
+    let seconds = |bound: Bound| match bound {
+        Bound::Overhead => time.unexplained(),
+        bound => component(time, bound),
+    };
+    let mut shares: Vec<(Bound, f64)> = roofline
+        .iter()
+        .chain(rest)
+        .filter_map(|bound| Some((*bound, ratio(seconds(*bound).0, spent.busy.0)?)))
+        .collect();
+    shares.sort_by(|one, other| other.1.total_cmp(&one.1));
+    shares
+}
+
+/// The deployment of an engine, for predictions; its workload aside. `None` while the model or the GPU is not known.
+#[must_use]
+pub fn scenario(facts: &EngineFacts) -> Option<Scenario> {
+    let served = facts.served.as_ref()?;
+    Some(Scenario {
+        name: served.deployment.model.architecture.clone(),
+        model: served.deployment.model.clone(),
+        gpu: Some(facts.gpu.clone()?),
+        flags: facts.flags.clone(),
+        coefficients: facts.coefficients,
+        workload: Workload::Serving(Serving {
+            input_tokens: 1.0,
+            cached_tokens: 0.0,
+            output_tokens: 1.0,
+            batch: 1.0,
+            ..Serving::default()
+        }),
+        targets: Targets {
+            ttft: Seconds(0.5),
+            tpot: Seconds(0.1),
+        },
+    })
+}
+
+/// The verdict on a span by itself, as a replay has it.
+#[must_use]
+pub fn verdict(
+    account: &Account,
+    figures: &Figures,
+    facts: &EngineFacts,
+    gpu_hour_price: Option<f64>,
+) -> Vec<Finding> {
+    let standing = Standing {
+        state: figures.engine_state,
+        bound: figures.bound,
+        spent: account.time_spent(),
+    };
+    let seen = observation(account, figures, facts, &standing, gpu_hour_price);
+    diagnose(&seen, &Remedies::of(&seen, scenario(facts).as_ref()))
+}

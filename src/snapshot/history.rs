@@ -1,0 +1,99 @@
+//! The last hour of an engine, in bounded memory.
+
+use std::collections::VecDeque;
+
+use roofline::bound::Bound;
+use roofline::units::Seconds;
+use serde::Serialize;
+
+/// A point this often at most.
+const EVERY: Seconds = Seconds(5.0);
+/// An hour of them.
+const MOST: usize = 720;
+
+/// The last hour of an engine, oldest first.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct History(VecDeque<HistoryPoint>);
+
+/// An engine at one moment; rates, means and percentiles are those of the trailing window. `None` is what is not known.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct HistoryPoint {
+    /// Unix time.
+    pub time: Seconds,
+    /// What bound it.
+    pub bound: Bound,
+    /// Tokens sampled per second.
+    pub output_tokens_per_second: Option<f32>,
+    /// Mean time to first token.
+    pub ttft_mean_seconds: Option<f32>,
+    /// Its 95th percentile, where the buckets resolve it.
+    pub ttft_p95_seconds: Option<f32>,
+    /// Mean time per output token.
+    pub tpot_mean_seconds: Option<f32>,
+    /// Its 95th percentile, where the buckets resolve it.
+    pub tpot_p95_seconds: Option<f32>,
+    /// Used share of the KV cache.
+    pub kv_cache_usage: Option<f32>,
+    /// Requests running.
+    pub running: Option<f32>,
+    /// Requests waiting.
+    pub waiting: Option<f32>,
+    /// Power of the engine's GPUs.
+    pub power_watts: Option<f32>,
+}
+
+impl History {
+    /// Whether it is time for a point at `now`; where the clock was set back, too.
+    pub(super) fn is_due(&self, now: Seconds) -> bool {
+        self.0.back().is_none_or(|last| {
+            let since = now - last.time;
+            since >= EVERY - Seconds(0.5) || since < Seconds::ZERO
+        })
+    }
+
+    pub(super) fn push(&mut self, point: HistoryPoint) {
+        self.0.push_back(point);
+        while self.0.len() > MOST {
+            self.0.pop_front();
+        }
+    }
+
+    /// The points, oldest first.
+    pub fn points(&self) -> impl ExactSizeIterator<Item = &HistoryPoint> + DoubleEndedIterator {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_is_kept_and_no_more() {
+        let mut history = History::default();
+        let mut now = Seconds(1e9);
+        for _ in 0..8000 {
+            if history.is_due(now) {
+                history.push(HistoryPoint {
+                    time: now,
+                    bound: Bound::Idle,
+                    output_tokens_per_second: None,
+                    ttft_mean_seconds: None,
+                    ttft_p95_seconds: None,
+                    tpot_mean_seconds: None,
+                    tpot_p95_seconds: None,
+                    kv_cache_usage: None,
+                    running: None,
+                    waiting: None,
+                    power_watts: None,
+                });
+            }
+            now += Seconds(1.0);
+        }
+        let times: Vec<f64> = history.points().map(|point| point.time.0).collect();
+        assert_eq!(times.len(), MOST);
+        let length = times[MOST - 1] - times[0];
+        assert!((3590.0..=3600.0).contains(&length), "{length}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What a snapshot remembers of each engine from tick to tick: its trail on the roofline, its history, and the remedies found last.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use roofline::bound::{Admission, Bound, Dominant};
+use roofline::diagnosis::{Finding, Observation, Remedies, diagnose};
+use roofline::engine::EngineFacts;
+use roofline::units::Seconds;
+
+use crate::meter::figures::Figures;
+use crate::meter::observe;
+use crate::sample::engine::EngineKey;
+
+use super::TrailPoint;
+use super::history::History;
+
+/// Points of the trail kept per phase.
+const TRAIL: usize = 60;
+/// Remedies are found anew after this long: predicting them takes longer than everything else in a tick.
+const REMEDIES_HOLD: Seconds = Seconds(10.0);
+/// In one tick, remedies are found anew for so many engines at most.
+const ENGINES_A_TICK: usize = 4;
+
+/// What is remembered of all engines.
+#[derive(Debug, Default)]
+pub struct Memory {
+    engines: BTreeMap<EngineKey, EngineMemory>,
+    /// For how many engines this tick may still find remedies.
+    left: usize,
+}
+
+/// What is remembered of one engine.
+#[derive(Debug, Default)]
+pub(super) struct EngineMemory {
+    trail: VecDeque<TrailPoint>,
+    pub(super) history: Arc<History>,
+    remedies: Option<Found>,
+}
+
+/// The remedies found last, and for what.
+#[derive(Debug)]
+struct Found {
+    at: Seconds,
+    against: (Bound, Admission, Option<Dominant>),
+    remedies: Remedies,
+}
+
+impl Memory {
+    /// Starts a tick with the engines for which `is_there` holds.
+    pub(super) fn start(&mut self, is_there: impl Fn(&EngineKey) -> bool) {
+        self.engines.retain(|key, _| is_there(key));
+        self.left = ENGINES_A_TICK;
+    }
+
+    pub(super) fn of(&mut self, key: &EngineKey) -> (&mut EngineMemory, &mut usize) {
+        let own = self.engines.entry(key.clone()).or_default();
+        (own, &mut self.left)
+    }
+}
+
+impl EngineMemory {
+    /// The verdict on what is `seen` now; `left` engines may find remedies in this tick.
+    pub(super) fn verdict(
+        &mut self,
+        now: Seconds,
+        seen: &Observation,
+        facts: &EngineFacts,
+        left: &mut usize,
+    ) -> Vec<Finding> {
+        let against = (seen.bound, seen.admission, seen.dominant);
+        let holds = |found: &Found| found.against == against && now - found.at < REMEDIES_HOLD;
+        if *left > 0 && !self.remedies.as_ref().is_some_and(holds) {
+            *left -= 1;
+            self.remedies = Some(Found {
+                at: now,
+                against,
+                remedies: Remedies::of(seen, observe::scenario(facts).as_ref()),
+            });
+        }
+        let none = Remedies::default();
+        let remedies = self
+            .remedies
+            .as_ref()
+            .map_or(&none, |found| &found.remedies);
+        diagnose(seen, remedies)
+    }
+
+    /// Adds where the phases of `figures` are on the roofline.
+    pub(super) fn extend_trail(&mut self, figures: &Figures) {
+        for (phase, point) in [
+            ("prefill", figures.by_phase.prefill),
+            ("decode", figures.by_phase.decode),
+        ] {
+            if let Some((intensity, flops_per_second)) =
+                point.arithmetic_intensity.zip(point.flops_per_busy_second)
+            {
+                self.trail.push_back(TrailPoint {
+                    time: figures.t_end,
+                    phase,
+                    intensity,
+                    flops_per_second,
+                });
+            }
+        }
+        while self.trail.len() > 2 * TRAIL {
+            self.trail.pop_front();
+        }
+    }
+
+    pub(super) fn trail(&self) -> Vec<TrailPoint> {
+        self.trail.iter().copied().collect()
+    }
+}
