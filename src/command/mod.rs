@@ -28,9 +28,11 @@ pub mod usage;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::capture::read::CaptureError;
 use crate::cli::Command;
 use crate::config::ConfigError;
 
+use output::Printable;
 use usage::UsageError;
 
 /// Runs `command`.
@@ -38,7 +40,7 @@ use usage::UsageError;
 /// # Errors
 /// What went wrong, with its context.
 pub fn run(command: Command) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = Printable(io::stdout().lock());
     match command {
         Command::Serve(flags) => {
             drop(out);
@@ -81,8 +83,8 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // With stderr closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "error: {error:#}");
-    if error.is::<UsageError>() || error.is::<ConfigError>() {
+    let _ = writeln!(Printable(io::stderr()), "error: {error:#}");
+    if error.is::<UsageError>() || error.is::<ConfigError>() || error.is::<CaptureError>() {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE

@@ -12,6 +12,7 @@ pub mod gpu;
 pub mod hardware;
 pub mod hindsight;
 pub mod interval;
+mod plausible;
 pub mod reconcile;
 pub mod spans;
 pub mod steady;
