@@ -2,13 +2,13 @@
 
 pub mod access;
 mod basic_auth;
+mod connection_limit;
 pub mod gate;
 mod headers;
 mod listen;
-mod patience;
-mod places;
 #[cfg_attr(not(feature = "tls"), path = "server/no_tls.rs")]
 mod tls;
+mod write_timeout;
 
 use std::future::Future;
 use std::io;
@@ -22,9 +22,9 @@ use axum::http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, TRANSFER_ENCODING, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -125,13 +125,7 @@ async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
     let Some(published) = site.newest() else {
         return NOT_READY.into_response();
     };
-    let header = |name| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("")
-    };
-    let format = Format::preferred(header(ACCEPT));
+    let format = Format::preferred(text_of(&headers, &ACCEPT));
     let page = match format {
         Format::Text => published.text(),
         Format::OpenMetrics => published.openmetrics(),
@@ -140,13 +134,23 @@ async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
         (CONTENT_TYPE, format.content_type()),
         (VARY, "Accept, Accept-Encoding"),
     ];
+    (kind, answer(page, &headers)).into_response()
+}
+
+/// `page`, packed where the reader takes that.
+fn answer(page: &Text, headers: &HeaderMap) -> Response {
     let packed = Some(page)
-        .filter(|_| takes_gzip(header(ACCEPT_ENCODING)))
+        .filter(|_| takes_gzip(text_of(headers, &ACCEPT_ENCODING)))
         .and_then(Text::gzipped);
     match packed {
-        Some(packed) => (kind, [(CONTENT_ENCODING, "gzip")], packed).into_response(),
-        None => (kind, page.plain()).into_response(),
+        Some(packed) => ([(CONTENT_ENCODING, "gzip")], packed).into_response(),
+        None => page.plain().into_response(),
     }
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    let value = headers.get(name);
+    value.and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
 /// The page loads nothing from elsewhere, and this makes the browser hold it to that.
@@ -154,38 +158,44 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'",
 );
 
-async fn home(State(site): State<Site>) -> Response {
+/// The landing page, as it was at the newest tick: a request costs no rendering.
+async fn home(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let settings = site.settings();
     let newest = site.newest();
-    let snapshot = newest.as_ref().map(|published| &published.snapshot);
-    match landing::page(snapshot, &site.settings()) {
-        Ok(html) => {
-            let mut response = Html(html).into_response();
-            response
-                .headers_mut()
-                .insert(CONTENT_SECURITY_POLICY, POLICY);
-            response
-                .headers_mut()
-                .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
-        Err(error) => {
-            tracing::error!(%error, "cannot write the landing page");
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "cannot write the landing page\n",
-            )
-                .into_response()
-        }
+    let page = match &newest {
+        Some(published) => published.home(&settings).map(|page| answer(page, &headers)),
+        None => landing::page(None, &settings)
+            .ok()
+            .map(IntoResponse::into_response),
+    };
+    let kind = [
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        ),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (VARY, HeaderValue::from_static("Accept-Encoding")),
+    ];
+    match page {
+        Some(page) => (kind, page).into_response(),
+        None => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "cannot write the landing page\n",
+        )
+            .into_response(),
     }
 }
 
-async fn snapshot(State(site): State<Site>) -> Response {
-    match site.newest() {
-        Some(published) => {
-            axum::Json(crate::export::snapshot_json::of(&published.snapshot)).into_response()
-        }
-        None => NOT_READY.into_response(),
-    }
+async fn snapshot(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let Some(published) = site.newest() else {
+        return NOT_READY.into_response();
+    };
+    let kind = [
+        (CONTENT_TYPE, "application/json"),
+        (VARY, "Accept-Encoding"),
+    ];
+    (kind, answer(published.json(), &headers)).into_response()
 }
 
 async fn verdict(State(site): State<Site>) -> Response {

@@ -1,7 +1,8 @@
-//! The log: to stderr, as text for people or JSON for machines.
+//! The log: to stderr, as logfmt or JSON, an event a line.
 
-use std::io::IsTerminal;
+mod logfmt;
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
@@ -9,6 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, registry};
 
 use crate::config::{Log, LogFormat};
+
+use logfmt::Logfmt;
 
 /// Sets what is logged from now on.
 #[derive(Debug)]
@@ -27,12 +30,21 @@ impl LogLevel {
 /// # Errors
 /// Where the level is none, in words.
 pub fn filter(log: &Log) -> Result<Targets, String> {
-    log.level.parse::<Targets>().map_err(|error| {
+    let failed = |why: &str| {
         format!(
-            "log.level `{}`: {error}; use error, warn, info, debug, trace or a filter",
+            "log.level `{}`: {why}; use off, error, warn, info, debug, trace, or a filter such as info,hyper=debug",
             log.level
         )
-    })
+    };
+    // The library takes a lone word for a target that is logged in full, and everything else is silent.
+    let lone = log.level.split(',').map(str::trim);
+    let mut lone = lone.filter(|part| !part.contains('='));
+    if let Some(word) = lone.find(|word| word.parse::<LevelFilter>().is_err()) {
+        return Err(failed(&format!("`{word}` is no level")));
+    }
+    log.level
+        .parse::<Targets>()
+        .map_err(|error| failed(&error.to_string()))
 }
 
 /// Starts logging as `log` says.
@@ -44,12 +56,33 @@ pub fn start(log: &Log) -> Result<LogLevel, String> {
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(false);
     let lines = match log.format {
-        LogFormat::Logfmt => lines.boxed(),
+        LogFormat::Logfmt => lines.event_format(Logfmt).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
     let started = registry().with(filter).with(lines).try_init();
     started.map_err(|error| error.to_string())?;
     Ok(LogLevel(level))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        let filter = |level: &str| {
+            filter(&Log {
+                level: level.to_owned(),
+                format: LogFormat::Logfmt,
+            })
+        };
+        for good in ["info", "off", "INFO", "warn,hyper=debug"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["loud", "", "info,loud", "hyper=loud"] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
 }

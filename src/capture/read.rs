@@ -8,6 +8,15 @@ use serde::de::DeserializeOwned;
 
 use super::format::{FORMAT, GpuLine, Manifest, VllmLine};
 
+/// Bytes of a line, unpacked: a page of 16 MiB, every byte of it escaped.
+const LONGEST_LINE: u64 = 40 << 20;
+/// Bytes of all lines of a file, unpacked: ten hours of pages of 30 KB, one a second.
+const LARGEST_FILE: u64 = 1 << 30;
+/// Bytes of `capture.json` or `config.json`.
+const LARGEST_TEXT: u64 = 16 << 20;
+/// GPUs of a capture; a node has 16 at most, and MIG cuts each into 7.
+const MOST_GPUS: usize = 1024;
+
 /// A capture in memory.
 #[derive(Clone, Debug)]
 pub struct Capture {
@@ -19,6 +28,8 @@ pub struct Capture {
     pub pages: Vec<VllmLine>,
     /// GPU readings, in order of time.
     pub readings: Vec<GpuLine>,
+    /// Files that end in the middle of a line or of their gzip stream, as where the recording was cut off.
+    pub cut_off: Vec<PathBuf>,
 }
 
 /// Why a capture cannot be read.
@@ -49,6 +60,16 @@ pub enum CaptureError {
         path: PathBuf,
         /// Its format.
         found: u32,
+    },
+    /// A value that no capture has.
+    #[error("{}: {key}: {problem}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
     },
     /// No page in it.
     #[error("{} has no page: nothing to replay", path.display())]
@@ -88,7 +109,8 @@ impl Capture {
         let config_path = directory.join("config.json");
         let gpu_path = directory.join("gpu.jsonl.gz");
         let pages_path = directory.join("vllm.jsonl.gz");
-        let pages = lines(&pages_path, open(&pages_path)?)?;
+        let mut cut_off = Vec::new();
+        let pages = lines(&pages_path, open(&pages_path)?, &mut cut_off)?;
         Self {
             manifest,
             model_config: config_path
@@ -97,10 +119,11 @@ impl Capture {
                 .transpose()?,
             pages,
             readings: if gpu_path.exists() {
-                lines(&gpu_path, open(&gpu_path)?)?
+                lines(&gpu_path, open(&gpu_path)?, &mut cut_off)?
             } else {
                 Vec::new()
             },
+            cut_off,
         }
         .checked(pages_path)
     }
@@ -116,6 +139,7 @@ impl Capture {
         readings: &[u8],
     ) -> Result<Self, CaptureError> {
         let path = Path::new("embedded capture.json");
+        let mut cut_off = Vec::new();
         Self {
             manifest: serde_json::from_str(manifest).map_err(|error| CaptureError::Json {
                 path: path.into(),
@@ -123,13 +147,22 @@ impl Capture {
                 error,
             })?,
             model_config: Some(model_config.to_owned()),
-            pages: lines(Path::new("embedded vllm.jsonl.gz"), pages)?,
-            readings: lines(Path::new("embedded gpu.jsonl.gz"), readings)?,
+            pages: lines(Path::new("embedded vllm.jsonl.gz"), pages, &mut cut_off)?,
+            readings: lines(Path::new("embedded gpu.jsonl.gz"), readings, &mut cut_off)?,
+            cut_off,
         }
         .checked(path.into())
     }
 
     fn checked(mut self, path: PathBuf) -> Result<Self, CaptureError> {
+        let gpus = self.manifest.gpu.as_ref().map_or(0, |gpu| gpu.count);
+        if gpus > MOST_GPUS {
+            return Err(CaptureError::Value {
+                path: path.with_file_name("capture.json"),
+                key: "gpu.count",
+                problem: format!("{gpus} is more than {MOST_GPUS}"),
+            });
+        }
         if self.pages.iter().all(|page| page.body.is_none()) {
             return Err(CaptureError::NoPage { path });
         }
@@ -149,31 +182,54 @@ fn open(path: &Path) -> Result<std::fs::File, CaptureError> {
 }
 
 fn text(path: &Path) -> Result<String, CaptureError> {
-    std::fs::read_to_string(path).map_err(|error| CaptureError::Io {
+    let mut text = String::new();
+    let read = open(path)?.take(LARGEST_TEXT).read_to_string(&mut text);
+    read.map_err(|error| CaptureError::Io {
         path: path.into(),
         error,
-    })
+    })?;
+    Ok(text)
 }
 
 /// The JSON lines of a gzip file. A recording that was cut off ends in the middle of a line or of the gzip stream: what stands
-/// before is good.
-fn lines<T: DeserializeOwned>(path: &Path, gzip: impl Read) -> Result<Vec<T>, CaptureError> {
+/// before is good, and the file is noted in `cut_off`.
+fn lines<T: DeserializeOwned>(
+    path: &Path,
+    gzip: impl Read,
+    cut_off: &mut Vec<PathBuf>,
+) -> Result<Vec<T>, CaptureError> {
     let mut read = Vec::new();
-    let mut reader = BufReader::new(MultiGzDecoder::new(gzip));
+    let failed = |error| CaptureError::Io {
+        path: path.into(),
+        error,
+    };
+    let unpacked = MultiGzDecoder::new(gzip).take(LARGEST_FILE);
+    let mut reader = BufReader::new(unpacked);
     let mut text = String::new();
     for line in 1.. {
         text.clear();
-        let length = match reader.read_line(&mut text) {
+        let length = match (&mut reader).take(LONGEST_LINE).read_line(&mut text) {
             Ok(length) => length,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-            Err(error) => {
-                return Err(CaptureError::Io {
-                    path: path.into(),
-                    error,
-                });
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                cut_off.push(path.to_owned());
+                break;
             }
+            Err(error) => return Err(failed(error)),
         };
-        if length == 0 || !text.ends_with('\n') && serde_json::from_str::<T>(&text).is_err() {
+        if length as u64 == LONGEST_LINE || reader.get_ref().limit() == 0 {
+            let why = format!(
+                "line {line} is longer than {LONGEST_LINE} bytes, or the file than {LARGEST_FILE}, unpacked"
+            );
+            return Err(failed(std::io::Error::new(
+                std::io::ErrorKind::FileTooLarge,
+                why,
+            )));
+        }
+        if length == 0 {
+            break;
+        }
+        if !text.ends_with('\n') && serde_json::from_str::<T>(&text).is_err() {
+            cut_off.push(path.to_owned());
             break;
         }
         if text.trim().is_empty() {

@@ -1,7 +1,8 @@
 //! Writes a capture as it comes in, so that a recording that is cut off is good up to there.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -19,23 +20,47 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts a capture in `directory`, which is made, and must not hold one already.
+    /// Starts a capture in `directory`, which is made, and must not hold one already. What a recording that failed left there is
+    /// replaced. Only the owner may read the files, and none is written through a symbolic link.
     ///
     /// # Errors
-    /// What the system says; `AlreadyExists` where a capture is there.
+    /// What the system says, with the path; `AlreadyExists` where a capture is there.
     pub fn create(directory: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(directory)?;
-        if directory.join("capture.json").exists() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| naming(directory, &error))?;
+        let pages = directory.join("vllm.jsonl.gz");
+        if directory.join("capture.json").symlink_metadata().is_ok() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                format!("{} holds a capture already", directory.display()),
+                format!(
+                    "{} holds a capture already; give another --output",
+                    directory.display()
+                ),
             ));
         }
         Ok(Self {
-            pages: JsonLines::create(&directory.join("vllm.jsonl.gz"))?,
+            pages: JsonLines::create(&pages)?,
             readings: JsonLines::create(&directory.join("gpu.jsonl.gz"))?,
             directory: directory.to_owned(),
         })
+    }
+
+    /// Takes back what was written, for a recording without a page; the directory too, where nothing else is in it.
+    pub fn discard(self) {
+        let written = [
+            "vllm.jsonl.gz",
+            "gpu.jsonl.gz",
+            "capture.json",
+            "config.json",
+        ];
+        for name in written {
+            // What cannot be removed stays, and the next recording names it.
+            let _ = std::fs::remove_file(self.directory.join(name));
+        }
+        let _ = std::fs::remove_dir(&self.directory);
     }
 
     /// Writes `capture.json`, and the model's `config.json` where it is known.
@@ -55,7 +80,8 @@ impl Recorder {
             self.directory.join(name),
             self.directory.join(format!("{name}.part")),
         );
-        std::fs::write(&part, text)
+        create_file(&part)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
             .and_then(|()| std::fs::rename(&part, &path))
             .map_err(|error| naming(&path, &error))
     }
@@ -95,7 +121,7 @@ struct JsonLines {
 
 impl JsonLines {
     fn create(path: &Path) -> io::Result<Self> {
-        let file = File::create(path).map_err(|error| naming(path, &error))?;
+        let file = create_file(path).map_err(|error| naming(path, &error))?;
         let file = BufWriter::new(file);
         Ok(Self {
             path: path.to_owned(),
@@ -119,6 +145,23 @@ impl JsonLines {
             .and_then(|mut file| file.flush())
             .map_err(|error| naming(&self.path, &error))
     }
+}
+
+/// A new file that only its owner may read, in place of an old one. A symbolic link there is refused: it may lead to any file.
+fn create_file(path: &Path) -> io::Result<File> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_file() => std::fs::remove_file(path)?,
+        Ok(_) => {
+            let why = "it exists and is not a regular file; remove it";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+        }
+        Err(_) => {}
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// What the system says of a file, and of which.

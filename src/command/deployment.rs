@@ -1,7 +1,8 @@
 //! How the server under load serves its model, as far as that can be found out.
 
 use crate::config::Settings;
-use crate::source::discovery::{self, process};
+use crate::source::discovery::process;
+use crate::source::models::Models;
 use crate::source::vllm::{VllmSource, base_url};
 use roofline::spec::deployment::DeploymentFlags;
 
@@ -14,10 +15,10 @@ pub(super) async fn of_running(settings: &Settings) -> DeploymentFlags {
         .unwrap_or_default();
     let models = match VllmSource::new(&settings.vllm_url, &settings.asking_vllm()) {
         Ok(vllm) => vllm.models().await.unwrap_or_default(),
-        Err(_) => serde_json::Value::Null,
+        Err(_) => Models::default(),
     };
     let root = DeploymentFlags {
-        model: discovery::root_of(&models, ""),
+        model: models.root_of("").map(str::to_owned),
         ..DeploymentFlags::default()
     };
     root.overridden_by(line)

@@ -49,7 +49,7 @@ fn none(why: &str) -> GpuSource {
     GpuSource::None(note)
 }
 
-fn dcgm(settings: &Settings, url: &Address) -> Result<GpuSource, UsageError> {
+pub(super) fn dcgm(settings: &Settings, url: &Address) -> Result<GpuSource, UsageError> {
     let selection = Selection {
         devices: settings.gpu_devices.clone(),
         pod: settings.dcgm_pod.clone(),

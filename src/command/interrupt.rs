@@ -1,8 +1,8 @@
-//! `Interrupt`: a Ctrl-C or SIGTERM, heard by all parts of a long command.
+//! `Interrupt`: a Ctrl-C, SIGTERM, SIGHUP (a terminal that is gone) or SIGQUIT, heard by all parts of a long command, so that a server
+//! that it started is ended with it.
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-
-use super::serve::terminated;
 
 /// Hears whether the user wants an end.
 #[derive(Clone, Debug)]
@@ -13,10 +13,23 @@ impl Interrupt {
     #[must_use]
     pub fn listen() -> Self {
         let (tell, hear) = watch::channel(false);
-        tokio::spawn(async move {
-            terminated().await;
-            tell.send_replace(true);
-        });
+        let tell = std::sync::Arc::new(tell);
+        for kind in [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+            SignalKind::quit(),
+        ] {
+            // The handlers are in place when this returns, and not when the task first runs.
+            let Ok(mut signals) = signal(kind) else {
+                continue;
+            };
+            let tell = std::sync::Arc::clone(&tell);
+            tokio::spawn(async move {
+                signals.recv().await;
+                tell.send_replace(true);
+            });
+        }
         Self(hear)
     }
 

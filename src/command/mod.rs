@@ -35,9 +35,11 @@ pub mod usage;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::capture::read::CaptureError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 
+use output::Printable;
 use usage::{FoundSomething, UsageError};
 
 /// Runs the command of `cli`.
@@ -45,7 +47,7 @@ use usage::{FoundSomething, UsageError};
 /// # Errors
 /// What went wrong, with its context.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = Printable(io::stdout().lock());
     match cli.command {
         Command::Serve(flags) => {
             drop(out);
@@ -97,8 +99,8 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::from(3);
     }
     // With stderr closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "error: {error:#}");
-    if error.is::<UsageError>() || error.is::<ConfigError>() {
+    let _ = writeln!(Printable(io::stderr()), "error: {error:#}");
+    if error.is::<UsageError>() || error.is::<ConfigError>() || error.is::<CaptureError>() {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE

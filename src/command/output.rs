@@ -8,6 +8,28 @@ use clap::ValueEnum;
 use comfy_table::{LineStyle, Row, Table, TableStyle};
 use serde::Serialize;
 
+/// Takes text for a terminal: control characters of names that others chose are shown, not obeyed.
+#[derive(Debug)]
+pub struct Printable<W>(pub W);
+
+impl<W: Write> Write for Printable<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let obeyed = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t');
+        match bytes.iter().position(obeyed) {
+            None => self.0.write(bytes),
+            Some(0) => {
+                write!(self.0, "\\x{:02x}", bytes[0])?;
+                Ok(1)
+            }
+            Some(before) => self.0.write(&bytes[..before]),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// How a result is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -53,4 +75,16 @@ pub fn write_json(value: &impl Serialize, out: &mut impl Write) -> anyhow::Resul
 pub fn write_json_file(value: &impl Serialize, path: &Path) -> anyhow::Result<()> {
     let text = serde_json::to_string(value)?;
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown() {
+        let mut out = Printable(Vec::new());
+        writeln!(out, "a\u{1b}[2Jb\r\tc é").unwrap();
+        assert_eq!(String::from_utf8(out.0).unwrap(), "a\\x1b[2Jb\\x0d\tc é\n");
+    }
 }

@@ -13,11 +13,12 @@ use crate::config::duration::Span;
 use crate::config::flags::SettingsFlags;
 use crate::sample::gpu::GpuFacts;
 use crate::sampler::now;
-use crate::source::discovery::{self, process};
+use crate::source::discovery::process;
 use crate::source::gpu::{GpuError, GpuSight, GpuSource};
-use crate::source::lookup::find_config;
+use crate::source::lookup::find_config_aside;
 use crate::source::vllm::VllmSource;
 use crate::telemetry;
+use roofline::spec::deployment::DeploymentFlags;
 
 use super::usage::UsageError;
 use super::{gpu_source, serve};
@@ -80,7 +81,9 @@ pub(super) async fn record(
     // The first look says which GPUs there are.
     gpus.write(gpu.read(now).await, gpu.facts(), &mut recorder)?;
     let (mut manifest, config) = describe(&settings, &vllm).await;
-    manifest.gpu = GpuLineFacts::of(&gpus.known);
+    let named = manifest.gpu.take();
+    let gpus_of = |gpus: &Gpus| GpuLineFacts::of(&gpus.known).or_else(|| named.clone());
+    manifest.gpu = gpus_of(&gpus);
     recorder
         .describe(&manifest, config.as_deref())
         .context(NOTHING_STANDS)?;
@@ -99,15 +102,17 @@ pub(super) async fn record(
         written.context(WHAT_STANDS)?;
         gpus.write(sight, gpu.facts(), &mut recorder)?;
     }
-    manifest.gpu = GpuLineFacts::of(&gpus.known);
+    if pages == 0 {
+        recorder.discard();
+        anyhow::bail!(
+            "vLLM at {} never answered: nothing was recorded",
+            settings.vllm_url
+        );
+    }
+    manifest.gpu = gpus_of(&gpus);
     recorder.describe(&manifest, None).context(WHAT_STANDS)?;
     recorder.finish().context(WHAT_STANDS)?;
     tracing::info!(pages, "recorded");
-    anyhow::ensure!(
-        pages > 0,
-        "vLLM at {} never answered: the capture has no page",
-        settings.vllm_url
-    );
     Ok(())
 }
 
@@ -170,27 +175,40 @@ async fn page(vllm: &mut VllmSource) -> VllmLine {
 /// What the recording is of, as far as it can be found out, and the model's config.json.
 async fn describe(settings: &Settings, vllm: &VllmSource) -> (Manifest, Option<String>) {
     let models = vllm.models().await.unwrap_or_default();
-    let root = settings
-        .deployment
-        .model
-        .clone()
-        .or_else(|| discovery::root_of(&models, ""));
-    let config = root.and_then(|model| find_config(&model).ok());
+    // Of vLLM's command line only what describes the deployment: it may hold keys.
+    let flags = process::server(vllm.url())
+        .and_then(|server| DeploymentFlags::from_vllm_command_line(&server.arguments).ok())
+        .unwrap_or_default()
+        .overridden_by(settings.deployment.clone());
+    let root = flags.model.as_deref().or_else(|| models.root_of(""));
+    let config = match root {
+        Some(model) => find_config_aside(vec![model.to_owned()]).await.ok(),
+        None => None,
+    };
     if config.is_none() {
         tracing::warn!(
             "the model's config.json was not found; give --model, or add config.json to the capture"
         );
     }
-    let server = process::server(vllm.url());
     let manifest = Manifest {
         format: FORMAT,
         name: settings.vllm_url.to_string(),
         vllm_version: None,
-        vllm_args: server.map(|server| server.arguments).unwrap_or_default(),
-        v1_models: models,
+        vllm_args: flags.to_vllm_command_line(),
+        v1_models: serde_json::to_value(&models).unwrap_or_default(),
         kv_cache_tokens_logged: None,
-        gpu: None,
+        gpu: named_gpu(settings),
         phases: Vec::new(),
     };
     (manifest, config.map(|(_, text)| text))
+}
+
+/// The GPU that `--gpu` names, where none is read.
+fn named_gpu(settings: &Settings) -> Option<GpuLineFacts> {
+    let name = settings.gpu.clone().filter(|name| name != "none")?;
+    Some(GpuLineFacts {
+        name,
+        count: 1,
+        ..GpuLineFacts::default()
+    })
 }

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::capture::format::Phase;
-use crate::capture::read::{Capture, CaptureError};
+use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::meter::figures::Figures;
@@ -21,7 +21,6 @@ use roofline::units::Seconds;
 use self::table::table;
 use self::timeline::TimelineArgs;
 use super::output;
-use super::usage::UsageError;
 
 /// Warm-up at the start of a phase that its figures leave out.
 const WARM_UP: f64 = 2.0;
@@ -71,10 +70,8 @@ pub struct Replay {
 /// A capture that cannot be read, or settings that make no sense.
 pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
-    let capture = Capture::open(&args.capture).map_err(|error| match error {
-        CaptureError::Io { .. } => anyhow::Error::from(UsageError::of(error)),
-        other => other.into(),
-    })?;
+    let capture = Capture::open(&args.capture)?;
+    report_cut(&capture);
     match args.format {
         Format::Json => output::write_json(&replay(&capture, &settings)?, out)?,
         Format::Table => {
@@ -92,6 +89,35 @@ pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says on stderr what of the capture is missing, so that nobody takes a part for the whole.
+fn report_cut(capture: &Capture) {
+    let mut stderr = std::io::stderr();
+    for file in &capture.cut_off {
+        let file = file.display();
+        // With stderr closed there is nobody to read it.
+        let _ = writeln!(
+            stderr,
+            "warning: {file} is cut off: what follows is of the part before"
+        );
+    }
+    let end = capture.pages.last().map_or(0.0, |page| page.time().0);
+    let phases = &capture.manifest.phases;
+    let late: Vec<&str> = phases
+        .iter()
+        .filter(|phase| phase.t_load_end > end + WARM_UP)
+        .map(|phase| phase.name.as_str())
+        .collect();
+    if !late.is_empty() {
+        let _ = writeln!(
+            stderr,
+            "warning: the capture ends before {} of {} phases do: {}",
+            late.len(),
+            phases.len(),
+            late.join(", ")
+        );
+    }
 }
 
 /// The figures of `capture`.

@@ -15,12 +15,19 @@ use crate::sampler::Sampler;
 use crate::server::gate::{Gate, Rules};
 use crate::server::{self, Site};
 use crate::source::gpu::GpuSource;
+use crate::source::http::bearer;
+use crate::source::lookup::find_config;
 use crate::source::vllm::VllmSource;
 use crate::telemetry;
+use roofline::spec::deployment::Deployment;
+use roofline::spec::model::ModelSpec;
 
 use super::gpu_source;
 use super::reload::Reloading;
 use super::usage::UsageError;
+
+/// Threads for what blocks: names of hosts and passwords.
+const MOST_THREADS: usize = 16;
 
 /// Arguments of `serve`.
 #[derive(Clone, Debug, clap::Args)]
@@ -65,7 +72,7 @@ impl Origin for SettingsFlags {
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     if args.config_check {
-        return Ok(check(&settings)?);
+        return Ok(check_everything(&settings)?);
     }
     block_on_this_thread(serve(args.settings.clone(), terminated()))
 }
@@ -93,11 +100,15 @@ fn finished<T>(
     mut builder: Builder,
     future: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
-    builder
+    let runtime = builder
         .enable_all()
+        .max_blocking_threads(MOST_THREADS)
         .build()
-        .context("cannot start the runtime")?
-        .block_on(future)
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(future);
+    // A name server that never answers must not hold up the end.
+    runtime.shutdown_background();
+    result
 }
 
 /// Checks the files and tables that `settings` name.
@@ -109,6 +120,32 @@ pub fn check(settings: &Settings) -> Result<(), UsageError> {
     telemetry::filter(&settings.log).map_err(UsageError::of)?;
     VllmSource::new(&settings.vllm_url, &settings.asking_vllm()).map_err(UsageError::of)?;
     settings.gpu_table().map(drop).map_err(UsageError::new)
+}
+
+/// Checks everything that `settings` name before anything runs: besides [`check`], what `serve` would only report as missing.
+fn check_everything(settings: &Settings) -> Result<(), UsageError> {
+    check(settings)?;
+    if let Some(file) = &settings.vllm_api_key_file {
+        bearer(file).map_err(UsageError::new)?;
+    }
+    if let Some(url) = &settings.dcgm_url {
+        gpu_source::dcgm(settings, url)?;
+    }
+    let table = settings.gpu_table().map_err(UsageError::new)?;
+    let named = settings.gpu.as_deref().filter(|&name| name != "none");
+    let gpu = named
+        .map(|name| table.find(name).cloned())
+        .transpose()
+        .map_err(|error| UsageError::of(format_args!("gpu: {error}")))?;
+    let Some(model) = &settings.deployment.model else {
+        return Ok(());
+    };
+    let (path, text) = find_config(model).map_err(UsageError::new)?;
+    let of_file = |error: String| UsageError::of(format_args!("{}: {error}", path.display()));
+    let model = ModelSpec::from_json(&text).map_err(|error| of_file(error.to_string()))?;
+    Deployment::new(model, gpu, &settings.deployment)
+        .map(drop)
+        .map_err(|error| of_file(error.to_string()))
 }
 
 /// Who may read our pages.
@@ -138,7 +175,11 @@ pub async fn serve(
         format!("cannot listen on {address}; choose another with --web.listen-address")
     })?;
     let local = listener.local_addr()?;
-    tracing::info!(vllm = %settings.vllm_url, "serving on {}://{local}", rules.scheme());
+    tracing::info!(
+        "serving on {}://{local} for vLLM at {}",
+        rules.scheme(),
+        settings.vllm_url
+    );
     let gate = Gate::new(rules);
     let (in_force, settings) = watch::channel(Arc::new(settings));
     let (orders, taken) = mpsc::channel(1);

@@ -1,19 +1,19 @@
-//! A URL that may hold a password, which is never shown.
+//! A URL that may hold secrets, which are never shown.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What stands in place of a password.
-const MASK: &str = "<secret>";
+/// What stands in place of a secret.
+pub(crate) const MASK: &str = "<secret>";
 
-/// A URL as it was given. Printed, logged and serialized, its password is masked; only [`Address::as_given`] tells it.
+/// A URL as it was given. Printed, logged and serialized, what may be a secret in it is masked; only [`Address::as_given`] returns it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Address(String);
 
 impl Address {
-    /// The URL with its password, to connect with.
+    /// The URL with its secrets, to connect with.
     #[must_use]
     pub fn as_given(&self) -> &str {
         &self.0
@@ -44,22 +44,40 @@ impl Serialize for Address {
     }
 }
 
-/// `url` with a password replaced. By its text, so that one which is no URL gives nothing away either.
+/// `url` with everything replaced that may be a secret: a password, a user name without one (which may be a token), and the values
+/// of the query. By its text, so that one which is no URL gives nothing away either.
 pub(crate) fn masked(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     // A password may hold what should have been encoded, so what follows the last @ of all is surely none.
-    let at = rest[..end].rfind('@').or_else(|| rest.rfind('@'));
-    let Some((user, _)) = at.and_then(|at| rest[..at].split_once(':')) else {
-        return url.to_owned();
+    let at = rest[..end].rfind('@').or_else(|| {
+        let password = rest[..end].contains(':');
+        rest.rfind('@').filter(|_| password)
+    });
+    let Some(at) = at else {
+        return scheme + &masked_query(rest);
     };
-    let host = &rest[at.map_or(0, |at| at + 1)..];
-    let scheme = if scheme.is_empty() {
-        String::new()
-    } else {
-        format!("{scheme}://")
+    let host = masked_query(&rest[at + 1..]);
+    match rest[..at].split_once(':') {
+        Some((user, _)) => format!("{scheme}{user}:{MASK}@{host}"),
+        None => format!("{scheme}{MASK}@{host}"),
+    }
+}
+
+/// `rest` of a URL with the values of its query masked, and without its fragment.
+fn masked_query(rest: &str) -> String {
+    let rest = rest.split('#').next().unwrap_or(rest);
+    let Some((path, query)) = rest.split_once('?') else {
+        return rest.to_owned();
     };
-    format!("{scheme}{user}:{MASK}@{host}")
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) => format!("{name}={MASK}"),
+        None => MASK.to_owned(),
+    });
+    format!("{path}?{}", masked.collect::<Vec<_>>().join("&"))
 }
 
 #[cfg(test)]
@@ -67,10 +85,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_never_shown() {
+    fn no_secret_is_shown() {
         for (url, shown) in [
             ("http://a:8000", "http://a:8000"),
-            ("http://user@a:8000/x", "http://user@a:8000/x"),
+            ("http://token@a:8000/x", "http://<secret>@a:8000/x"),
             (
                 "http://user:hunter2@a:8000/x",
                 "http://user:<secret>@a:8000/x",
@@ -79,7 +97,12 @@ mod tests {
             ("user:hunter2@a", "user:<secret>@a"),
             ("http://user:hunter2/3@a/x", "http://user:<secret>@a/x"),
             ("http://user:hunt@er2@a", "http://user:<secret>@a"),
-            ("http://a/path?x=a:b", "http://a/path?x=a:b"),
+            (
+                "http://a/p?api_key=k&x",
+                "http://a/p?api_key=<secret>&<secret>",
+            ),
+            ("http://a/p?x=me@b#frag", "http://a/p?x=<secret>"),
+            ("http://t@a/?k=v", "http://<secret>@a/?k=<secret>"),
         ] {
             let address = Address::from(url.to_owned());
             assert_eq!(address.to_string(), shown);

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use roofline::units::Seconds;
 
-/// A span of time, not negative.
+/// The longest span: sums of times and spans stay within what the clock can say.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+/// A span of time, not negative, of at most ten years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
@@ -32,10 +35,13 @@ impl fmt::Display for Span {
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        SpanParser::new()
+        let span = SpanParser::new()
             .parse_unsigned_duration(text)
-            .map(Self)
-            .map_err(|_| format!("`{text}` is not a duration such as 500ms, 10s or 1m30s"))
+            .map_err(|_| format!("`{text}` is not a duration such as 500ms, 10s or 1m30s"))?;
+        if span > LONGEST {
+            return Err(format!("`{text}` is longer than ten years"));
+        }
+        Ok(Self(span))
     }
 }
 
@@ -65,5 +71,6 @@ mod tests {
         }
         assert!("15".parse::<Span>().is_err());
         assert!("-5s".parse::<Span>().is_err());
+        assert!("18446744073709551615s".parse::<Span>().is_err());
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use roofline::spec::deployment::DeploymentFlags;
 
 use super::duration::Span;
-use super::{GpuSource, LogFormat};
+use super::{GpuSource, LogFormat, listen_address};
 
 /// Settings that a flag can change. Each is also a key of the configuration file.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -24,6 +24,7 @@ pub struct SettingsFlags {
     #[arg(
         long = "web.listen-address",
         value_name = "ADDRESS",
+        value_parser = listen_address,
         help_heading = "Web"
     )]
     pub listen_address: Option<SocketAddr>,
@@ -96,6 +97,7 @@ pub struct SettingsFlags {
     #[arg(
         long = "overhead-below",
         value_name = "SHARE",
+        value_parser = finite,
         help_heading = "Measuring"
     )]
     pub overhead_below: Option<f64>,
@@ -106,6 +108,7 @@ pub struct SettingsFlags {
     #[arg(
         long = "gpu-hour-price",
         value_name = "DOLLARS",
+        value_parser = finite,
         help_heading = "Measuring"
     )]
     pub gpu_hour_price: Option<f64>,
@@ -166,6 +169,16 @@ impl SettingsFlags {
         set(&["gpu"], json!(self.gpu));
         set(&["deployment"], given(json!(self.deployment)));
         Value::Object(layer)
+    }
+}
+
+/// A number. What is none would be lost on the way into the settings, since JSON has no NaN.
+fn finite(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err("not a finite number".to_owned())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::figment::Yaml;
 
 use crate::meter::engine::MeterSettings;
@@ -29,6 +29,11 @@ pub const DEFAULTS: &str = include_str!("../../config/default.yaml");
 /// Environment variables that are settings start with this. Not `VLLM_`: vLLM warns of variables it does not know, and Kubernetes
 /// injects `<SERVICE>_PORT` for every service.
 const ENV_PREFIX: &str = "ROOFLINE__";
+
+/// Longest trailing window: its spans are kept in memory, of each engine.
+const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
+/// Bytes of a path of ours.
+const LONGEST_PATH: usize = 256;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +91,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Web {
     /// Where it listens.
+    #[serde(deserialize_with = "deserialize_listen_address")]
     pub listen_address: SocketAddr,
     /// Path of the metrics.
     pub telemetry_path: String,
@@ -262,6 +268,14 @@ impl Settings {
         check("window", self.window.seconds() >= tick, || {
             format!("{} is shorter than one tick ({})", self.window, self.tick)
         })?;
+        for (key, span) in [("window", self.window), ("stall-after", self.stall_after)] {
+            check(key, span.0 <= LONGEST_WINDOW, || {
+                format!("{span} is longer than an hour, for which no engine's spans are kept")
+            })?;
+        }
+        for (key, span) in [("slo-ttft", self.slo_ttft), ("slo-tpot", self.slo_tpot)] {
+            check(key, !span.0.is_zero(), || "0 is no target".to_owned())?;
+        }
         check("stall-after", self.stall_after.seconds() >= tick, || {
             format!(
                 "{} is shorter than one tick ({})",
@@ -277,11 +291,7 @@ impl Settings {
         check("gpu-hour-price", price.is_finite() && price >= 0.0, || {
             format!("{price} is not a price; give dollars per GPU and hour, such as 2.5")
         })?;
-        check(
-            "web.telemetry-path",
-            self.web.telemetry_path.starts_with('/'),
-            || format!("`{}` does not start with /", self.web.telemetry_path),
-        )?;
+        check_telemetry_path(&self.web.telemetry_path)?;
         check(
             "dcgm-url",
             self.gpu_source != GpuSource::Dcgm || self.dcgm_url.is_some(),
@@ -291,6 +301,46 @@ impl Settings {
             },
         )
     }
+}
+
+/// The path must be one that the server can route, and none of its own.
+fn check_telemetry_path(path: &str) -> Result<(), ConfigError> {
+    let key = "web.telemetry-path";
+    check(key, path.starts_with('/'), || {
+        format!("`{path}` does not start with /")
+    })?;
+    let own = path == "/" || path.starts_with("/-/") || path.starts_with("/api/");
+    check(key, !own, || {
+        format!("`{path}` is a path of the exporter itself; choose another, such as /metrics")
+    })?;
+    let plain = |char: char| char.is_ascii_alphanumeric() || "/_-.~".contains(char);
+    check(
+        key,
+        path.chars().all(plain) && path.len() <= LONGEST_PATH,
+        || {
+            format!(
+                "`{path}` has more than letters, digits and /_-.~, or more than {LONGEST_PATH} of them"
+            )
+        },
+    )
+}
+
+/// `HOST:PORT`, or `:PORT` for all addresses, as Prometheus and its exporters write it.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => text.to_owned(),
+    };
+    address
+        .parse()
+        .map_err(|_| format!("`{text}` is no address such as 0.0.0.0:10860, [::]:10860 or :10860"))
+}
+
+fn deserialize_listen_address<'de, D: Deserializer<'de>>(
+    source: D,
+) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(source)?;
+    listen_address(&text).map_err(serde::de::Error::custom)
 }
 
 fn check(key: &'static str, good: bool, problem: impl Fn() -> String) -> Result<(), ConfigError> {

@@ -136,6 +136,10 @@ impl EngineMeter {
         let Some(account) = self.account(&interval, hardware, still >= settings.stall_after) else {
             return Ok(None);
         };
+        if !account.is_plausible(&self.facts) {
+            self.restart(Gap::Implausible, totals);
+            return Err(Gap::Implausible);
+        }
         self.anchor = Some(totals);
         Ok(Some(self.push(&interval, account, settings)))
     }
@@ -227,7 +231,7 @@ impl EngineMeter {
     }
 
     fn restart(&mut self, gap: Gap, totals: EngineTotals) {
-        if gap == Gap::CounterReset {
+        if matches!(gap, Gap::CounterReset | Gap::Implausible) {
             self.forget_life();
         }
         if gap != Gap::TooShort {

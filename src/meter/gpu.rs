@@ -6,6 +6,7 @@ use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
 use roofline::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 use super::hardware::HardwareUse;
+use super::plausible::{believed, believed_bandwidth, is_energy_of};
 
 /// Slices older than this are of no use to any interval.
 const KEPT: Seconds = Seconds(120.0);
@@ -58,8 +59,8 @@ pub struct GpuMeter {
     pub latest: Option<GpuReading>,
     hbm_bytes_total: Option<Bytes>,
     energy_total: Option<Joules>,
-    /// The counter, as last read.
-    energy_counter: Option<Joules>,
+    /// The counter, as last read, and when.
+    energy_counter: Option<(Seconds, Joules)>,
     busy_total: Option<Seconds>,
     links_total: Links<Option<Traffic<Bytes>>>,
     slices: VecDeque<GpuSlice>,
@@ -86,6 +87,7 @@ impl GpuMeter {
 
     /// Takes one more reading. Readings that do not advance in time are dropped.
     pub fn observe(&mut self, reading: GpuReading) {
+        let reading = believed(reading);
         let before = self.latest.as_ref();
         if before.is_some_and(|before| reading.time <= before.time) {
             return;
@@ -93,20 +95,21 @@ impl GpuMeter {
         if let Some(slice) = before.and_then(|before| self.slice(before, &reading)) {
             self.push(slice);
         }
-        self.count_energy(reading.energy);
+        self.count_energy(reading.time, reading.energy);
         self.latest = Some(reading);
     }
 
     /// The counter tells of an outage too, however long it was. Where it went down, the driver was loaded anew.
-    fn count_energy(&mut self, counter: Option<Joules>) {
+    fn count_energy(&mut self, time: Seconds, counter: Option<Joules>) {
         let Some(counter) = counter else {
             return;
         };
         let used = self
             .energy_counter
-            .filter(|last| *last <= counter)
-            .map_or(Joules::ZERO, |last| counter - last);
-        self.energy_counter = Some(counter);
+            .map(|(last, before)| (time - last, counter - before))
+            .filter(|&(elapsed, used)| is_energy_of(used, elapsed))
+            .map_or(Joules::ZERO, |(_, used)| used);
+        self.energy_counter = Some((time, counter));
         add(&mut self.energy_total, Some(used));
     }
 
@@ -170,7 +173,7 @@ impl GpuMeter {
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).
     fn peak_bandwidth(&self, reading: &GpuReading) -> Option<BytesPerSecond> {
         let clock_mhz = reading.mem_clock_mhz.or(self.facts.max_mem_clock_mhz)?;
-        Some(BytesPerSecond(
+        believed_bandwidth(BytesPerSecond(
             self.facts.memory_bus_bits? / 8.0 * clock_mhz * 1e6 * 2.0,
         ))
     }
@@ -225,7 +228,7 @@ impl GpuMeter {
 /// Energy from one reading to the next; nothing where the counter is missing or was reset with the driver.
 fn energy_between(before: &GpuReading, reading: &GpuReading) -> Option<Joules> {
     let used = reading.energy? - before.energy?;
-    (used >= Joules::ZERO).then_some(used)
+    is_energy_of(used, reading.time - before.time).then_some(used)
 }
 
 fn add<T: std::ops::Add<Output = T> + Copy>(total: &mut Option<T>, amount: Option<T>) {

@@ -72,16 +72,19 @@ pub enum Gap {
     EnginesChanged,
     /// The clock was set, or the machine slept: times before and after it are not comparable.
     ClockSet,
+    /// The counters say more than the GPUs could do, or something that is no number.
+    Implausible,
 }
 
 impl Gap {
     /// Every reason, as the label `reason` shows it.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CounterReset,
         Self::TooShort,
         Self::TooLong,
         Self::EnginesChanged,
         Self::ClockSet,
+        Self::Implausible,
     ];
 
     /// The value of the label `reason`.
@@ -93,6 +96,7 @@ impl Gap {
             Self::TooLong => "too_long",
             Self::EnginesChanged => "engines_changed",
             Self::ClockSet => "clock_set",
+            Self::Implausible => "implausible",
         }
     }
 }

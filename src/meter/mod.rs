@@ -14,6 +14,7 @@ pub mod hardware;
 pub mod hindsight;
 pub mod interval;
 pub mod observe;
+mod plausible;
 pub mod reconcile;
 pub mod spans;
 pub mod steps;

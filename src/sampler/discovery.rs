@@ -1,15 +1,14 @@
 //! When and where the facts of the engines are looked for.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::meter::Meter;
 use crate::sample::engine::EngineTotals;
 use crate::sample::gpu::GpuFacts;
-use crate::source::discovery::{Clues, Known, process, root_of};
-use crate::source::lookup::find_config;
+use crate::source::discovery::{Clues, Known, process};
+use crate::source::lookup::find_config_aside;
 use crate::source::vllm::VllmSource;
 use roofline::engine::{EngineFacts, Missing};
 use roofline::spec::deployment::DeploymentFlags;
@@ -168,22 +167,23 @@ impl Discovery {
                     "the model is not configured and /v1/models does not say: {error}; set --model"
                 )
             })?;
-            let root = root_of(&models, &self.served)
+            let root = models
+                .root_of(&self.served)
                 .ok_or("the model is not configured and /v1/models names no root; set --model")?;
-            (root, "/v1/models")
+            (root.to_owned(), "/v1/models")
         };
-        let (path, text) = find_config(&name)
-            .or_else(|error| self.find_at_server(&name).ok_or(error))
+        // vLLM itself may find it elsewhere: relative to its directory, or in its container.
+        let at_server = self
+            .clues
+            .server
+            .map(|server| process::path_of(server, &name));
+        let (path, text) = find_config_aside(std::iter::once(name).chain(at_server).collect())
+            .await
             .map_err(|error| error.to_string())?;
         Ok(Known {
             value: text,
             origin: format!("{origin}: {}", path.display()),
         })
-    }
-
-    /// The model called `name` where vLLM itself finds it: relative to its directory, or in its container.
-    fn find_at_server(&self, name: &str) -> Option<(PathBuf, String)> {
-        find_config(&process::path_of(self.clues.server?, name)).ok()
     }
 
     /// Gives the meter what is known now of the engines and of the GPUs it has met.

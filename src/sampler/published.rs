@@ -8,9 +8,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prometheus::proto::MetricFamily;
 
+use crate::config::Settings;
 use crate::export::families::families;
 use crate::export::process;
-use crate::export::{openmetrics, page};
+use crate::export::{openmetrics, page, snapshot_json};
+use crate::landing;
 use crate::snapshot::Snapshot;
 
 /// A snapshot and its texts, made once and served to everyone.
@@ -21,6 +23,8 @@ pub struct Published {
     families: Vec<MetricFamily>,
     text: Text,
     openmetrics: OnceLock<Text>,
+    home: OnceLock<Option<Text>>,
+    json: OnceLock<Text>,
 }
 
 /// A text, and the same packed when it is first asked for.
@@ -70,6 +74,8 @@ impl Published {
             snapshot,
             families,
             openmetrics: OnceLock::new(),
+            home: OnceLock::new(),
+            json: OnceLock::new(),
         }
     }
 
@@ -84,5 +90,24 @@ impl Published {
     pub fn openmetrics(&self) -> &Text {
         self.openmetrics
             .get_or_init(|| Text::new(openmetrics::text(&self.families)))
+    }
+    /// The landing page, made when it is first asked for, under the `settings` that are in force then; nothing where it cannot be
+    /// written.
+    #[must_use]
+    pub fn home(&self, settings: &Settings) -> Option<&Text> {
+        let made = self.home.get_or_init(|| {
+            landing::page(Some(&self.snapshot), settings)
+                .inspect_err(|error| tracing::error!(%error, "cannot write the landing page"))
+                .ok()
+                .map(Text::new)
+        });
+        made.as_ref()
+    }
+
+    /// The snapshot as JSON, made when it is first asked for.
+    #[must_use]
+    pub fn json(&self) -> &Text {
+        self.json
+            .get_or_init(|| Text::new(snapshot_json::of(&self.snapshot).to_string()))
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 
+use crate::config::address::masked;
+
 /// Larger pages are not vLLM's: 1,000 adapters on 64 engines are 3 MB.
-const LARGEST_PAGE: usize = 16 << 20;
+pub(crate) const LARGEST_PAGE: usize = 16 << 20;
 /// Redirects followed, all to the same host and port.
 const MOST_REDIRECTS: usize = 3;
 
@@ -18,7 +20,7 @@ pub enum FetchError {
     #[error("cannot connect to {url}: {cause}; is the server up, and the URL right?")]
     Connect {
         /// What was asked for.
-        url: Url,
+        url: String,
         /// The innermost cause.
         cause: String,
     },
@@ -26,7 +28,7 @@ pub enum FetchError {
     #[error("no answer from {url} within {limit:?}; the server is busy or hangs")]
     Timeout {
         /// What was asked for.
-        url: Url,
+        url: String,
         /// The limit.
         limit: Duration,
     },
@@ -34,7 +36,7 @@ pub enum FetchError {
     #[error("{url} answered {status}{}", hint(*status))]
     Status {
         /// What was asked for.
-        url: Url,
+        url: String,
         /// The answer.
         status: StatusCode,
     },
@@ -42,21 +44,21 @@ pub enum FetchError {
     #[error("{url} redirects to another host, which is not followed; give the final URL")]
     Redirect {
         /// What was asked for.
-        url: Url,
+        url: String,
     },
     /// A page beyond all reason.
-    #[error(
-        "the page at {url} is larger than {LARGEST_PAGE} bytes; does the URL point at metrics?"
-    )]
+    #[error("the page at {url} is larger than {most} bytes; is this the URL of vLLM?")]
     TooLarge {
         /// What was asked for.
-        url: Url,
+        url: String,
+        /// The bound.
+        most: usize,
     },
     /// A page that ends early, or whose compression is broken.
     #[error("the page at {url} is cut off or damaged: {cause}")]
     Damaged {
         /// What was asked for.
-        url: Url,
+        url: String,
         /// The innermost cause.
         cause: String,
     },
@@ -106,7 +108,7 @@ impl FetchError {
     }
 
     fn of(error: &reqwest::Error, url: &Url, limit: Duration) -> Self {
-        let url = without_password(url);
+        let url = shown(url);
         let cause = innermost(error);
         if error.is_timeout() {
             Self::Timeout { url, limit }
@@ -168,11 +170,16 @@ impl Fetcher {
         })
     }
 
-    /// The page at `url`.
+    /// The page at `url`, of at most `most` bytes unpacked.
     ///
     /// # Errors
     /// [`FetchError`], which names the URL.
-    pub async fn get(&self, url: &Url, accept: &'static str) -> Result<Vec<u8>, FetchError> {
+    pub async fn get(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        most: usize,
+    ) -> Result<Vec<u8>, FetchError> {
         let mut request = self
             .client
             .get(url.clone())
@@ -188,46 +195,46 @@ impl Fetcher {
             .map_err(|error| FetchError::of(&error, url, self.limit))?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status {
-                url: without_password(url),
+                url: shown(url),
                 status: response.status(),
             });
         }
-        self.body(response, url).await
+        self.body(response, url, most).await
     }
 
-    async fn body(&self, mut response: Response, url: &Url) -> Result<Vec<u8>, FetchError> {
+    async fn body(
+        &self,
+        mut response: Response,
+        url: &Url,
+        most: usize,
+    ) -> Result<Vec<u8>, FetchError> {
+        let too_large = || FetchError::TooLarge {
+            url: shown(url),
+            most,
+        };
         let announced = response
             .content_length()
             .and_then(|length| usize::try_from(length).ok());
-        if announced.is_some_and(|length| length > LARGEST_PAGE) {
-            return Err(FetchError::TooLarge {
-                url: without_password(url),
-            });
+        if announced.is_some_and(|length| length > most) {
+            return Err(too_large());
         }
         let mut body = Vec::with_capacity(announced.unwrap_or(64 << 10));
         loop {
             let chunk = response.chunk().await;
             match chunk.map_err(|error| FetchError::of(&error, url, self.limit))? {
                 None => return Ok(body),
-                Some(chunk) if body.len() + chunk.len() > LARGEST_PAGE => {
-                    return Err(FetchError::TooLarge {
-                        url: without_password(url),
-                    });
-                }
+                Some(chunk) if body.len() + chunk.len() > most => return Err(too_large()),
                 Some(chunk) => body.extend_from_slice(&chunk),
             }
         }
     }
 }
 
-/// `url` as it may be shown.
-pub(crate) fn without_password(url: &Url) -> Url {
+/// `url` as it may be shown: without secrets, and without our own query of two thousand bytes.
+pub(crate) fn shown(url: &Url) -> String {
     let mut shown = url.clone();
-    if shown.password().is_some() {
-        // Only a URL that takes no password refuses one.
-        let _ = shown.set_password(Some("secret"));
-    }
-    shown
+    shown.set_query(None);
+    masked(shown.as_str())
 }
 
 fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
@@ -256,8 +263,9 @@ pub(crate) fn bearer(file: &Path) -> Result<HeaderValue, FetchError> {
     Ok(value)
 }
 
-/// A client that checks certificates against `ca_file`, or the system's CAs. Loads none for a URL that needs none: an image without
-/// any must still read `http://`.
+/// A client that checks certificates against `ca_file`, or the system's CAs, and asks no proxy: one that the environment names would
+/// get the API key, and its page would be taken for vLLM's. Loads no CAs for a URL that needs none: an image without any must still
+/// read `http://`.
 #[cfg(feature = "tls")]
 pub(crate) fn trusting(
     builder: reqwest::ClientBuilder,
@@ -265,6 +273,7 @@ pub(crate) fn trusting(
     ca_file: Option<&Path>,
 ) -> Result<reqwest::ClientBuilder, FetchError> {
     crate::crypto::install();
+    let builder = builder.no_proxy();
     let own = ca_file.map(authorities).transpose()?;
     Ok(match own {
         Some(own) => builder.tls_certs_only(own),
@@ -296,7 +305,7 @@ pub(crate) fn trusting(
     ca_file: Option<&Path>,
 ) -> Result<reqwest::ClientBuilder, FetchError> {
     match ca_file {
-        None => Ok(builder),
+        None => Ok(builder.no_proxy()),
         Some(file) => Err(FetchError::CaFile {
             path: file.to_owned(),
             cause: "this build has no TLS".to_owned(),

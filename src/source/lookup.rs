@@ -5,13 +5,25 @@
 //! `hf_quant_config.json` beside it stands for the `quantization_config` that it lacks.
 
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use std::{env, fs, io};
 
+use rustix::fs::OFlags;
 use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// Bytes of a `config.json`: the largest, which lists thousands of modules, have a few hundred thousand.
 const LONGEST: u64 = 4 << 20;
+/// A file system that takes longer hangs, as one over the network may.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(2);
+/// Lookups that may hang at once, each on a thread of its own, which nothing can end.
+const MOST_HANGING: usize = 4;
+/// Those that go on.
+static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
 
 /// Why no `config.json` was found.
 #[derive(Debug, Error)]
@@ -45,6 +57,14 @@ pub enum LookupError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The file system hangs.
+    #[error(
+        "model {model:?}: its file system has not answered within {LONGEST_LOOKUP:?}; give --model a path on a local one"
+    )]
+    Hangs {
+        /// What was asked for.
+        model: String,
     },
 }
 
@@ -99,6 +119,38 @@ pub fn find_config_in(model: &str, caches: &[PathBuf]) -> Result<(PathBuf, Strin
     }
 }
 
+/// The first of `models` that is found, as [`find_config`] finds it, on a thread of its own: a file system that hangs must not hold up
+/// whoever asks, nor the end of the program.
+///
+/// # Errors
+/// That of the first one where none is found, or [`LookupError::Hangs`].
+pub async fn find_config_aside(models: Vec<String>) -> Result<(PathBuf, String), LookupError> {
+    let model = models.first().cloned().unwrap_or_default();
+    let hangs = || LookupError::Hangs {
+        model: model.clone(),
+    };
+    if LOOKUPS.fetch_add(1, Ordering::Relaxed) >= MOST_HANGING {
+        LOOKUPS.fetch_sub(1, Ordering::Relaxed);
+        return Err(hangs());
+    }
+    let (answer, answered) = oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody waits any more where it took too long.
+        let _ = answer.send(first_of(&models));
+        LOOKUPS.fetch_sub(1, Ordering::Relaxed);
+    });
+    match timeout(LONGEST_LOOKUP, answered).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) | Err(_) => Err(hangs()),
+    }
+}
+
+fn first_of(models: &[String]) -> Result<(PathBuf, String), LookupError> {
+    let mut found = models.iter().map(|model| find_config(model));
+    let first = found.next().unwrap_or_else(|| find_config(""));
+    first.or_else(|error| found.find_map(Result::ok).ok_or(error))
+}
+
 /// Where `huggingface_hub` keeps models, the first to look at first.
 #[expect(
     clippy::disallowed_methods,
@@ -121,12 +173,20 @@ fn cache_directories() -> Vec<PathBuf> {
     .collect()
 }
 
-/// Its text, as far as a config.json goes: vLLM names the path, and it may name anything.
+/// Its text, as far as a config.json goes: vLLM names the path, and it may name anything. A pipe or a device is no file, and is not
+/// waited for.
 fn text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    fs::File::open(path)?
-        .take(LONGEST + 1)
-        .read_to_string(&mut text)?;
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        let why = "not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    file.take(LONGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LONGEST {
         let why = format!("more than {LONGEST} bytes, which no config.json has");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
@@ -173,7 +233,7 @@ fn in_directory(directory: &Path) -> Result<(PathBuf, String), LookupError> {
 /// The snapshot that `refs/main` of a cached model names.
 fn snapshot(cache: &Path, model: &str) -> Option<PathBuf> {
     let directory = cache.join(format!("models--{}", model.replace('/', "--")));
-    let commit = fs::read_to_string(directory.join("refs/main")).ok()?;
+    let commit = text(&directory.join("refs/main")).ok()?;
     Some(directory.join("snapshots").join(commit.trim()))
 }
 
@@ -260,6 +320,18 @@ mod tests {
         );
         write("config.json", "{\"quantization_config\": {\"bits\": 4}}");
         assert_eq!(read().expect("found")["quantization_config"]["bits"], 4);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_no_config_and_is_not_waited_for() {
+        let directory = tempfile::tempdir().expect("writable");
+        let pipe = directory.path().join("config.json");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).expect("a pipe");
+        let model = directory.path().to_string_lossy().into_owned();
+        let error = find_config_aside(vec![model]).await.expect_err("no file");
+        assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 
     #[test]

@@ -4,4 +4,5 @@ pub mod discovery;
 pub mod gpu;
 pub mod http;
 pub mod lookup;
+pub mod models;
 pub mod vllm;

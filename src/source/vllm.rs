@@ -11,7 +11,8 @@ use crate::sample::engine::{Counter, EngineTotals, Gauge};
 use crate::sample::page::{self, PageError};
 use roofline::units::Seconds;
 
-use super::http::{Asking, FetchError, Fetcher, without_password};
+use super::http::{Asking, FetchError, Fetcher, LARGEST_PAGE, shown};
+use super::models::Models;
 
 /// Text format 0.0.4, always: vLLM's OpenMetrics page names families and samples differently.
 const ACCEPT: &str = "text/plain;version=0.0.4";
@@ -178,7 +179,7 @@ impl VllmSource {
     }
 
     async fn page(&self, url: &Url, clock: &impl Fn() -> Seconds) -> Result<Reading, VllmError> {
-        let body = self.fetcher.get(url, ACCEPT).await?;
+        let body = self.fetcher.get(url, ACCEPT, LARGEST_PAGE).await?;
         let time = clock();
         let text = exposition::utf8(&body).map_err(VllmError::Text)?;
         let engines = page::read(text, time)?;
@@ -189,7 +190,7 @@ impl VllmSource {
     ///
     /// # Errors
     /// [`VllmError`]; 401 where a key is needed and none is set.
-    pub async fn models(&self) -> Result<serde_json::Value, VllmError> {
+    pub async fn models(&self) -> Result<Models, VllmError> {
         let url = self
             .base
             .join("v1/models")
@@ -197,10 +198,13 @@ impl VllmSource {
                 url: masked(self.base.as_str()),
                 cause: error.to_string(),
             })?;
-        let body = self.fetcher.get(&url, "application/json").await?;
-        serde_json::from_slice(&body).map_err(|error| {
+        let body = self
+            .fetcher
+            .get(&url, "application/json", Models::LARGEST)
+            .await?;
+        Models::read(&body).map_err(|error| {
             VllmError::Fetch(FetchError::Damaged {
-                url: without_password(&url),
+                url: shown(&url),
                 cause: error.to_string(),
             })
         })

@@ -19,6 +19,7 @@ mod restarts;
 #[path = "../support/mod.rs"]
 mod support;
 mod ticks;
+mod trust;
 mod vllm;
 
 use support::{Exporter, value};

@@ -104,6 +104,29 @@ fn ten_thousand_connections_cost_little_and_pass() {
     );
 }
 
+/// As many as may be, each with a request every now and then: a probe and a scraper get in all the same.
+#[test]
+fn connections_that_are_kept_alive_do_not_lock_out_probes() {
+    let vllm = Vllm::start();
+    let exporter = serve(&vllm.url);
+    wait_until("an answer", || answers(&exporter));
+    let question = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut kept = Vec::new();
+    for _ in 0..300 {
+        let mut stream = connect(&exporter);
+        let _ = stream.write_all(question);
+        kept.push(stream);
+    }
+    for _ in 0..30 {
+        let (status, _) = exporter.get("/-/healthy");
+        assert_eq!(status, 200);
+        let mut again = connect(&exporter);
+        let _ = again.write_all(question);
+        kept.push(again);
+    }
+    assert!(answers(&exporter));
+}
+
 /// Neither silence nor a question that never ends keeps a place for long.
 #[test]
 fn whoever_does_not_ask_is_cut_off() {

@@ -71,16 +71,68 @@ fn a_full_disk_ends_a_recording_that_can_be_replayed() {
 fn a_disk_that_is_full_from_the_start_is_named() {
     let vllm = Vllm::start();
     let directory = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink("/dev/full", directory.path().join("vllm.jsonl.gz")).unwrap();
-    let recorded = Command::new(PROGRAM)
-        .args(["record", "--vllm-url", &vllm.url, "--gpu-source", "none"])
-        .args(["--duration", "60s", "--output"])
+    let full = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+    let recorded = Command::new("sh")
+        .args(["-c", full, PROGRAM, "record", "--vllm-url", &vllm.url])
+        .args(["--gpu-source", "none", "--duration", "60s", "--output"])
         .arg(directory.path())
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&recorded.stderr);
     assert_eq!(recorded.status.code(), Some(1), "{told}");
-    assert!(told.contains("vllm.jsonl.gz: No space left"), "{told}");
+    assert!(told.contains("cannot write"), "{told}");
+}
+
+/// What a capture holds is for its owner: pages name models and users.
+#[test]
+fn a_recording_is_its_owners_and_follows_no_link() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("capture");
+    let recorder = Recorder::create(&output).unwrap();
+    let manifest = serde_json::json!({"format": FORMAT, "name": "mine"});
+    let manifest = serde_json::from_value(manifest).unwrap();
+    recorder.describe(&manifest, Some("{}")).unwrap();
+    for file in std::fs::read_dir(&output).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.path().display());
+    }
+    recorder.discard();
+    assert!(!output.exists(), "a failed recording leaves nothing");
+
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    for name in ["vllm.jsonl.gz", "gpu.jsonl.gz", "capture.json.part"] {
+        let output = directory.path().join(name.replace('.', "-"));
+        std::fs::create_dir(&output).unwrap();
+        symlink(&victim, output.join(name)).unwrap();
+        let written =
+            Recorder::create(&output).and_then(|recorder| recorder.describe(&manifest, None));
+        let error = written.expect_err(name).to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    }
+}
+
+/// A recording of a vLLM that never answers does not block the next one.
+#[test]
+fn a_recording_without_a_page_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("capture");
+    for _ in 0..2 {
+        let recorded = Command::new(PROGRAM)
+            .args(["record", "--vllm-url", "http://127.0.0.1:1"])
+            .args(["--gpu-source", "none", "--duration", "300ms", "--output"])
+            .arg(&output)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&recorded.stderr);
+        assert_eq!(recorded.status.code(), Some(1), "{told}");
+        assert!(told.contains("never answered"), "{told}");
+        assert!(!output.exists());
+    }
 }
 
 /// As where the program or the machine ended in the middle: the lines before are good, whatever comes after them.

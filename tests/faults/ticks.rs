@@ -21,6 +21,7 @@ fn assert_no_discards(page: &str) {
         "too_long",
         "engines_changed",
         "clock_set",
+        "implausible",
     ] {
         assert_eq!(discards(page, reason), 0, "{reason}");
     }

@@ -72,6 +72,27 @@ fn a_file_is_refused_with_its_name_and_the_key() {
             "vllm-url: \"ftp://me:hunter2@a\"\n",
             &["vllm-url `ftp://me:<secret>@a`", "http or https"],
         ),
+        (
+            "web: {telemetry-path: /}\n",
+            &["web.telemetry-path", "exporter itself"],
+        ),
+        (
+            "web: {telemetry-path: /-/healthy}\n",
+            &["web.telemetry-path", "exporter itself"],
+        ),
+        ("web: {telemetry-path: \"/:x\"}\n", &["web.telemetry-path"]),
+        ("web: {telemetry-path: \"/*\"}\n", &["web.telemetry-path"]),
+        ("web: {telemetry-path: \"/{x}\"}\n", &["web.telemetry-path"]),
+        ("log: {level: loud}\n", &["log.level", "loud", "trace"]),
+        ("gpu: h9000\n", &["gpu", "h9000"]),
+        ("deployment: {model: no/such}\n", &["no/such"]),
+        (
+            "vllm-api-key-file: /nowhere/key\n",
+            &["vllm-api-key-file", "/nowhere/key"],
+        ),
+        ("gpu-hour-price: .nan\n", &["gpu-hour-price"]),
+        ("window: 1000000h\n", &["window"]),
+        ("window: 2h\n", &["window", "hour"]),
         ("log: {level: a=b=c}\n", &["log.level", "trace"]),
         ("web: [\n", &["exporter.yaml"]),
     ] {
@@ -135,4 +156,20 @@ fn variables_of_services_are_no_settings() {
         ],
         &[],
     ));
+}
+
+#[test]
+fn flags_without_sense_are_refused() {
+    for (flag, given, told) in [
+        ("--gpu-hour-price", "NaN", "finite"),
+        ("--overhead-below", "inf", "finite"),
+        ("--tick", "18446744073709551615s", "ten years"),
+        ("--log.level", "loud", "no level"),
+        ("--gpu", "h9000", "h9000"),
+    ] {
+        refused(&check("", &[], &[flag, given]), &[told]);
+    }
+    let port = ["--web.listen-address", ":10861"];
+    accepted(&check("", &[], &port));
+    accepted(&check("web: {listen-address: \":10861\"}\n", &[], &[]));
 }

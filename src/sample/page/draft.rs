@@ -14,6 +14,10 @@ use super::{LONGEST_QUOTE, MOST_BUCKETS, PageError};
 
 /// No total of vLLM's gets there: an exaflop machine computes for thirty thousand years until then.
 const LARGEST: f64 = 1e30;
+/// KV cache of one engine, in tokens or blocks: a terabyte of memory with a kilobyte a token is a thousandth of it.
+const MOST_KV_TOKENS: f64 = 1e12;
+/// Tokens of a KV block; hybrid models have a few thousand.
+const LARGEST_BLOCK: f64 = 1e6;
 /// Names of number formats are shorter.
 const LONGEST_FORMAT: usize = 64;
 
@@ -180,18 +184,18 @@ pub(super) fn engine_label(sample: &Sample<'_>) -> String {
 
 pub(super) fn cache_config(sample: &Sample<'_>) -> CacheConfig {
     let text = |label: &str| sample.labels.get(label).filter(|value| value != "None");
-    let number = |label: &str| {
+    let number = |label: &str, most: f64| {
         text(label)
             .and_then(|value| value.parse().ok())
-            .filter(|&value: &f64| value.is_finite() && value > 0.0)
+            .filter(|&value: &f64| value > 0.0 && value <= most)
     };
     CacheConfig {
-        size_tokens: number("kv_cache_size_tokens"),
-        num_gpu_blocks: number("num_gpu_blocks"),
-        block_size: number("block_size"),
+        size_tokens: number("kv_cache_size_tokens", MOST_KV_TOKENS),
+        num_gpu_blocks: number("num_gpu_blocks", MOST_KV_TOKENS),
+        block_size: number("block_size", LARGEST_BLOCK),
         cache_dtype: text("cache_dtype")
             .filter(|name| name.len() <= LONGEST_FORMAT)
             .map(Cow::into_owned),
-        gpu_memory_utilization: number("gpu_memory_utilization"),
+        gpu_memory_utilization: number("gpu_memory_utilization", 1.0),
     }
 }

@@ -110,30 +110,3 @@ fn missing(facts: &mut EngineFacts, fact: &'static str, why: &str) {
         why: why.to_owned(),
     });
 }
-
-/// The `root` that `/v1/models` gives for the model served as `name`.
-#[must_use]
-pub fn root_of(models: &serde_json::Value, name: &str) -> Option<String> {
-    let data = models.get("data")?.as_array()?;
-    let entry = data
-        .iter()
-        .find(|entry| entry.get("id").and_then(|id| id.as_str()) == Some(name))
-        .or_else(|| data.first())?;
-    entry.get("root")?.as_str().map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_root_is_that_of_the_served_name() {
-        let models = serde_json::json!({"data": [
-            {"id": "adapter", "root": "/adapters/a"},
-            {"id": "llama", "root": "/models/llama"},
-        ]});
-        assert_eq!(root_of(&models, "llama").as_deref(), Some("/models/llama"));
-        assert_eq!(root_of(&models, "other").as_deref(), Some("/adapters/a"));
-        assert_eq!(root_of(&serde_json::json!({}), "llama"), None);
-    }
-}

@@ -3,6 +3,7 @@
 //! The command line runs in a shell, in a process group of its own: a Ctrl-C at the terminal reaches us and not it, and ending the
 //! group ends the engine processes too. It is ended when [`Launched`] is dropped, whatever happened.
 
+mod secrets;
 pub mod template;
 
 use std::io::{BufRead, BufReader, PipeReader, Write};
@@ -15,6 +16,8 @@ use std::time::Duration;
 use reqwest::Url;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::time::{Instant, sleep};
+
+use secrets::Secrets;
 
 /// How often the server is asked whether it is ready, and its group whether it is gone.
 const POLL: Duration = Duration::from_millis(200);
@@ -78,7 +81,9 @@ pub enum LaunchError {
 /// A server that we started.
 #[derive(Debug)]
 pub struct Launched {
+    /// The command line, without its secrets.
     line: String,
+    secrets: Secrets,
     url: Url,
     http: reqwest::Client,
     child: Child,
@@ -98,10 +103,10 @@ impl Launched {
         log: Option<&Path>,
     ) -> Result<Self, LaunchError> {
         if health(http, url).await?.is_some() {
-            return Err(LaunchError::Occupied { url: url.clone() });
+            return Err(LaunchError::Occupied { url: shown(url) });
         }
         let failed = |cause| LaunchError::Start {
-            line: line.to_owned(),
+            line: Secrets::of(line).masked(line),
             cause,
         };
         let (output, input) = std::io::pipe().map_err(failed)?;
@@ -117,7 +122,8 @@ impl Launched {
         let group = Pid::from_child(&child);
         let tail = Arc::default();
         let launched = Self {
-            line: line.to_owned(),
+            line: Secrets::of(line).masked(line),
+            secrets: Secrets::of(line),
             url: url.clone(),
             http: http.clone(),
             child,
@@ -145,7 +151,7 @@ impl Launched {
                 return Err(LaunchError::Ended {
                     line: self.line.clone(),
                     status,
-                    url: self.url.clone(),
+                    url: shown(&self.url),
                     tail: self.tail(),
                 });
             }
@@ -153,7 +159,7 @@ impl Launched {
                 return Err(LaunchError::Late {
                     line: self.line.clone(),
                     limit,
-                    url: self.url.clone(),
+                    url: shown(&self.url),
                     tail: self.tail(),
                 });
             }
@@ -170,10 +176,8 @@ impl Launched {
     /// The end of the server's log.
     #[must_use]
     pub fn tail(&self) -> String {
-        self.tail
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .text()
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        self.secrets.masked(&tail.text())
     }
 
     /// Asks the whole group to end, and kills what does not.
@@ -237,6 +241,15 @@ fn follow(output: PipeReader, mut copy: Option<std::fs::File>, tail: &Mutex<Tail
             .unwrap_or_else(PoisonError::into_inner)
             .push(line);
     }
+}
+
+/// `url` without user and password.
+fn shown(url: &Url) -> Url {
+    let mut shown = url.clone();
+    // Only a URL that takes neither refuses them.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown
 }
 
 /// The status of `/health`; `None` where nobody answers.

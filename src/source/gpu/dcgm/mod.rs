@@ -13,7 +13,7 @@ use reqwest::Url;
 use crate::config::address::Address;
 use crate::exposition;
 use crate::sample::gpu::GpuFacts;
-use crate::source::http::{Asking, FetchError, Fetcher, without_password};
+use crate::source::http::{Asking, FetchError, Fetcher, LARGEST_PAGE, shown};
 use roofline::units::{Joules, Seconds};
 
 use super::{GpuError, GpuSight};
@@ -60,7 +60,7 @@ impl DcgmSource {
         }
         let fetcher = Fetcher::new(&parsed, asking).map_err(|error| error.to_string())?;
         Ok(Self {
-            shown: without_password(&parsed).to_string(),
+            shown: shown(&parsed),
             url: parsed,
             fetcher,
             selection,
@@ -76,7 +76,7 @@ impl DcgmSource {
     pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
         let body = match self
             .fetcher
-            .get(&self.url, "text/plain;version=0.0.4")
+            .get(&self.url, "text/plain;version=0.0.4", LARGEST_PAGE)
             .await
         {
             Ok(body) => body,

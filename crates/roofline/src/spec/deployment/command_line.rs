@@ -32,6 +32,27 @@ impl DeploymentFlags {
         Self::from_arg_matches(&matches)
             .map_err(|error| CommandLineError(first_line(&error.to_string())))
     }
+
+    /// These flags as the arguments of a `vllm serve` line, which [`Self::from_vllm_command_line`] reads again: nothing else of the
+    /// line that they came from, such as its `--api-key`.
+    #[must_use]
+    pub fn to_vllm_command_line(&self) -> Vec<String> {
+        let Ok(serde_json::Value::Object(flags)) = serde_json::to_value(self) else {
+            return Vec::new();
+        };
+        let given = flags.into_iter().filter_map(|(name, value)| {
+            let flag = format!("--{name}");
+            match value {
+                serde_json::Value::Bool(true) => Some(vec![flag]),
+                serde_json::Value::Null | serde_json::Value::Bool(false) => None,
+                serde_json::Value::String(text) => Some(vec![flag, text]),
+                other => Some(vec![flag, other.to_string()]),
+            }
+        });
+        std::iter::once("serve".to_owned())
+            .chain(given.flatten())
+            .collect()
+    }
 }
 
 /// What the flag `--name` of `command` takes, if it has it.

@@ -1,4 +1,4 @@
-//! How long a reader may take nothing: a connection whose write waits for longer ends.
+//! When a connection ends from our side: its reader takes nothing for too long, or it has to give way to another.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -8,49 +8,68 @@ use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Sleep, sleep};
+
+use super::connection_limit::Connection;
 
 /// A reader that takes nothing for so long is gone.
 const LONGEST_WRITE: Duration = Duration::from_secs(10);
 
-/// Accepts as `0` does, and loses patience with each connection.
+/// Accepts as `0` does, and ends connections whose writes wait for too long.
 #[derive(Clone, Debug)]
-pub(super) struct Impatient<A>(pub(super) A);
+pub(super) struct WriteTimeout<A>(pub(super) A);
 
-impl<A, I, S> Accept<I, S> for Impatient<A>
+impl<A, I> Accept<I, Connection> for WriteTimeout<A>
 where
-    A: Accept<I, S>,
+    A: Accept<I, Connection>,
     A::Future: Send + 'static,
 {
-    type Stream = Patience<A::Stream>;
+    type Stream = TimedStream<A::Stream>;
     type Service = A::Service;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
-    fn accept(&self, stream: I, service: S) -> Self::Future {
+    fn accept(&self, stream: I, service: Connection) -> Self::Future {
+        let closed = Box::pin(service.closed());
         let accepted = self.0.accept(stream, service);
         Box::pin(async move {
             let (stream, service) = accepted.await?;
-            let waiting = None;
-            Ok((Patience { stream, waiting }, service))
+            let stream = TimedStream {
+                stream,
+                waiting: None,
+                closed,
+            };
+            Ok((stream, service))
         })
     }
 }
 
-/// A connection that ends when its reader takes nothing.
+/// A connection that ends when its reader takes nothing, or when its place is needed.
 #[derive(Debug)]
-pub(super) struct Patience<S> {
+pub(super) struct TimedStream<S> {
     stream: S,
     /// Running while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Done when the place is needed.
+    closed: Pin<Box<OwnedNotified>>,
 }
 
-impl<S> Patience<S> {
+impl<S> TimedStream<S> {
+    /// An error where the connection has to give way.
+    fn is_open(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.closed.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+
     /// `write`, or an error where it has waited for too long.
     fn in_time<T>(
         &mut self,
         context: &mut Context<'_>,
         write: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        self.is_open(context)?;
         if write.is_ready() {
             self.waiting = None;
             return write;
@@ -63,17 +82,18 @@ impl<S> Patience<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.is_open(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

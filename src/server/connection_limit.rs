@@ -1,0 +1,188 @@
+//! How many connections there are at once. Where all places are taken, the oldest connection of the peer that has most gives way: a
+//! probe or a scraper always gets in, however many connections somebody else keeps open.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::{Ready, ready};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+use tower::Service;
+
+/// Connections at once. A few scrapers and readers of the page need a tenth; file descriptors are left for reading vLLM, of which a
+/// process may have 1,024.
+const MOST_CONNECTIONS: usize = 256;
+/// Connections that gave way and are not closed yet. Beyond them, newcomers are cut off.
+const MOST_CLOSING: usize = 16;
+
+/// Gives each connection the app and a place.
+#[derive(Debug)]
+pub(super) struct ConnectionLimit {
+    app: Router,
+    open: Arc<Mutex<Open>>,
+    /// Whether a connection had to give way since half of the places were free, so that this is logged once and not for each.
+    full: bool,
+}
+
+/// The connections that are open.
+#[derive(Debug, Default)]
+struct Open {
+    /// By age, the oldest first.
+    connections: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
+    /// How many there were so far.
+    accepted: u64,
+    /// Those that gave way and are not closed yet.
+    closing: usize,
+}
+
+impl Open {
+    fn lock(open: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the oldest connection of the peer that has most.
+    fn make_room(&mut self) {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for (peer, _) in self.connections.values() {
+            *counts.entry(*peer).or_default() += 1;
+        }
+        let most = counts.values().copied().max();
+        let oldest = self
+            .connections
+            .iter()
+            .find(|(_, (peer, _))| counts.get(peer).copied() == most)
+            .map(|(&number, _)| number);
+        if let Some((_, closed)) = oldest.and_then(|oldest| self.connections.remove(&oldest)) {
+            self.closing += 1;
+            closed.notify_one();
+        }
+    }
+}
+
+impl ConnectionLimit {
+    pub(super) fn of(app: Router) -> Self {
+        Self {
+            app,
+            open: Arc::default(),
+            full: false,
+        }
+    }
+}
+
+/// Called where connections are accepted, so that one without a place is closed before the next is taken.
+impl Service<SocketAddr> for ConnectionLimit {
+    type Response = Connection;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Connection>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, peer: SocketAddr) -> Self::Future {
+        let mut open = Open::lock(&self.open);
+        self.full &= open.connections.len() > MOST_CONNECTIONS / 2;
+        if open.connections.len() >= MOST_CONNECTIONS {
+            if !self.full {
+                tracing::warn!(
+                    "{MOST_CONNECTIONS} connections are open: the oldest ones of whoever has most are closed"
+                );
+            }
+            self.full = true;
+            if open.closing >= MOST_CLOSING {
+                return ready(Err(io::Error::other("no place for another connection")));
+            }
+            open.make_room();
+        }
+        open.accepted += 1;
+        let (number, closed) = (open.accepted, Arc::new(Notify::new()));
+        open.connections
+            .insert(number, (peer.ip(), Arc::clone(&closed)));
+        ready(Ok(Connection {
+            app: self.app.clone(),
+            place: Arc::new(Place {
+                number,
+                closed,
+                open: Arc::clone(&self.open),
+            }),
+        }))
+    }
+}
+
+/// The app, for one connection, which has its place until it ends.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    app: Router,
+    place: Arc<Place>,
+}
+
+impl Connection {
+    /// Done when the connection has to give way to another.
+    pub(super) fn closed(&self) -> OwnedNotified {
+        Arc::clone(&self.place.closed).notified_owned()
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    closed: Arc<Notify>,
+    open: Arc<Mutex<Open>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = Open::lock(&self.open);
+        if open.connections.remove(&self.number).is_none() {
+            open.closing -= 1;
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Connection {
+    type Response = <Router as Service<Request<Incoming>>>::Response;
+    type Error = <Router as Service<Request<Incoming>>>::Error;
+    type Future = <Router as Service<Request<Incoming>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // An axum router is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        self.app.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_of_whoever_has_most_gives_way() {
+        let mut limit = ConnectionLimit::of(Router::new());
+        let scraper = SocketAddr::from(([10, 0, 0, 1], 1));
+        let flood = SocketAddr::from(([10, 0, 0, 2], 1));
+        let kept = limit.call(scraper).await.unwrap();
+        let first = limit.call(flood).await.unwrap();
+        let mut rest = Vec::new();
+        for _ in 2..MOST_CONNECTIONS {
+            rest.push(limit.call(flood).await.unwrap());
+        }
+        let probe = limit.call(scraper).await.unwrap();
+        first.closed().await;
+        for connection in [&kept, &probe] {
+            let number = connection.place.number;
+            assert!(Open::lock(&limit.open).connections.contains_key(&number));
+        }
+        drop((first, rest));
+        let open = Open::lock(&limit.open);
+        assert_eq!((open.connections.len(), open.closing), (2, 0));
+    }
+}
