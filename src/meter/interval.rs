@@ -1,6 +1,6 @@
 //! Two readings of one engine become an interval, or the gap that explains why not.
 
-use crate::sample::engine::{Counter, Counters, EngineTotals, Gauge, Histograms};
+use crate::sample::engine::{Counter, Counters, Distribution, EngineTotals, Gauge, Histograms};
 use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 
@@ -231,19 +231,15 @@ fn grown(before: &Counters, after: &Counters) -> Result<Counters, Gap> {
 }
 
 fn observed(before: &Histograms, after: &Histograms) -> Result<Histograms, Gap> {
-    let since = |before: &Option<Histogram>, after: &Option<Histogram>| match (before, after) {
-        (Some(before), Some(after)) => after.since(before).map(Some).ok_or(Gap::CounterReset),
-        _ => Ok(None),
-    };
-    Ok(Histograms {
-        iteration_tokens: since(&before.iteration_tokens, &after.iteration_tokens)?,
-        time_to_first_token: since(&before.time_to_first_token, &after.time_to_first_token)?,
-        inter_token_latency: since(&before.inter_token_latency, &after.inter_token_latency)?,
-        request_generation_tokens: since(
-            &before.request_generation_tokens,
-            &after.request_generation_tokens,
-        )?,
-    })
+    let mut observed = Histograms::default();
+    for &which in Distribution::ALL {
+        let (Some(from), Some(to)) = (before.get(which), after.get(which)) else {
+            continue;
+        };
+        let difference = to.since(from).ok_or(Gap::CounterReset)?;
+        *observed.slot(which) = Some(difference);
+    }
+    Ok(observed)
 }
 
 #[cfg(test)]
@@ -267,6 +263,9 @@ mod tests {
             engines_on_page: 1,
             single_api_server: true,
             process_started: None,
+            published_every: Seconds::ZERO,
+            adapters: false,
+            missing: Vec::new(),
         }
     }
 
