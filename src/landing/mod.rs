@@ -93,6 +93,8 @@ fn view(engine: &EngineSnapshot, snapshot: &Snapshot) -> EngineView {
     let power_limited = window
         .and_then(|window| window.power_limited_ratio)
         .is_some_and(|ratio| ratio > 0.5);
+    let inputs = engine.missing_inputs.iter();
+    let inputs = inputs.map(|missing| format!("vllm:{}: {missing}", missing.metric));
     EngineView {
         model_name: engine.key.model_name.clone(),
         engine: engine.key.engine.clone(),
@@ -123,6 +125,7 @@ fn view(engine: &EngineSnapshot, snapshot: &Snapshot) -> EngineView {
             .missing
             .iter()
             .map(|missing| format!("{}: {}", missing.fact, missing.why))
+            .chain(inputs)
             .collect(),
         facts: facts(engine),
     }

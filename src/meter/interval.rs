@@ -26,6 +26,10 @@ pub struct Interval {
     pub block_size: f64,
     /// Whether step counts can be trusted.
     pub single_api_server: bool,
+    /// Whether requests with LoRA adapters run.
+    pub adapters: bool,
+    /// Share of the prompt tokens found in caches, of a vLLM that does not count those it computed (before 0.16).
+    pub cached_share: f64,
 }
 
 /// The gauges of one reading that the core needs.
@@ -44,6 +48,12 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Requests in the engine. One that pools is never seen running: it is done within the step that admits it.
+    #[must_use]
+    pub fn requests(&self) -> f64 {
+        self.running + self.waiting
+    }
+
     fn of(totals: &EngineTotals) -> Self {
         let gauge = |which| totals.gauges.get(which);
         Self {
@@ -126,6 +136,8 @@ impl Interval {
             after: Moment::of(after),
             block_size: after.cache.block_size.unwrap_or(16.0),
             single_api_server: after.single_api_server,
+            adapters: after.adapters,
+            cached_share: 0.0,
         })
     }
 
@@ -141,17 +153,20 @@ impl Interval {
         self.grown.get(counter).unwrap_or(0.0)
     }
 
-    /// Prompt tokens this engine computed: `prompt_tokens_by_source{local_compute}` (vLLM ≥ 0.16), else prompt tokens less the
-    /// prefix cache hits. Those two move at different moments, so the difference is held at 0 and may lag.
+    /// Prompt tokens this engine computed: `prompt_tokens_by_source{local_compute}` (vLLM ≥ 0.16), else prompt tokens less the share
+    /// found in caches.
     #[must_use]
     pub fn computed_prompt_tokens(&self) -> f64 {
         self.grown
             .get(Counter::PromptTokensComputed)
-            .unwrap_or_else(|| {
-                let found = self.grew(Counter::PrefixCacheHits)
-                    + self.grew(Counter::ExternalPrefixCacheHits);
-                (self.grew(Counter::PromptTokens) - found).max(0.0)
-            })
+            .unwrap_or_else(|| self.grew(Counter::PromptTokens) * (1.0 - self.cached_share))
+    }
+
+    /// Whether the computed prompt tokens are estimated.
+    #[must_use]
+    pub fn estimates_prompts(&self) -> bool {
+        self.grown.get(Counter::PromptTokensComputed).is_none()
+            && self.grew(Counter::PromptTokens) > 0.0
     }
 
     /// Requests that got their first token.
@@ -173,10 +188,19 @@ impl Interval {
     /// Seconds that requests spent between tokens, summed over the requests.
     #[must_use]
     pub fn decode_request_seconds(&self) -> f64 {
-        self.observed
-            .inter_token_latency
-            .as_ref()
-            .map_or(0.0, |latency| latency.sum)
+        seconds(self.observed.inter_token_latency.as_ref())
+    }
+
+    /// Seconds that requests waited for their first token, summed over the requests.
+    #[must_use]
+    pub fn first_token_seconds(&self) -> f64 {
+        seconds(self.observed.time_to_first_token.as_ref())
+    }
+
+    /// Engine steps that had an output, as every API server counts them.
+    #[must_use]
+    pub fn iterations(&self) -> f64 {
+        observations(self.observed.iteration_tokens.as_ref())
     }
 
     /// Engine steps that had an output, or `None` where several API servers would count them more than once.
@@ -200,13 +224,21 @@ impl Interval {
             || self.grew(Counter::PromptTokens) > 0.0
             || self.first_tokens() > 0.0
             || self.decode_request_steps() > 0.0
+            || self.iterations() > 0.0
     }
 
     /// Whether requests are in the engine at its end.
     #[must_use]
     pub fn occupied(&self) -> bool {
-        self.after.running > 0.0 || self.after.waiting > 0.0
+        self.after.requests() > 0.0
     }
+}
+
+/// The sum of what was observed, 0 where only the middles of buckets are known.
+fn seconds(histogram: Option<&Histogram>) -> f64 {
+    histogram
+        .filter(|histogram| !histogram.sum_of_midpoints)
+        .map_or(0.0, |histogram| histogram.sum)
 }
 
 fn observations(histogram: Option<&Histogram>) -> f64 {

@@ -3,6 +3,7 @@
 //! A state machine without a clock: every reading brings its time, so a recording gives the same figures as the live run did.
 
 pub mod account;
+mod cached;
 pub mod calibration;
 pub mod caveats;
 mod context;

@@ -71,6 +71,19 @@ pub struct MissingInput {
     pub nearest: Option<String>,
 }
 
+impl std::fmt::Display for MissingInput {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "leaves out {}", self.leaves_out)?;
+        if let Some(why) = &self.why {
+            write!(to, ": {why}")?;
+        }
+        if let Some(nearest) = &self.nearest {
+            write!(to, "; is it {nearest} now?")?;
+        }
+        Ok(())
+    }
+}
+
 impl EngineTotals {
     /// KV capacity in tokens: the engine's own figure, else blocks × block size.
     ///

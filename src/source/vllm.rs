@@ -201,13 +201,16 @@ impl VllmSource {
     /// # Errors
     /// [`VllmError`]; 401 where a key is needed and none is set.
     pub async fn models(&self) -> Result<serde_json::Value, VllmError> {
-        let url = self
-            .base
-            .join("v1/models")
-            .map_err(|error| VllmError::Url {
-                url: masked(self.base.as_str()),
-                cause: error.to_string(),
-            })?;
+        // NIM serves its page below /v1, beside the models.
+        let path = if self.base.path().ends_with("/v1/") {
+            "models"
+        } else {
+            "v1/models"
+        };
+        let url = self.base.join(path).map_err(|error| VllmError::Url {
+            url: masked(self.base.as_str()),
+            cause: error.to_string(),
+        })?;
         let body = self.fetcher.get(&url, "application/json").await?;
         serde_json::from_slice(&body).map_err(|error| {
             VllmError::Fetch(FetchError::Damaged {

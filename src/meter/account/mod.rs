@@ -74,6 +74,10 @@ pub struct Account {
     pub queue: Queue,
     /// Whether step counts were inexact because several API servers share the page.
     pub several_api_servers: bool,
+    /// Whether computed prompt tokens were estimated from the hits of the prefix cache.
+    pub estimates_prompts: bool,
+    /// Whether requests with LoRA adapters ran.
+    pub adapters: bool,
 }
 
 impl Account {
@@ -126,6 +130,8 @@ impl Account {
             vllm_estimated_flops: Flops(interval.grew(Counter::EstimatedFlops)) * gpus,
             queue: Queue::of(interval, facts),
             several_api_servers: !interval.single_api_server,
+            estimates_prompts: interval.estimates_prompts(),
+            adapters: interval.adapters,
             ..Self::default()
         };
         account.decode_steps = steps
@@ -250,6 +256,8 @@ impl Account {
         self.vllm_estimated_flops += other.vllm_estimated_flops;
         self.queue.add(&other.queue);
         self.several_api_servers |= other.several_api_servers;
+        self.estimates_prompts |= other.estimates_prompts;
+        self.adapters |= other.adapters;
     }
 }
 

@@ -129,15 +129,19 @@ fn prompt_share(steps: &Priced, ceiling: &Ceiling) -> f64 {
     ratio(prompts.0, (prompts + decodes.max(Seconds::ZERO)).0).unwrap_or(0.0)
 }
 
-/// Seconds of the interval with a request running. Where it ran at both ends, all of them; else what the steps took, by their own
-/// clock (inter-token latency) or at least by the roofline.
+/// Seconds of the interval with a request running. Where one was in the engine at both ends, all of them; else what the steps took, by
+/// their own clock (inter-token latency) or at least by the roofline. Without decodes (embeddings, answers of one token) no step has a
+/// clock of its own: then as long as the requests waited for their only output, or all of it where that is not known.
 pub(super) fn busy_seconds(interval: &Interval, steps: &Steps, explained: Seconds) -> Seconds {
     let whole = interval.seconds();
-    if interval.before.running > 0.0 && interval.after.running > 0.0 {
+    if interval.before.requests() > 0.0 && interval.after.requests() > 0.0 {
         return whole;
     }
-    let decoding = steps
-        .decode_batch
-        .map_or(0.0, |batch| interval.decode_request_seconds() / batch);
-    Seconds(decoding).max(explained).min(whole)
+    let stepping = match steps.decode_batch {
+        Some(batch) => Seconds(interval.decode_request_seconds() / batch),
+        None if interval.first_token_seconds() > 0.0 => Seconds(interval.first_token_seconds()),
+        None if interval.produced() => whole,
+        None => Seconds::ZERO,
+    };
+    stepping.max(explained).min(whole)
 }
