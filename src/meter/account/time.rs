@@ -138,10 +138,11 @@ pub(super) fn busy_seconds(interval: &Interval, steps: &Steps, explained: Second
         return whole;
     }
     let stepping = match steps.decode_batch {
-        Some(batch) => Seconds(interval.decode_request_seconds() / batch),
-        None if interval.first_token_seconds() > 0.0 => Seconds(interval.first_token_seconds()),
-        None if interval.produced() => whole,
-        None => Seconds::ZERO,
+        Some(batch) => interval.decode_request_seconds() / batch,
+        None => interval.first_token_seconds(),
     };
-    stepping.max(explained).min(whole)
+    if stepping <= 0.0 && interval.produced() {
+        return whole;
+    }
+    Seconds(stepping).max(explained).min(whole)
 }
