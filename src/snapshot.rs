@@ -13,7 +13,7 @@ use self::history::History;
 use crate::meter::account::{Account, PerPhase};
 use crate::meter::figures::Figures;
 use crate::meter::gpu::Links;
-use crate::sample::engine::EngineKey;
+use crate::sample::engine::{EngineKey, MissingInput};
 use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
 use roofline::bound::TimeSeconds;
 use roofline::bound::{Bound, EngineState};
@@ -98,7 +98,7 @@ pub struct EngineSnapshot {
     /// SM clock over the window.
     pub sm_clock_mhz: Option<f64>,
     /// vLLM's metrics that the newest page lacks.
-    pub missing_inputs: Vec<&'static str>,
+    pub missing_inputs: Vec<MissingInput>,
     /// The gauges of the newest reading.
     pub now: Now,
     /// Where the phases were on the roofline, oldest first.

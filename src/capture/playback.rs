@@ -3,18 +3,11 @@
 //! Later bodies of a capture hold samples without metadata, and the loop starts over: pages are made whole again, and counters keep
 //! growing from round to round.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::read::Capture;
-
-/// Families that are values of the moment; everything else that vLLM exports only grows.
-const GAUGES: [&str; 4] = [
-    "vllm:num_requests",
-    "vllm:engine_sleep_state",
-    "vllm:kv_cache_usage",
-    "vllm:cache_config_info",
-];
+use crate::exposition::{Kind, Line as PageLine, Lines};
 
 /// A line of the page: metadata and foreign series as they are, vLLM's series by the name they share.
 #[derive(Debug)]
@@ -36,6 +29,8 @@ struct Moment {
 #[derive(Debug)]
 pub struct Pages {
     layout: Vec<Line>,
+    /// Names of values of the moment; everything else that vLLM exports only grows.
+    gauges: HashSet<String>,
     moments: Vec<Moment>,
     /// Recorded time at which the loop starts.
     pub origin: f64,
@@ -67,8 +62,10 @@ impl Pages {
         let last = moments.last().map_or(0.0, |moment| moment.time);
         // One tick leads from the last moment back to the first.
         let tick = last / (moments.len().max(2) - 1) as f64;
+        let first = recorded.first().map_or("", |(_, body)| body);
         Self {
-            layout: layout(recorded.first().map_or("", |(_, body)| body)),
+            layout: layout(first),
+            gauges: gauges(first),
             moments,
             origin,
             length: last + tick,
@@ -108,7 +105,7 @@ impl Pages {
     /// A gauge as it was recorded; a counter between two recorded values, rounded down, on top of what the rounds before added.
     fn value(&self, key: &str, before: &Moment, after: &Moment, share: f64, round: f64) -> f64 {
         let from = before.values.get(key).copied().unwrap_or(0.0);
-        if GAUGES.iter().any(|gauge| key.starts_with(gauge)) {
+        if self.gauges.contains(name(key)) {
             return from;
         }
         let to = after.values.get(key).copied().unwrap_or(from);
@@ -127,6 +124,19 @@ impl Pages {
             value.floor()
         }
     }
+}
+
+/// The gauges on `page`, which is whole.
+fn gauges(page: &str) -> HashSet<String> {
+    let lines = Lines::new(page).filter_map(Result::ok);
+    let gauges = lines.filter_map(|line| match line {
+        PageLine::Type {
+            family,
+            kind: Kind::Gauge,
+        } => Some(family.to_owned()),
+        _ => None,
+    });
+    gauges.collect()
 }
 
 fn series(line: &str) -> Option<(String, f64)> {

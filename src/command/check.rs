@@ -4,10 +4,13 @@ use std::io::Write;
 
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::sample::engine::{Counter, EngineTotals, Gauge};
-use crate::sample::gpu::{GpuFacts, GpuReading, Quantity};
+use crate::sample::engine::{Counter, EngineTotals};
+use crate::sample::gpu::{self, GpuFacts, GpuReading};
+use crate::sample::metrics::Quantity;
 use crate::sampler::{GpuLook, Sampler, now};
 use crate::source::vllm::VllmSource;
+
+use roofline::units::Seconds;
 
 use super::output::{Format, table, write_json, write_table};
 use super::usage::UsageError;
@@ -96,25 +99,62 @@ fn of_page(engines: &[EngineTotals]) -> Vec<Finding> {
     let Some(engine) = engines.first() else {
         return findings;
     };
-    for &counter in Counter::ALL {
-        let value = engine.counters.get(counter);
+    findings.extend(Quantity::all().map(|quantity| of_metric(engine, quantity)));
+    if !engine.has(Quantity::Counter(Counter::PromptTokensComputed)) {
         findings.push(finding(
-            format!("counter {counter:?}"),
-            value.is_some(),
-            told(value),
+            "computed prompt tokens",
+            false,
+            "not counted by vLLM before 0.16: estimated from the prefix cache's hit ratio",
         ));
     }
-    for &gauge in Gauge::ALL {
-        let value = engine.gauges.get(gauge);
+    if engine.adapters {
         findings.push(finding(
-            format!("gauge {gauge:?}"),
-            value.is_some(),
-            told(value),
+            "LoRA",
+            true,
+            "the FLOPs and bytes of adapters are not counted",
         ));
+    }
+    if !engine.single_api_server {
+        findings.push(finding(
+            "one API server",
+            false,
+            "several share the page: steps are estimated from the running batch",
+        ));
+    }
+    if engine.published_every > Seconds::ZERO {
+        let note = format!(
+            "Ray publishes vLLM's metrics about every {:.0} s, so a stall shows later; its histograms have no sums, so there are no means",
+            engine.published_every.0
+        );
+        findings.push(finding("Ray Serve", true, note));
     }
     let capacity = engine.kv_capacity_tokens();
     findings.push(finding("KV capacity", capacity.is_some(), told(capacity)));
     findings
+}
+
+/// Whether a metric of vLLM's is there, and what it says, or what is left out without it.
+fn of_metric(engine: &EngineTotals, quantity: Quantity) -> Finding {
+    let note = match quantity {
+        Quantity::Counter(counter) => told(engine.counters.get(counter)),
+        Quantity::Gauge(gauge) => told(engine.gauges.get(gauge)),
+        Quantity::Distribution(which) => {
+            let histogram = engine.histograms.get(which);
+            histogram.map_or_else(String::new, |histogram| {
+                format!("{} observations", histogram.count)
+            })
+        }
+        Quantity::CacheConfig | Quantity::Adapters => String::new(),
+    };
+    let missing = engine
+        .missing
+        .iter()
+        .find(|missing| missing.metric == quantity.metric().name.text);
+    let what = format!("vllm:{}", quantity.metric().name.text);
+    match missing {
+        None => finding(what, engine.has(quantity), note),
+        Some(missing) => finding(what, false, missing.to_string()),
+    }
 }
 
 /// Which GPUs are there, and what each offers.
@@ -173,19 +213,31 @@ fn of_reading(reading: &GpuReading) -> Vec<Finding> {
     let gpm = reading.gpm.unwrap_or_default();
     let percent = |share: Option<f64>| share.map(|share| share * 100.0);
     let rows = [
-        (Quantity::SmClock, reading.sm_clock_mhz, "MHz"),
-        (Quantity::MemClock, reading.mem_clock_mhz, "MHz"),
-        (Quantity::Energy, reading.energy.map(|energy| energy.0), "J"),
-        (Quantity::Power, reading.power_watts, "W"),
+        (gpu::Quantity::SmClock, reading.sm_clock_mhz, "MHz"),
+        (gpu::Quantity::MemClock, reading.mem_clock_mhz, "MHz"),
         (
-            Quantity::Memory,
+            gpu::Quantity::Energy,
+            reading.energy.map(|energy| energy.0),
+            "J",
+        ),
+        (gpu::Quantity::Power, reading.power_watts, "W"),
+        (
+            gpu::Quantity::Memory,
             reading.memory_used_bytes.map(|bytes| bytes / 1_048_576.0),
             "MiB",
         ),
-        (Quantity::Temperature, reading.temperature_celsius, "°C"),
-        (Quantity::Utilization, percent(reading.utilization), "%"),
         (
-            Quantity::Gpm,
+            gpu::Quantity::Temperature,
+            reading.temperature_celsius,
+            "°C",
+        ),
+        (
+            gpu::Quantity::Utilization,
+            percent(reading.utilization),
+            "%",
+        ),
+        (
+            gpu::Quantity::Gpm,
             percent(gpm.dram_bandwidth),
             "% of DRAM bandwidth",
         ),
@@ -200,11 +252,11 @@ fn of_reading(reading: &GpuReading) -> Vec<Finding> {
     let reasons = reading
         .clock_event_reasons
         .map(|reasons| format!("{reasons:#x}"));
-    findings.push(of_quantity(reading, Quantity::ClockReasons, reasons));
+    findings.push(of_quantity(reading, gpu::Quantity::ClockReasons, reasons));
     findings
 }
 
-fn of_quantity(reading: &GpuReading, quantity: Quantity, value: Option<String>) -> Finding {
+fn of_quantity(reading: &GpuReading, quantity: gpu::Quantity, value: Option<String>) -> Finding {
     let absent = reading
         .absent
         .iter()

@@ -204,8 +204,8 @@ families! {
         "How the engine is deployed; an empty label is not known.";
     MISSING_FACT = "missing_fact" Gauge Own Experimental engine ["fact"]
         "1 for each fact of the engine that could not be found; see the landing page or `check` for what it leaves out and the remedy.";
-    MISSING_INPUT = "missing_input" Gauge Own Experimental engine ["metric"]
-        "1 for each of vLLM's metrics, without its prefix, that figures are made of and that its page lacks: renamed, or not there yet.";
+    MISSING_INPUT = "missing_input" Gauge Own Experimental engine ["metric", "nearest"]
+        "1 for each of vLLM's metrics, without its prefix, that figures are made of and that its page lacks: renamed, or not there yet; nearest is the most similar name on the page that is not known, if any.";
     SLO = "slo_seconds" Gauge Specified Experimental global ["slo"]
         "The configured targets for time to first token and time per output token.";
 

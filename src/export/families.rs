@@ -339,9 +339,10 @@ impl EngineSeries<'_> {
         for missing in &facts.missing {
             self.add(&c::MISSING_FACT, &[("fact", missing.fact)], 1.0);
         }
-        let missing = self.engine.missing_inputs.clone();
-        for metric in missing {
-            self.add(&c::MISSING_INPUT, &[("metric", metric)], 1.0);
+        for missing in self.engine.missing_inputs.clone() {
+            let nearest = missing.nearest.as_deref().unwrap_or_default();
+            let labels = [("metric", missing.metric), ("nearest", nearest)];
+            self.add(&c::MISSING_INPUT, &labels, 1.0);
         }
         self.add(
             &c::KV_CAPACITY_TOKENS,

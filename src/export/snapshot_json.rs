@@ -53,6 +53,7 @@ fn engine(engine: &EngineSnapshot) -> Value {
         "missing": engine.facts.missing,
         "roofs": engine.facts.roofs(engine.sm_clock_mhz).iter().map(roof).collect::<Vec<_>>(),
         "limits": limits(engine),
+        "missing_inputs": engine.missing_inputs,
         "trail": engine.trail,
     })
 }

@@ -177,6 +177,8 @@ fn view(engine: &EngineSnapshot, snapshot: &Snapshot, price: Option<f64>) -> Eng
     let power_limited = window
         .and_then(|window| window.power_limited_ratio)
         .is_some_and(|ratio| ratio > 0.5);
+    let inputs = engine.missing_inputs.iter();
+    let inputs = inputs.map(|missing| format!("vllm:{}: {missing}", missing.metric));
     EngineView {
         model_name: engine.key.model_name.clone(),
         engine: engine.key.engine.clone(),
@@ -212,6 +214,7 @@ fn view(engine: &EngineSnapshot, snapshot: &Snapshot, price: Option<f64>) -> Eng
             .missing
             .iter()
             .map(|missing| format!("{}: {}", missing.fact, missing.why))
+            .chain(inputs)
             .collect(),
         facts: facts(engine),
     }

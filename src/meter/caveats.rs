@@ -50,6 +50,14 @@ pub fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
             "several API servers share the page: step counts are estimated from the running batch",
         ),
         (
+            account.estimates_prompts,
+            "vLLM before 0.16 does not count computed prompt tokens: they are estimated from the prefix cache's hit ratio",
+        ),
+        (
+            account.adapters,
+            "LoRA: the FLOPs and bytes of adapters are not counted",
+        ),
+        (
             much_early(account),
             "prompts were counted here that ran before this span: FLOPs and bytes are too high",
         ),

@@ -8,6 +8,7 @@ use roofline::units::Seconds;
 
 use super::account::{Account, TimeSpent};
 use super::bound_hysteresis::{BOUND_WINDOW, BoundHysteresis};
+use super::cached::CachedShare;
 use super::calibration::Calibration;
 use super::hardware::HardwareUse;
 use super::interval::{Gap, Interval};
@@ -64,6 +65,8 @@ pub struct EngineMeter {
     pub spans: Spans,
     /// The newest prompts known.
     prompts: Prompts,
+    /// What of them was found in caches, where vLLM does not say.
+    cached: CachedShare,
     /// The reading from which time is not accounted yet.
     anchor: Option<EngineTotals>,
     /// When anything last moved.
@@ -89,6 +92,7 @@ impl EngineMeter {
             latest: None,
             spans: Spans::default(),
             prompts: Prompts::default(),
+            cached: CachedShare::default(),
             anchor: None,
             moved: Seconds::ZERO,
             unreachable: Seconds::ZERO,
@@ -120,20 +124,28 @@ impl EngineMeter {
             self.moved = totals.time;
         }
         self.latest = Some(totals.clone());
+        self.cached.observe(&totals);
         let Some(anchor) = &self.anchor else {
             self.anchor = Some(totals);
             return Ok(None);
         };
-        let interval = match Interval::between(anchor, &totals, settings.longest_interval) {
+        let mut interval = match Interval::between(anchor, &totals, settings.longest_interval) {
             Ok(interval) => interval,
             Err(gap) => {
                 self.restart(gap, totals);
                 return Err(gap);
             }
         };
+        interval.cached_share = self.cached.over(&interval);
         let hardware = hardware(interval.start, interval.end);
-        let still = totals.time - self.moved;
-        let Some(account) = self.account(&interval, hardware, still >= settings.stall_after) else {
+        let patience = settings.stall_after + totals.published_every;
+        let still_for_long = totals.time - self.moved >= patience;
+        // What a page shows that is published from time to time may be of before: idle time too is known late.
+        let is_late = totals.published_every > Seconds::ZERO && !interval.produced();
+        if is_late && interval.seconds() < patience {
+            return Ok(None);
+        }
+        let Some(account) = self.account(&interval, hardware, still_for_long) else {
             return Ok(None);
         };
         if !account.is_plausible(&self.facts) {
@@ -233,6 +245,7 @@ impl EngineMeter {
     fn restart(&mut self, gap: Gap, totals: EngineTotals) {
         if matches!(gap, Gap::CounterReset | Gap::Implausible) {
             self.forget_life();
+            self.cached.observe(&totals);
         }
         if gap != Gap::TooShort {
             self.forget_window();
@@ -243,6 +256,7 @@ impl EngineMeter {
     /// What was learned of one life of vLLM says nothing of the next: another model may be served under the same name.
     fn forget_life(&mut self) {
         self.prompts = Prompts::default();
+        self.cached.clear();
         self.calibration = Calibration::default();
         if self.facts.coefficients.is_calibrated() {
             Arc::make_mut(&mut self.facts).coefficients = Coefficients::default();
@@ -259,6 +273,7 @@ impl EngineMeter {
     /// The clock was set: no time so far can be compared with those to come. The totals stay.
     pub(super) fn forget_times(&mut self) {
         self.forget_window();
+        self.cached.clear();
         self.anchor = None;
         self.latest = None;
         self.missed_until = Seconds::ZERO;

@@ -1,6 +1,6 @@
 //! Two readings of one engine become an interval, or the gap that explains why not.
 
-use crate::sample::engine::{Counter, Counters, EngineTotals, Gauge, Histograms};
+use crate::sample::engine::{Counter, Counters, Distribution, EngineTotals, Gauge, Histograms};
 use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 
@@ -26,6 +26,10 @@ pub struct Interval {
     pub block_size: f64,
     /// Whether step counts can be trusted.
     pub single_api_server: bool,
+    /// Whether requests with LoRA adapters run.
+    pub adapters: bool,
+    /// Share of the prompt tokens found in caches, of a vLLM that does not count those it computed (before 0.16).
+    pub cached_share: f64,
 }
 
 /// The gauges of one reading that the core needs.
@@ -46,6 +50,12 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Requests in the engine. One that pools is never seen running: it is done within the step that admits it.
+    #[must_use]
+    pub fn requests(&self) -> f64 {
+        self.running + self.waiting
+    }
+
     fn of(totals: &EngineTotals) -> Self {
         let gauge = |which| totals.gauges.get(which);
         Self {
@@ -133,6 +143,8 @@ impl Interval {
             after: Moment::of(after),
             block_size: after.cache.block_size.unwrap_or(16.0),
             single_api_server: after.single_api_server,
+            adapters: after.adapters,
+            cached_share: 0.0,
         })
     }
 
@@ -148,17 +160,20 @@ impl Interval {
         self.grown.get(counter).unwrap_or(0.0)
     }
 
-    /// Prompt tokens this engine computed: `prompt_tokens_by_source{local_compute}` (vLLM ≥ 0.16), else prompt tokens less the
-    /// prefix cache hits. Those two move at different moments, so the difference is held at 0 and may lag.
+    /// Prompt tokens this engine computed: `prompt_tokens_by_source{local_compute}` (vLLM ≥ 0.16), else prompt tokens less the share
+    /// found in caches.
     #[must_use]
     pub fn computed_prompt_tokens(&self) -> f64 {
         self.grown
             .get(Counter::PromptTokensComputed)
-            .unwrap_or_else(|| {
-                let found = self.grew(Counter::PrefixCacheHits)
-                    + self.grew(Counter::ExternalPrefixCacheHits);
-                (self.grew(Counter::PromptTokens) - found).max(0.0)
-            })
+            .unwrap_or_else(|| self.grew(Counter::PromptTokens) * (1.0 - self.cached_share))
+    }
+
+    /// Whether the computed prompt tokens are estimated.
+    #[must_use]
+    pub fn estimates_prompts(&self) -> bool {
+        self.grown.get(Counter::PromptTokensComputed).is_none()
+            && self.grew(Counter::PromptTokens) > 0.0
     }
 
     /// Requests that got their first token.
@@ -180,10 +195,19 @@ impl Interval {
     /// Seconds that requests spent between tokens, summed over the requests.
     #[must_use]
     pub fn decode_request_seconds(&self) -> f64 {
-        self.observed
-            .inter_token_latency
-            .as_ref()
-            .map_or(0.0, |latency| latency.sum)
+        seconds(self.observed.inter_token_latency.as_ref())
+    }
+
+    /// Seconds that requests waited for their first token, summed over the requests.
+    #[must_use]
+    pub fn first_token_seconds(&self) -> f64 {
+        seconds(self.observed.time_to_first_token.as_ref())
+    }
+
+    /// Engine steps that had an output, as every API server counts them.
+    #[must_use]
+    pub fn iterations(&self) -> f64 {
+        observations(self.observed.iteration_tokens.as_ref())
     }
 
     /// Seconds that requests spent in the engine, summed over the requests, as far as they are counted: up to their newest token.
@@ -214,13 +238,21 @@ impl Interval {
             || self.grew(Counter::PromptTokens) > 0.0
             || self.first_tokens() > 0.0
             || self.decode_request_steps() > 0.0
+            || self.iterations() > 0.0
     }
 
     /// Whether requests are in the engine at its end.
     #[must_use]
     pub fn occupied(&self) -> bool {
-        self.after.running > 0.0 || self.after.waiting > 0.0
+        self.after.requests() > 0.0
     }
+}
+
+/// The sum of what was observed, 0 where only the middles of buckets are known.
+fn seconds(histogram: Option<&Histogram>) -> f64 {
+    histogram
+        .filter(|histogram| !histogram.sum_of_midpoints)
+        .map_or(0.0, |histogram| histogram.sum)
 }
 
 fn observations(histogram: Option<&Histogram>) -> f64 {
@@ -245,19 +277,15 @@ fn grown(before: &Counters, after: &Counters) -> Result<Counters, Gap> {
 }
 
 fn observed(before: &Histograms, after: &Histograms) -> Result<Histograms, Gap> {
-    let since = |before: &Option<Histogram>, after: &Option<Histogram>| match (before, after) {
-        (Some(before), Some(after)) => after.since(before).map(Some).ok_or(Gap::CounterReset),
-        _ => Ok(None),
-    };
-    Ok(Histograms {
-        iteration_tokens: since(&before.iteration_tokens, &after.iteration_tokens)?,
-        time_to_first_token: since(&before.time_to_first_token, &after.time_to_first_token)?,
-        inter_token_latency: since(&before.inter_token_latency, &after.inter_token_latency)?,
-        request_generation_tokens: since(
-            &before.request_generation_tokens,
-            &after.request_generation_tokens,
-        )?,
-    })
+    let mut observed = Histograms::default();
+    for &which in Distribution::ALL {
+        let (Some(from), Some(to)) = (before.get(which), after.get(which)) else {
+            continue;
+        };
+        let difference = to.since(from).ok_or(Gap::CounterReset)?;
+        *observed.slot(which) = Some(difference);
+    }
+    Ok(observed)
 }
 
 #[cfg(test)]
@@ -281,6 +309,9 @@ mod tests {
             engines_on_page: 1,
             single_api_server: true,
             process_started: None,
+            published_every: Seconds::ZERO,
+            adapters: false,
+            missing: Vec::new(),
         }
     }
 

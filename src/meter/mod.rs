@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod bound_hysteresis;
+mod cached;
 pub mod calibration;
 pub mod caveats;
 mod context;

@@ -4,4 +4,5 @@
 
 pub mod engine;
 pub mod gpu;
+pub mod metrics;
 pub mod page;

@@ -1,18 +1,26 @@
 //! vLLM's metrics page becomes the totals of its engines.
 //!
-//! Families are taken by presence, not by version: the page of any vLLM from 0.9.2 on is read, former names included. The names stand
-//! in `names`, which is where a rename goes.
+//! Families are taken by presence, not by version: the page of any vLLM from 0.6 on is read, former names included. What each metric
+//! is called stands in [`metrics`](super::metrics). A line or series that cannot be read costs its metric, not the page.
 
 mod draft;
 mod names;
+mod nearest;
+mod others;
+mod twice;
 
-use crate::exposition::{ErrorKind, Lines, ParseError, Sample};
+use std::borrow::Cow;
+
+use crate::exposition::{ErrorKind, Line, Lines, ParseError, Sample};
 use roofline::units::Seconds;
 
-use self::draft::{Draft, cache_config, engine_label};
+use self::draft::{Draft, cache_config, engine_label, names_adapters};
 pub use self::names::needed_names;
-use self::names::{Field, PREFIXES, SINGLE_PROCESS, distribution, scalar};
-use super::engine::{CacheConfig, EngineKey, EngineTotals};
+use self::names::{Field, PROCESS_STARTED, Publisher, READ, field, without_prefix};
+pub use self::others::Other;
+pub use self::twice::Twice;
+use super::engine::{CacheConfig, EngineKey, EngineTotals, MissingInput};
+use super::metrics::Quantity;
 
 /// Engines of one page: more than a rack of 72 GPUs has. Each is about a hundred series on our own page.
 pub const MOST_ENGINES: usize = 128;
@@ -20,8 +28,8 @@ pub const MOST_ENGINES: usize = 128;
 pub const MOST_LABEL_BYTES: usize = 32 << 10;
 /// Buckets of one histogram: vLLM's largest has 40.
 pub const MOST_BUCKETS: usize = 256;
-/// Bytes of a series that an error quotes.
-const LONGEST_QUOTE: usize = 200;
+/// How often Ray's workers hand their metrics to the agent that serves the page, unless `RAY_metrics_report_interval_ms` says otherwise.
+const RAY_PUBLISHES_EVERY: Seconds = Seconds(10.0);
 
 /// Why a page tells nothing of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,17 +47,25 @@ pub enum PageError {
         "the page has no vllm: series; vLLM runs with --disable-log-stats, or this is another server's page"
     )]
     StatsDisabled,
-    /// Series of vLLM's, but of no engine: a router's page.
+    /// Another server's metrics.
+    #[error("{0}")]
+    Other(Other),
+    /// Series of vLLM's, but of no engine.
     #[error(
-        "the page has vllm: series but no engine's (vllm:num_requests_running, vllm:generation_tokens_total); is it a router's?"
+        "the page has vllm: series but no engine's (vllm:num_requests_running, vllm:generation_tokens_total); point --vllm-url at vLLM itself"
     )]
     NoEngine,
+    /// Series about other servers: a router's page.
+    #[error(
+        "this is a router's page, whose series carry the label server (`{0}`), not vLLM's; run one exporter beside each vLLM and point --vllm-url at it"
+    )]
+    Router(String),
     /// A series that is needed cannot be read.
     #[error("cannot read the page: {0}")]
     Malformed(ParseError),
-    /// A series that is needed stands twice, with perhaps different values.
-    #[error("duplicate series {0}; was PROMETHEUS_MULTIPROC_DIR left from an earlier run?")]
-    Duplicate(String),
+    /// The series by which an engine is known stand twice, with perhaps different values.
+    #[error("{0}")]
+    Duplicate(Twice),
     /// More engines than one server has.
     #[error(
         "the page has more than {MOST_ENGINES} engines; is it that of a router or of a whole cluster? Run one exporter beside each vLLM"
@@ -75,6 +91,8 @@ impl PageError {
             Self::Malformed(error) if error.kind.is_limit() => "too_large",
             Self::StatsDisabled => "stats_disabled",
             Self::NoEngine => "no_engine",
+            Self::Router(_) => "router",
+            Self::Other(_) => "other_server",
             Self::Malformed(_) => "parse",
             Self::Duplicate(_) => "duplicate_series",
             Self::TooManyEngines => "too_many_engines",
@@ -86,20 +104,25 @@ impl PageError {
 /// Reads `page`, fetched at `time`.
 ///
 /// # Errors
-/// [`PageError`] where the page tells of no engine, or where a series that is needed is malformed or stands twice.
+/// [`PageError`] where the page shows no engine, or breaks off.
 pub fn read(page: &str, time: Seconds) -> Result<Vec<EngineTotals>, PageError> {
-    let prefixes = [PREFIXES[0], PREFIXES[1], PREFIXES[2], SINGLE_PROCESS];
     let mut reader = Reader::default();
-    for line in Lines::new(page).only(&prefixes) {
-        let line = line.map_err(PageError::Malformed)?;
-        if let crate::exposition::Line::Sample(sample) = line {
-            reader.take(&sample)?;
+    for line in Lines::new(page).only(&READ) {
+        match line {
+            Ok(Line::Sample(sample)) => reader.take(&sample)?,
+            Ok(_) => {}
+            Err(error) if error.kind.is_limit() || breaks_off(page, &error) => {
+                return Err(PageError::Malformed(error));
+            }
+            Err(error) => reader.unreadable = reader.unreadable.or(Some(error)),
         }
     }
-    reader.finish(time).map_err(|absence| match absence {
-        Absence::NoSeries => without_series(page),
-        Absence::NoEngine => PageError::NoEngine,
-    })
+    reader.finish(page, time)
+}
+
+/// Whether the fault is where the page ends, in the middle of a line: then more than that line is missing.
+fn breaks_off(page: &str, error: &ParseError) -> bool {
+    !page.ends_with('\n') && error.line == page.lines().count()
 }
 
 /// What a page without a single series of vLLM's is.
@@ -111,13 +134,8 @@ fn without_series(page: &str) -> PageError {
             PageError::Malformed(error)
         }
         Some(Err(error)) => PageError::NotMetrics(error),
-        Some(Ok(_)) => PageError::StatsDisabled,
+        Some(Ok(_)) => others::recognise(page).map_or(PageError::StatsDisabled, PageError::Other),
     }
-}
-
-enum Absence {
-    NoSeries,
-    NoEngine,
 }
 
 #[derive(Default)]
@@ -128,93 +146,185 @@ struct Reader {
     /// Bytes of the engines' labels.
     label_bytes: usize,
     process_started: Option<Seconds>,
-    any_series: bool,
+    publisher: Option<Publisher>,
+    adapters: bool,
+    /// The first line of vLLM's that cannot be read.
+    unreadable: Option<ParseError>,
 }
 
 impl Reader {
+    #[inline]
     fn take(&mut self, sample: &Sample<'_>) -> Result<(), PageError> {
-        let Some(name) = PREFIXES
-            .iter()
-            .find_map(|prefix| sample.name.strip_prefix(prefix))
-        else {
-            if sample.name == SINGLE_PROCESS && sample.value.is_finite() {
+        let Some((name, publisher)) = without_prefix(sample.name) else {
+            if sample.name == PROCESS_STARTED && sample.value.is_finite() {
                 self.process_started = Some(Seconds(sample.value));
             }
             return Ok(());
         };
-        self.any_series = true;
-        if let Some((which, part)) = distribution(name) {
-            return self.draft(sample)?.distribution(which, part, sample);
-        }
-        match scalar(name, sample) {
-            Some(Field::CacheConfig) => {
-                if self.caches.len() == MOST_ENGINES {
-                    return Err(PageError::TooManyEngines);
-                }
-                let engine = engine_label(sample);
-                self.caches.push((engine, cache_config(sample)));
+        self.publisher = Some(publisher);
+        match field(name, sample) {
+            None => Ok(()),
+            Some(Field::CacheConfig) => self.take_cache(sample, publisher),
+            Some(Field::Adapters) => {
+                self.adapters |= names_adapters(sample);
                 Ok(())
             }
-            Some(field) => self.draft(sample)?.scalar(field, sample),
-            None => Ok(()),
+            Some(field) => self.draft(sample, publisher)?.take(field, sample),
         }
     }
 
-    fn draft(&mut self, sample: &Sample<'_>) -> Result<&mut Draft, PageError> {
+    fn take_cache(&mut self, sample: &Sample<'_>, publisher: Publisher) -> Result<(), PageError> {
+        if self.caches.len() == MOST_ENGINES {
+            return Err(PageError::TooManyEngines);
+        }
+        let engine = engine_label(sample, publisher);
+        self.caches.push((engine, cache_config(sample)));
+        Ok(())
+    }
+
+    fn draft(
+        &mut self,
+        sample: &Sample<'_>,
+        publisher: Publisher,
+    ) -> Result<&mut Draft, PageError> {
         let model_name = sample.labels.get("model_name").unwrap_or_default();
-        let engine = engine_label(sample);
+        let engine = engine_label(sample, publisher);
         let known = self
             .engines
             .iter()
             .position(|draft| draft.key.engine == engine && draft.key.model_name == model_name);
         let place = match known {
             Some(place) => place,
-            None => self.add(EngineKey {
-                model_name: model_name.into_owned(),
-                engine,
-            })?,
+            None => self.add(model_name, engine, sample)?,
         };
         Ok(&mut self.engines[place])
     }
 
     /// Makes room for one more engine, and says where.
-    fn add(&mut self, key: EngineKey) -> Result<usize, PageError> {
-        self.label_bytes += key.model_name.len() + key.engine.len();
+    fn add(
+        &mut self,
+        model_name: Cow<'_, str>,
+        engine: String,
+        sample: &Sample<'_>,
+    ) -> Result<usize, PageError> {
+        self.label_bytes += model_name.len() + engine.len();
         if self.engines.len() == MOST_ENGINES {
             return Err(PageError::TooManyEngines);
         }
         if self.label_bytes > MOST_LABEL_BYTES {
             return Err(PageError::LabelsTooLong);
         }
-        self.engines.push(Draft::of(key));
+        let model_name = model_name.into_owned();
+        self.engines
+            .push(Draft::of(EngineKey { model_name, engine }, sample));
         Ok(self.engines.len() - 1)
     }
 
-    fn finish(self, time: Seconds) -> Result<Vec<EngineTotals>, Absence> {
-        let mut engines: Vec<_> = self.engines.into_iter().filter(Draft::is_engine).collect();
+    fn finish(mut self, page: &str, time: Seconds) -> Result<Vec<EngineTotals>, PageError> {
+        let publisher = self.publisher.unwrap_or(Publisher::Vllm);
+        let (mut engines, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.engines)
+            .into_iter()
+            .partition(Draft::is_engine);
         if engines.is_empty() {
-            return Err(if self.any_series {
-                Absence::NoEngine
-            } else {
-                Absence::NoSeries
-            });
+            return Err(self.without_engine(page, others));
         }
         engines.sort_by(|one, other| one.key.cmp(&other.key));
         let engines_on_page = engines.len();
-        let caches = self.caches;
-        let totals = engines.into_iter().map(|draft| {
-            let cache = caches
-                .iter()
-                .find(|(engine, _)| *engine == draft.key.engine);
-            EngineTotals {
+        let single_api_server = self.single_api_server(page, publisher);
+        let labels: Vec<_> = engines
+            .iter()
+            .map(|draft| draft.key.engine.clone())
+            .collect();
+        let totals = engines.into_iter().map(|mut draft| {
+            let twice = std::mem::take(&mut draft.twice);
+            let mut totals = EngineTotals {
                 time,
-                cache: cache.map(|(_, cache)| cache.clone()).unwrap_or_default(),
+                cache: self.cache_of(&draft.key.engine, &labels, publisher),
                 engines_on_page,
-                single_api_server: self.process_started.is_some(),
-                process_started: self.process_started,
-                ..draft.finish()
-            }
+                single_api_server,
+                // Under Ray it is the agent's.
+                process_started: self
+                    .process_started
+                    .filter(|_| publisher == Publisher::Vllm),
+                published_every: match publisher {
+                    Publisher::Vllm => Seconds::ZERO,
+                    Publisher::Ray => RAY_PUBLISHES_EVERY,
+                },
+                adapters: self.adapters,
+                ..draft.finish(publisher)
+            };
+            totals.missing = missing(&totals, &twice, page);
+            totals
         });
         Ok(totals.collect())
     }
+
+    /// Why none of the page's series are an engine's.
+    fn without_engine(self, page: &str, others: Vec<Draft>) -> PageError {
+        for draft in others {
+            if let Some(server) = draft.server {
+                return PageError::Router(server);
+            }
+            if let Some((_, twice)) = draft.twice.into_iter().next() {
+                return PageError::Duplicate(twice);
+            }
+        }
+        match self.unreadable {
+            Some(error) => PageError::Malformed(error),
+            None if self.publisher.is_some() => PageError::NoEngine,
+            None => without_series(page),
+        }
+    }
+
+    /// The cache facts of the engine labelled `engine`, with its part of the blocks that its server counts together.
+    fn cache_of(&self, engine: &str, labels: &[String], publisher: Publisher) -> CacheConfig {
+        let told = self.caches.iter().find(|(label, _)| label == engine);
+        let cache = told.map(|(_, cache)| cache.clone()).unwrap_or_default();
+        // Under Ray each replica has a server of its own.
+        let server = |label: &str| match publisher {
+            Publisher::Vllm => String::new(),
+            Publisher::Ray => label
+                .rsplit_once('/')
+                .map_or_else(String::new, |(replica, _)| replica.to_owned()),
+        };
+        let own = server(engine);
+        let sharing = labels.iter().filter(|label| server(label) == own).count();
+        CacheConfig {
+            num_gpu_blocks: cache
+                .num_gpu_blocks
+                .map(|blocks| blocks / sharing.max(1) as f64),
+            ..cache
+        }
+    }
+
+    /// Whether one process counts the steps. Several of vLLM's share their metrics through files, and then their client library leaves out
+    /// what concerns a process: its start, and the times at which series were created. The Rust front end has none of these either,
+    /// but it is one process, and its page ends as OpenMetrics does. Ray's replicas count for themselves.
+    fn single_api_server(&self, page: &str, publisher: Publisher) -> bool {
+        publisher == Publisher::Ray
+            || self.process_started.is_some()
+            || page.trim_end().ends_with("# EOF")
+            || memchr::memmem::find(page.as_bytes(), b"_created{").is_some()
+    }
+}
+
+/// What `totals` lacks of what figures are made of.
+fn missing(totals: &EngineTotals, twice: &[(Quantity, Twice)], page: &str) -> Vec<MissingInput> {
+    let lacking = Quantity::all().filter(|&quantity| !totals.has(quantity));
+    let required = lacking.filter_map(|quantity| Some((quantity, quantity.metric().required_for?)));
+    required
+        .map(|(quantity, leaves_out)| {
+            let twice = twice.iter().find(|(known, _)| *known == quantity);
+            MissingInput {
+                metric: quantity.metric().name.text,
+                leaves_out,
+                why: twice.map(|(_, twice)| twice.to_string()),
+                nearest: if twice.is_some() {
+                    None
+                } else {
+                    nearest::nearest(page, quantity)
+                },
+            }
+        })
+        .collect()
 }

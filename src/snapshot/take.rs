@@ -143,7 +143,7 @@ fn engine_snapshot(
         missing_inputs: meter
             .latest
             .as_ref()
-            .map_or_else(Vec::new, EngineTotals::missing_inputs),
+            .map_or_else(Vec::new, |totals| totals.missing.clone()),
         now,
         trail: memory.trail(),
         history: Arc::clone(&memory.history),

@@ -7,7 +7,8 @@ use reqwest::Url;
 
 use crate::config::address::{Address, masked};
 use crate::exposition::{self, ParseError};
-use crate::sample::engine::{Counter, EngineTotals, Gauge};
+use crate::sample::engine::EngineTotals;
+use crate::sample::metrics::Quantity;
 use crate::sample::page::{self, PageError};
 use roofline::units::Seconds;
 
@@ -52,7 +53,7 @@ impl VllmError {
     }
 
     /// Every reason there is, for series that exist from the start.
-    pub const REASONS: [&'static str; 16] = [
+    pub const REASONS: [&'static str; 18] = [
         "client",
         "configuration",
         "connect",
@@ -62,8 +63,10 @@ impl VllmError {
         "no_engine",
         "not_metrics",
         "not_utf8",
+        "other_server",
         "parse",
         "redirect",
+        "router",
         "stats_disabled",
         "status",
         "timeout",
@@ -159,6 +162,10 @@ impl VllmSource {
             Form::Whole => self.engines(&self.whole, &clock).await,
             Form::Probe => {
                 let whole = self.engines(&self.whole, &clock).await?;
+                if whole.iter().any(|engine| !engine.missing.is_empty()) {
+                    // It may come yet, and what it is called now stands on the whole page only.
+                    return Ok(whole);
+                }
                 let filtered = self.engines(&self.filtered, &clock).await;
                 self.form = match filtered {
                     Ok(filtered) if says_the_same(&filtered, &whole) => Form::Filtered,
@@ -181,8 +188,12 @@ impl VllmSource {
     async fn page(&self, url: &Url, clock: &impl Fn() -> Seconds) -> Result<Reading, VllmError> {
         let body = self.fetcher.get(url, ACCEPT, LARGEST_PAGE).await?;
         let time = clock();
-        let text = exposition::utf8(&body).map_err(VllmError::Text)?;
-        let engines = page::read(text, time)?;
+        let engines = match exposition::utf8(&body) {
+            Ok(text) => page::read(text, time)?,
+            // A label that is no text costs itself, where the page is vLLM's at all.
+            Err(error) => page::read(&String::from_utf8_lossy(&body), time)
+                .map_err(|_| VllmError::Text(error))?,
+        };
         Ok(Reading { engines, body })
     }
 
@@ -191,13 +202,16 @@ impl VllmSource {
     /// # Errors
     /// [`VllmError`]; 401 where a key is needed and none is set.
     pub async fn models(&self) -> Result<Models, VllmError> {
-        let url = self
-            .base
-            .join("v1/models")
-            .map_err(|error| VllmError::Url {
-                url: masked(self.base.as_str()),
-                cause: error.to_string(),
-            })?;
+        // NIM serves its page below /v1, beside the models.
+        let path = if self.base.path().ends_with("/v1/") {
+            "models"
+        } else {
+            "v1/models"
+        };
+        let url = self.base.join(path).map_err(|error| VllmError::Url {
+            url: masked(self.base.as_str()),
+            cause: error.to_string(),
+        })?;
         let body = self
             .fetcher
             .get(&url, "application/json", Models::LARGEST)
@@ -240,18 +254,9 @@ pub(crate) fn base_url(url: &str) -> Result<Url, VllmError> {
 fn says_the_same(filtered: &[EngineTotals], whole: &[EngineTotals]) -> bool {
     filtered.len() == whole.len()
         && filtered.iter().zip(whole).all(|(filtered, whole)| {
-            let counters = Counter::ALL.iter().all(|&counter| {
-                filtered.counters.get(counter).is_some() == whole.counters.get(counter).is_some()
-            });
-            let gauges = Gauge::ALL.iter().all(|&gauge| {
-                filtered.gauges.get(gauge).is_some() == whole.gauges.get(gauge).is_some()
-            });
-            counters
-                && gauges
+            Quantity::all().all(|quantity| filtered.has(quantity) == whole.has(quantity))
                 && filtered.key == whole.key
                 && filtered.cache == whole.cache
                 && filtered.single_api_server == whole.single_api_server
-                && filtered.histograms.iteration_tokens.is_some()
-                    == whole.histograms.iteration_tokens.is_some()
         })
 }

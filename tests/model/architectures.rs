@@ -133,6 +133,9 @@ fn page(load: &Load, part: f64, resident: f64) -> EngineTotals {
         engines_on_page: 1,
         single_api_server: true,
         process_started: None,
+        published_every: Seconds::ZERO,
+        adapters: false,
+        missing: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod captures;
+mod compatibility;
 mod config;
 mod contract;
 mod engines;

@@ -120,6 +120,9 @@ fn fresh(time: f64) -> EngineTotals {
         engines_on_page: 1,
         single_api_server: true,
         process_started: None,
+        published_every: Seconds::ZERO,
+        adapters: false,
+        missing: Vec::new(),
     }
 }
 

@@ -76,6 +76,10 @@ pub struct Account {
     pub prompts: Prompts,
     /// Whether step counts were inexact because several API servers share the page.
     pub several_api_servers: bool,
+    /// Whether computed prompt tokens were estimated from the hits of the prefix cache.
+    pub estimates_prompts: bool,
+    /// Whether requests with LoRA adapters ran.
+    pub adapters: bool,
 }
 
 impl Account {
@@ -129,6 +133,8 @@ impl Account {
             queue: Queue::of(interval, facts),
             prompts: *prompts,
             several_api_servers: !interval.single_api_server,
+            estimates_prompts: interval.estimates_prompts(),
+            adapters: interval.adapters,
             ..Self::default()
         };
         account.decode_steps = steps
@@ -277,6 +283,8 @@ impl Account {
             self.prompts = other.prompts;
         }
         self.several_api_servers |= other.several_api_servers;
+        self.estimates_prompts |= other.estimates_prompts;
+        self.adapters |= other.adapters;
     }
 }
 

@@ -207,11 +207,12 @@ fn prompt_share(steps: &Priced, ceiling: &Ceiling) -> f64 {
     ratio(prompts.0, (prompts + decodes.max(Seconds::ZERO)).0).unwrap_or(0.0)
 }
 
-/// Seconds of the interval with a request running, of which the roofline or a kernel `took` some.
+/// Seconds of the interval with a request in the engine, of which the roofline or a kernel `took` some.
 ///
-/// Where one ran at one end at most: what the steps took, by their own clock (inter-token latency). Where one ran at both ends, all
-/// of them, unless the GPU says how long kernels ran: then no more than requests were there for, which between two of them may
-/// be less.
+/// Where one was in it at both ends: all of them, unless the GPU says how long kernels ran: then no more than requests were there
+/// for, which between two of them may be less. Else what the steps took, by their own clock (inter-token latency). Without decodes
+/// (embeddings, answers of one token) no step has a clock of its own: then as long as the requests waited for their only output, or
+/// all of it where that is not known.
 pub(super) fn busy_seconds(
     interval: &Interval,
     steps: &Steps,
@@ -219,15 +220,19 @@ pub(super) fn busy_seconds(
     kernels: Option<Seconds>,
 ) -> Seconds {
     let whole = interval.seconds();
-    if interval.before.running > 0.0 && interval.after.running > 0.0 {
+    if interval.before.requests() > 0.0 && interval.after.requests() > 0.0 {
         return kernels.map_or(whole, |kernels| {
             interval.request_seconds().max(took).max(kernels).min(whole)
         });
     }
-    let decoding = steps
-        .decode_batch
-        .map_or(0.0, |batch| interval.decode_request_seconds() / batch);
-    Seconds(decoding)
+    let stepping = match steps.decode_batch {
+        Some(batch) => interval.decode_request_seconds() / batch,
+        None => interval.first_token_seconds(),
+    };
+    if stepping <= 0.0 && interval.produced() {
+        return whole;
+    }
+    Seconds(stepping)
         .max(took)
         .max(kernels.unwrap_or(Seconds::ZERO))
         .min(whole)

@@ -4,13 +4,16 @@ use std::borrow::Cow;
 
 use crate::exposition::Sample;
 use crate::sample::engine::{
-    CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
+    CacheConfig, Counter, Counters, Distribution, EngineKey, EngineTotals, Gauge, Gauges,
+    Histograms,
 };
+use crate::sample::metrics::Quantity;
 use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 
-use super::names::{Distribution, Field, Part};
-use super::{LONGEST_QUOTE, MOST_BUCKETS, PageError};
+use super::names::{Field, Part, Publisher};
+use super::twice::Twice;
+use super::{MOST_BUCKETS, PageError};
 
 /// No total of vLLM's gets there: an exaflop machine computes for thirty thousand years until then.
 const LARGEST: f64 = 1e30;
@@ -24,161 +27,210 @@ const LONGEST_FORMAT: usize = 64;
 /// The totals of an engine while its page is being read.
 pub(super) struct Draft {
     pub(super) key: EngineKey,
-    counters: Counters,
-    gauges: Gauges,
-    former_kv_usage: Option<f64>,
-    histograms: [DraftHistogram; 5],
+    /// The label `server`, which a router gives the series of the servers behind it.
+    pub(super) server: Option<String>,
+    /// Series that stand on the page more than once, so that none of them can be believed.
+    pub(super) twice: Vec<(Quantity, Twice)>,
+    counters: [Names<Slot>; Counter::ALL.len()],
+    gauges: [Names<Slot>; Gauge::ALL.len()],
+    histograms: [Names<DraftHistogram>; Distribution::ALL.len()],
+}
+
+/// A value under the present name and under the former one.
+type Names<T> = [T; 2];
+
+#[derive(Clone, Copy, Default)]
+enum Slot {
+    #[default]
+    Absent,
+    Read(f64),
+    /// It stands there more than once.
+    Unsure,
+}
+
+impl Slot {
+    /// Takes the value, and says whether it is the first.
+    fn put(&mut self, value: f64) -> bool {
+        let first = matches!(self, Self::Absent);
+        *self = if first {
+            Self::Read(value)
+        } else {
+            Self::Unsure
+        };
+        first
+    }
+
+    fn add(&mut self, value: f64) {
+        *self = Self::Read(self.value().unwrap_or(0.0) + value);
+    }
+
+    const fn value(self) -> Option<f64> {
+        match self {
+            Self::Read(value) => Some(value),
+            Self::Absent | Self::Unsure => None,
+        }
+    }
 }
 
 #[derive(Default)]
 struct DraftHistogram {
     buckets: Histogram,
-    sum: Option<f64>,
-    count: Option<f64>,
+    sum: Slot,
+    count: Slot,
+    unsure: bool,
 }
 
 impl Draft {
-    pub(super) fn of(key: EngineKey) -> Self {
+    /// The draft of the engine `key`, whose first series is `sample`.
+    pub(super) fn of(key: EngineKey, sample: &Sample<'_>) -> Self {
         Self {
             key,
-            counters: Counters::default(),
-            gauges: Gauges::default(),
-            former_kv_usage: None,
+            server: sample.labels.get("server").map(Cow::into_owned),
+            twice: Vec::new(),
+            counters: Default::default(),
+            gauges: Default::default(),
             histograms: Default::default(),
         }
     }
 
-    pub(super) fn scalar(&mut self, field: Field, sample: &Sample<'_>) -> Result<(), PageError> {
-        if !is_told(sample.value) {
+    pub(super) fn take(&mut self, field: Field, sample: &Sample<'_>) -> Result<(), PageError> {
+        if !is_possible(sample.value) {
             return Ok(());
         }
-        let replaced = match field {
-            Field::Counter(counter) => self.counters.set(counter, sample.value),
-            Field::CounterPart(counter) => {
-                let others = self.counters.get(counter).unwrap_or(0.0);
-                self.counters.set(counter, others + sample.value);
-                None
+        let (quantity, first) = match field {
+            Field::Counter(counter, place) => {
+                let slot = &mut self.counters[counter as usize][place];
+                let first = if counter.metric().adds_up {
+                    slot.add(sample.value);
+                    true
+                } else {
+                    slot.put(sample.value)
+                };
+                (Quantity::Counter(counter), first)
             }
-            Field::Gauge(gauge) => self.gauges.set(gauge, sample.value),
-            Field::FormerKvUsage => self.former_kv_usage.replace(sample.value),
-            Field::CacheConfig => None,
+            Field::Gauge(gauge, place) => {
+                let first = self.gauges[gauge as usize][place].put(sample.value);
+                (Quantity::Gauge(gauge), first)
+            }
+            Field::Distribution(which, place, part) => {
+                let first = self.histograms[which as usize][place].take(part, sample)?;
+                (Quantity::Distribution(which), first)
+            }
+            Field::CacheConfig | Field::Adapters => return Ok(()),
         };
-        once(replaced, sample)
-    }
-
-    pub(super) fn distribution(
-        &mut self,
-        which: Distribution,
-        part: Part,
-        sample: &Sample<'_>,
-    ) -> Result<(), PageError> {
-        if !is_told(sample.value) {
-            return Ok(());
+        if !first && self.twice.iter().all(|(known, _)| *known != quantity) {
+            self.twice.push((quantity, Twice::of(sample)));
         }
-        let histogram = &mut self.histograms[which as usize];
-        let replaced = match part {
-            Part::Sum => histogram.sum.replace(sample.value),
-            Part::Count => histogram.count.replace(sample.value),
-            Part::Bucket => {
-                if histogram.buckets.buckets.len() > MOST_BUCKETS {
-                    return Err(PageError::TooManyBuckets(quoted(sample)));
-                }
-                let le = sample.labels.get("le").and_then(|le| le.parse().ok());
-                let le = le.filter(|le: &f64| !le.is_nan());
-                le.and_then(|le| histogram.bucket(le, sample.value))
-            }
-        };
-        once(replaced, sample)
+        Ok(())
     }
 
     /// A page may carry series of vLLM's that belong to no engine (a router's, a tool parser's).
     pub(super) fn is_engine(&self) -> bool {
-        self.gauges.get(Gauge::Running).is_some()
-            || self.counters.get(Counter::GenerationTokens).is_some()
+        let running = newest(&self.gauges[Gauge::Running as usize]);
+        let generated = newest(&self.counters[Counter::GenerationTokens as usize]);
+        self.server.is_none() && (running.is_some() || generated.is_some())
     }
 
-    pub(super) fn finish(mut self) -> EngineTotals {
-        if self.gauges.get(Gauge::KvCacheUsage).is_none()
-            && let Some(usage) = self.former_kv_usage
-        {
-            self.gauges.set(Gauge::KvCacheUsage, usage);
+    /// The totals without what concerns the whole page.
+    pub(super) fn finish(self, publisher: Publisher) -> EngineTotals {
+        let mut counters = Counters::default();
+        for &counter in Counter::ALL {
+            if let Some(value) = newest(&self.counters[counter as usize]) {
+                counters.set(counter, value);
+            }
         }
-        let [iterations, first_token, latency, former_latency, outputs] =
-            self.histograms.map(DraftHistogram::finish);
+        let mut gauges = Gauges::default();
+        for &gauge in Gauge::ALL {
+            if let Some(value) = newest(&self.gauges[gauge as usize]) {
+                gauges.set(gauge, value);
+            }
+        }
+        let mut histograms = Histograms::default();
+        for (&which, names) in Distribution::ALL.iter().zip(self.histograms) {
+            let read = names.into_iter().find_map(DraftHistogram::finish);
+            *histograms.slot(which) = read.map(|histogram| Histogram {
+                sum_of_midpoints: publisher == Publisher::Ray,
+                ..histogram
+            });
+        }
         EngineTotals {
             key: self.key,
             time: Seconds::ZERO,
-            counters: self.counters,
-            gauges: self.gauges,
-            histograms: Histograms {
-                iteration_tokens: iterations,
-                time_to_first_token: first_token,
-                inter_token_latency: latency.or(former_latency),
-                request_generation_tokens: outputs,
-            },
+            counters,
+            gauges,
+            histograms,
             cache: CacheConfig::default(),
             engines_on_page: 1,
             single_api_server: true,
             process_started: None,
+            published_every: Seconds::ZERO,
+            adapters: false,
+            missing: Vec::new(),
         }
     }
 }
 
+fn newest(names: &Names<Slot>) -> Option<f64> {
+    names.iter().find_map(|slot| slot.value())
+}
+
 impl DraftHistogram {
-    /// Adds a bucket, or returns the value of the one that is there already.
-    fn bucket(&mut self, le: f64, count: f64) -> Option<f64> {
+    /// Takes one line, and says whether it is the first of its kind.
+    fn take(&mut self, part: Part, sample: &Sample<'_>) -> Result<bool, PageError> {
+        let first = match part {
+            Part::Sum => self.sum.put(sample.value),
+            Part::Count => self.count.put(sample.value),
+            Part::Bucket => self.bucket(sample)?,
+        };
+        self.unsure |= !first;
+        Ok(first)
+    }
+
+    /// Adds a bucket, unless it is there already.
+    fn bucket(&mut self, sample: &Sample<'_>) -> Result<bool, PageError> {
         let buckets = &mut self.buckets.buckets;
-        // Pages list buckets in ascending order, so this is a push.
-        match buckets.iter().rposition(|&(bound, _)| bound <= le) {
-            Some(place) if buckets[place].0.total_cmp(&le).is_eq() => Some(buckets[place].1),
-            Some(place) => {
-                buckets.insert(place + 1, (le, count));
-                None
-            }
-            None => {
-                buckets.insert(0, (le, count));
-                None
-            }
+        if buckets.len() > MOST_BUCKETS {
+            return Err(PageError::TooManyBuckets(super::twice::quoted(sample)));
         }
+        let le = sample.labels.get("le").and_then(|le| le.parse().ok());
+        let Some(le) = le.filter(|le: &f64| !le.is_nan()) else {
+            return Ok(true);
+        };
+        // Pages list buckets in ascending order, so this is a push.
+        let place = buckets.iter().rposition(|&(bound, _)| bound <= le);
+        if place.is_some_and(|place| buckets[place].0.total_cmp(&le).is_eq()) {
+            return Ok(false);
+        }
+        buckets.insert(place.map_or(0, |place| place + 1), (le, sample.value));
+        Ok(true)
     }
 
     fn finish(self) -> Option<Histogram> {
-        Some(Histogram {
-            sum: self.sum?,
-            count: self.count?,
+        let (sum, count) = (self.sum.value()?, self.count.value()?);
+        (!self.unsure).then_some(Histogram {
+            sum,
+            count,
             ..self.buckets
         })
     }
 }
 
-fn once(replaced: Option<f64>, sample: &Sample<'_>) -> Result<(), PageError> {
-    match replaced {
-        Some(_) => Err(PageError::Duplicate(quoted(sample))),
-        None => Ok(()),
-    }
-}
-
-/// The series of `sample`, cut where it grows long.
-fn quoted(sample: &Sample<'_>) -> String {
-    let mut series = format!("{}{}", sample.name, sample.labels);
-    if series.len() > LONGEST_QUOTE {
-        series.truncate(series.floor_char_boundary(LONGEST_QUOTE));
-        series.push('…');
-    }
-    series
-}
-
 /// Whether `value` is one that vLLM can mean; any other is as good as absent, and must not get into a sum, which would never lose it.
-fn is_told(value: f64) -> bool {
+fn is_possible(value: f64) -> bool {
     (0.0..=LARGEST).contains(&value)
 }
 
-/// The label `engine`, `"0"` before vLLM had it; under Ray Serve with the replica before it, since replicas share a page.
-pub(super) fn engine_label(sample: &Sample<'_>) -> String {
+/// The label `engine`, `"0"` before vLLM had it; under Ray Serve with the replica before it, since replicas share a page, and with the
+/// worker where an older vLLM names no replica.
+pub(super) fn engine_label(sample: &Sample<'_>, publisher: Publisher) -> String {
     let engine = sample.labels.get("engine").unwrap_or(Cow::Borrowed("0"));
-    match sample.labels.get("ReplicaId") {
-        Some(replica) if !replica.is_empty() => format!("{replica}/{engine}"),
-        _ => engine.into_owned(),
+    if publisher == Publisher::Vllm {
+        return engine.into_owned();
+    }
+    let named = |label| sample.labels.get(label).filter(|value| !value.is_empty());
+    match named("ReplicaId").or_else(|| named("WorkerId")) {
+        Some(replica) => format!("{replica}/{engine}"),
+        None => engine.into_owned(),
     }
 }
 
@@ -198,4 +250,16 @@ pub(super) fn cache_config(sample: &Sample<'_>) -> CacheConfig {
             .map(Cow::into_owned),
         gpu_memory_utilization: number("gpu_memory_utilization", 1.0),
     }
+}
+
+/// Whether `lora_requests_info` names an adapter.
+pub(super) fn names_adapters(sample: &Sample<'_>) -> bool {
+    ["running_lora_adapters", "waiting_lora_adapters"]
+        .iter()
+        .any(|label| {
+            sample
+                .labels
+                .get(label)
+                .is_some_and(|names| !names.is_empty())
+        })
 }

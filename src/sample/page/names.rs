@@ -1,157 +1,33 @@
-//! What vLLM's names are to us. A rename goes here.
+//! A sample's name, and the metric that it belongs to.
 
 use crate::exposition::Sample;
-use crate::sample::engine::{Counter, Gauge};
+use crate::sample::metrics::{Counter, Distribution, Gauge, Metric, Quantity};
 
-/// What vLLM's names start with: as it writes them, as its OpenMetrics page escapes them, and as Ray Serve re-exports them.
-pub(super) const PREFIXES: [&str; 3] = ["vllm:", "ray_vllm_", "vllm_"];
-/// Present only while one API server answers: several share their metrics through files and leave process metrics out.
-pub(super) const SINGLE_PROCESS: &str = "process_start_time_seconds";
+/// What vLLM's names start with: as it writes them, as Ray Serve re-exports them, and as OpenMetrics escapes them.
+const PREFIXES: [(&str, Publisher); 4] = [
+    ("vllm:", Publisher::Vllm),
+    ("ray_vllm_", Publisher::Ray),
+    ("ray_vllm:", Publisher::Ray),
+    ("vllm_", Publisher::Vllm),
+];
+/// What the lines start with that are read.
+pub(super) const READ: [&str; 3] = ["vllm", "ray_vllm", PROCESS_STARTED];
+/// The server's own process; absent where several share their metrics through files.
+pub(super) const PROCESS_STARTED: &str = "process_start_time_seconds";
+/// Our own names look like escaped ones of vLLM's.
+const OWN: &str = "vllm_roofline_";
 
-/// Where a sample goes.
-#[derive(Clone, Copy)]
-pub(super) enum Field {
-    Counter(Counter),
-    /// One of several series that add up.
-    CounterPart(Counter),
-    Gauge(Gauge),
-    /// The name that [`Gauge::KvCacheUsage`] had up to vLLM 0.11; good only where the present one is missing.
-    FormerKvUsage,
-    CacheConfig,
+/// Who writes the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Publisher {
+    /// vLLM itself.
+    Vllm,
+    /// Ray's metrics agent, from time to time.
+    Ray,
 }
 
-/// A label that picks one series of a family.
-type Where = Option<(&'static str, &'static str)>;
-
-/// What vLLM's scalar families are to us; names without their prefix.
-const SCALARS: &[(&str, Where, Field)] = &[
-    ("num_requests_running", None, Field::Gauge(Gauge::Running)),
-    ("num_requests_waiting", None, Field::Gauge(Gauge::Waiting)),
-    (
-        "kv_cache_usage_perc",
-        None,
-        Field::Gauge(Gauge::KvCacheUsage),
-    ),
-    ("gpu_cache_usage_perc", None, Field::FormerKvUsage),
-    (
-        "engine_sleep_state",
-        Some(("sleep_state", "awake")),
-        Field::Gauge(Gauge::Awake),
-    ),
-    ("cache_config_info", None, Field::CacheConfig),
-    (
-        "prompt_tokens_total",
-        None,
-        Field::Counter(Counter::PromptTokens),
-    ),
-    (
-        "prompt_tokens_by_source_total",
-        Some(("source", "local_compute")),
-        Field::Counter(Counter::PromptTokensComputed),
-    ),
-    (
-        "prompt_tokens_cached_total",
-        None,
-        Field::Counter(Counter::PromptTokensCached),
-    ),
-    (
-        "generation_tokens_total",
-        None,
-        Field::Counter(Counter::GenerationTokens),
-    ),
-    (
-        "prefix_cache_queries_total",
-        None,
-        Field::Counter(Counter::PrefixCacheQueries),
-    ),
-    (
-        "prefix_cache_hits_total",
-        None,
-        Field::Counter(Counter::PrefixCacheHits),
-    ),
-    (
-        "external_prefix_cache_hits_total",
-        None,
-        Field::Counter(Counter::ExternalPrefixCacheHits),
-    ),
-    (
-        "num_preemptions_total",
-        None,
-        Field::Counter(Counter::Preemptions),
-    ),
-    (
-        "spec_decode_num_draft_tokens_total",
-        None,
-        Field::Counter(Counter::DraftTokens),
-    ),
-    (
-        "spec_decode_num_accepted_tokens_total",
-        None,
-        Field::Counter(Counter::AcceptedTokens),
-    ),
-    (
-        "request_success_total",
-        None,
-        Field::CounterPart(Counter::FinishedRequests),
-    ),
-    (
-        "estimated_flops_per_gpu_total",
-        None,
-        Field::Counter(Counter::EstimatedFlops),
-    ),
-    (
-        "estimated_read_bytes_per_gpu_total",
-        None,
-        Field::Counter(Counter::EstimatedReadBytes),
-    ),
-    (
-        "estimated_write_bytes_per_gpu_total",
-        None,
-        Field::Counter(Counter::EstimatedWriteBytes),
-    ),
-];
-
-/// The histograms that are read.
-#[derive(Clone, Copy)]
-pub(super) enum Distribution {
-    IterationTokens,
-    TimeToFirstToken,
-    InterTokenLatency,
-    /// The name that inter-token latency had up to vLLM 0.14.
-    FormerInterTokenLatency,
-    RequestGenerationTokens,
-}
-
-/// What vLLM's histograms are to us, and whether their buckets are needed.
-const DISTRIBUTIONS: &[(&str, Distribution, bool)] = &[
-    (
-        "iteration_tokens_total",
-        Distribution::IterationTokens,
-        true,
-    ),
-    (
-        "time_to_first_token_seconds",
-        Distribution::TimeToFirstToken,
-        true,
-    ),
-    (
-        "inter_token_latency_seconds",
-        Distribution::InterTokenLatency,
-        true,
-    ),
-    (
-        "time_per_output_token_seconds",
-        Distribution::FormerInterTokenLatency,
-        true,
-    ),
-    (
-        "request_generation_tokens",
-        Distribution::RequestGenerationTokens,
-        false,
-    ),
-];
-
-#[derive(Clone, Copy)]
+/// Part of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Bucket,
     Sum,
@@ -164,39 +40,102 @@ const PARTS: [(&str, Part); 3] = [
     ("_count", Part::Count),
 ];
 
-/// What the sample `name`, without its prefix, is to us.
-pub(super) fn scalar(name: &str, sample: &Sample<'_>) -> Option<Field> {
-    let &(_, picked, field) = SCALARS.iter().find(|(scalar, ..)| *scalar == name)?;
-    let fits =
-        picked.is_none_or(|(label, value)| sample.labels.get(label).as_deref() == Some(value));
-    fits.then_some(field)
+/// What a sample is to us.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Field {
+    /// A counter's value; `place` 0 is its present name, 1 the former.
+    Counter(Counter, usize),
+    /// A gauge's value.
+    Gauge(Gauge, usize),
+    /// One line of a histogram.
+    Distribution(Distribution, usize, Part),
+    /// Facts of the KV cache.
+    CacheConfig,
+    /// LoRA adapters.
+    Adapters,
 }
 
-/// Which histogram the sample `name` is a part of, and which part.
-pub(super) fn distribution(name: &str) -> Option<(Distribution, Part)> {
+/// The name of one of vLLM's metrics without its prefix, and who wrote it.
+#[inline]
+pub(super) fn without_prefix(name: &str) -> Option<(&str, Publisher)> {
+    let (rest, publisher) = PREFIXES
+        .iter()
+        .find_map(|&(prefix, publisher)| Some((name.strip_prefix(prefix)?, publisher)))?;
+    (!name.starts_with(OWN)).then_some((rest, publisher))
+}
+
+/// What the sample `name`, without its prefix, is to us.
+pub(super) fn field(name: &str, sample: &Sample<'_>) -> Option<Field> {
+    if let Some(field) = distribution(name) {
+        return Some(field);
+    }
+    for &gauge in Gauge::ALL {
+        if let Some(place) = place(gauge.metric(), name) {
+            return picked(gauge.metric(), sample).then_some(Field::Gauge(gauge, place));
+        }
+    }
+    for &counter in Counter::ALL {
+        if let Some(place) = place(counter.metric(), name) {
+            return picked(counter.metric(), sample).then_some(Field::Counter(counter, place));
+        }
+    }
+    [
+        (Quantity::CacheConfig, Field::CacheConfig),
+        (Quantity::Adapters, Field::Adapters),
+    ]
+    .into_iter()
+    .find_map(|(quantity, field)| (quantity.metric().name.text == name).then_some(field))
+}
+
+fn distribution(name: &str) -> Option<Field> {
     let (family, part) = PARTS
         .iter()
         .find_map(|&(suffix, part)| Some((name.strip_suffix(suffix)?, part)))?;
-    let &(_, which, buckets) = DISTRIBUTIONS
+    let (which, place) = Distribution::ALL
         .iter()
-        .find(|(distribution, ..)| *distribution == family)?;
-    (buckets || !matches!(part, Part::Bucket)).then_some((which, part))
+        .find_map(|&which| Some((which, place(which.metric(), family)?)))?;
+    wanted(which.metric(), part).then_some(Field::Distribution(which, place, part))
 }
 
-/// The sample names that [`read`] looks at: what to ask a server for that can answer with a part of its page.
+/// Which of the metric's names it is.
+#[inline]
+fn place(metric: &Metric, name: &str) -> Option<usize> {
+    if metric.name.text == name {
+        return Some(0);
+    }
+    metric
+        .former
+        .is_some_and(|former| former.text == name)
+        .then_some(1)
+}
+
+fn picked(metric: &Metric, sample: &Sample<'_>) -> bool {
+    metric
+        .picked
+        .is_none_or(|(label, value)| sample.labels.get(label).as_deref() == Some(value))
+}
+
+fn wanted(metric: &Metric, part: Part) -> bool {
+    !metric.without_buckets || part != Part::Bucket
+}
+
+/// The sample names that [`read`](super::read) looks at: what to ask a server for that can answer with a part of its page.
 #[must_use]
 pub fn needed_names() -> Vec<String> {
-    let scalars = SCALARS
-        .iter()
-        .map(|(name, ..)| format!("{}{name}", PREFIXES[0]));
-    let parts = DISTRIBUTIONS.iter().flat_map(|&(name, _, buckets)| {
-        let wanted = PARTS
-            .iter()
-            .filter(move |(_, part)| buckets || !matches!(part, Part::Bucket));
-        wanted.map(move |(suffix, _)| format!("{}{name}{suffix}", PREFIXES[0]))
-    });
-    scalars
-        .chain(parts)
-        .chain([SINGLE_PROCESS.to_owned()])
-        .collect()
+    let mut names = Vec::new();
+    for quantity in Quantity::all() {
+        let metric = quantity.metric();
+        for name in metric.names() {
+            let full = format!("{}{}", PREFIXES[0].0, name.text);
+            match quantity {
+                Quantity::Distribution(_) => {
+                    let parts = PARTS.iter().filter(|&&(_, part)| wanted(metric, part));
+                    names.extend(parts.map(|(suffix, _)| format!("{full}{suffix}")));
+                }
+                _ => names.push(full),
+            }
+        }
+    }
+    names.push(PROCESS_STARTED.to_owned());
+    names
 }

@@ -59,6 +59,13 @@ impl Clues {
         self.find_gpu(table, &mut facts);
         self.find_model(&mut facts);
         self.share_gpus(&mut facts, totals.engines_on_page, rank);
+        if totals.kv_capacity_tokens().is_none() {
+            missing(
+                &mut facts,
+                "kv_capacity",
+                "vLLM's page has no cache_config_info with it: no KV capacity, and contexts are taken from the lengths of requests",
+            );
+        }
         Arc::new(facts)
     }
 

@@ -133,7 +133,7 @@ impl Export {
             let mut one = Histogram {
                 sum: series.statistic("sum").unwrap_or_default(),
                 count: series.statistic("count").unwrap_or_default(),
-                buckets: Vec::new(),
+                ..Histogram::default()
             };
             for (le, count) in &series.buckets {
                 if let Ok(le) = le.trim_start_matches('+').parse() {

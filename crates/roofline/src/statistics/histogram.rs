@@ -9,6 +9,8 @@ pub struct Histogram {
     pub sum: f64,
     /// Number of observations.
     pub count: f64,
+    /// Whether `sum` was put together from the middles of buckets, as Ray's metrics agent does: then no mean is made of it.
+    pub sum_of_midpoints: bool,
 }
 
 /// A bucket resolves a percentile whose upper bound is at most so many times its lower one: what is interpolated in it is then off by
@@ -69,6 +71,7 @@ impl Histogram {
             buckets,
             sum: self.sum - earlier.sum,
             count: self.count - earlier.count,
+            sum_of_midpoints: self.sum_of_midpoints || earlier.sum_of_midpoints,
         };
         let went_down =
             difference.count < 0.0 || difference.buckets.iter().any(|&(_, count)| count < 0.0);
@@ -82,6 +85,7 @@ impl Histogram {
         }
         self.sum += other.sum;
         self.count += other.count;
+        self.sum_of_midpoints |= other.sum_of_midpoints;
     }
 
     /// Observations in the bucket bounded by exactly `le`; 0 where there is no such bucket.
@@ -100,10 +104,10 @@ impl Histogram {
             .map_or(0.0, |&(_, at_most)| (self.count - at_most).max(0.0))
     }
 
-    /// Mean of the observations.
+    /// Mean of the observations, or `None` without any, or where only the middles of their buckets are known.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        (self.count > 0.0).then(|| self.sum / self.count)
+        (self.count > 0.0 && !self.sum_of_midpoints).then(|| self.sum / self.count)
     }
 
     /// What the buckets know of the quantile `q` in 0..=1.
@@ -171,6 +175,7 @@ mod tests {
             buckets: buckets.to_vec(),
             sum,
             count: buckets.last().map_or(0.0, |last| last.1),
+            sum_of_midpoints: false,
         }
     }
 

@@ -1,0 +1,312 @@
+//! vLLM's metrics, one row each: its names by release, what it leaves out when it is absent, and how its series are picked.
+//!
+//! Everything that has to know a metric reads its row: the parser, the filter of the scrape, the difference of two pages, the playback
+//! of a capture and `missing_input`. A rename in vLLM is one more name in a row.
+
+use roofline::statistics::Histogram;
+
+/// A name without its prefix, and the releases that write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// As the sample is called, `_total` included; of a histogram, without `_bucket`, `_sum` and `_count`.
+    pub text: &'static str,
+    /// Releases of vLLM, such as `0.9 on`; empty for every release from 0.6 on.
+    pub releases: &'static str,
+}
+
+/// What is known of one metric of vLLM's.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The present name.
+    pub name: Name,
+    /// The name before that. Some releases write both; the present one wins where it can be read.
+    pub former: Option<Name>,
+    /// The label and its value that pick one series of the family.
+    pub picked: Option<(&'static str, &'static str)>,
+    /// Whether the series of the family add up.
+    pub adds_up: bool,
+    /// Whether only sum and count of a histogram are needed.
+    pub without_buckets: bool,
+    /// What is left out where the metric is absent, for those that every vLLM has.
+    pub required_for: Option<&'static str>,
+}
+
+impl Metric {
+    const fn named(text: &'static str) -> Self {
+        Self {
+            name: Name { text, releases: "" },
+            former: None,
+            picked: None,
+            adds_up: false,
+            without_buckets: false,
+            required_for: None,
+        }
+    }
+
+    const fn in_releases(mut self, releases: &'static str) -> Self {
+        self.name.releases = releases;
+        self
+    }
+
+    const fn formerly(mut self, text: &'static str, releases: &'static str) -> Self {
+        self.former = Some(Name { text, releases });
+        self
+    }
+
+    const fn picked(mut self, label: &'static str, value: &'static str) -> Self {
+        self.picked = Some((label, value));
+        self
+    }
+
+    const fn adding_up(mut self) -> Self {
+        self.adds_up = true;
+        self
+    }
+
+    const fn without_buckets(mut self) -> Self {
+        self.without_buckets = true;
+        self
+    }
+
+    const fn required_for(mut self, figures: &'static str) -> Self {
+        self.required_for = Some(figures);
+        self
+    }
+
+    /// Its names, the present one first.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        std::iter::once(self.name).chain(self.former)
+    }
+}
+
+/// Declares the metrics of one kind: the list, each one's row, and the array that holds one value of each.
+macro_rules! scalars {
+    ($(#[$enum_doc:meta])* $kind:ident, $(#[$table_doc:meta])* $table:ident { $($(#[$doc:meta])* $name:ident = $row:expr;)* }) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl $kind {
+            /// Every one of them, in order.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+            const ROWS: &[Metric] = &[$($row,)*];
+
+            /// Its row.
+            #[must_use]
+            pub const fn metric(self) -> &'static Metric {
+                &Self::ROWS[self as usize]
+            }
+        }
+
+        $(#[$table_doc])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $table([Option<f64>; $kind::ALL.len()]);
+
+        impl $table {
+            /// The value, or `None` where the page does not have it.
+            #[must_use]
+            pub const fn get(&self, which: $kind) -> Option<f64> {
+                self.0[which as usize]
+            }
+
+            /// Sets the value and returns the one it replaces.
+            pub const fn set(&mut self, which: $kind, value: f64) -> Option<f64> {
+                self.0[which as usize].replace(value)
+            }
+        }
+    };
+}
+
+/// The same for histograms, whose values are fields.
+macro_rules! histograms {
+    ($(#[$enum_doc:meta])* $kind:ident, $(#[$table_doc:meta])* $table:ident { $($(#[$doc:meta])* $name:ident $field:ident = $row:expr;)* }) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl $kind {
+            /// Every one of them, in order.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+            const ROWS: &[Metric] = &[$($row,)*];
+
+            /// Its row.
+            #[must_use]
+            pub const fn metric(self) -> &'static Metric {
+                &Self::ROWS[self as usize]
+            }
+        }
+
+        $(#[$table_doc])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $table {
+            $($(#[$doc])* pub $field: Option<Histogram>,)*
+        }
+
+        impl $table {
+            /// The histogram, or `None` where the page does not have it.
+            #[must_use]
+            pub const fn get(&self, which: $kind) -> Option<&Histogram> {
+                match which {
+                    $($kind::$name => self.$field.as_ref(),)*
+                }
+            }
+
+            /// Where the histogram is kept.
+            pub const fn slot(&mut self, which: $kind) -> &mut Option<Histogram> {
+                match which {
+                    $($kind::$name => &mut self.$field,)*
+                }
+            }
+        }
+    };
+}
+
+scalars!(
+    /// Totals that only grow.
+    Counter,
+    /// One value of each [`Counter`].
+    Counters {
+        /// Prompt tokens of requests that got their first token, cached and transferred ones included.
+        PromptTokens = Metric::named("prompt_tokens_total").required_for("prefill tokens, FLOPs and bytes");
+        /// Of these, the tokens this engine computed itself.
+        PromptTokensComputed = Metric::named("prompt_tokens_by_source_total")
+            .in_releases("0.16 on")
+            .picked("source", "local_compute");
+        /// Of these, tokens found in a cache or transferred.
+        PromptTokensCached = Metric::named("prompt_tokens_cached_total").in_releases("0.16 on");
+        /// Output tokens, counted as they are sampled.
+        GenerationTokens = Metric::named("generation_tokens_total").required_for("output tokens");
+        /// What was looked up in the prefix cache, at admission: tokens, in 0.8 blocks.
+        PrefixCacheQueries = Metric::named("prefix_cache_queries_total")
+            .in_releases("0.9 on")
+            .formerly("gpu_prefix_cache_queries_total", "0.8 to 0.11");
+        /// What was found there, in the same unit.
+        PrefixCacheHits = Metric::named("prefix_cache_hits_total")
+            .in_releases("0.9 on")
+            .formerly("gpu_prefix_cache_hits_total", "0.8 to 0.11");
+        /// Tokens looked up through a KV connector: those not found in the prefix cache.
+        ExternalPrefixCacheQueries = Metric::named("external_prefix_cache_queries_total").in_releases("0.11.2 on");
+        /// Tokens a KV connector found.
+        ExternalPrefixCacheHits = Metric::named("external_prefix_cache_hits_total").in_releases("0.11.2 on");
+        /// Requests pushed out of the KV cache; lags until they resume.
+        Preemptions = Metric::named("num_preemptions_total");
+        /// Draft tokens sent through the target model for verification.
+        DraftTokens = Metric::named("spec_decode_num_draft_tokens_total");
+        /// Draft tokens accepted.
+        AcceptedTokens = Metric::named("spec_decode_num_accepted_tokens_total");
+        /// Requests that finished, for whatever reason but a client's disconnect.
+        FinishedRequests = Metric::named("request_success_total").adding_up();
+        /// vLLM's own FLOP estimate per GPU; stays 0 unless `--enable-mfu-metrics`.
+        EstimatedFlops = Metric::named("estimated_flops_per_gpu_total").in_releases("0.17 on");
+        /// vLLM's own estimate of bytes read per GPU.
+        EstimatedReadBytes = Metric::named("estimated_read_bytes_per_gpu_total").in_releases("0.17 on");
+        /// vLLM's own estimate of bytes written per GPU.
+        EstimatedWriteBytes = Metric::named("estimated_write_bytes_per_gpu_total").in_releases("0.17 on");
+    }
+);
+
+scalars!(
+    /// Values that go up and down.
+    Gauge,
+    /// One value of each [`Gauge`].
+    Gauges {
+        /// Requests in the running batch.
+        Running = Metric::named("num_requests_running").required_for("the engine's state, busy time");
+        /// Requests waiting for admission.
+        Waiting = Metric::named("num_requests_waiting").required_for("admission");
+        /// Used share of the KV cache, 0..=1; cached but unreferenced blocks count as free.
+        KvCacheUsage = Metric::named("kv_cache_usage_perc")
+            .in_releases("0.9 on")
+            .formerly("gpu_cache_usage_perc", "0.6 to 0.11")
+            .required_for("context length, KV bytes, admission");
+        /// Share of prompt blocks found in the prefix cache, of the engine before V1.
+        PrefixCacheHitRate = Metric::named("gpu_prefix_cache_hit_rate").in_releases("0.6 to 0.10");
+        /// 1 while the engine is awake, 0 while it sleeps.
+        Awake = Metric::named("engine_sleep_state")
+            .in_releases("0.11.2 on")
+            .picked("sleep_state", "awake");
+    }
+);
+
+histograms!(
+    /// Distributions since the start.
+    Distribution,
+    /// The histograms of one engine.
+    Histograms {
+        /// Tokens per engine step that had an output.
+        IterationTokens iteration_tokens = Metric::named("iteration_tokens_total").required_for("steps, the decode batch");
+        /// Time to first token, seconds.
+        TimeToFirstToken time_to_first_token = Metric::named("time_to_first_token_seconds").required_for("TTFT, prompts");
+        /// Seconds between the steps that gave a request tokens: one observation per running request and decode step.
+        InterTokenLatency inter_token_latency = Metric::named("inter_token_latency_seconds")
+            .in_releases("0.10.2 on")
+            .formerly("time_per_output_token_seconds", "0.6 to 0.14")
+            .required_for("TPOT, decode tokens");
+        /// Output lengths of finished requests, sum and count only.
+        RequestGenerationTokens request_generation_tokens = Metric::named("request_generation_tokens").without_buckets();
+    }
+);
+
+/// The KV cache's facts, as labels.
+pub(super) const CACHE_CONFIG: Metric =
+    Metric::named("cache_config_info").required_for("KV capacity, context length");
+
+/// Adapters in use, as labels; there only with `--enable-lora`.
+pub(super) const ADAPTERS: Metric = Metric::named("lora_requests_info");
+
+/// A metric and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// A total.
+    Counter(Counter),
+    /// A value of the moment.
+    Gauge(Gauge),
+    /// A histogram.
+    Distribution(Distribution),
+    /// Facts of the KV cache, as labels.
+    CacheConfig,
+    /// LoRA adapters in use, as labels.
+    Adapters,
+}
+
+impl Quantity {
+    /// Every metric there is a row for: the gauges, counters, histograms and facts.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let gauges = Gauge::ALL.iter().map(|&gauge| Self::Gauge(gauge));
+        let counters = Counter::ALL.iter().map(|&counter| Self::Counter(counter));
+        let distributions = Distribution::ALL
+            .iter()
+            .map(|&which| Self::Distribution(which));
+        gauges
+            .chain(counters)
+            .chain(distributions)
+            .chain([Self::CacheConfig, Self::Adapters])
+    }
+
+    /// Its row.
+    #[must_use]
+    pub const fn metric(self) -> &'static Metric {
+        match self {
+            Self::Counter(counter) => counter.metric(),
+            Self::Gauge(gauge) => gauge.metric(),
+            Self::Distribution(which) => which.metric(),
+            Self::CacheConfig => &CACHE_CONFIG,
+            Self::Adapters => &ADAPTERS,
+        }
+    }
+
+    /// The kind on its `# TYPE` line.
+    #[must_use]
+    pub const fn kind(self) -> crate::exposition::Kind {
+        use crate::exposition::Kind;
+        match self {
+            Self::Counter(_) => Kind::Counter,
+            Self::Distribution(_) => Kind::Histogram,
+            Self::Gauge(_) | Self::CacheConfig | Self::Adapters => Kind::Gauge,
+        }
+    }
+}
