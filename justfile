@@ -24,6 +24,10 @@ test-all:
 deploy *module:
     tests/deploy.sh {{module}}
 
+# The same in a real control plane (builds Kubernetes once), such as `just control-plane test_pods`
+control-plane *module:
+    tests/control-plane.sh {{module}}
+
 # The demo: http://127.0.0.1:10860/
 demo:
     cargo run --release -- demo
