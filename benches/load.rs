@@ -15,6 +15,7 @@ mod openai;
 use std::future::pending;
 use std::time::Duration;
 
+use loadtest::load::client::client_builder;
 use loadtest::load::prompt::{Prompts, Synthetic};
 use loadtest::load::run::Api;
 use loadtest::load::settings::{Arrivals, LengthDistribution, Limit};
@@ -55,10 +56,15 @@ fn main() {
 }
 
 fn settings(url: &str, streams: u32) -> LoadSettings {
+    vllm_roofline_exporter::crypto::install();
     LoadSettings {
         url: format!("{url}/").parse().unwrap(),
-        api_key_file: None,
-        ca_file: None,
+        shown_url: String::new(),
+        http: client_builder()
+            .tls_certs_only([])
+            .build()
+            .expect("a client"),
+        authorization: None,
         api: Api::Completions,
         model: None,
         arrivals: Arrivals::Closed {

@@ -122,6 +122,7 @@ impl Life {
             model_config: capture.model_config,
             pages: pages.collect(),
             readings: Vec::new(),
+            cut_off: Vec::new(),
         };
         let settings = Settings {
             gpu: Some("H100".to_owned()),

@@ -190,7 +190,7 @@ mod tests {
             let (page, errors) = Exposition::parse(&text);
             assert_eq!(errors, []);
             let steps = page.family("vllm:iteration_tokens_total").unwrap();
-            assert_eq!(steps.kind, crate::exposition::Kind::Histogram);
+            assert_eq!(steps.kind, Kind::Histogram);
             assert!(crate::sample::page::read(&text, roofline::units::Seconds(second)).is_ok());
         }
     }

@@ -58,7 +58,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             demo::run(&args)
         }
         #[cfg(feature = "top")]
-        Command::Top(args) => top::run(&args, cli.color, &mut out),
+        // The terminal view writes control sequences of its own.
+        Command::Top(args) => {
+            drop(out);
+            top::run(&args, cli.color, &mut io::stdout().lock())
+        }
         Command::Diagnose(args) => diagnose::run(&args, &mut out),
         Command::Replay(args) => replay::run(&args, &mut out),
         Command::Record(args) => {

@@ -54,16 +54,17 @@ pub(super) fn ribbon(history: &History) -> Option<Ribbon> {
     })
 }
 
+/// Takes a figure from a point.
+type Pick = fn(&HistoryPoint) -> Option<f32>;
+/// Writes a figure.
+type Show<'a> = &'a dyn Fn(f64) -> String;
+
 /// The figures of `history` that there is anything of.
 pub(super) fn lines(history: &History) -> Vec<Line> {
     let rate = |value: f64| format!("{value:.0}");
     let percent = |value: f64| format!("{:.0} %", value * 100.0);
     let watts = |value: f64| format!("{value:.0} W");
-    let drawn: [(
-        &'static str,
-        fn(&HistoryPoint) -> Option<f32>,
-        &dyn Fn(f64) -> String,
-    ); 7] = [
+    let drawn: [(&'static str, Pick, Show<'_>); 7] = [
         (
             "output tok/s",
             |point| point.output_tokens_per_second,
@@ -93,8 +94,8 @@ pub(super) fn lines(history: &History) -> Vec<Line> {
 fn line(
     history: &History,
     name: &'static str,
-    pick: fn(&HistoryPoint) -> Option<f32>,
-    show: &dyn Fn(f64) -> String,
+    pick: Pick,
+    show: Show<'_>,
 ) -> Option<Line> {
     let scale = Scale::of(history)?;
     let values = || {

@@ -38,16 +38,14 @@ pub(super) fn view(finding: &Finding, measured: &Effect) -> FindingView {
     }
 }
 
+/// Writes a figure.
+type Show<'a> = &'a dyn Fn(f64) -> String;
+
 fn remedy_view(remedy: &Remedy, measured: &Effect) -> RemedyView {
     let then = &remedy.predicted;
     let rate = |value: f64| format!("{value:.0} tok/s");
     let dollars = |value: f64| format!("${value:.2}");
-    let figures: [(
-        &'static str,
-        Option<f64>,
-        Option<f64>,
-        &dyn Fn(f64) -> String,
-    ); 4] = [
+    let figures: [(&'static str, Option<f64>, Option<f64>, Show<'_>); 4] = [
         (
             "output",
             measured.output_tokens_per_second,

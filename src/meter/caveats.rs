@@ -14,11 +14,23 @@ const MUCH_EARLY: f64 = 0.05;
 /// The caveats of `account`.
 #[must_use]
 pub fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
+    of_facts(account, facts)
+        .into_iter()
+        .chain(of_counters(account))
+        .chain(of_model(account, facts))
+        .filter_map(|(applies, text)| applies.then_some(text))
+        .collect()
+}
+
+/// Whether it applies, and what it says.
+type Caveat = (bool, &'static str);
+
+/// What is not known of the engine, or cannot be right.
+fn of_facts(account: &Account, facts: &EngineFacts) -> [Caveat; 5] {
     let impossible = Impossible::of(account, facts).unwrap_or_default();
-    let served = facts.served.as_ref();
-    let possible = [
+    [
         (
-            served.is_none() && !quantization_unknown(facts),
+            facts.served.is_none() && !quantization_unknown(facts),
             "the model is not known: no FLOPs, no bytes, no bound",
         ),
         (
@@ -37,6 +49,12 @@ pub fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
             impossible.memory,
             "more bytes than the memory bus carries: the GPU, the model, its quantization or its parallelism is not what it is taken for",
         ),
+    ]
+}
+
+/// What vLLM's counters do not show.
+fn of_counters(account: &Account) -> [Caveat; 6] {
+    [
         (
             account.preemptions > 0.0,
             "preempted requests are computed again, which no counter shows: FLOPs and bytes are lower bounds",
@@ -61,6 +79,13 @@ pub fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
             much_early(account),
             "prompts were counted here that ran before this span: FLOPs and bytes are too high",
         ),
+    ]
+}
+
+/// What the model of a step leaves out.
+fn of_model(account: &Account, facts: &EngineFacts) -> [Caveat; 3] {
+    let served = facts.served.as_ref();
+    [
         (
             served.is_some_and(|served| served.deployment.speculative_tokens > 0),
             "speculative decoding: the target's verification is counted, the draft model is not",
@@ -73,11 +98,7 @@ pub fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
             between_bounds(account),
             "two components are within 10 % of busy time of each other: the bound is between them",
         ),
-    ];
-    possible
-        .into_iter()
-        .filter_map(|(applies, text)| applies.then_some(text))
-        .collect()
+    ]
 }
 
 fn quantization_unknown(facts: &EngineFacts) -> bool {

@@ -128,10 +128,9 @@ impl Figures {
     #[must_use]
     pub fn of(span: &Span, facts: &EngineFacts, asleep: bool, overhead_below: f64) -> Self {
         let account = &span.account;
-        let bytes = account
-            .work
-            .map(|work| work.bytes.prefill + work.bytes.decode);
-        let flops = account.work.map(|work| work.flops.total());
+        let work = account.work;
+        let bytes = work.map(|work| work.bytes.prefill + work.bytes.decode);
+        let flops = work.map(|work| work.flops.total());
         let hbm_bytes = bytes.map(|bytes| bytes.total());
         let references = References::of(account, facts);
         let measured = references.gpm_bytes;
@@ -159,8 +158,7 @@ impl Figures {
             hbm_bytes,
             hbm_bytes_by_kind: bytes,
             hbm_bytes_measured: measured,
-            interconnect_bytes: account
-                .work
+            interconnect_bytes: work
                 .filter(|_| facts.gpus() > 1.0)
                 .map(|work| work.interconnect.total()),
             interconnect_bytes_measured: references.nvlink_bytes,

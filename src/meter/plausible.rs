@@ -166,7 +166,8 @@ mod tests {
     fn what_no_gpu_can_do_is_no_account() {
         let facts = EngineFacts::default();
         assert!(account().is_plausible(&facts));
-        let spoilt: [(&str, fn(&mut Account)); 8] = [
+        type Spoil = fn(&mut Account);
+        let spoilt: [(&str, Spoil); 8] = [
             ("tokens", |account| account.tokens.decode = 1e20),
             ("output tokens", |account| account.output_tokens = 1e29),
             ("no number", |account| account.context_weight = f64::NAN),

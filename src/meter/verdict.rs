@@ -8,8 +8,9 @@ use super::account::{Account, BusyTime, ByKind, TimeSpent};
 /// Where nothing splits overhead: under this share of busy time, the roofline does not explain where the time goes.
 pub const OVERHEAD_BELOW: f64 = 0.5;
 
-/// What a span is bound by: the component with the most of its busy time. Where nothing tells host and kernel latency apart, overhead,
-/// if all roofline components together are less than `overhead_below` of busy time.
+/// What a span is bound by: the component with the most of its busy time.
+///
+/// Where nothing tells host and kernel latency apart, overhead, if all roofline components together are less than `overhead_below` of busy time.
 #[must_use]
 pub fn bound(spent: &TimeSpent, overhead_below: f64) -> Bound {
     if spent.busy <= spent.seconds * 0.01 {

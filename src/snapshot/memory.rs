@@ -86,6 +86,13 @@ impl EngineMemory {
         diagnose(seen, remedies)
     }
 
+    /// Adds `point` to the history, where one is due at `now`.
+    pub(super) fn remember(&mut self, now: Seconds, point: impl FnOnce() -> HistoryPoint) {
+        if self.history.is_due(now) {
+            Arc::make_mut(&mut self.history).push(point());
+        }
+    }
+
     /// Adds where the phases of `figures` are on the roofline.
     pub(super) fn extend_trail(&mut self, figures: &Figures) {
         for (phase, point) in [

@@ -94,17 +94,17 @@ fn engine_snapshot(
         .recently()
         .filter(|_| window.is_some())
         .unwrap_or_default();
-    let standing = Standing {
-        state,
-        bound,
-        spent,
-    };
     let mut figures = window.as_ref().map(|window| {
         let asleep = meter.state() == EngineState::Sleeping;
         Figures::of(window, &meter.facts, asleep, settings.overhead_below)
     });
     let verdict = match window.as_ref().zip(figures.as_ref()) {
         Some((window, figures)) => {
+            let standing = Standing {
+                state,
+                bound,
+                spent,
+            };
             let price = settings.gpu_hour_price;
             let seen = observation(&window.account, figures, &meter.facts, &standing, price);
             memory.verdict(around.time, &seen, &meter.facts, left)
@@ -112,27 +112,23 @@ fn engine_snapshot(
         None => without_window(state),
     };
     let now = gauges(meter);
-    if memory.history.is_due(around.time) {
-        let point = history_point(around.time, bound, &now, window.as_ref(), power_watts);
-        Arc::make_mut(&mut memory.history).push(point);
-    }
+    memory.remember(around.time, || {
+        history_point(around.time, bound, &now, window.as_ref(), power_watts)
+    });
     if let Some(figures) = &mut figures {
         memory.extend_trail(figures);
         figures.verdict.clone_from(&verdict);
     }
-    let measured = |account: &Account| account.hardware.active_known_seconds > Seconds::ZERO;
     let split = window
         .as_ref()
-        .is_some_and(|window| measured(&window.account));
+        .is_some_and(|window| window.account.hardware.active_known_seconds > Seconds::ZERO);
     EngineSnapshot {
         key: key.clone(),
         facts: Arc::clone(&meter.facts),
         state,
         bound,
         verdict,
-        recently: (spent.seconds > Seconds::ZERO)
-            .then(|| spent.components(split))
-            .flatten(),
+        recently: spent.components(split).filter(|_| spent.seconds > Seconds::ZERO),
         totals: meter.totals.clone(),
         cost_dollars: settings.gpu_hour_price.map(|_| meter.cost_dollars),
         time_seconds: meter.spans.settled.time_seconds(),
@@ -140,14 +136,19 @@ fn engine_snapshot(
         bound_seconds: meter.bound_seconds(),
         sm_clock_mhz: window.and_then(|window| window.account.hardware.sm_clock_mhz()),
         window: figures,
-        missing_inputs: meter
-            .latest
-            .as_ref()
-            .map_or_else(Vec::new, |totals| totals.missing.clone()),
+        missing_inputs: missing_inputs(meter),
         now,
         trail: memory.trail(),
         history: Arc::clone(&memory.history),
     }
+}
+
+/// vLLM's metrics that the newest page lacks.
+fn missing_inputs(meter: &EngineMeter) -> Vec<MissingInput> {
+    meter
+        .latest
+        .as_ref()
+        .map_or_else(Vec::new, |totals| totals.missing.clone())
 }
 
 /// The verdict on an engine of which nothing is measured now.

@@ -13,7 +13,7 @@ use crate::command::{demo, local_vllm, sampling};
 use crate::config::Settings;
 use crate::export::snapshot_json;
 use crate::sampler::Receiver as Published;
-use crate::source::http::{Asking, Fetcher};
+use crate::source::http::{Asking, Fetcher, LARGEST_PAGE};
 use crate::view::snapshot::Snapshot;
 
 use super::TopArgs;
@@ -98,7 +98,7 @@ fn ask(url: &str, settings: &Settings, sender: Sender<Update>) -> anyhow::Result
     tokio::spawn(async move {
         loop {
             ticks.tick().await;
-            let body = fetcher.get(&page, "application/json").await;
+            let body = fetcher.get(&page, "application/json", LARGEST_PAGE).await;
             let answer = body.map_err(|error| error.to_string()).and_then(|body| {
                 serde_json::from_slice(&body)
                     .map_err(|error| format!("{page} is no snapshot: {error}"))

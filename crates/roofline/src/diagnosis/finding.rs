@@ -204,6 +204,15 @@ fn queue(seen: &Observation) -> Option<Finding> {
     Some(Finding::new(id, severity, share, sentence))
 }
 
+/// What most of the HBM traffic is, as the subject of a sentence.
+const fn traffic(dominant: Option<Dominant>) -> &'static str {
+    match dominant {
+        Some(Dominant::Weights) => "traffic, mostly of weights,",
+        Some(Dominant::Kv) => "traffic, mostly of the KV cache,",
+        Some(Dominant::Activations) | None => "traffic",
+    }
+}
+
 /// What bounds the requests that run.
 fn hardware(seen: &Observation) -> Finding {
     let share = seen.share_of(seen.bound);
@@ -225,11 +234,7 @@ fn hardware(seen: &Observation) -> Finding {
             Severity::Info,
             format!(
                 "HBM bandwidth is the limit: {} takes {part} of busy time.",
-                match seen.dominant {
-                    Some(Dominant::Weights) => "traffic, mostly of weights,",
-                    Some(Dominant::Kv) => "traffic, mostly of the KV cache,",
-                    Some(Dominant::Activations) | None => "traffic",
-                }
+                traffic(seen.dominant)
             ),
         ),
         Bound::Interconnect => (

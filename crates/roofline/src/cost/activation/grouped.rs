@@ -23,7 +23,7 @@ pub(in crate::cost) enum ExpertKernel {
 /// How a kernel cuts an output, and how many tiles an SM runs side by side.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tiling {
-    pub(super) rows: f64,
+    rows: f64,
     columns: f64,
     group: f64,
     per_sm: f64,
@@ -31,7 +31,7 @@ pub(super) struct Tiling {
 
 /// Experts and intermediate widths that vLLM 0.25 ships tiles for, on the H200 and on the H100 80GB.
 const TUNED_H200: &[(u64, u64)] = &[
-    (8, 14336),
+    (8, 14_336),
     (8, 1792),
     (8, 2048),
     (8, 3584),
@@ -145,11 +145,6 @@ impl Grouped {
     /// Blocks of rows, padding included: half a block per expert on average.
     fn blocks(&self, tiling: Tiling) -> f64 {
         self.experts * (self.rows / self.experts / tiling.rows + 0.5)
-    }
-
-    /// Rows that the kernel multiplies, padding included.
-    pub(super) fn padded_rows(&self, tiling: Tiling) -> f64 {
-        self.blocks(tiling) * tiling.rows
     }
 
     /// Bytes of rows and weights read from HBM after the first time.

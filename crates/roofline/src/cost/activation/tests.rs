@@ -62,7 +62,9 @@ fn cublas_reads_what_the_rule_says() {
     assert!(percentile(&all, 50) <= 0.03, "{:.3}", percentile(&all, 50));
     assert!(percentile(&all, 90) <= 0.16, "{:.3}", percentile(&all, 90));
     // Constants found without the sizes of K = 8,192 are the same to a tenth.
-    let held_out = errors("cublas", Kernel::Squares, |inputs| inputs == 8192.0);
+    let held_out = errors("cublas", Kernel::Squares, |inputs| {
+        (8000.0..9000.0).contains(&inputs)
+    });
     assert!(percentile(&held_out, 50) <= 0.03);
     assert!(percentile(&held_out, 90) <= 0.12);
 }
@@ -79,9 +81,9 @@ fn experts_read_what_the_rule_says() {
     let mut all = Vec::new();
     for row in rows(include_str!("../../../tests/fixtures/experts-h200.csv")) {
         let [experts, top_k, inputs, width, tokens] = [1, 2, 3, 4, 5].map(|at| number(row[at]));
-        let (kernel, weight) = match (row[0], experts, width) {
+        let (kernel, weight) = match (row[0], row[1], row[4]) {
             ("matmul_ogs", ..) => (ExpertKernel::MatmulOgs, 17.0 / 32.0),
-            (_, 8.0, 14_336.0) | (_, 128.0, 768.0) => (ExpertKernel::TritonTuned, 2.0),
+            (_, "8", "14336") | (_, "128", "768") => (ExpertKernel::TritonTuned, 2.0),
             _ => (ExpertKernel::Triton, 2.0),
         };
         let tiling = kernel.tiling(tokens, experts, top_k);
