@@ -64,6 +64,8 @@ pub enum Command {
     Analyze(Box<command::analyze::AnalyzeArgs>),
     /// Put the same load on a server at rising batch sizes, and name the best
     Sweep(Box<command::sweep::SweepArgs>),
+    /// Fit the coefficients of expected times to a recording of your own
+    Calibrate(Box<command::calibrate::CalibrateArgs>),
     /// List the GPU table
     Gpus(command::gpus::GpusArgs),
     /// List the metric catalogue
@@ -168,7 +170,7 @@ pub fn understood(words: Vec<String>) -> (Vec<String>, Vec<String>) {
     let names_model = command.get_positionals().next().is_none();
     let known = |name: &str| takes(command, name);
     let own = spelled_out(Line::Ours { names_model }, own, known);
-    let pasted = spelled_out(Line::Vllm, pasted, known);
+    let pasted = spelled_out(Line::Pasted, pasted, known);
     let name_of = |argument: &String| argument.split('=').next().map(str::to_owned);
     let given: Vec<_> = own.arguments.iter().filter_map(name_of).collect();
     let mut all = words[..2].to_vec();
@@ -287,6 +289,27 @@ mod tests {
         .expect("written");
         let page = std::fs::read_to_string(output.join("vllm-roofline-exporter-serve.1"));
         assert!(page.expect("a page").contains("vllm\\-url"));
+    }
+
+    #[test]
+    fn a_misspelt_flag_in_a_pasted_line_is_an_error_that_names_the_right_one() {
+        let words = [
+            "static",
+            "--gpu",
+            "H100",
+            "vllm",
+            "serve",
+            "m",
+            "--tensor-paralel-size",
+            "8",
+        ];
+        let (line, ignored) = understand(&words);
+        assert!(ignored.is_empty());
+        let words = ["program"].into_iter().chain(line.split(' '));
+        let error = Cli::try_parse_from(words)
+            .expect_err("misspelt")
+            .to_string();
+        assert!(error.contains("--tensor-parallel-size"), "{error}");
     }
 
     #[test]

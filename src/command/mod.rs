@@ -2,6 +2,7 @@
 
 mod analysis;
 pub mod analyze;
+pub mod calibrate;
 pub mod check;
 pub mod completions;
 pub mod demo;
@@ -70,6 +71,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Sweep(args) => sweep::run(&args, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),
         Command::Manual(args) => completions::manual(&args),
+        Command::Calibrate(args) => calibrate::run(&args, &mut out),
         Command::Gpus(args) => gpus::run(&args, &mut out),
         Command::Metrics(args) => metrics::run(args, &mut out),
     }

@@ -63,18 +63,18 @@ pub struct StaticArgs {
     /// One step with the requests of this file: a JSON list of {count, `new_tokens`, `cached_tokens_before`, `is_prefill`}
     #[arg(long, value_name = "FILE", conflicts_with_all = ["phase", "batch"], help_heading = "Workload")]
     pub requests: Option<PathBuf>,
-    /// Tokens of a prompt
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
-    pub input_len: u32,
-    /// Tokens of a prompt that the prefix cache already has
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Workload")]
-    pub cached_len: u32,
-    /// Tokens of an answer
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
-    pub output_len: u32,
-    /// Requests that each client sends one after another; all clients start at once
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
-    pub waves: u32,
+    /// Tokens of a prompt, 921.5 for a mean [default: 1024]
+    #[arg(long, value_name = "N", value_parser = parse_length, help_heading = "Workload")]
+    pub input_len: Option<f64>,
+    /// Tokens of a prompt that the prefix cache already has [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Workload")]
+    pub cached_len: Option<u32>,
+    /// Tokens of an answer [default: 256]
+    #[arg(long, value_name = "N", value_parser = parse_length, help_heading = "Workload")]
+    pub output_len: Option<f64>,
+    /// Requests that each client sends one after another; all clients start at once [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
+    pub waves: Option<u32>,
     /// Target for time to first token [default: 500ms]
     #[arg(long, value_name = "DURATION", help_heading = "Targets")]
     pub slo_ttft: Option<Span>,
@@ -212,6 +212,7 @@ impl StaticArgs {
             self.deployment.model.as_deref().context(
                 "--model is missing: name a Hugging Face id, a directory, or a config.json",
             )?;
+        self.check_that_flags_matter()?;
         let (path, text) = find_config(id)?;
         let model = ModelSpec::from_json(&text).with_context(|| path.display().to_string())?;
         let coefficients = match &self.coefficients {
@@ -236,6 +237,40 @@ impl StaticArgs {
             }
         }
         Ok(scenarios)
+    }
+
+    /// Refuses flags that would change nothing.
+    fn check_that_flags_matter(&self) -> anyhow::Result<()> {
+        let of_a_load = [
+            ("--input-len", self.input_len.is_some()),
+            ("--output-len", self.output_len.is_some()),
+            ("--cached-len", self.cached_len.is_some()),
+            ("--waves", self.waves.is_some()),
+        ];
+        let of_a_step = self
+            .phase
+            .map(|_| "--phase; give --new-tokens and --context");
+        let of_a_file = self
+            .requests
+            .as_ref()
+            .map(|_| "--requests; the file says it");
+        let idle = of_a_load.iter().find(|(_, given)| *given);
+        if let (Some((flag, _)), Some(instead)) = (idle, of_a_step.or(of_a_file)) {
+            bail!("{flag} describes a whole load and has no effect with {instead}");
+        }
+        let no_roof = self.compare.is_empty() && self.gpu.as_deref() == Some("none");
+        if no_roof && self.coefficients.is_some() {
+            bail!("--coefficients has no effect with --gpu none, where nothing is timed");
+        }
+        Ok(())
+    }
+
+    fn input_tokens(&self) -> f64 {
+        self.input_len.unwrap_or(1024.0)
+    }
+
+    fn output_tokens(&self) -> f64 {
+        self.output_len.unwrap_or(256.0)
     }
 
     /// The GPUs asked for; `None` for `none`.
@@ -265,11 +300,12 @@ impl StaticArgs {
             match self.phase {
                 Some(phase) => Workload::Step(vec![self.group(phase, batch)]),
                 None => Workload::Serving(Serving {
-                    input_tokens: f64::from(self.input_len),
-                    cached_tokens: f64::from(self.cached_len.min(self.input_len - 1)),
-                    output_tokens: f64::from(self.output_len),
+                    input_tokens: self.input_tokens(),
+                    cached_tokens: f64::from(self.cached_len.unwrap_or(0))
+                        .min(self.input_tokens() - 1.0),
+                    output_tokens: self.output_tokens(),
                     batch,
-                    waves: f64::from(self.waves),
+                    waves: f64::from(self.waves.unwrap_or(10)),
                 }),
             }
         };
@@ -285,18 +321,28 @@ impl StaticArgs {
 
     fn group(&self, phase: StepPhase, count: f64) -> RequestGroup {
         let (new_tokens, context) = match phase {
-            StepPhase::Prefill => (self.input_len, 0),
+            StepPhase::Prefill => (self.input_tokens(), 0.0),
             StepPhase::Decode => (
-                1 + self.proposed_tokens(),
-                self.input_len + self.output_len / 2,
+                f64::from(1 + self.proposed_tokens()),
+                self.input_tokens() + (self.output_tokens() / 2.0).floor(),
             ),
         };
         RequestGroup {
             count,
-            new_tokens: f64::from(self.new_tokens.unwrap_or(new_tokens)),
-            cached_tokens_before: f64::from(self.context.unwrap_or(context)),
+            new_tokens: self.new_tokens.map_or(new_tokens, f64::from),
+            cached_tokens_before: self.context.map_or(context, f64::from),
             is_prefill: phase == StepPhase::Prefill,
         }
+    }
+}
+
+/// A length in tokens; the mean of several may have a fraction.
+fn parse_length(text: &str) -> Result<f64, String> {
+    let length: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1.0..=1e9).contains(&length) {
+        Ok(length)
+    } else {
+        Err("must be at least 1".to_owned())
     }
 }
 
@@ -328,7 +374,7 @@ fn read_requests(path: &Path) -> anyhow::Result<Vec<RequestGroup>> {
     Ok(groups)
 }
 
-fn read_coefficients(path: &Path) -> anyhow::Result<Coefficients> {
+pub(super) fn read_coefficients(path: &Path) -> anyhow::Result<Coefficients> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Coefficients::from_text(&text).with_context(|| path.display().to_string())
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::static_cli::support::*;
 
 /// Flags for a good model, and what the refusal contains.
-const BAD_FLAGS: [(&str, &str); 8] = [
+const BAD_FLAGS: [(&str, &str); 12] = [
     (
         "--gpu H1000",
         "unknown GPU \"H1000\"; did you mean h100-sxm5-80gb",
@@ -32,6 +32,22 @@ const BAD_FLAGS: [(&str, &str); 8] = [
         "--gpu-memory-utilization 2: must be",
     ),
     ("--gpu H100 --requests absent.json", "absent.json: "),
+    (
+        "--gpu H100 --phase decode --input-len 2000",
+        "--input-len describes a whole load and has no effect with --phase; give --new-tokens and --context",
+    ),
+    (
+        "--gpu H100 --phase prefill --waves 3",
+        "--waves describes a whole load",
+    ),
+    (
+        "--gpu none --coefficients absent.yaml",
+        "--coefficients has no effect with --gpu none",
+    ),
+    (
+        "--gpu H100 --compilation-config {",
+        "--compilation-config {: must be a JSON object",
+    ),
 ];
 
 /// Contents of a file, the flag that names it, and what the refusal contains.

@@ -63,6 +63,7 @@ pub struct StepTimer {
     ceiling: Ceiling,
     coefficients: Coefficients,
     kernels: Kernels,
+    main: Precision,
     /// Kernels of a step outside the operations.
     between: Seconds,
     launch: Launch,
@@ -117,6 +118,7 @@ impl StepTimer {
             ceiling,
             coefficients,
             kernels,
+            main,
             between: counts.fixed_kernels(&coefficients, &kernels),
             launch: counts.launch(&coefficients, &kernels, deployment),
             weights: peak_hbm * kernels.weights.value,
@@ -163,6 +165,12 @@ impl StepTimer {
     #[must_use]
     pub const fn ceiling(&self) -> &Ceiling {
         &self.ceiling
+    }
+
+    /// What most of the dense multiplications compute in.
+    #[must_use]
+    pub const fn main_precision(&self) -> Precision {
+        self.main
     }
 
     /// The coefficients of the kernels that this deployment runs.

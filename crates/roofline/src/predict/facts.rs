@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::Predictor;
 use super::latency::ASSUMED_ACCEPTANCE;
 use crate::cost::coefficients::{BETWEEN_GPUS, Coefficient, Coefficients};
+use crate::cost::memory::MemoryPlan;
+use crate::cost::shard::Shard;
+use crate::spec::deployment::Deployment;
 use crate::spec::gpu::{Confidence, Origin, Provenance};
 use crate::spec::model::ModelSpec;
 use crate::spec::precision::Precision;
@@ -131,11 +134,12 @@ fn problem(predictor: &Predictor) -> Option<String> {
     let gib = |bytes: Bytes| bytes.0 / f64::from(1 << 30);
     if !plan.fits() {
         return Some(format!(
-            "the model does not fit: weights {:.1} GiB, activations {:.1} GiB and runtime {:.1} GiB of the {:.1} GiB that vLLM may take on each GPU",
+            "the model does not fit: weights {:.1} GiB, activations {:.1} GiB and runtime {:.1} GiB of the {:.1} GiB that vLLM may take on each GPU; {}",
             gib(plan.weights),
             gib(plan.activations),
             gib(plan.runtime),
             gib(plan.budget),
+            what_would_fit(&predictor.deployment),
         ));
     }
     let longest = predictor.deployment.limits.max_model_len?;
@@ -145,6 +149,26 @@ fn problem(predictor: &Predictor) -> Option<String> {
             plan.capacity_tokens().floor(),
         )
     })
+}
+
+/// The fewest GPUs of a host over which `deployment` fits, or what else takes less memory.
+fn what_would_fit(deployment: &Deployment) -> String {
+    let degrees = [2, 4, 8, 16].into_iter();
+    let more = degrees.filter(|tensor| *tensor > deployment.parallelism.tensor);
+    let holds_a_sequence = |deployment: &Deployment| {
+        let plan = MemoryPlan::of(deployment, &Shard::of(deployment));
+        let longest = deployment.limits.max_model_len.map_or(1.0, to_f64);
+        plan.is_some_and(|plan| plan.fits() && plan.sequences(longest) >= 1.0)
+    };
+    let fits = |tensor: &u64| {
+        deployment
+            .over(*tensor)
+            .is_some_and(|over| holds_a_sequence(&over))
+    };
+    match more.into_iter().find(fits) {
+        Some(tensor) => format!("it fits with --tensor-parallel-size {tensor}"),
+        None => "take a GPU with more memory, a checkpoint with narrower weights, or --pipeline-parallel-size over more hosts".to_owned(),
+    }
 }
 
 /// Which coefficients were measured on this part and which were taken over from its kin.

@@ -6,6 +6,7 @@
 
 mod advice;
 mod arrival;
+pub mod calibrate;
 mod facts;
 mod latency;
 mod limits;

@@ -225,6 +225,20 @@ impl Deployment {
         self.model.state_dtype.unwrap_or(self.dtype).bytes()
     }
 
+    /// The same over `tensor` GPUs; `None` where that does not divide the model.
+    #[must_use]
+    pub fn over(&self, tensor: u64) -> Option<Self> {
+        check_divisible(&self.model, tensor).ok()?;
+        let parallelism = Parallelism {
+            tensor,
+            ..self.parallelism
+        };
+        Some(Self {
+            parallelism,
+            ..self.clone()
+        })
+    }
+
     /// Narrow formats need Ampere at least, whatever kernel runs them.
     fn check_formats(&self) -> Result<(), DeploymentError> {
         let Some((gpu, capability)) = self
@@ -276,20 +290,7 @@ fn parallelism(model: &ModelSpec, flags: &DeploymentFlags) -> Result<Parallelism
         data: flags.data_parallel_size.unwrap_or(1),
         expert: flags.enable_expert_parallel,
     };
-    for layer in &model.layers {
-        for (count, what) in divided(&layer.mixer) {
-            let divides = count.is_multiple_of(parallelism.tensor)
-                || (what == KV_HEADS && parallelism.tensor.is_multiple_of(count));
-            if !divides {
-                return Err(DeploymentError::Indivisible {
-                    flag: "--tensor-parallel-size",
-                    size: parallelism.tensor,
-                    count,
-                    what,
-                });
-            }
-        }
-    }
+    check_divisible(model, parallelism.tensor)?;
     let layers = to_u64(model.layers.len());
     if parallelism.pipeline > layers {
         return Err(DeploymentError::BadFlag {
@@ -299,6 +300,24 @@ fn parallelism(model: &ModelSpec, flags: &DeploymentFlags) -> Result<Parallelism
         });
     }
     Ok(parallelism)
+}
+
+fn check_divisible(model: &ModelSpec, tensor: u64) -> Result<(), DeploymentError> {
+    for layer in &model.layers {
+        for (count, what) in divided(&layer.mixer) {
+            let divides =
+                count.is_multiple_of(tensor) || (what == KV_HEADS && tensor.is_multiple_of(count));
+            if !divides {
+                return Err(DeploymentError::Indivisible {
+                    flag: "--tensor-parallel-size",
+                    size: tensor,
+                    count,
+                    what,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 const KV_HEADS: &str = "key-value heads";

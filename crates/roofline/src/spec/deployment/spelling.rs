@@ -2,7 +2,8 @@
 //!
 //! vLLM accepts `-tp 8`, `--tensor_parallel_size=8`, `--no-enforce-eager`, `-O0`, `--speculative-config.num_speculative_tokens 3` or
 //! `--spec-tokens 3`, and its model without a flag. Of a line that starts with `vllm serve`, flags of no concern are left out and
-//! named; elsewhere those that vLLM has are, and others stay, so that a mistyped flag is still an error.
+//! named, and so are flags that it has under no such name; elsewhere only vLLM's are. What stays and is none of ours is an error, and
+//! a misspelt flag of ours always stays.
 
 use std::iter::Peekable;
 
@@ -43,6 +44,9 @@ const COMPILATION_CONFIG: &str = "compilation-config";
 /// Flags that take a JSON object whole or member by member (`--speculative-config.method ngram`).
 const OBJECTS: [&str; 2] = [SPECULATIVE_CONFIG, COMPILATION_CONFIG];
 
+/// Names below this length are misspelt by one letter, longer ones by up to two.
+const SHORT: usize = 8;
+
 /// What a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -66,9 +70,11 @@ pub struct Spelled {
 /// Whose line it is, which decides about unknown flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// vLLM's: all of them are its own.
+    /// Of a vLLM that runs or was recorded: all of them are its own.
     Vllm,
-    /// Ours, until the words `vllm serve`. A word without a flag is the model if `names_model`.
+    /// vLLM's, pasted by a person, who may have misspelt one.
+    Pasted,
+    /// Ours, until the words `vllm serve`; from there on pasted. A word without a flag is the model if `names_model`.
     Ours {
         /// Whether such a word means the model.
         names_model: bool,
@@ -198,13 +204,13 @@ impl<K: Fn(&str) -> Option<Takes>> Speller<K> {
     /// The model, if nothing else is meant.
     fn positional<I: Iterator<Item = String>>(&mut self, word: String, rest: &mut Peekable<I>) {
         let serves = rest.peek().is_some_and(|next| next == "serve");
-        if self.line == Line::Vllm && word == "serve" {
+        if self.is_vllms() && word == "serve" {
             self.model(rest);
-        } else if self.line == Line::Vllm {
+        } else if self.is_vllms() {
             // `python3 -m vllm…` and the like.
         } else if word == "vllm" && serves {
             rest.next();
-            self.line = Line::Vllm;
+            self.line = Line::Pasted;
             self.model(rest);
         } else if self.line == (Line::Ours { names_model: true }) {
             self.out.arguments.push(format!("--model={word}"));
@@ -247,9 +253,23 @@ impl<K: Fn(&str) -> Option<Takes>> Speller<K> {
         if OTHER_SHORT_NAMES.contains(&name) {
             self.ignore(name);
             skip_values(word.contains('='), rest);
-        } else if self.line != Line::Vllm {
+        } else if !self.is_vllms() {
             self.out.arguments.push(word.to_owned());
         }
+    }
+
+    fn is_vllms(&self) -> bool {
+        matches!(self.line, Line::Vllm | Line::Pasted)
+    }
+
+    /// Whether `long`, which is no flag of vLLM's, is close to one that the command has.
+    fn is_misspelt(&self, long: &str) -> bool {
+        let tolerated = if long.len() < SHORT { 1 } else { 2 };
+        VALUED
+            .iter()
+            .chain(&SWITCHES)
+            .filter(|flag| (self.known)(flag).is_some())
+            .any(|flag| strsim::osa_distance(flag, long) <= tolerated)
     }
 
     /// A flag that the command lacks.
@@ -265,7 +285,12 @@ impl<K: Fn(&str) -> Option<Takes>> Speller<K> {
             return;
         }
         let is_vllms = VALUED.contains(&long) || SWITCHES.contains(&positive);
-        if !is_vllms && self.line != Line::Vllm {
+        let stays = match self.line {
+            Line::Vllm => false,
+            Line::Pasted => self.is_misspelt(positive),
+            Line::Ours { .. } => true,
+        };
+        if !is_vllms && stays {
             self.out.arguments.push(word.to_owned());
             return;
         }
@@ -389,6 +414,19 @@ mod tests {
             line.ignored,
             ["--host", "--brand-new", "--compilation-config"]
         );
+        for misspelt in [
+            "--tensor-paralel-size",
+            "--tensor_parallel_sizes",
+            "--enforce-eagre",
+        ] {
+            let line = ours(&format!("vllm serve m {misspelt} 8"));
+            assert!(
+                line.arguments.iter().any(|argument| argument == misspelt),
+                "{line:?}"
+            );
+            let recorded = spelled(Line::Vllm, &format!("serve m {misspelt} 8"));
+            assert_eq!(recorded.arguments, ["--model=m"]);
+        }
         let module = spelled(Line::Vllm, "python3 -m vllm.entrypoints --model=m");
         assert_eq!(module.arguments, ["--model=m"]);
     }
