@@ -211,6 +211,12 @@ fn write_latency(prediction: &Prediction, out: &mut impl Write) -> anyhow::Resul
         time(Some(latency.ttft_bound_seconds)),
         time(Some(latency.ttft_expected_seconds)),
     ]);
+    for (name, expected) in [
+        ("  arriving one by one", latency.ttft_steady_seconds),
+        ("  all at once", latency.ttft_burst_seconds),
+    ] {
+        table.add_row([name.to_owned(), String::new(), time(Some(expected))]);
+    }
     table.add_row([
         "time per output token".to_owned(),
         time(Some(latency.tpot_bound_seconds)),
