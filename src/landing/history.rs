@@ -91,12 +91,7 @@ pub(super) fn lines(history: &History) -> Vec<Line> {
         .collect()
 }
 
-fn line(
-    history: &History,
-    name: &'static str,
-    pick: Pick,
-    show: Show<'_>,
-) -> Option<Line> {
+fn line(history: &History, name: &'static str, pick: Pick, show: Show<'_>) -> Option<Line> {
     let scale = Scale::of(history)?;
     let values = || {
         history

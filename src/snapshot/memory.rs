@@ -13,7 +13,7 @@ use crate::meter::observe;
 use crate::sample::engine::EngineKey;
 
 use super::TrailPoint;
-use super::history::History;
+use super::history::{History, HistoryPoint};
 
 /// Points of the trail kept per phase.
 const TRAIL: usize = 60;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::meter::Meter;
-use crate::meter::account::Account;
+use crate::meter::account::{Account, TimeSpent};
 use crate::meter::engine::{EngineMeter, MeterSettings};
 use crate::meter::figures::Figures;
 use crate::meter::gpu::GpuMeter;
 use crate::meter::observe::{Standing, observation};
 use crate::meter::spans::Span;
-use crate::sample::engine::{EngineKey, EngineTotals, Gauge};
-use roofline::bound::{Bound, EngineState};
+use crate::sample::engine::{EngineKey, EngineTotals, Gauge, MissingInput};
+use roofline::bound::{Bound, EngineState, TimeSeconds};
 use roofline::diagnosis::{Finding, Observation, Remedies, diagnose};
 use roofline::units::{Seconds, ratio};
 
@@ -82,11 +82,7 @@ fn engine_snapshot(
     settings: &MeterSettings,
     around: &Surroundings,
 ) -> EngineSnapshot {
-    let (state, bound) = if around.reachable {
-        (meter.state(), meter.bound())
-    } else {
-        (EngineState::Unreachable, Bound::Unknown)
-    };
+    let (state, bound) = state_and_bound(meter, around.reachable);
     let window = meter
         .window(around.time, settings.window)
         .filter(|_| around.reachable);
@@ -105,8 +101,13 @@ fn engine_snapshot(
                 bound,
                 spent,
             };
-            let price = settings.gpu_hour_price;
-            let seen = observation(&window.account, figures, &meter.facts, &standing, price);
+            let seen = observation(
+                &window.account,
+                figures,
+                &meter.facts,
+                &standing,
+                settings.gpu_hour_price,
+            );
             memory.verdict(around.time, &seen, &meter.facts, left)
         }
         None => without_window(state),
@@ -119,16 +120,13 @@ fn engine_snapshot(
         memory.extend_trail(figures);
         figures.verdict.clone_from(&verdict);
     }
-    let split = window
-        .as_ref()
-        .is_some_and(|window| window.account.hardware.active_known_seconds > Seconds::ZERO);
     EngineSnapshot {
         key: key.clone(),
         facts: Arc::clone(&meter.facts),
         state,
         bound,
         verdict,
-        recently: spent.components(split).filter(|_| spent.seconds > Seconds::ZERO),
+        recently: recently(&spent, window.as_ref()),
         totals: meter.totals.clone(),
         cost_dollars: settings.gpu_hour_price.map(|_| meter.cost_dollars),
         time_seconds: meter.spans.settled.time_seconds(),
@@ -141,6 +139,24 @@ fn engine_snapshot(
         trail: memory.trail(),
         history: Arc::clone(&memory.history),
     }
+}
+
+/// What the engine does and what bounds it now, where its page can be read.
+fn state_and_bound(meter: &EngineMeter, reachable: bool) -> (EngineState, Bound) {
+    if reachable {
+        (meter.state(), meter.bound())
+    } else {
+        (EngineState::Unreachable, Bound::Unknown)
+    }
+}
+
+/// Where the last seconds went; host and kernel latency apart where the GPU measured its activity in `window`.
+fn recently(spent: &TimeSpent, window: Option<&Span>) -> Option<TimeSeconds> {
+    let split =
+        window.is_some_and(|window| window.account.hardware.active_known_seconds > Seconds::ZERO);
+    spent
+        .components(split)
+        .filter(|_| spent.seconds > Seconds::ZERO)
 }
 
 /// vLLM's metrics that the newest page lacks.
