@@ -60,10 +60,7 @@ fn settings(url: &str, streams: u32) -> LoadSettings {
     LoadSettings {
         url: format!("{url}/").parse().unwrap(),
         shown_url: String::new(),
-        http: client_builder()
-            .tls_certs_only([])
-            .build()
-            .expect("a client"),
+        http: client_builder().tls_certs_only([]).build().unwrap(),
         authorization: None,
         api: Api::Completions,
         model: None,

@@ -98,6 +98,7 @@ impl Server {
         self.decoding.extend(ready.iter().map(|_| OUTPUT - 1.0));
     }
 
+    #[allow(clippy::too_many_lines, reason = "a page is long")]
     fn page(&self) -> String {
         let minor = self.minor;
         let labels = if minor < 8 {
