@@ -39,7 +39,9 @@ pub fn filter(log: &Log) -> Result<Targets, String> {
     // The library takes a lone word for a target that is logged in full, and everything else is silent.
     let lone = log.level.split(',').map(str::trim);
     let mut lone = lone.filter(|part| !part.contains('='));
-    if let Some(word) = lone.find(|word| word.parse::<LevelFilter>().is_err()) {
+    // It takes no word at all for an error level.
+    let is_none = |word: &&str| word.is_empty() || word.parse::<LevelFilter>().is_err();
+    if let Some(word) = lone.find(is_none) {
         return Err(failed(&format!("`{word}` is no level")));
     }
     log.level

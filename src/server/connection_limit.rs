@@ -19,7 +19,7 @@ use tower::Service;
 /// process may have 1,024.
 const MOST_CONNECTIONS: usize = 256;
 /// Connections that gave way and are not closed yet. Beyond them, newcomers are cut off.
-const MOST_CLOSING: usize = 16;
+const MOST_CLOSING: usize = 64;
 
 /// Gives each connection the app and a place.
 #[derive(Debug)]

@@ -90,7 +90,10 @@ fn a_file_is_refused_with_its_name_and_the_key() {
             "vllm-api-key-file: /nowhere/key\n",
             &["vllm-api-key-file", "/nowhere/key"],
         ),
-        ("gpu-hour-price: .nan\n", &["gpu-hour-price"]),
+        (
+            "gpu-hour-price: .nan\n",
+            &[".nan", "line 1", "exporter.yaml"],
+        ),
         ("window: 1000000h\n", &["window"]),
         ("window: 2h\n", &["window", "hour"]),
         ("log: {level: a=b=c}\n", &["log.level", "trace"]),

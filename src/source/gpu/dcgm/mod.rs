@@ -250,7 +250,7 @@ mod tests {
         let nothing = source.rows(b"up 1\n").unwrap_err();
         for error in [refused, nothing] {
             let message = error.to_string();
-            assert!(message.contains("scraper:secret@"), "{message}");
+            assert!(message.contains("scraper:<secret>@"), "{message}");
         }
     }
 
