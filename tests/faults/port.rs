@@ -13,7 +13,7 @@ use crate::support::Exporter;
 use crate::vllm::Vllm;
 
 /// Connections that are served at once, and a few files more.
-const MOST_FILES: usize = 256 + 40;
+const MOST_FILES: usize = 256 + 64 + 24;
 /// Memory for all that these tests do, in KiB.
 const MOST_MEMORY: u64 = 24 << 10;
 /// Longer than anything may hold up the exporter.
