@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use super::read::Capture;
 use crate::exposition::{Kind, Line as PageLine, Lines};
+use crate::sample::engine::Gauge;
 
 /// A line of the page: metadata and foreign series as they are, vLLM's series by the name they share.
 #[derive(Debug)]
@@ -126,7 +127,7 @@ impl Pages {
     }
 }
 
-/// The gauges on `page`, which is whole.
+/// The gauges on `page`: what it calls so, and where a recording left out its types, what vLLM's names are known to be.
 fn gauges(page: &str) -> HashSet<String> {
     let lines = Lines::new(page).filter_map(Result::ok);
     let gauges = lines.filter_map(|line| match line {
@@ -136,7 +137,9 @@ fn gauges(page: &str) -> HashSet<String> {
         } => Some(family.to_owned()),
         _ => None,
     });
-    gauges.collect()
+    let known = Gauge::ALL.iter().flat_map(|gauge| gauge.metric().names());
+    let known = known.map(|name| format!("vllm:{}", name.text));
+    gauges.chain(known).collect()
 }
 
 fn series(line: &str) -> Option<(String, f64)> {
@@ -180,6 +183,13 @@ mod tests {
 
     fn pages() -> Pages {
         Pages::of(&crate::command::demo::recording().unwrap())
+    }
+
+    #[test]
+    fn a_gauge_without_a_type_is_still_one() {
+        let names = gauges("vllm:kv_cache_usage_perc{engine=\"0\"} 0.98\n");
+        assert!(names.contains("vllm:kv_cache_usage_perc"));
+        assert!(!names.contains("vllm:generation_tokens_total"));
     }
 
     #[test]
