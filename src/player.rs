@@ -6,15 +6,15 @@ use crate::capture::format::{GpuLine, VllmLine};
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::meter::Meter;
+use crate::meter::backfill;
 use crate::meter::engine::MeterSettings;
 use crate::meter::figures::Figures;
-use crate::meter::hindsight;
 use crate::meter::interval::Interval;
 use crate::meter::spans::{Span, sum};
 use crate::meter::steps::Steps;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::page;
-use crate::source::discovery::{Clues, Known};
+use crate::source::discovery::{DiscoveryInputs, Known};
 use roofline::cost::coefficients::Coefficients;
 use roofline::engine::EngineFacts;
 use roofline::spec::deployment::DeploymentFlags;
@@ -25,14 +25,14 @@ use roofline::units::Seconds;
 const LOOK_AHEAD: f64 = 1.0;
 
 /// Prompts are looked for so many seconds around a stretch of time.
-const HINDSIGHT: f64 = 10.0;
+const BACKFILL_SECONDS: f64 = 10.0;
 
 /// Plays stretches of a capture through a meter, and tells of one of its engines.
 #[derive(Clone, Debug)]
 pub struct Player<'a> {
     capture: &'a Capture,
     settings: MeterSettings,
-    clues: Clues,
+    clues: DiscoveryInputs,
     table: GpuTable,
     /// The engine that is told of; none on a capture without a page.
     engine: Option<EngineKey>,
@@ -102,16 +102,16 @@ impl<'a> Player<'a> {
         spans
     }
 
-    /// The accounted span of the pages within `from..=to` as one, with hindsight: prompts that were counted early in it and ran
+    /// The accounted span of the pages within `from..=to` as one, with backfill: prompts that were counted early in it and ran
     /// before it are left out, those counted soon after it that ran in it are added.
     pub fn stretch(&self, from: f64, to: f64) -> Option<Span> {
         let inside = self.play(from, to);
         let (start, end) = (inside.first()?.start.0, inside.last()?.end.0);
-        let before = self.play(start - HINDSIGHT, start);
-        let after = self.play(end, end + HINDSIGHT);
+        let before = self.play(start - BACKFILL_SECONDS, start);
+        let after = self.play(end, end + BACKFILL_SECONDS);
         let (first, count) = (before.len(), inside.len());
         let mut all = [before, inside, after].concat();
-        hindsight::settle(&mut all);
+        backfill::settle(&mut all);
         sum(&all[first..first + count])
     }
 
@@ -188,7 +188,7 @@ impl<'a> Player<'a> {
     /// Windows of the configured length over the whole capture.
     pub fn windows(&self) -> Vec<Figures> {
         let mut spans = self.play(f64::NEG_INFINITY, f64::INFINITY);
-        hindsight::settle(&mut spans);
+        backfill::settle(&mut spans);
         let mut windows = Vec::new();
         let mut rest = spans.as_slice();
         while let Some(first) = rest.first() {
@@ -255,7 +255,7 @@ fn clues(
     capture: &Capture,
     settings: &Settings,
     coefficients: Coefficients,
-) -> anyhow::Result<Clues> {
+) -> anyhow::Result<DiscoveryInputs> {
     let manifest = &capture.manifest;
     let recorded = DeploymentFlags::from_vllm_command_line(&manifest.vllm_args)?;
     let explicit = settings.deployment.clone();
@@ -278,7 +278,7 @@ fn clues(
             origin: "the capture's config.json".to_owned(),
         })
     });
-    Ok(Clues {
+    Ok(DiscoveryInputs {
         model_config: given.or(recorded_model),
         flags: version.overridden_by(recorded).overridden_by(explicit),
         flags_origin: "the capture's vllm_args under our own flags".to_owned(),
@@ -289,6 +289,6 @@ fn clues(
             .iter()
             .flat_map(|gpu| (0..gpu.count).map(|index| gpu.facts(index)))
             .collect(),
-        ..Clues::default()
+        ..DiscoveryInputs::default()
     })
 }

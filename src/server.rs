@@ -1,15 +1,15 @@
 //! The HTTP server: landing page, metrics, health, and the snapshot as JSON. It renders what the sampler published, and does nothing else.
 
-pub mod access;
 mod basic_auth;
 mod connection_limit;
-pub mod gate;
 mod headers;
 mod held;
 mod listen;
 #[cfg_attr(not(feature = "tls"), path = "server/no_tls.rs")]
 mod tls;
 mod turns;
+pub mod web_config;
+pub mod web_config_handle;
 mod write_timeout;
 
 use std::future::Future;
@@ -37,8 +37,8 @@ use crate::export::negotiate::{Format, takes_gzip};
 use crate::landing;
 use crate::sampler::{Published, Receiver, Text};
 
-use self::gate::Gate;
 use self::held::Page;
+use self::web_config_handle::WebConfigHandle;
 
 /// Requests answered at once; more wait.
 const MOST_REQUESTS: usize = 64;
@@ -104,11 +104,14 @@ async fn refuse_bodies(request: Request, next: Next) -> Response {
 pub async fn run(
     listener: TcpListener,
     site: Site,
-    gate: Gate,
+    web_config_handle: WebConfigHandle,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let app = app(site).layer(from_fn_with_state(gate.clone(), gate::check));
-    listen::serve(listener, app, gate.encryption(), shutdown).await
+    let app = app(site).layer(from_fn_with_state(
+        web_config_handle.clone(),
+        web_config_handle::check,
+    ));
+    listen::serve(listener, app, web_config_handle.encryption(), shutdown).await
 }
 
 const NOT_READY: (StatusCode, &str) = (

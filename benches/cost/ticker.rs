@@ -13,8 +13,8 @@ use vllm_roofline_exporter::sample::page;
 use vllm_roofline_exporter::sampler::Published;
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
-use vllm_roofline_exporter::snapshot::take::Surroundings;
-use vllm_roofline_exporter::source::discovery::{Clues, Known};
+use vllm_roofline_exporter::snapshot::take::SnapshotContext;
+use vllm_roofline_exporter::source::discovery::{DiscoveryInputs, Known};
 
 /// Pages made in advance, one a second; counters go on growing over them.
 const PAGES: usize = 120;
@@ -22,7 +22,7 @@ const PAGES: usize = 120;
 pub(crate) struct Ticker {
     settings: Settings,
     table: GpuTable,
-    clues: Clues,
+    clues: DiscoveryInputs,
     meter: Meter,
     memory: Memory,
     pages: Vec<String>,
@@ -55,7 +55,7 @@ impl Ticker {
         let (clues, table) = (&self.clues, &self.table);
         self.meter
             .observe_engines(engines, |totals| clues.facts(table, totals, 0));
-        let around = Surroundings {
+        let around = SnapshotContext {
             time,
             vllm_url: self.settings.vllm_url.to_string(),
             sources: Vec::new(),
@@ -68,8 +68,8 @@ impl Ticker {
     }
 }
 
-fn clues(capture: &Capture) -> anyhow::Result<Clues> {
-    Ok(Clues {
+fn clues(capture: &Capture) -> anyhow::Result<DiscoveryInputs> {
+    Ok(DiscoveryInputs {
         model_config: capture.model_config.clone().map(|value| {
             Ok(Known {
                 value,
@@ -78,7 +78,7 @@ fn clues(capture: &Capture) -> anyhow::Result<Clues> {
         }),
         flags: DeploymentFlags::from_vllm_command_line(&capture.manifest.vllm_args)?,
         gpu: Some("H100".to_owned()),
-        ..Clues::default()
+        ..DiscoveryInputs::default()
     })
 }
 

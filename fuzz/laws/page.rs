@@ -15,14 +15,14 @@ use vllm_roofline_exporter::sample::page;
 use vllm_roofline_exporter::sampler::Published;
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
-use vllm_roofline_exporter::snapshot::take::Surroundings;
-use vllm_roofline_exporter::source::discovery::{Clues, Known};
+use vllm_roofline_exporter::snapshot::take::SnapshotContext;
+use vllm_roofline_exporter::source::discovery::{DiscoveryInputs, Known};
 
 /// What does not depend on the pages: settings, and an 8B model on an H100.
 struct Known8B {
     settings: Settings,
     table: GpuTable,
-    clues: Clues,
+    clues: DiscoveryInputs,
 }
 
 static KNOWN: LazyLock<Known8B> = LazyLock::new(|| {
@@ -30,7 +30,7 @@ static KNOWN: LazyLock<Known8B> = LazyLock::new(|| {
     Known8B {
         settings: Settings::defaults().expect("embedded"),
         table: GpuTable::embedded().expect("embedded"),
-        clues: Clues {
+        clues: DiscoveryInputs {
             model_config: capture.model_config.map(|value| {
                 let origin = "the recording".to_owned();
                 Ok(Known { value, origin })
@@ -38,7 +38,7 @@ static KNOWN: LazyLock<Known8B> = LazyLock::new(|| {
             flags: DeploymentFlags::from_vllm_command_line(&capture.manifest.vllm_args)
                 .expect("recorded"),
             gpu: Some("H100".to_owned()),
-            ..Clues::default()
+            ..DiscoveryInputs::default()
         },
     }
 });
@@ -62,7 +62,7 @@ pub fn holds(data: &[u8]) {
                 false
             }
         };
-        let around = Surroundings {
+        let around = SnapshotContext {
             time,
             vllm_url: "http://127.0.0.1:8000".to_owned(),
             sources: Vec::new(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Traffic};
+use crate::sample::gpu::{Availability, Cause, Gpm, GpuFacts, GpuReading, Traffic};
 use roofline::units::{BytesPerSecond, Joules, Seconds};
 
 /// The `gpu` of `capture.json`.
@@ -78,9 +78,9 @@ impl GpuLineFacts {
             power_limit_watts: self.power_limit_milliwatts.map(|limit| limit / 1e3),
             nvlink: self.nvlink,
             gpm: if self.gpm_supported {
-                Access::Offered
+                Availability::Offered
             } else {
-                Access::Absent(Cause::NotSupported)
+                Availability::Absent(Cause::NotSupported)
             },
             ..GpuFacts::default()
         }

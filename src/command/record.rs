@@ -14,7 +14,7 @@ use crate::config::flags::SettingsFlags;
 use crate::sample::gpu::GpuFacts;
 use crate::sampler::now;
 use crate::source::discovery::process;
-use crate::source::gpu::{GpuError, GpuSight, GpuSource};
+use crate::source::gpu::{GpuError, GpuReadResult, GpuSource};
 use crate::source::lookup::find_config_aside;
 use crate::source::vllm::VllmSource;
 use crate::telemetry;
@@ -125,7 +125,7 @@ impl Gpus {
     /// Writes the readings of `sight`, of GPUs that `facts` tells of. What cannot be read is logged when it changes.
     fn write(
         &mut self,
-        sight: GpuSight,
+        sight: GpuReadResult,
         facts: Vec<GpuFacts>,
         recorder: &mut Recorder,
     ) -> anyhow::Result<()> {

@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use crate::address::Address;
 use crate::config::Settings;
-use crate::sampler::{Order, Plan, Server, now};
-use crate::server::gate::{Gate, Rules};
+use crate::sampler::{ReloadCommand, Server, SettingsUpdate, now};
+use crate::server::web_config_handle::{ActiveWebConfig, WebConfigHandle};
 use crate::snapshot::Reload;
 use crate::source::vllm::{VllmError, VllmSource};
 use crate::telemetry::{self, LogLevel};
@@ -27,9 +27,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub(super) struct Reloading<O> {
     origin: O,
     log: LogLevel,
-    gate: Gate,
+    web_config_handle: WebConfigHandle,
     settings: watch::Sender<Arc<Settings>>,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<ReloadCommand>,
     newest: Reload,
     /// Why the settings last read are not in force.
     refused: Option<String>,
@@ -41,14 +41,14 @@ impl<O: Origin> Reloading<O> {
     pub(super) fn new(
         origin: O,
         log: LogLevel,
-        gate: Gate,
+        web_config_handle: WebConfigHandle,
         settings: watch::Sender<Arc<Settings>>,
-        orders: mpsc::Sender<Order>,
+        orders: mpsc::Sender<ReloadCommand>,
     ) -> Self {
         Self {
             origin,
             log,
-            gate,
+            web_config_handle,
             settings,
             orders,
             newest: Reload {
@@ -71,7 +71,7 @@ impl<O: Origin> Reloading<O> {
             tokio::select! {
                 Some(()) = hangups.recv() => self.reload().await,
                 () = sleep(LOOK_AGAIN) => {
-                    if self.refused_rules.is_some() || self.gate.rules().are_outdated() {
+                    if self.refused_rules.is_some() || self.web_config_handle.rules().are_outdated() {
                         self.renew().await;
                     }
                 }
@@ -82,14 +82,18 @@ impl<O: Origin> Reloading<O> {
     /// Everything anew, or nothing.
     async fn reload(&mut self) {
         match self.prepare() {
-            Ok(Prepared { plan, rules, log }) => {
-                let settings = Arc::new(plan.settings.clone());
+            Ok(Prepared {
+                settings_update,
+                rules,
+                log,
+            }) => {
+                let settings = Arc::new(settings_update.settings.clone());
                 self.log.set(log);
-                self.gate.adopt(rules);
+                self.web_config_handle.adopt(rules);
                 self.refused = None;
                 self.refused_rules = None;
                 tracing::info!("configuration reloaded");
-                self.order(Some(plan), true).await;
+                self.order(Some(settings_update), true).await;
                 self.settings.send_replace(settings);
             }
             Err(Refusal {
@@ -114,7 +118,7 @@ impl<O: Origin> Reloading<O> {
         let now = Arc::clone(&self.settings.borrow());
         match self.rules(&now) {
             Ok(rules) => {
-                self.gate.adopt(rules);
+                self.web_config_handle.adopt(rules);
                 self.refused_rules = None;
                 tracing::info!("web configuration and certificates renewed");
                 self.order(None, true).await;
@@ -131,14 +135,20 @@ impl<O: Origin> Reloading<O> {
         }
     }
 
-    async fn order(&mut self, plan: Option<Box<Plan>>, something_new: bool) {
+    async fn order(&mut self, settings_update: Option<Box<SettingsUpdate>>, something_new: bool) {
         self.newest.successful = self.refused.is_none() && self.refused_rules.is_none();
         if something_new {
             self.newest.last_success = now();
         }
         let reload = self.newest;
         // Nobody takes it only at the end of the program.
-        let _ = self.orders.send(Order { reload, plan }).await;
+        let _ = self
+            .orders
+            .send(ReloadCommand {
+                reload,
+                settings_update,
+            })
+            .await;
     }
 
     fn prepare(&self) -> Result<Prepared, Refusal> {
@@ -151,13 +161,13 @@ impl<O: Origin> Reloading<O> {
                 error,
             })?,
             log: telemetry::filter(&next.log).map_err(anyhow::Error::msg)?,
-            plan: Box::new(plan(&self.origin, &now, next)?),
+            settings_update: Box::new(settings_update(&self.origin, &now, next)?),
         })
     }
 
-    fn rules(&self, settings: &Settings) -> anyhow::Result<Rules> {
+    fn rules(&self, settings: &Settings) -> anyhow::Result<ActiveWebConfig> {
         let next = rules(settings)?;
-        let (before, after) = (self.gate.rules().scheme(), next.scheme());
+        let (before, after) = (self.web_config_handle.rules().scheme(), next.scheme());
         ensure!(
             before == after,
             "--web.config.file, tls_server_config: pages are served over {before}, and {after} takes a restart; restart, or set it back"
@@ -168,8 +178,8 @@ impl<O: Origin> Reloading<O> {
 
 /// A reload that can no longer fail.
 struct Prepared {
-    plan: Box<Plan>,
-    rules: Rules,
+    settings_update: Box<SettingsUpdate>,
+    rules: ActiveWebConfig,
     log: tracing_subscriber::filter::Targets,
 }
 
@@ -208,7 +218,11 @@ fn can_change(now: &Settings, next: &Settings) -> anyhow::Result<()> {
 }
 
 /// What has to be new where `next` takes the place of `now`.
-fn plan(origin: &impl Origin, now: &Settings, next: Settings) -> anyhow::Result<Plan> {
+fn settings_update(
+    origin: &impl Origin,
+    now: &Settings,
+    next: Settings,
+) -> anyhow::Result<SettingsUpdate> {
     let options = (next.vllm_request_options(), next.dcgm_request_options());
     // The name of a file with CAs says nothing of what is in it, nor that of one with coefficients.
     let same_options = now.vllm_request_options() == options.0 && next.vllm_ca_file.is_none();
@@ -231,7 +245,7 @@ fn plan(origin: &impl Origin, now: &Settings, next: Settings) -> anyhow::Result<
         })
     };
     let servers = next.vllm_url.iter().map(server);
-    Ok(Plan {
+    Ok(SettingsUpdate {
         servers: servers
             .collect::<Result<_, VllmError>>()
             .map_err(UsageError::of)?,

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::sampler::Sampler;
-use crate::server::gate::{Gate, Rules};
+use crate::server::web_config_handle::{ActiveWebConfig, WebConfigHandle};
 use crate::server::{self, Site};
 use crate::source::gpu::GpuSource;
 use crate::source::http::bearer;
@@ -158,8 +158,8 @@ fn check_everything(settings: &Settings) -> Result<(), UsageError> {
 }
 
 /// Who may read our pages.
-pub(super) fn rules(settings: &Settings) -> Result<Rules, UsageError> {
-    Rules::read(settings.web.config.file.as_deref()).map_err(UsageError::new)
+pub(super) fn rules(settings: &Settings) -> Result<ActiveWebConfig, UsageError> {
+    ActiveWebConfig::read(settings.web.config.file.as_deref()).map_err(UsageError::new)
 }
 
 /// Serves what `origin` says until `shutdown`, with the `log` that was started.
@@ -189,17 +189,17 @@ pub async fn serve(
         rules.scheme(),
         settings.vllm_url
     );
-    let gate = Gate::new(rules);
+    let web_config_handle = WebConfigHandle::new(rules);
     let (in_force, settings) = watch::channel(Arc::new(settings));
     let (orders, taken) = mpsc::channel(1);
-    let reloading = Reloading::new(origin, log, gate.clone(), in_force, orders);
+    let reloading = Reloading::new(origin, log, web_config_handle.clone(), in_force, orders);
     let sampling = tokio::spawn(sampler.run(reloading.newest(), taken));
     let reloading = tokio::spawn(reloading.run(hangups));
     let site = Site {
         published,
         settings,
     };
-    let served = server::run(listener, site, gate, shutdown).await;
+    let served = server::run(listener, site, web_config_handle, shutdown).await;
     reloading.abort();
     sampling.abort();
     served.context("the server failed")

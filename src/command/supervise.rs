@@ -25,7 +25,7 @@ use super::serve;
 use super::usage::Ended;
 
 /// What was asked to end and did not within so long is killed.
-const FAREWELL: Duration = Duration::from_secs(30);
+const TERMINATION_GRACE: Duration = Duration::from_secs(30);
 /// How often it is seen whether that time is over.
 const POLL: Duration = Duration::from_millis(200);
 /// What shells add to the number of the signal that ended a command.
@@ -103,7 +103,7 @@ fn end_of_parent() -> oneshot::Receiver<()> {
 /// Asks everything to end, and returns when that time is over.
 fn say_farewell() -> Instant {
     tell_all(Signal::TERM);
-    Instant::now() + FAREWELL
+    Instant::now() + TERMINATION_GRACE
 }
 
 fn tell_all(signal: Signal) {

@@ -2,7 +2,7 @@
 
 use crate::meter::figures::Figures;
 use crate::snapshot::{EngineSnapshot, Snapshot};
-use roofline::diagnosis::{Effect, Outlook, Standing};
+use roofline::diagnosis::{Effect, Outlook, VerdictLevel};
 use roofline::units::{Seconds, ratio};
 
 /// A figure as it is shown.
@@ -53,21 +53,21 @@ fn felt(engine: &EngineSnapshot, slo: [(&'static str, Seconds); 2]) -> [FigureVi
         value: of(|window| window.output_tokens_per_second),
         pick: |effect| effect.output_tokens_per_second,
         show: &rate,
-        standing: Standing::of_rate,
+        standing: VerdictLevel::of_rate,
         target: None,
     };
     let ttft = Judged {
         value: of(|window| window.ttft_mean_seconds),
         pick: |effect| effect.ttft_seconds,
         show: &duration,
-        standing: Standing::of_first_token,
+        standing: VerdictLevel::of_first_token,
         target: Some(ttft_target),
     };
     let tpot = Judged {
         value: of(|window| window.tpot_mean_seconds),
         pick: |effect| effect.tpot_seconds,
         show: &duration,
-        standing: Standing::of_time,
+        standing: VerdictLevel::of_time,
         target: Some(tpot_target),
     };
     let outlook = engine.outlook.as_ref();
@@ -103,7 +103,7 @@ struct Judged<'a> {
     value: Option<f64>,
     pick: fn(&Effect) -> Option<f64>,
     show: &'a dyn Fn(f64) -> String,
-    standing: fn(f64, f64) -> Standing,
+    standing: fn(f64, f64) -> VerdictLevel,
     target: Option<Seconds>,
 }
 
@@ -130,9 +130,9 @@ impl Judged<'_> {
         let standing = expected.map(|expected| (self.standing)(value, expected));
         FigureView {
             verdict: if missed {
-                Some(Standing::Bad.as_str())
+                Some(VerdictLevel::Bad.as_str())
             } else {
-                standing.map(Standing::as_str)
+                standing.map(VerdictLevel::as_str)
             },
             beside: told.into_iter().flatten().collect(),
             ..view

@@ -3,6 +3,7 @@
 //! A state machine without a clock: every reading brings its time, so a recording gives the same figures as the live run did.
 
 pub mod account;
+pub mod backfill;
 pub mod bound_hysteresis;
 pub mod calibration;
 pub mod caveats;
@@ -11,7 +12,6 @@ pub mod engine;
 pub mod figures;
 pub mod gpu;
 pub mod hardware;
-pub mod hindsight;
 pub mod interval;
 pub mod observe;
 mod plausible;

@@ -12,7 +12,7 @@ use super::verdict::{component, is_split};
 
 /// How an engine stands, where that is not what the span itself says.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct EngineStatus {
     /// What it is doing.
     pub state: EngineState,
     /// What bounds it.
@@ -21,24 +21,24 @@ pub struct Standing {
     pub spent: TimeSpent,
 }
 
-/// What `account`, with its `figures`, says of an engine that is `standing`.
+/// What `account`, with its `figures`, says of an engine that is `status`.
 #[must_use]
 pub fn observation(
     account: &Account,
     figures: &Figures,
     facts: &EngineFacts,
-    standing: &Standing,
+    status: &EngineStatus,
     gpu_hour_price: Option<f64>,
 ) -> Observation {
     let queue = &account.queue;
     let per_second = |sum: f64| ratio(sum, account.seconds.0);
     let measured = figures.mbu_measured.map(|share| (share, true));
     Observation {
-        state: standing.state,
-        bound: standing.bound,
+        state: status.state,
+        bound: status.bound,
         admission: figures.admission,
         dominant: figures.dominant,
-        busy_shares: shares(&standing.spent),
+        busy_shares: shares(&status.spent),
         idle_share: ratio(account.idle_seconds().0, account.seconds.0).unwrap_or(0.0),
         running: per_second(queue.running_seconds),
         waiting: per_second(queue.waiting_seconds),
@@ -141,12 +141,12 @@ pub fn verdict(
     facts: &EngineFacts,
     gpu_hour_price: Option<f64>,
 ) -> (Vec<Finding>, Option<f64>) {
-    let standing = Standing {
+    let status = EngineStatus {
         state: figures.engine_state,
         bound: figures.bound,
         spent: account.time_spent(),
     };
-    let seen = observation(account, figures, facts, &standing, gpu_hour_price);
+    let seen = observation(account, figures, facts, &status, gpu_hour_price);
     let verdict = diagnose(&seen, &Remedies::of(&seen, scenario(facts).as_ref()));
     (verdict, seen.felt().tpot_seconds)
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use roofline::units::Seconds;
 
 use super::account::{Account, PerPhase, TimeSpent};
-use super::hindsight;
+use super::backfill;
 use super::verdict;
 use roofline::bound::{Bound, TimeSeconds};
 use roofline::engine::EngineFacts;
@@ -52,7 +52,7 @@ impl Spans {
     pub(super) fn push(&mut self, span: Span, facts: &EngineFacts, overhead_below: f64) {
         self.overhead_below = overhead_below;
         self.newest.push_back(span);
-        hindsight::hand_back(self.newest.make_contiguous());
+        backfill::reassign(self.newest.make_contiguous());
         if self.unsettled {
             self.settle(self.newest.len() - 2, facts);
         }

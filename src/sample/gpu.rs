@@ -30,7 +30,7 @@ pub struct GpuFacts {
     /// Whether any NVLink is up; `None` where the source does not say.
     pub nvlink: Option<bool>,
     /// Whether GPM counters can be read.
-    pub gpm: Access,
+    pub gpm: Availability,
     /// Whether this is a slice of a GPU that MIG has cut up; SMs and memory are then those of the slice.
     pub is_mig_slice: bool,
     /// Processes that compute on it, where they can be seen: those of our own process namespace.
@@ -41,20 +41,20 @@ pub struct GpuFacts {
 
 /// Whether something can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum Availability {
     /// It can.
     Offered,
     /// It cannot.
     Absent(Cause),
 }
 
-impl Default for Access {
+impl Default for Availability {
     fn default() -> Self {
         Self::Absent(Cause::NotSupported)
     }
 }
 
-impl Access {
+impl Availability {
     /// Whether it can be read.
     #[must_use]
     pub fn is_offered(self) -> bool {

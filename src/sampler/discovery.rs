@@ -7,7 +7,7 @@ use crate::config::{Settings, Tables};
 use crate::meter::Meter;
 use crate::sample::engine::EngineTotals;
 use crate::sample::gpu::GpuFacts;
-use crate::source::discovery::{Clues, Known, process};
+use crate::source::discovery::{DiscoveryInputs, Known, process};
 use crate::source::lookup::find_config_aside;
 use crate::source::vllm::VllmSource;
 use roofline::engine::{EngineFacts, Missing};
@@ -22,7 +22,7 @@ const PAUSE: Seconds = Seconds(15.0);
 #[derive(Debug)]
 pub(super) struct Discovery {
     table: GpuTable,
-    clues: Clues,
+    clues: DiscoveryInputs,
     /// vLLM's flags as we were told.
     deployment: DeploymentFlags,
     /// The model's config.json, where it comes with a recording.
@@ -38,13 +38,13 @@ impl Discovery {
     pub(super) fn new(settings: &Settings, tables: Tables) -> Self {
         Self {
             table: tables.gpus,
-            clues: Clues {
+            clues: DiscoveryInputs {
                 coefficients: tables.coefficients,
                 gpu: settings.gpu.clone(),
                 // Of several servers nobody says which the devices are of.
                 devices_are_told: !settings.gpu_devices.is_empty()
                     && !settings.vllm_url.are_several(),
-                ..Clues::default()
+                ..DiscoveryInputs::default()
             },
             deployment: settings.deployment.clone(),
             recorded_config: settings.model_config.clone(),

@@ -3,7 +3,7 @@
 use crate::meter::Meter;
 use crate::sample::gpu::{GpuFacts, GpuReading};
 use crate::snapshot::SourceStatus;
-use crate::source::gpu::{GpuSight, GpuSource};
+use crate::source::gpu::{GpuReadResult, GpuSource};
 use roofline::units::Seconds;
 
 use super::clock::steady;
@@ -55,7 +55,7 @@ impl Gpus {
             return Vec::new();
         }
         let (begun, started) = (clock(), steady());
-        let GpuSight { readings, problem } = self.source.read(clock).await;
+        let GpuReadResult { readings, problem } = self.source.read(clock).await;
         let took = steady() - started;
         match problem {
             None => status::succeed(&mut self.status, begun, took),

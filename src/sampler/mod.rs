@@ -3,9 +3,9 @@
 mod clock;
 mod discovery;
 mod gpus;
-mod plan;
 mod published;
 mod reader;
+mod settings_update;
 mod status;
 mod target;
 
@@ -29,8 +29,8 @@ use roofline::units::Seconds;
 use clock::Clock;
 pub use clock::now;
 use gpus::Gpus;
-pub use plan::{Order, Plan, Server};
 pub use published::{Published, Text};
+pub use settings_update::{ReloadCommand, Server, SettingsUpdate};
 use target::Target;
 
 /// Of several servers, the share of a tick that one may make the others wait.
@@ -83,7 +83,7 @@ impl Sampler {
     }
 
     /// Samples until nobody listens any more. `orders` are taken up between ticks; `reload` is how the start went.
-    pub async fn run(mut self, reload: Reload, mut orders: mpsc::Receiver<Order>) {
+    pub async fn run(mut self, reload: Reload, mut orders: mpsc::Receiver<ReloadCommand>) {
         self.reload = Some(reload);
         let mut ticks = ticks(Instant::now(), self.settings.tick.0);
         while !self.publish.is_closed() {
@@ -92,8 +92,8 @@ impl Sampler {
                 Some(order) = orders.recv() => {
                     let tick = self.settings.tick;
                     self.reload = Some(order.reload);
-                    if let Some(plan) = order.plan {
-                        self.follow(*plan);
+                    if let Some(settings_update) = order.settings_update {
+                        self.follow(*settings_update);
                     }
                     if self.settings.tick != tick {
                         let tick = self.settings.tick.0;
@@ -104,15 +104,22 @@ impl Sampler {
         }
     }
 
-    /// Goes on by `plan`. What it leaves as it was goes on without a gap, and no counter begins again unless it is of another vLLM.
-    fn follow(&mut self, plan: Plan) {
-        let stays = |target: &Target| plan.servers.iter().any(|to| to.url == *target.url());
+    /// Applies `settings_update`. Sources it does not change continue without a gap, and counters restart only for another vLLM.
+    fn follow(&mut self, settings_update: SettingsUpdate) {
+        let stays = |target: &Target| {
+            settings_update
+                .servers
+                .iter()
+                .any(|to| to.url == *target.url())
+        };
         let (mut staying, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.targets)
             .into_iter()
             .partition(stays);
         let mut left = left.into_iter();
-        let tables = plan.facts_changed.then_some(&plan.tables);
-        for Server { url, vllm, is_new } in plan.servers {
+        let tables = settings_update
+            .facts_changed
+            .then_some(&settings_update.tables);
+        for Server { url, vllm, is_new } in settings_update.servers {
             let own = staying.iter().position(|target| *target.url() == url);
             let known = own.map(|own| staying.swap_remove(own));
             // A new server takes the place of one that left, which keeps what was counted on the GPUs.
@@ -123,16 +130,21 @@ impl Sampler {
             };
             self.targets.push(match known.or_else(moved) {
                 Some(mut target) => {
-                    target.follow(&plan.settings, is_new.then_some(vllm), tables);
+                    target.follow(&settings_update.settings, is_new.then_some(vllm), tables);
                     target
                 }
-                None => Target::new(url, vllm, &plan.settings, plan.tables.clone()),
+                None => Target::new(
+                    url,
+                    vllm,
+                    &settings_update.settings,
+                    settings_update.tables.clone(),
+                ),
             });
         }
-        if let Some(gpu) = plan.gpu {
+        if let Some(gpu) = settings_update.gpu {
             self.gpus.replace(gpu);
         }
-        self.settings = plan.settings;
+        self.settings = settings_update.settings;
     }
 
     async fn tick(&mut self) {

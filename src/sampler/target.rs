@@ -12,7 +12,7 @@ use crate::meter::interval::Gap;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::gpu::{GpuFacts, GpuReading};
 use crate::snapshot::memory::Memory;
-use crate::snapshot::take::Surroundings;
+use crate::snapshot::take::SnapshotContext;
 use crate::snapshot::{Reload, Snapshot, SourceStatus};
 use crate::source::vllm::{VllmError, VllmSource};
 use roofline::engine::EngineFacts;
@@ -188,7 +188,7 @@ impl Target {
         settings: &Settings,
         reload: Option<Reload>,
     ) -> Snapshot {
-        let around = Surroundings {
+        let around = SnapshotContext {
             time,
             vllm_url: self.url.to_string(),
             sources: vec![self.status.clone()],

@@ -19,9 +19,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::access::PasswordHash;
 use super::connection_limit::Peer;
 use super::turns::{Guess, Turns};
+use super::web_config::PasswordHash;
 
 /// Paths open to everyone: the kubelet has no password, and they tell nothing.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
@@ -30,7 +30,7 @@ const PAUSE: u32 = 9;
 
 /// The users, and what is already known to be right.
 #[derive(Clone, Debug)]
-pub(super) struct Doorkeeper(Arc<Known>);
+pub(super) struct BasicAuth(Arc<Known>);
 
 #[derive(Debug)]
 struct Known {
@@ -76,7 +76,7 @@ enum Verdict {
     Busy,
 }
 
-impl Doorkeeper {
+impl BasicAuth {
     /// Lets in `users`, given with the bcrypt hashes of their passwords; nobody is needed where there are none.
     #[must_use]
     pub(super) fn of(users: &BTreeMap<String, PasswordHash>) -> Option<Self> {
@@ -230,7 +230,7 @@ impl Credentials {
 }
 
 /// Answers 401 to requests without a right user and password.
-pub(super) async fn check(door: &Doorkeeper, request: Request, next: Next) -> Response {
+pub(super) async fn check(door: &BasicAuth, request: Request, next: Next) -> Response {
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
@@ -269,9 +269,9 @@ mod tests {
         format!("Basic {}", BASE64.encode(text))
     }
 
-    fn door() -> Doorkeeper {
+    fn door() -> BasicAuth {
         let hash = bcrypt::hash("se:cret", 4).unwrap();
-        Doorkeeper::of(&[("prometheus".to_owned(), hash.into())].into()).unwrap()
+        BasicAuth::of(&[("prometheus".to_owned(), hash.into())].into()).unwrap()
     }
 
     #[tokio::test]
@@ -303,7 +303,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_no_doorkeeper() {
-        assert!(Doorkeeper::of(&BTreeMap::new()).is_none());
+        assert!(BasicAuth::of(&BTreeMap::new()).is_none());
     }
 
     /// Guesses hang up at once and come again: none gets around its turn, and the right password is told right all the same, from the
@@ -339,7 +339,7 @@ mod tests {
     fn a_name_is_not_told_by_the_time_of_its_answer() {
         let hash = |cost| PasswordHash::from(bcrypt::hash("x", cost).unwrap());
         let users = [("fast", hash(4)), ("slow", hash(7))];
-        let door = Doorkeeper::of(&users.map(|(name, hash)| (name.to_owned(), hash)).into());
+        let door = BasicAuth::of(&users.map(|(name, hash)| (name.to_owned(), hash)).into());
         let users = &door.unwrap().0.users;
         assert_eq!((users["fast"].slower, users["slow"].slower), (8, 1));
     }
@@ -349,7 +349,7 @@ mod tests {
     async fn what_is_remembered_stays_small() {
         let password = "x".repeat(72);
         let hash = bcrypt::hash(&password, 4).unwrap();
-        let door = Doorkeeper::of(&[("a".to_owned(), hash.into())].into()).unwrap();
+        let door = BasicAuth::of(&[("a".to_owned(), hash.into())].into()).unwrap();
         for more in ["", "1", "2"] {
             assert_eq!(
                 door.judge(PEER, &header(&format!("a:{password}{more}")))

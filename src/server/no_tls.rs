@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 
-use super::access::TlsSettings;
+use super::web_config::TlsSettings;
 
 pub(super) type Config = Infallible;
 pub(super) type Encryption = Infallible;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::access::{ClientAuth, TlsSettings, TlsVersion};
+use super::web_config::{ClientAuth, TlsSettings, TlsVersion};
 
 /// What new connections are made with.
 pub(super) type Config = Arc<ServerConfig>;

@@ -9,7 +9,7 @@ use crate::meter::account::{Account, TimeSpent};
 use crate::meter::engine::{EngineMeter, MeterSettings};
 use crate::meter::figures::Figures;
 use crate::meter::gpu::GpuMeter;
-use crate::meter::observe::{Standing, observation};
+use crate::meter::observe::{EngineStatus, observation};
 use crate::meter::spans::Span;
 use crate::sample::engine::{EngineKey, EngineTotals, Gauge, MissingInput};
 use roofline::bound::{Bound, EngineState, TimeSeconds};
@@ -22,7 +22,7 @@ use super::{EngineSnapshot, GpuSnapshot, Now, Reload, Snapshot, SourceStatus};
 
 /// What a snapshot shows beside the meter.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct SnapshotContext {
     /// Unix time.
     pub time: Seconds,
     /// Where vLLM is.
@@ -43,7 +43,7 @@ impl Snapshot {
         meter: &mut Meter,
         memory: &mut Memory,
         settings: &Settings,
-        around: Surroundings,
+        around: SnapshotContext,
     ) -> Self {
         let measuring = meter.settings;
         memory.start(around.time, |key| meter.engines.contains_key(key));
@@ -80,7 +80,7 @@ fn engine_snapshot(
     left: &mut usize,
     power_watts: Option<f64>,
     settings: &MeterSettings,
-    around: &Surroundings,
+    around: &SnapshotContext,
 ) -> EngineSnapshot {
     memory.look(around.time, meter);
     let (state, bound) = state_and_bound(meter, around.reachable);
@@ -96,14 +96,14 @@ fn engine_snapshot(
         .map(|window| figures(window, meter, settings));
     let (verdict, outlook) = match window.as_ref().zip(figures.as_mut()) {
         Some((window, figures)) => {
-            let standing = Standing {
+            let status = EngineStatus {
                 state,
                 bound,
                 spent,
             };
             let (account, facts) = (&window.account, &meter.facts);
             let price = settings.gpu_hour_price;
-            let seen = observation(account, figures, facts, &standing, price);
+            let seen = observation(account, figures, facts, &status, price);
             figures.tpot_felt_seconds = seen.felt().tpot_seconds;
             memory.verdict(around.time, &seen, &meter.facts, left)
         }

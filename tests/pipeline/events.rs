@@ -10,7 +10,7 @@ use vllm_roofline_exporter::meter::Meter;
 use vllm_roofline_exporter::player::{Player, engines_of};
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
-use vllm_roofline_exporter::snapshot::take::Surroundings;
+use vllm_roofline_exporter::snapshot::take::SnapshotContext;
 
 /// One exporter, which sees one vLLM after another.
 struct Exporter {
@@ -50,7 +50,7 @@ impl Exporter {
             for engine in self.meter.engines.values_mut() {
                 engine.facts = facts.clone();
             }
-            let around = Surroundings {
+            let around = SnapshotContext {
                 time: self.now,
                 vllm_url: String::new(),
                 sources: Vec::new(),

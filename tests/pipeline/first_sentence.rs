@@ -13,7 +13,7 @@ use vllm_roofline_exporter::landing;
 use vllm_roofline_exporter::player::Player;
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
-use vllm_roofline_exporter::snapshot::take::Surroundings;
+use vllm_roofline_exporter::snapshot::take::SnapshotContext;
 use vllm_roofline_exporter::top::app::App;
 use vllm_roofline_exporter::top::screen;
 use vllm_roofline_exporter::view;
@@ -87,7 +87,7 @@ fn live_it_is_the_same_on_the_page_in_the_api_and_in_terminals() {
         let mut memory = Memory::default();
         let mut compared = 0;
         player.watch(f64::NEG_INFINITY, f64::INFINITY, |meter, line, _| {
-            let around = Surroundings {
+            let around = SnapshotContext {
                 time: line.time(),
                 vllm_url: settings.vllm_url.to_string(),
                 sources: Vec::new(),

@@ -14,7 +14,7 @@ use vllm_roofline_exporter::export::families::families;
 use vllm_roofline_exporter::export::page::text;
 use vllm_roofline_exporter::player::Player;
 use vllm_roofline_exporter::snapshot::memory::Memory;
-use vllm_roofline_exporter::snapshot::take::Surroundings;
+use vllm_roofline_exporter::snapshot::take::SnapshotContext;
 use vllm_roofline_exporter::snapshot::{Reload, Snapshot, SourceStatus};
 
 const GOLDEN: &str = "tests/golden/metrics.prom";
@@ -143,7 +143,7 @@ fn recorded() -> Capture {
     capture
 }
 
-fn around(time: Seconds) -> Surroundings {
+fn around(time: Seconds) -> SnapshotContext {
     let vllm = SourceStatus {
         source: "vllm",
         target: None,
@@ -153,7 +153,7 @@ fn around(time: Seconds) -> Surroundings {
         error: None,
         errors: BTreeMap::from([("timeout", 1)]),
     };
-    Surroundings {
+    SnapshotContext {
         time,
         vllm_url: "http://127.0.0.1:8000".to_owned(),
         sources: vec![vllm],

@@ -15,7 +15,7 @@ use vllm_roofline_exporter::command::replay;
 use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::meter::account::TimeSpent;
 use vllm_roofline_exporter::meter::spans::Span;
-use vllm_roofline_exporter::meter::{hindsight, verdict};
+use vllm_roofline_exporter::meter::{backfill, verdict};
 use vllm_roofline_exporter::player::Player;
 
 use crate::captures::captures_in;
@@ -42,7 +42,7 @@ impl Played {
     fn of(capture: &Capture, settings: &Settings) -> Self {
         let player = Player::new(capture, settings).unwrap();
         let mut spans = player.play(f64::NEG_INFINITY, f64::INFINITY);
-        hindsight::settle(&mut spans);
+        backfill::settle(&mut spans);
         let shown = replay::bounds(capture, settings).unwrap();
         let shown = shown.into_iter().map(|(time, bound)| (time.0, bound));
         Self {

@@ -12,7 +12,7 @@ use crate::command::verdict_text;
 use loadtest::analysis::text::{count, duration, percent};
 use loadtest::analysis::{Against, Analysis, Figure, Run, felt};
 use loadtest::load::LoadRun;
-use roofline::diagnosis::{Effect, Finding, Standing};
+use roofline::diagnosis::{Effect, Finding, VerdictLevel};
 
 /// Version of the JSON form of [`Summary`].
 const SCHEMA: u32 = 1;
@@ -63,7 +63,7 @@ struct Row {
     measured: f64,
     expected: Option<f64>,
     bound: Option<f64>,
-    standing: Option<Standing>,
+    standing: Option<VerdictLevel>,
 }
 
 /// What limits a phase.

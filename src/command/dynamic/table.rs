@@ -8,7 +8,7 @@ use loadtest::analysis::text::{change, count, duration, percent, range};
 use loadtest::analysis::{
     Against, Analysis, Baseline, Bottleneck, Comparison, Figure, Moment, Pair, Run, Verdict, felt,
 };
-use roofline::diagnosis::Standing;
+use roofline::diagnosis::VerdictLevel;
 use roofline::predict::Metric;
 
 /// Writes `analysis`.
@@ -195,7 +195,7 @@ fn write_verdicts(verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> 
     ]);
     for verdict in verdicts {
         let standing =
-            |standing: Option<Standing>| standing.map_or("", Standing::as_str).to_owned();
+            |standing: Option<VerdictLevel>| standing.map_or("", VerdictLevel::as_str).to_owned();
         rows.add_row([
             verdict.figure.label().to_owned(),
             verdict.figure.show(verdict.value),

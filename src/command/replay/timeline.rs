@@ -7,7 +7,7 @@ use crate::export::families::families;
 use crate::export::timeline::{Rounds, Timeline};
 use crate::exposition::Exposition;
 use crate::snapshot::memory::Memory;
-use crate::snapshot::take::Surroundings;
+use crate::snapshot::take::SnapshotContext;
 use crate::snapshot::{Snapshot, SourceStatus};
 use roofline::units::Seconds;
 
@@ -75,7 +75,7 @@ pub(super) fn write(
         let time = line.time();
         pause = before.map_or(pause, |before| time - before);
         before = Some(time);
-        let around = Surroundings {
+        let around = SnapshotContext {
             time,
             vllm_url: settings.vllm_url.to_string(),
             sources: vec![read_at(time)],

@@ -20,8 +20,8 @@ use crate::sample::engine::{Counter, PromptCount};
 use roofline::statistics::Histogram;
 use roofline::units::{Bytes, Flops, Seconds};
 
+use super::backfill::DeferredWork;
 use super::hardware::HardwareUse;
-use super::hindsight::Early;
 use super::interval::Interval;
 use super::steps::{Prompts, Steps};
 use roofline::engine::{EngineFacts, Served};
@@ -58,7 +58,7 @@ pub struct Account {
     /// Busy seconds that it does not explain, by the phase that bore them.
     pub phase_overhead: PerPhase<Seconds>,
     /// Work of prompts that were counted here and must have run before.
-    pub early: Option<Early>,
+    pub early: Option<DeferredWork>,
     /// What the hardware's own counters say.
     pub hardware: HardwareUse,
     /// Times to first token.
@@ -239,7 +239,9 @@ impl Account {
         let mut time = decode;
         time.add(&prefill);
         time.fill(self.busy, without_kernel);
-        self.early = self.work.and_then(|work| Early::of(&work, &wanted, share));
+        self.early = self
+            .work
+            .and_then(|work| DeferredWork::of(&work, &wanted, share));
         let prefill_overhead = demand.prefill_overhead();
         self.phase_roofline = PerPhase {
             prefill: prefill.roofline(),

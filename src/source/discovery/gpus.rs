@@ -1,13 +1,13 @@
 //! Which GPU an engine computes on, what its ceilings are, and which of the GPUs that are read are its own.
 
-use crate::sample::gpu::{Access, GpuFacts};
+use crate::sample::gpu::{Availability, GpuFacts};
 use roofline::engine::EngineFacts;
 use roofline::spec::gpu::{ComputeCapability, GpuSpec, GpuTable, NvmlFacts};
 use roofline::units::Bytes;
 
-use super::{Clues, missing};
+use super::{DiscoveryInputs, missing};
 
-impl Clues {
+impl DiscoveryInputs {
     /// The ceilings of the engine's GPU: by the name that is configured, else by that of the GPUs read.
     pub(super) fn find_gpu(&self, table: &GpuTable, facts: &mut EngineFacts) {
         let own = self.gpus.iter().find(|gpu| self.computes_on(gpu));
@@ -126,7 +126,7 @@ fn chosen<T: Clone>(offers: [&Vec<T>; 2], needed: usize, engines: usize) -> Opti
 /// Without GPM, HBM traffic is modelled only: says why.
 fn note_gpm(facts: &mut EngineFacts, own: &[&GpuFacts]) {
     for gpu in own {
-        if let Access::Absent(cause) = gpu.gpm {
+        if let Availability::Absent(cause) = gpu.gpm {
             let why = format!(
                 "GPM of GPU {}: {}; HBM traffic and tensor activity are not measured",
                 gpu.uuid,

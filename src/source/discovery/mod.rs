@@ -28,7 +28,7 @@ pub struct Known<T> {
 
 /// What the sources tell before any engine is looked at.
 #[derive(Clone, Debug, Default)]
-pub struct Clues {
+pub struct DiscoveryInputs {
     /// The model's config.json, or why there is none.
     pub model_config: Option<Result<Known<String>, String>>,
     /// vLLM's flags: ours over those of its command line.
@@ -49,7 +49,7 @@ pub struct Clues {
     pub own_processes: BTreeSet<u32>,
 }
 
-impl Clues {
+impl DiscoveryInputs {
     /// The facts of the engine that `totals` shows; `engines` share the GPUs, this one is number `rank`.
     #[must_use]
     pub fn facts(&self, table: &GpuTable, totals: &EngineTotals, rank: usize) -> Arc<EngineFacts> {

@@ -31,14 +31,14 @@ pub enum GpuSource {
 
 /// What one look at the GPUs gave. A GPU that fails takes nothing along but its own reading.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct GpuSight {
+pub struct GpuReadResult {
     /// Readings since the last look.
     pub readings: Vec<GpuReading>,
     /// The first thing that went wrong.
     pub problem: Option<GpuError>,
 }
 
-impl From<GpuError> for GpuSight {
+impl From<GpuError> for GpuReadResult {
     fn from(error: GpuError) -> Self {
         Self {
             readings: Vec::new(),
@@ -84,13 +84,13 @@ impl GpuSource {
     }
 
     /// The readings since the last call, as `clock` dates them.
-    pub async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
+    pub async fn read(&mut self, clock: fn() -> Seconds) -> GpuReadResult {
         match self {
-            Self::None(_) => GpuSight::default(),
+            Self::None(_) => GpuReadResult::default(),
             #[cfg(feature = "nvml")]
             Self::Nvml(source) => source.read().await,
             Self::Dcgm(source) => source.read(clock).await,
-            Self::Playback(playback) => GpuSight {
+            Self::Playback(playback) => GpuReadResult {
                 readings: playback.read(clock()),
                 problem: None,
             },

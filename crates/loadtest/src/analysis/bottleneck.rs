@@ -10,7 +10,7 @@ use super::subject::Subject;
 use super::text::{count, duration, percent, scaled};
 use roofline::bound::Admission;
 use roofline::bound::Bound;
-use roofline::predict::{Obstacle, Phase, Prediction, StepPrediction, Steps};
+use roofline::predict::{BottleneckKind, Phase, Prediction, StepPrediction, Steps};
 use roofline::units::{Seconds, ratio};
 
 /// A phase that takes less of the time than this limits nothing.
@@ -75,9 +75,9 @@ pub(super) fn from_capture(
 /// The verdict on the run as a whole.
 fn whole(observed: &Observed, measured: &Measured) -> Option<Bottleneck> {
     let bound = match (observed.admission, observed.bound) {
-        (Admission::KvCapacity, _) => Obstacle::KvCapacity,
+        (Admission::KvCapacity, _) => BottleneckKind::KvCapacity,
         (_, Bound::Idle | Bound::Unknown) => return None,
-        (_, bound) => Obstacle::Step(bound),
+        (_, bound) => BottleneckKind::Step(bound),
     };
     let mut evidence = Vec::new();
     if let Some(time) = observed.time_seconds {
@@ -190,7 +190,7 @@ fn phase_of(
     ];
     Some(Bottleneck {
         phase: Some(phase),
-        bound: Obstacle::Step(times.bound(overhead_below)),
+        bound: BottleneckKind::Step(times.bound(overhead_below)),
         basis: Basis::VllmCounters,
         evidence,
     })
@@ -226,7 +226,7 @@ fn decode(step: &StepPrediction, measured: Seconds, overhead_below: f64) -> Opti
     let roofline = time.compute + time.memory + time.communication;
     Some(Bottleneck {
         phase: Some(Phase::Decode),
-        bound: Obstacle::Step(times.bound(overhead_below)),
+        bound: BottleneckKind::Step(times.bound(overhead_below)),
         basis: Basis::ClientCounts,
         evidence: vec![
             format!(
@@ -269,7 +269,7 @@ fn prefill(
     }
     Some(Bottleneck {
         phase: Some(Phase::Prefill),
-        bound: Obstacle::Step(step.bottleneck?),
+        bound: BottleneckKind::Step(step.bottleneck?),
         basis: Basis::ClientCounts,
         evidence,
     })

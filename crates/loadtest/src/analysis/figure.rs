@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::run::Run;
 use super::text;
 use crate::results::{Latencies, Rates};
-use roofline::predict::{Obstacle, Phase};
+use roofline::predict::{BottleneckKind, Phase};
 
 /// A figure that can be predicted and measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ impl Run {
     }
 
     /// What was found to limit `phase`, or the run as a whole.
-    pub(super) fn obstacle_of(&self, phase: Option<Phase>) -> Option<Obstacle> {
+    pub(super) fn obstacle_of(&self, phase: Option<Phase>) -> Option<BottleneckKind> {
         let found = self.bottlenecks.iter().find(|found| found.phase == phase);
         found.map(|found| found.bound)
     }

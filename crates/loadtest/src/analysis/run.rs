@@ -13,7 +13,7 @@ use super::targets::Verdict;
 use crate::results::{Latencies, Load, Rates, Source};
 use roofline::bound::TimeSeconds;
 use roofline::diagnosis::Finding;
-use roofline::predict::{Advice, Obstacle, Phase};
+use roofline::predict::{Advice, BottleneckKind, Phase};
 use roofline::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, Seconds};
 
 /// One load test or phase.
@@ -261,7 +261,7 @@ pub struct Bottleneck {
     /// Which phase; `null` for the run as a whole.
     pub phase: Option<Phase>,
     /// What limits it.
-    pub bound: Obstacle,
+    pub bound: BottleneckKind,
     /// What says so.
     pub basis: Basis,
     /// In words, with the figures.

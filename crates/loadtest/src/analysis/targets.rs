@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::figure::Figure;
 use super::run::{Comparison, ComparisonRow, Measured};
 use super::text;
-use roofline::diagnosis::Standing;
+use roofline::diagnosis::VerdictLevel;
 use roofline::units::Seconds;
 
 /// What counts as good and as bad; between the two is fair.
@@ -62,7 +62,7 @@ pub struct Verdict {
     /// Its measured value.
     pub value: f64,
     /// How it stands: against what is expected under this load, against the target where nothing is.
-    pub standing: Standing,
+    pub standing: VerdictLevel,
     /// What this model on this GPU is expected to reach under the load as measured.
     #[serde(default)]
     pub expected: Option<f64>,
@@ -73,7 +73,7 @@ pub struct Verdict {
     pub target: String,
     /// How it stands against the target.
     #[serde(default)]
-    pub against_target: Option<Standing>,
+    pub against_target: Option<VerdictLevel>,
 }
 
 impl Targets {
@@ -136,7 +136,7 @@ impl Targets {
 
     /// How `value` stands; `None` where `figure` has no target.
     #[must_use]
-    pub fn standing(&self, figure: Figure, value: f64) -> Option<Standing> {
+    pub fn standing(&self, figure: Figure, value: f64) -> Option<VerdictLevel> {
         let (good, bad) = match figure {
             Figure::OutputTokensPerSecond => {
                 (value > self.throughput_good, value < self.throughput_bad)
@@ -159,9 +159,9 @@ impl Targets {
             _ => return None,
         };
         Some(match (good, bad) {
-            (_, true) => Standing::Bad,
-            (true, false) => Standing::Good,
-            (false, false) => Standing::Fair,
+            (_, true) => VerdictLevel::Bad,
+            (true, false) => VerdictLevel::Good,
+            (false, false) => VerdictLevel::Fair,
         })
     }
 
@@ -205,11 +205,11 @@ impl Targets {
 }
 
 /// How a figure stands against what is expected.
-fn against_expected(row: &ComparisonRow) -> Standing {
+fn against_expected(row: &ComparisonRow) -> VerdictLevel {
     match row.figure {
-        Figure::TtftP50Seconds => Standing::of_first_token(row.measured, row.expected),
-        figure if figure.more_is_better() => Standing::of_rate(row.measured, row.expected),
-        _ => Standing::of_time(row.measured, row.expected),
+        Figure::TtftP50Seconds => VerdictLevel::of_first_token(row.measured, row.expected),
+        figure if figure.more_is_better() => VerdictLevel::of_rate(row.measured, row.expected),
+        _ => VerdictLevel::of_time(row.measured, row.expected),
     }
 }
 
@@ -254,17 +254,20 @@ mod tests {
         };
         assert_eq!(
             of(250.0, Some(7000.0)),
-            (Standing::Bad, Some(Standing::Good))
+            (VerdictLevel::Bad, Some(VerdictLevel::Good))
         );
         assert_eq!(
             of(120.0, Some(125.0)),
-            (Standing::Good, Some(Standing::Bad))
+            (VerdictLevel::Good, Some(VerdictLevel::Bad))
         );
         assert_eq!(
             of(250.0, Some(400.0)),
-            (Standing::Fair, Some(Standing::Good))
+            (VerdictLevel::Fair, Some(VerdictLevel::Good))
         );
-        assert_eq!(of(250.0, None), (Standing::Good, Some(Standing::Good)));
+        assert_eq!(
+            of(250.0, None),
+            (VerdictLevel::Good, Some(VerdictLevel::Good))
+        );
     }
 
     #[test]
@@ -285,7 +288,7 @@ mod tests {
             gpu_utilization_good_up_to: 0.99,
             ..Targets::default()
         };
-        assert_eq!(figures(set), [(Figure::GpuUtilization, Standing::Good)]);
+        assert_eq!(figures(set), [(Figure::GpuUtilization, VerdictLevel::Good)]);
     }
 
     #[test]
@@ -293,7 +296,7 @@ mod tests {
         let targets = Targets::default();
         let standings =
             |figure, values: [f64; 3]| values.map(|value| targets.standing(figure, value).unwrap());
-        let table = [Standing::Good, Standing::Fair, Standing::Bad];
+        let table = [VerdictLevel::Good, VerdictLevel::Fair, VerdictLevel::Bad];
         assert_eq!(
             standings(Figure::OutputTokensPerSecond, [201.0, 200.0, 149.0]),
             table

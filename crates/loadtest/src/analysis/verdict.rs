@@ -3,7 +3,7 @@
 
 use roofline::bound::{Bound, EngineState, TimeSeconds};
 use roofline::diagnosis::{Effect, Finding, Observation, Remedies, diagnose};
-use roofline::predict::{Obstacle, Phase, Scenario};
+use roofline::predict::{BottleneckKind, Phase, Scenario};
 use roofline::units::{Seconds, ratio};
 
 use super::run::{Measured, Run};
@@ -27,7 +27,7 @@ pub fn felt(measured: &Measured) -> Effect {
 pub(super) fn of_client(run: &Run, scenario: Option<&Scenario>) -> Vec<Finding> {
     let decode = run.obstacle_of(Some(Phase::Decode));
     let found = decode.or_else(|| run.obstacle_of(Some(Phase::Prefill)));
-    let (Some(Obstacle::Step(bound)), Some(modelled)) = (found, &run.modelled) else {
+    let (Some(BottleneckKind::Step(bound)), Some(modelled)) = (found, &run.modelled) else {
         return Vec::new();
     };
     let seen = Observation {

@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// One such question takes no longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The supervisor kills what does not end within 30 s, so that nothing takes longer.
-const FAREWELL: Duration = Duration::from_secs(40);
+const TERMINATION_GRACE: Duration = Duration::from_secs(40);
 /// Lines of its log that an error shows.
 const TAIL: usize = 20;
 
@@ -187,8 +187,8 @@ impl Launched {
         drop(self.lifeline.take());
         let asked = Instant::now();
         while self.ended().is_none() {
-            if asked.elapsed() > FAREWELL {
-                tracing::warn!("the launched server did not end within {FAREWELL:?}");
+            if asked.elapsed() > TERMINATION_GRACE {
+                tracing::warn!("the launched server did not end within {TERMINATION_GRACE:?}");
                 return;
             }
             sleep(POLL).await;

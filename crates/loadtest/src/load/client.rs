@@ -10,10 +10,10 @@ use tokio::time::{Instant, timeout};
 
 use super::LoadError;
 use super::failure::Failure;
-use super::ledger::Ledger;
-use super::phase::Watch;
+use super::phase::PhaseReceiver;
 use super::prompt::{Ask, Content, as_messages};
 use super::run::{Api, Request};
+use super::run_stats::RunStats;
 use super::settings::LoadSettings;
 use super::sse::Events;
 use super::timeline::Timeline;
@@ -97,12 +97,12 @@ impl Client {
         &self,
         request: Prepared,
         epoch: Instant,
-        ledger: &Arc<Ledger>,
-        mut watch: Watch,
+        run_stats: &Arc<RunStats>,
+        mut watch: PhaseReceiver,
     ) -> Request {
         let mut timeline = Timeline::of(request.output_len);
         let sent = Instant::now();
-        let answer = self.follow(request.body, sent, ledger, &mut timeline);
+        let answer = self.follow(request.body, sent, run_stats, &mut timeline);
         let end = tokio::select! {
             end = timeout(self.request_timeout, answer) => end.unwrap_or(Err(Failure::Timeout)),
             () = watch.aborted() => Err(Failure::Cancelled),
@@ -120,7 +120,7 @@ impl Client {
         &self,
         body: Vec<u8>,
         sent: Instant,
-        ledger: &Ledger,
+        run_stats: &RunStats,
         timeline: &mut Timeline,
     ) -> Result<(), Failure> {
         let mut request = self
@@ -133,7 +133,7 @@ impl Client {
         }
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() {
-                ledger.complain(Failure::Connect, || innermost(&error));
+                run_stats.complain(Failure::Connect, || innermost(&error));
                 Failure::Connect
             } else {
                 Failure::StreamCut
@@ -143,7 +143,7 @@ impl Client {
             let failure = Failure::Status(response.status().as_u16());
             let text = beginning(response, LONGEST_REFUSAL).await;
             let text = text.unwrap_or_default();
-            ledger.complain(failure, || complaint(&text));
+            run_stats.complain(failure, || complaint(&text));
             return Err(failure);
         }
         let mut events = Events::default();
@@ -155,9 +155,9 @@ impl Client {
             };
             events.feed(&piece, |payload| {
                 let tokens = timeline.event(payload, time).inspect_err(|failure| {
-                    ledger.complain(*failure, || complaint(&String::from_utf8_lossy(payload)));
+                    run_stats.complain(*failure, || complaint(&String::from_utf8_lossy(payload)));
                 })?;
-                ledger.tokens(tokens);
+                run_stats.tokens(tokens);
                 Ok::<(), Failure>(())
             })?;
         }

@@ -11,15 +11,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::LoadError;
 use super::client::Client;
-use super::crew::Crew;
 use super::failure::is_refusal;
-use super::ledger::Progress;
-use super::phase::{Conductor, Phase, begin};
+use super::phase::{Phase, PhaseSender, begin};
 use super::preflight::{self, Server};
 use super::probe::Probe;
 use super::prompt::Writer;
 use super::run::{ClientCost, Lengths, Load, LoadRun, Request, SCHEMA, TOOL};
+use super::run_stats::Progress;
 use super::settings::LoadSettings;
+use super::worker_pool::WorkerPool;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(500);
@@ -49,17 +49,25 @@ pub async fn run(
 
     let probe = Probe::start().map_err(|error| LoadError::Client(error.to_string()))?;
     let writer = Writer::new(settings.prompts.clone(), server.script, settings.seed);
-    let crew = Crew::new(client, writer, settings.limit.requests);
+    let worker_pool = WorkerPool::new(client, writer, settings.limit.requests);
     let (conductor, watch) = begin();
     let started_at = jiff::Timestamp::now().as_duration().as_secs_f64();
-    let workers = crew.start(settings, &watch)?;
-    let interrupted = supervise(settings, &crew, workers, &conductor, interrupt, progress).await;
+    let workers = worker_pool.start(settings, &watch)?;
+    let interrupted = supervise(
+        settings,
+        &worker_pool,
+        workers,
+        &conductor,
+        interrupt,
+        progress,
+    )
+    .await;
     let outcome = Outcome {
         model: server.model,
         started_at,
         interrupted,
         client: probe.finish().await,
-        requests: crew.ledger.take(),
+        requests: worker_pool.run_stats.take(),
     };
     Ok(outcome.into_run(settings))
 }
@@ -76,14 +84,14 @@ async fn warm_up(
         server.script,
         settings.seed ^ WARMUP_SALT,
     );
-    let crew = Crew::new(Arc::clone(client), writer, Some(requests));
+    let worker_pool = WorkerPool::new(Arc::clone(client), writer, Some(requests));
     // Held to the end: without a conductor a run is over.
     let (_conductor, watch) = begin();
     let at_a_time = settings.arrivals.most().unwrap_or(requests).min(requests);
-    let mut workers = crew.closed_loop(at_a_time, &watch);
+    let mut workers = worker_pool.closed_loop(at_a_time, &watch);
     while workers.join_next().await.is_some() {}
-    let kinds = crew
-        .ledger
+    let kinds = worker_pool
+        .run_stats
         .take()
         .into_iter()
         .filter_map(|request| request.error);
@@ -92,7 +100,7 @@ async fn warm_up(
         Some(kind) => Err(LoadError::Refused(format!(
             "{} refuses requests such as these ({kind}): {}",
             settings.shown_url,
-            crew.ledger.complaint(&kind).unwrap_or_default()
+            worker_pool.run_stats.complaint(&kind).unwrap_or_default()
         ))),
     }
 }
@@ -100,16 +108,16 @@ async fn warm_up(
 /// Hears `workers` out and moves the run from phase to phase; tells whether it ended before it was done.
 async fn supervise(
     settings: &LoadSettings,
-    crew: &Crew,
+    worker_pool: &WorkerPool,
     mut workers: JoinSet<()>,
-    conductor: &Conductor,
+    conductor: &PhaseSender,
     mut interrupt: Pin<&mut impl Future<Output = ()>>,
     progress: impl Fn(Progress),
 ) -> bool {
     let mut deadline = settings
         .limit
         .duration
-        .map(|duration| crew.epoch + duration);
+        .map(|duration| worker_pool.epoch + duration);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut interrupted = false;
@@ -130,8 +138,8 @@ async fn supervise(
                 deadline = None;
             },
             _ = ticks.tick() => {
-                progress(crew.ledger.progress(crew.epoch));
-                if !interrupted && crew.ledger.server_is_gone(settings.give_up_after) {
+                progress(worker_pool.run_stats.progress(worker_pool.epoch));
+                if !interrupted && worker_pool.run_stats.server_is_gone(settings.give_up_after) {
                     tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.shown_url);
                     interrupted = true;
                     conductor.advance(Phase::Aborted);

@@ -1,28 +1,28 @@
 //! The load generator: puts a load on a server of the `OpenAI` interface and writes down what each request saw.
 //!
-//! Data flows one way: `settings → (prompt, arrival) → client → timeline → ledger → LoadRun`. [`driver`] alone decides when a run
+//! Data flows one way: `settings → (prompt, arrival) → client → timeline → run_stats → LoadRun`. [`driver`] alone decides when a run
 //! ends. Every request keeps its own time line, so that percentiles need no buckets; what the client itself costs is measured
 //! beside it ([`probe`]).
 
 pub mod arrival;
 pub mod client;
-mod crew;
 pub mod dataset;
 pub mod driver;
 pub mod failure;
-pub mod ledger;
 pub mod phase;
 pub mod preflight;
 pub mod probe;
 pub mod prompt;
 pub mod run;
+pub mod run_stats;
 pub mod settings;
 pub mod sse;
 pub mod timeline;
+mod worker_pool;
 
 pub use driver::run;
-pub use ledger::Progress;
 pub use run::LoadRun;
+pub use run_stats::Progress;
 pub use settings::LoadSettings;
 
 /// Why there is no load test.

@@ -15,20 +15,20 @@ pub enum Phase {
 
 /// Tells the phase.
 #[derive(Debug)]
-pub struct Conductor(watch::Sender<Phase>);
+pub struct PhaseSender(watch::Sender<Phase>);
 
 /// Hears it.
 #[derive(Clone, Debug)]
-pub struct Watch(watch::Receiver<Phase>);
+pub struct PhaseReceiver(watch::Receiver<Phase>);
 
 /// A run that begins.
 #[must_use]
-pub fn begin() -> (Conductor, Watch) {
+pub fn begin() -> (PhaseSender, PhaseReceiver) {
     let (sender, receiver) = watch::channel(Phase::Sending);
-    (Conductor(sender), Watch(receiver))
+    (PhaseSender(sender), PhaseReceiver(receiver))
 }
 
-impl Conductor {
+impl PhaseSender {
     /// Goes on to `phase`; never back.
     pub fn advance(&self, phase: Phase) {
         self.0.send_if_modified(|now| {
@@ -47,7 +47,7 @@ impl Conductor {
     }
 }
 
-impl Watch {
+impl PhaseReceiver {
     /// Whether requests are still sent.
     #[must_use]
     pub fn sending(&self) -> bool {

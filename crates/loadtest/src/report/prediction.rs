@@ -4,7 +4,7 @@ use super::cell::{Cell, Place};
 use crate::analysis::text::{count, duration, scaled};
 use roofline::bound::Bound;
 use roofline::predict::{
-    GpuFacts, Limits, MemoryFacts, Obstacle, Prediction, StepPrediction, Steps,
+    BottleneckKind, GpuFacts, Limits, MemoryFacts, Prediction, StepPrediction, Steps,
 };
 use roofline::units::Seconds;
 
@@ -153,10 +153,10 @@ fn row(place: &Place, step: &StepPrediction) -> StepRow {
     }
 }
 
-const fn against(what: Obstacle) -> &'static str {
+const fn against(what: BottleneckKind) -> &'static str {
     match what {
-        Obstacle::Step(bound) => spoken(Some(bound)),
-        Obstacle::KvCapacity => "room in the KV cache",
+        BottleneckKind::Step(bound) => spoken(Some(bound)),
+        BottleneckKind::KvCapacity => "room in the KV cache",
     }
 }
 

@@ -17,7 +17,7 @@ mod text;
 
 pub use effect::{Effect, Load};
 pub use finding::{Finding, FindingKind, Severity, diagnose};
-pub use outlook::{Outlook, Standing};
+pub use outlook::{Outlook, VerdictLevel};
 pub use remedy::{Remedies, Remedy, RemedyKind};
 pub use replica::Replica;
 pub use shift::{Shift, best_remedies};

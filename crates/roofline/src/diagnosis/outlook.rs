@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 1.1;
 /// How a figure stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
+pub enum VerdictLevel {
     /// As it should be.
     Good,
     /// Between good and bad.
@@ -31,7 +31,7 @@ pub enum Standing {
     Bad,
 }
 
-impl Standing {
+impl VerdictLevel {
     /// Its name; also the CSS class.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -132,11 +132,11 @@ mod tests {
 
     #[test]
     fn a_figure_stands_by_its_share_of_what_is_expected() {
-        assert_eq!(Standing::of_rate(250.0, 7000.0), Standing::Bad);
-        assert_eq!(Standing::of_rate(5000.0, 7000.0), Standing::Fair);
-        assert_eq!(Standing::of_rate(7200.0, 7000.0), Standing::Good);
-        assert_eq!(Standing::of_time(0.02, 0.019), Standing::Good);
-        assert_eq!(Standing::of_time(0.05, 0.019), Standing::Bad);
+        assert_eq!(VerdictLevel::of_rate(250.0, 7000.0), VerdictLevel::Bad);
+        assert_eq!(VerdictLevel::of_rate(5000.0, 7000.0), VerdictLevel::Fair);
+        assert_eq!(VerdictLevel::of_rate(7200.0, 7000.0), VerdictLevel::Good);
+        assert_eq!(VerdictLevel::of_time(0.02, 0.019), VerdictLevel::Good);
+        assert_eq!(VerdictLevel::of_time(0.05, 0.019), VerdictLevel::Bad);
     }
 
     #[test]
@@ -158,7 +158,10 @@ mod tests {
 
     #[test]
     fn a_first_token_may_take_what_serving_takes() {
-        assert_eq!(Standing::of_first_token(0.025, 0.005), Standing::Good);
-        assert_eq!(Standing::of_first_token(3.0, 0.1), Standing::Bad);
+        assert_eq!(
+            VerdictLevel::of_first_token(0.025, 0.005),
+            VerdictLevel::Good
+        );
+        assert_eq!(VerdictLevel::of_first_token(3.0, 0.1), VerdictLevel::Bad);
     }
 }

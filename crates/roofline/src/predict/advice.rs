@@ -25,7 +25,7 @@ const HIGH_UTILIZATION: f64 = 0.95;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Advice {
     /// What it helps against.
-    pub bound: Obstacle,
+    pub bound: BottleneckKind,
     /// In which phase; `None`: in both.
     pub phase: Option<Phase>,
     /// What to do.
@@ -43,7 +43,7 @@ pub struct Advice {
 /// What a remedy helps against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Obstacle {
+pub enum BottleneckKind {
     /// What bounds a step.
     Step(Bound),
     /// Room in the KV cache, which bounds no step but the load.
@@ -51,7 +51,7 @@ pub enum Obstacle {
     KvCapacity,
 }
 
-impl Obstacle {
+impl BottleneckKind {
     /// The name in JSON and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -70,7 +70,7 @@ impl Obstacle {
     }
 }
 
-impl<'de> Deserialize<'de> for Obstacle {
+impl<'de> Deserialize<'de> for BottleneckKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         if name == Self::KvCapacity.name() {
@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Obstacle {
 }
 
 fn kv_capacity<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(Obstacle::KvCapacity.name())
+    serializer.serialize_str(BottleneckKind::KvCapacity.name())
 }
 
 /// What the remedies of a phase are measured by.
@@ -108,12 +108,17 @@ pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice
 fn advise_against(
     scenario: &Scenario,
     prediction: &Prediction,
-    found: impl Fn(Option<Phase>) -> Option<Obstacle>,
+    found: impl Fn(Option<Phase>) -> Option<BottleneckKind>,
 ) -> Vec<Advice> {
     let mut advice = Vec::new();
-    if found(None) == Some(Obstacle::KvCapacity) || is_short_of_cache(scenario, prediction) {
+    if found(None) == Some(BottleneckKind::KvCapacity) || is_short_of_cache(scenario, prediction) {
         let remedies = scenario.for_cache();
-        advice.extend(tried(prediction, Obstacle::KvCapacity, None, remedies));
+        advice.extend(tried(
+            prediction,
+            BottleneckKind::KvCapacity,
+            None,
+            remedies,
+        ));
     }
     let views = match &prediction.steps {
         Steps::Step(step) => vec![View {
@@ -135,14 +140,14 @@ fn advise_against(
         ],
     };
     for view in views {
-        let measured = found(Some(view.step.phase)).and_then(Obstacle::of_step);
+        let measured = found(Some(view.step.phase)).and_then(BottleneckKind::of_step);
         let Some(bound) = measured.or(view.step.bottleneck) else {
             continue;
         };
         let remedies = scenario.for_bound(bound, view, prediction);
         advice.extend(tried(
             prediction,
-            Obstacle::Step(bound),
+            BottleneckKind::Step(bound),
             Some(view.step.phase),
             remedies,
         ));
@@ -167,7 +172,7 @@ fn is_short_of_cache(scenario: &Scenario, prediction: &Prediction) -> bool {
 /// Those of `remedies` that run and gain something.
 fn tried(
     prediction: &Prediction,
-    bound: Obstacle,
+    bound: BottleneckKind,
     phase: Option<Phase>,
     remedies: Vec<Remedy>,
 ) -> impl Iterator<Item = Advice> {
@@ -193,7 +198,7 @@ impl Scenario {
     pub fn advise_against(
         &self,
         prediction: &Prediction,
-        found: impl Fn(Option<Phase>) -> Option<Obstacle>,
+        found: impl Fn(Option<Phase>) -> Option<BottleneckKind>,
     ) -> Vec<Advice> {
         advise_against(self, prediction, found)
     }

@@ -14,7 +14,7 @@ mod metric;
 mod recommend;
 mod step;
 
-pub use advice::{Advice, Obstacle};
+pub use advice::{Advice, BottleneckKind};
 pub use facts::{GpuFacts, MemoryFacts, ModelFacts, Origins};
 pub use latency::Latency;
 pub use limits::Limits;

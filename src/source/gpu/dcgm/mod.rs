@@ -16,7 +16,7 @@ use crate::sample::gpu::GpuFacts;
 use crate::source::http::{FetchError, Fetcher, shown};
 use roofline::units::{Joules, Seconds};
 
-use super::{GpuError, GpuSight};
+use super::{GpuError, GpuReadResult};
 use page::{MOST_GPUS, Page, Row};
 
 /// Bytes of the largest page that is read: all MIG slices of a node with sixteen GPUs have 3 MB.
@@ -79,7 +79,7 @@ impl DcgmSource {
         self.facts.clone()
     }
 
-    pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
+    pub(super) async fn read(&mut self, clock: fn() -> Seconds) -> GpuReadResult {
         let body = match self
             .fetcher
             .get(&self.url, "text/plain;version=0.0.4", LARGEST_PAGE)
@@ -92,9 +92,9 @@ impl DcgmSource {
     }
 
     /// What the page `body`, read at `now`, shows of the GPUs asked for.
-    pub fn look(&mut self, body: &[u8], now: Seconds) -> GpuSight {
+    pub fn look(&mut self, body: &[u8], now: Seconds) -> GpuReadResult {
         let read = self.rows(body);
-        read.map_or_else(GpuSight::from, |rows| self.sight(rows, now))
+        read.map_or_else(GpuReadResult::from, |rows| self.sight(rows, now))
     }
 
     fn failed(&self, error: &FetchError) -> GpuError {
@@ -165,8 +165,8 @@ impl DcgmSource {
         Ok(rows)
     }
 
-    fn sight(&mut self, rows: Vec<Row>, now: Seconds) -> GpuSight {
-        let mut sight = GpuSight::default();
+    fn sight(&mut self, rows: Vec<Row>, now: Seconds) -> GpuReadResult {
+        let mut sight = GpuReadResult::default();
         self.facts = rows.iter().map(Row::facts).collect();
         self.energies
             .retain(|uuid, _| rows.iter().any(|row| row.is_called(uuid)));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::exposition::{Labels, Line, Lines, ParseError, Sample};
-use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity, Traffic};
+use crate::sample::gpu::{Availability, Cause, Gpm, GpuFacts, GpuReading, Quantity, Traffic};
 use roofline::units::{BytesPerSecond, Joules, Seconds};
 
 use super::fields::{Field, field};
@@ -166,11 +166,11 @@ impl Row {
         }
     }
 
-    fn gpm_access(&self) -> Access {
+    fn gpm_access(&self) -> Availability {
         match (&self.mig, self.value(Field::Dram)) {
-            (Some(_), _) => Access::Absent(Cause::WholeGpu),
-            (None, Some(_)) => Access::Offered,
-            (None, None) => Access::Absent(Cause::NotExported),
+            (Some(_), _) => Availability::Absent(Cause::WholeGpu),
+            (None, Some(_)) => Availability::Offered,
+            (None, None) => Availability::Absent(Cause::NotExported),
         }
     }
 
@@ -199,7 +199,7 @@ impl Row {
         let temperature_celsius = take(Quantity::Temperature, Field::Temperature, false);
         let reasons = take(Quantity::ClockReasons, Field::ClockReasons, false);
         let gpm = self.gpm();
-        if let (None, Access::Absent(cause)) = (gpm, self.gpm_access()) {
+        if let (None, Availability::Absent(cause)) = (gpm, self.gpm_access()) {
             absent.push((Quantity::Gpm, cause));
         }
         GpuReading {

@@ -4,7 +4,7 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::sample::gpu::{Access, Cause, Gpm, GpuFacts, GpuReading, Quantity};
+use crate::sample::gpu::{Availability, Cause, Gpm, GpuFacts, GpuReading, Quantity};
 use roofline::spec::gpu::{ComputeCapability, cores_per_sm};
 use roofline::units::{Joules, Seconds};
 
@@ -182,7 +182,7 @@ impl<'nvml> Gpu<'nvml> {
 
     fn gpm(&mut self, now: Seconds, answers: &mut Answers) -> Option<Gpm> {
         let read = self.gpm.read(self.nvml, &self.device, now);
-        if let (Ok(None), Access::Absent(cause)) = (&read, self.gpm.access()) {
+        if let (Ok(None), Availability::Absent(cause)) = (&read, self.gpm.access()) {
             answers.absent.push((Quantity::Gpm, cause));
         }
         answers.take(Quantity::Gpm, read).flatten()

@@ -5,7 +5,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::gpm::{GpmSample, gpm_metrics_get};
 use nvml_wrapper::{Device, Nvml};
 
-use crate::sample::gpu::{Access, Cause, Gpm, Traffic};
+use crate::sample::gpu::{Availability, Cause, Gpm, Traffic};
 use roofline::units::{BytesPerSecond, Seconds};
 
 use super::device::cause;
@@ -37,7 +37,7 @@ const METRICS: [Metric; 9] = [
 /// GPM of one GPU: the sample taken last, to be paired with the next.
 #[derive(Debug)]
 pub(super) struct GpmPairs<'nvml> {
-    access: Access,
+    access: Availability,
     denied_at: Option<Seconds>,
     /// Whether any NVLink is up: without, its counters read 0 all the same.
     nvlink: bool,
@@ -50,9 +50,9 @@ impl<'nvml> GpmPairs<'nvml> {
     /// GPM of `device`, if it has any; `nvlink` says whether any NVLink is up.
     pub(super) fn of(device: &Device<'nvml>, nvlink: Option<bool>) -> Self {
         let access = match device.gpm_support() {
-            Ok(true) => Access::Offered,
-            Ok(false) => Access::Absent(Cause::NotSupported),
-            Err(error) => Access::Absent(cause(&error)),
+            Ok(true) => Availability::Offered,
+            Ok(false) => Availability::Absent(Cause::NotSupported),
+            Err(error) => Availability::Absent(cause(&error)),
         };
         Self {
             access,
@@ -66,7 +66,7 @@ impl<'nvml> GpmPairs<'nvml> {
     /// None, for the reason given.
     pub(super) const fn absent(cause: Cause) -> Self {
         Self {
-            access: Access::Absent(cause),
+            access: Availability::Absent(cause),
             denied_at: None,
             nvlink: false,
             last: None,
@@ -74,7 +74,7 @@ impl<'nvml> GpmPairs<'nvml> {
         }
     }
 
-    pub(super) const fn access(&self) -> Access {
+    pub(super) const fn access(&self) -> Availability {
         self.access
     }
 
@@ -96,7 +96,7 @@ impl<'nvml> GpmPairs<'nvml> {
             Ok(sample) => sample,
             Err(error) => return Err(self.refused(error, now)),
         };
-        self.access = Access::Offered;
+        self.access = Availability::Offered;
         self.denied_at = None;
         let before = self.last.replace((now, sample));
         let Some(((then, before), (_, sample))) = before.zip(self.last.as_ref()) else {
@@ -129,11 +129,11 @@ impl<'nvml> GpmPairs<'nvml> {
         match cause(&error) {
             Cause::NoPermission => {
                 self.denied_at = Some(now);
-                self.access = Access::Absent(Cause::NoPermission);
+                self.access = Availability::Absent(Cause::NoPermission);
             }
             // The next sample may come.
             Cause::Failed => {}
-            lasting => self.access = Access::Absent(lasting),
+            lasting => self.access = Availability::Absent(lasting),
         }
         error
     }

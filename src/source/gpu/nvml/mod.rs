@@ -18,12 +18,12 @@ use tokio::time::timeout;
 use crate::sample::gpu::GpuFacts;
 use roofline::units::Seconds;
 
-use super::{GpuError, GpuSight};
+use super::{GpuError, GpuReadResult};
 
 /// What the thread tells after a request.
 #[derive(Debug)]
 struct Answer {
-    sight: GpuSight,
+    sight: GpuReadResult,
     /// The GPUs there are, where that has changed.
     facts: Option<Vec<GpuFacts>>,
 }
@@ -80,7 +80,7 @@ impl NvmlSource {
         self.facts.clone()
     }
 
-    pub(super) async fn read(&mut self) -> GpuSight {
+    pub(super) async fn read(&mut self) -> GpuReadResult {
         if !self.awaiting {
             if self.requests.send(()).is_err() {
                 return GpuError::Stopped.into();

@@ -4,7 +4,7 @@ use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 
 use crate::sample::gpu::GpuFacts;
-use crate::source::gpu::{GpuError, GpuSight};
+use crate::source::gpu::{GpuError, GpuReadResult};
 use roofline::units::Seconds;
 
 use super::device::Gpu;
@@ -77,8 +77,8 @@ impl<'nvml> Session<'nvml> {
     }
 
     /// Reads every GPU, each at its own time.
-    pub(super) fn read(&mut self, clock: fn() -> Seconds) -> GpuSight {
-        let mut sight = GpuSight {
+    pub(super) fn read(&mut self, clock: fn() -> Seconds) -> GpuReadResult {
+        let mut sight = GpuReadResult {
             readings: Vec::with_capacity(self.gpus.len()),
             problem: self.problem.clone(),
         };

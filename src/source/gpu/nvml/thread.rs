@@ -6,7 +6,7 @@ use nvml_wrapper::Nvml;
 use tokio::sync::mpsc::Sender;
 
 use crate::sample::gpu::GpuFacts;
-use crate::source::gpu::{GpuError, GpuSight};
+use crate::source::gpu::{GpuError, GpuReadResult};
 use roofline::units::Seconds;
 
 use super::session::Session;
@@ -35,7 +35,7 @@ pub(super) fn run(
         pause: SHORTEST_PAUSE,
         told: Vec::new(),
     };
-    while reader.live_once().is_ok() {}
+    while reader.run_session().is_ok() {}
 }
 
 struct Reader<'a> {
@@ -51,10 +51,10 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// One life of NVML.
-    fn live_once(&mut self) -> Result<(), Over> {
+    fn run_session(&mut self) -> Result<(), Over> {
         match Nvml::init() {
             Ok(nvml) => self.live(&nvml),
-            Err(error) => self.mourn(&of_init(&error)),
+            Err(error) => self.back_off(&of_init(&error)),
         }
     }
 
@@ -89,7 +89,7 @@ impl Reader<'_> {
     }
 
     /// Without NVML, every request is answered by why it is not there, until the next try.
-    fn mourn(&mut self, error: &GpuError) -> Result<(), Over> {
+    fn back_off(&mut self, error: &GpuError) -> Result<(), Over> {
         let until = (self.clock)() + self.pause;
         self.lengthen_pause();
         loop {
@@ -118,7 +118,7 @@ impl Reader<'_> {
         self.pause = (self.pause * 2.0).min(LONGEST_PAUSE);
     }
 
-    fn answer(&mut self, sight: GpuSight, facts: Vec<GpuFacts>) -> Result<(), Over> {
+    fn answer(&mut self, sight: GpuReadResult, facts: Vec<GpuFacts>) -> Result<(), Over> {
         let facts = (facts != self.told).then_some(facts);
         if let Some(facts) = &facts {
             self.told.clone_from(facts);

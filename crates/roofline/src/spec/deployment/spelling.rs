@@ -80,12 +80,12 @@ pub enum Line {
 }
 
 /// Spells `words` out for a command that has the flags of `known`.
-pub fn spelled_out(
+pub fn normalize(
     line: Line,
     words: impl IntoIterator<Item = String>,
     known: impl Fn(&str) -> Option<Takes>,
 ) -> Spelled {
-    let mut speller = Speller {
+    let mut speller = ArgumentNormalizer {
         line,
         known,
         out: Spelled::default(),
@@ -113,7 +113,7 @@ pub fn spelled_out(
     speller.out
 }
 
-struct Speller<K> {
+struct ArgumentNormalizer<K> {
     line: Line,
     known: K,
     out: Spelled,
@@ -121,7 +121,7 @@ struct Speller<K> {
     members: [Map<String, Value>; 2],
 }
 
-impl<K: Fn(&str) -> Option<Takes>> Speller<K> {
+impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
     fn flag<I: Iterator<Item = String>>(&mut self, word: &str, rest: &mut Peekable<I>) {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn spelled(line: Line, words: &str) -> Spelled {
-        spelled_out(line, words.split_whitespace().map(str::to_owned), known)
+        normalize(line, words.split_whitespace().map(str::to_owned), known)
     }
 
     fn ours(words: &str) -> Spelled {

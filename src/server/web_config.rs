@@ -27,7 +27,7 @@ const SUPPORTED: &str = "of the exporter toolkit's settings, tls_server_config (
 /// How our pages are protected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Access {
+pub struct WebConfigFile {
     /// How connections are encrypted, where they are.
     #[serde(rename = "tls_server_config")]
     pub tls: Option<TlsSettings>,
@@ -126,31 +126,31 @@ impl fmt::Debug for PasswordHash {
 /// Why the web configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("--web.config.file {}: {problem}", file.display())]
-pub struct AccessError {
+pub struct WebConfigError {
     /// The file.
     pub file: PathBuf,
     /// What is wrong, where, and what would be right.
     pub problem: String,
 }
 
-impl Access {
+impl WebConfigFile {
     /// Reads `file`; paths in it are relative to its directory.
     ///
     /// # Errors
-    /// [`AccessError`], which names the file and the key.
-    pub fn read(file: &Path) -> Result<Self, AccessError> {
+    /// [`WebConfigError`], which names the file and the key.
+    pub fn read(file: &Path) -> Result<Self, WebConfigError> {
         let read = || {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| format!("cannot read it: {error}"))?;
             // A snippet of the file may be a hash.
             let options = serde_saphyr::options! { with_snippet: false };
-            let mut access: Self = serde_saphyr::from_str_with_options(&text, options)
+            let mut web_config: Self = serde_saphyr::from_str_with_options(&text, options)
                 .map_err(|error| format!("{error}; {SUPPORTED}"))?;
-            access.check()?;
-            access.locate(file.parent().unwrap_or(Path::new("")));
-            Ok(access)
+            web_config.check()?;
+            web_config.locate(file.parent().unwrap_or(Path::new("")));
+            Ok(web_config)
         };
-        read().map_err(|problem: String| AccessError {
+        read().map_err(|problem: String| WebConfigError {
             file: file.to_owned(),
             problem,
         })
@@ -214,16 +214,16 @@ impl TlsSettings {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Access, AccessError> {
+    fn read(text: &str) -> Result<WebConfigFile, WebConfigError> {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("web.yaml");
         std::fs::write(&file, text).unwrap();
-        Access::read(&file)
+        WebConfigFile::read(&file)
     }
 
     #[test]
     fn an_empty_file_protects_nothing() {
-        assert_eq!(read("{}").unwrap(), Access::default());
+        assert_eq!(read("{}").unwrap(), WebConfigFile::default());
     }
 
     #[test]

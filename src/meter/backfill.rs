@@ -13,14 +13,14 @@ const TOLERANCE: f64 = 0.1;
 
 /// Work that was counted in a span and must have run before it, with the roofline time it takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Early {
+pub struct DeferredWork {
     /// Roofline time.
     pub time: BusyTime,
     /// Work.
     pub work: Work,
 }
 
-impl Early {
+impl DeferredWork {
     /// What of `work`'s prompts, which want the time `wanted`, is left over when the share `fitted` of it fits.
     pub(super) fn of(work: &Work, wanted: &BusyTime, fitted: f64) -> Option<Self> {
         let left = 1.0 - fitted;
@@ -44,7 +44,7 @@ impl Early {
 }
 
 /// Hands what ran early in the newest of `spans` back to the ones before it.
-pub(super) fn hand_back(spans: &mut [Span]) {
+pub(super) fn reassign(spans: &mut [Span]) {
     if let Some((newest, before)) = spans.split_last_mut() {
         hand_to(newest, before);
     }
@@ -68,13 +68,13 @@ fn hand_to(newest: &mut Span, before: &mut [Span]) {
             return;
         }
         next = span.start;
-        newest.account.hand_back(&mut span.account);
+        newest.account.reassign(&mut span.account);
     }
 }
 
 impl Account {
     /// Moves as much early work to `earlier` as that has unexplained busy time for.
-    fn hand_back(&mut self, earlier: &mut Self) {
+    fn reassign(&mut self, earlier: &mut Self) {
         let (Some(early), Some(room)) = (self.early, earlier.busy_time.as_ref()) else {
             return;
         };
@@ -88,7 +88,7 @@ impl Account {
         self.early = (part < 1.0).then(|| early.scaled(1.0 - part));
     }
 
-    fn take_in(&mut self, moved: &Early) {
+    fn take_in(&mut self, moved: &DeferredWork) {
         let seconds = moved.time.roofline();
         if let Some(time) = &mut self.busy_time {
             let before = time.unexplained();

@@ -1,4 +1,4 @@
-//! `Crew`: the workers of a run, in a closed or an open loop.
+//! `WorkerPool`: the workers of a run, in a closed or an open loop.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::LoadError;
 use super::arrival::Schedule;
 use super::client::{Client, Prepared};
-use super::ledger::Ledger;
-use super::phase::Watch;
+use super::phase::PhaseReceiver;
 use super::prompt::Writer;
+use super::run_stats::RunStats;
 use super::settings::{Arrivals, LoadSettings};
 
 /// A worker whose request failed waits so long, twice as long after each further failure, at most [`LONGEST_PAUSE`].
@@ -22,11 +22,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the workers of a run share.
 #[derive(Clone, Debug)]
-pub(super) struct Crew {
+pub(super) struct WorkerPool {
     client: Arc<Client>,
     supply: Arc<Mutex<Supply>>,
     /// What has ended.
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) run_stats: Arc<RunStats>,
     /// When the run began.
     pub(super) epoch: Instant,
 }
@@ -38,12 +38,12 @@ struct Supply {
     left: Option<u32>,
 }
 
-impl Crew {
+impl WorkerPool {
     pub(super) fn new(client: Arc<Client>, writer: Writer, left: Option<u32>) -> Self {
         Self {
             client,
             supply: Arc::new(Mutex::new(Supply { writer, left })),
-            ledger: Arc::default(),
+            run_stats: Arc::default(),
             epoch: Instant::now(),
         }
     }
@@ -52,7 +52,7 @@ impl Crew {
     pub(super) fn start(
         &self,
         settings: &LoadSettings,
-        watch: &Watch,
+        watch: &PhaseReceiver,
     ) -> Result<JoinSet<()>, LoadError> {
         match settings.arrivals {
             Arrivals::Closed { concurrency } => Ok(self.closed_loop(concurrency, watch)),
@@ -72,13 +72,13 @@ impl Crew {
     }
 
     /// Workers that each send one request after the other.
-    pub(super) fn closed_loop(&self, concurrency: u32, watch: &Watch) -> JoinSet<()> {
+    pub(super) fn closed_loop(&self, concurrency: u32, watch: &PhaseReceiver) -> JoinSet<()> {
         (0..concurrency)
             .map(|_| self.clone().one_after_the_other(watch.clone()))
             .collect()
     }
 
-    async fn one_after_the_other(self, mut watch: Watch) {
+    async fn one_after_the_other(self, mut watch: PhaseReceiver) {
         let mut pause = FIRST_PAUSE;
         while watch.sending()
             && let Some(request) = self.next()
@@ -95,7 +95,7 @@ impl Crew {
         }
     }
 
-    async fn open_loop(self, schedule: Schedule, most: Option<u32>, mut watch: Watch) {
+    async fn open_loop(self, schedule: Schedule, most: Option<u32>, mut watch: PhaseReceiver) {
         let places = most.map(|most| Arc::new(Semaphore::new(most as usize)));
         let mut running = JoinSet::new();
         for time in schedule {
@@ -110,9 +110,9 @@ impl Crew {
                 place = place => place,
                 () = watch.drained() => break,
             };
-            let (crew, watch) = (self.clone(), watch.clone());
+            let (worker_pool, watch) = (self.clone(), watch.clone());
             running.spawn(async move {
-                crew.send(request, watch).await;
+                worker_pool.send(request, watch).await;
                 drop(place);
             });
             while running.try_join_next().is_some() {}
@@ -132,14 +132,14 @@ impl Crew {
     }
 
     /// Sends `request` and tells whether it was answered in full.
-    async fn send(&self, request: Prepared, watch: Watch) -> bool {
-        self.ledger.begin();
+    async fn send(&self, request: Prepared, watch: PhaseReceiver) -> bool {
+        self.run_stats.begin();
         let request = self
             .client
-            .send(request, self.epoch, &self.ledger, watch)
+            .send(request, self.epoch, &self.run_stats, watch)
             .await;
         let answered = request.error.is_none();
-        self.ledger.end(request);
+        self.run_stats.end(request);
         answered
     }
 }

@@ -1,4 +1,4 @@
-//! `Ledger`: what has ended so far, shared by all workers of a run.
+//! The totals of what has ended so far, shared by all workers of a run.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,7 +13,7 @@ use super::run::Request;
 
 /// What has ended so far.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct RunStats {
     running: AtomicU32,
     completed: AtomicU32,
     failed: AtomicU32,
@@ -38,7 +38,7 @@ pub struct Progress {
     pub output_tokens: u64,
 }
 
-impl Ledger {
+impl RunStats {
     /// A request is sent.
     pub fn begin(&self) {
         self.running.fetch_add(1, Relaxed);

@@ -8,16 +8,16 @@ use crate::source::vllm::VllmSource;
 
 /// How a reload went, to be shown, and what is new with it.
 #[derive(Debug)]
-pub struct Order {
+pub struct ReloadCommand {
     /// How it went.
     pub reload: Reload,
     /// What is new; nothing where it failed, or where only the server has something new.
-    pub plan: Option<Box<Plan>>,
+    pub settings_update: Option<Box<SettingsUpdate>>,
 }
 
 /// New settings, and what has to be new with them. What did not change stays as it is, with all it counted.
 #[derive(Debug)]
-pub struct Plan {
+pub struct SettingsUpdate {
     /// The settings.
     pub settings: Settings,
     /// Every vLLM that is read from now on.

@@ -1,4 +1,4 @@
-//! The gate: what the web configuration says, made ready and in force, and replaced as a whole while requests go on.
+//! What the web configuration says, made ready and in force, and replaced as a whole while requests go on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tokio::sync::watch;
 
-use super::access::{Access, AccessError};
-use super::basic_auth::{self, Doorkeeper};
+use super::basic_auth::{self, BasicAuth};
 use super::tls;
+use super::web_config::{WebConfigError, WebConfigFile};
 
 /// What a web configuration file says, made ready.
 #[derive(Clone, Debug, Default)]
-pub struct Rules {
-    access: Access,
-    door: Option<Doorkeeper>,
+pub struct ActiveWebConfig {
+    web_config: WebConfigFile,
+    door: Option<BasicAuth>,
     headers: HeaderMap,
     tls: Option<tls::Config>,
     /// The files they were read from, as they were then.
@@ -33,33 +33,36 @@ fn stamp(file: &Path) -> Stamp {
     (file.to_owned(), changed.ok())
 }
 
-impl Rules {
+impl ActiveWebConfig {
     /// The rules of `file`, and of the certificates it names; without a file, everybody may read.
     ///
     /// # Errors
-    /// [`AccessError`], which names the file and the key.
-    pub fn read(file: Option<&Path>) -> Result<Self, AccessError> {
+    /// [`WebConfigError`], which names the file and the key.
+    pub fn read(file: Option<&Path>) -> Result<Self, WebConfigError> {
         let Some(file) = file else {
             return Ok(Self::default());
         };
         // Looked at before they are read: what is written meanwhile is seen as a change.
         let own = stamp(file);
-        let access = Access::read(file)?;
-        let failed = |problem: String| AccessError {
+        let web_config = WebConfigFile::read(file)?;
+        let failed = |problem: String| WebConfigError {
             file: file.to_owned(),
             problem,
         };
         Ok(Self {
-            files: [own].into_iter().chain(access.files().map(stamp)).collect(),
-            door: Doorkeeper::of(&access.users),
-            headers: access.http.headers().map_err(failed)?,
-            tls: access
+            files: [own]
+                .into_iter()
+                .chain(web_config.files().map(stamp))
+                .collect(),
+            door: BasicAuth::of(&web_config.users),
+            headers: web_config.http.headers().map_err(failed)?,
+            tls: web_config
                 .tls
                 .as_ref()
                 .map(tls::config)
                 .transpose()
                 .map_err(failed)?,
-            access,
+            web_config,
         })
     }
 
@@ -78,15 +81,15 @@ impl Rules {
 
 /// Where the rules in force are.
 #[derive(Clone, Debug)]
-pub struct Gate {
-    rules: Arc<watch::Sender<Arc<Rules>>>,
+pub struct WebConfigHandle {
+    rules: Arc<watch::Sender<Arc<ActiveWebConfig>>>,
     encryption: Option<tls::Encryption>,
 }
 
-impl Gate {
-    /// A gate that goes by `rules`.
+impl WebConfigHandle {
+    /// A handle that goes by `rules`.
     #[must_use]
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: ActiveWebConfig) -> Self {
         Self {
             encryption: rules.tls.clone().map(tls::encryption),
             rules: Arc::new(watch::Sender::new(Arc::new(rules))),
@@ -95,7 +98,7 @@ impl Gate {
 
     /// The rules in force.
     #[must_use]
-    pub fn rules(&self) -> Arc<Rules> {
+    pub fn rules(&self) -> Arc<ActiveWebConfig> {
         Arc::clone(&self.rules.borrow())
     }
 
@@ -104,11 +107,11 @@ impl Gate {
         self.encryption.as_ref()
     }
 
-    /// Goes by `rules` from the next request and the next connection on. Who is known to have the right password is remembered only
-    /// if no user changed. Rules of the other scheme need a new listener, and are not for here.
-    pub fn adopt(&self, mut rules: Rules) {
+    /// Applies `rules` from the next request and the next connection on. Who is known to have the right password is remembered only
+    /// if no user changed. `ActiveWebConfig` of the other scheme needs a new listener and is not adopted here.
+    pub fn adopt(&self, mut rules: ActiveWebConfig) {
         let before = self.rules();
-        if before.access.users == rules.access.users {
+        if before.web_config.users == rules.web_config.users {
             rules.door.clone_from(&before.door);
         }
         if let Some((encryption, config)) = self.encryption.as_ref().zip(rules.tls.clone()) {
@@ -119,8 +122,12 @@ impl Gate {
 }
 
 /// Lets in who may, and adds the headers that are set.
-pub(super) async fn check(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let rules = gate.rules();
+pub(super) async fn check(
+    State(web_config_handle): State<WebConfigHandle>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let rules = web_config_handle.rules();
     let mut response = match &rules.door {
         Some(door) => basic_auth::check(door, request, next).await,
         None => next.run(request).await,
