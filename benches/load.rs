@@ -16,9 +16,9 @@ use std::future::pending;
 use std::time::Duration;
 
 use loadtest::load::client::client_builder;
-use loadtest::load::prompt::{Prompts, Synthetic};
+use loadtest::load::prompt::{PromptSource, Synthetic};
 use loadtest::load::run::Api;
-use loadtest::load::settings::{Arrivals, LengthDistribution, Limit};
+use loadtest::load::settings::{Arrivals, LengthDistribution, RunLimit};
 use loadtest::load::{self, LoadRun, LoadSettings};
 use openai::{Answer, Server};
 use roofline::statistics::quantile_of;
@@ -67,7 +67,7 @@ fn settings(url: &str, streams: u32) -> LoadSettings {
         arrivals: Arrivals::Closed {
             concurrency: streams,
         },
-        limit: Limit {
+        limit: RunLimit {
             requests: Some(streams * ROUNDS),
             duration: None,
         },
@@ -75,7 +75,7 @@ fn settings(url: &str, streams: u32) -> LoadSettings {
         request_timeout: Duration::from_mins(2),
         give_up_after: Duration::from_secs(5),
         warmup_requests: 1,
-        prompts: Prompts::Synthetic(Synthetic {
+        prompts: PromptSource::Synthetic(Synthetic {
             input: LengthDistribution::Fixed(512),
             output: LengthDistribution::Fixed(OUTPUT),
             prefix_len: 0,

@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::build_info::{BUILD, LONG_VERSION};
 use crate::command;
 use crate::command::output::Printable;
-use roofline::spec::deployment::command_line::{Line, normalize};
+use roofline::spec::deployment::command_line::{LineOrigin, normalize};
 use roofline::spec::deployment::takes;
 
 /// What a person types.
@@ -215,8 +215,8 @@ pub fn understood(words: Vec<String>) -> (Vec<String>, Vec<String>) {
     let (own, pasted) = parted(&words[2..]);
     let names_model = command.get_positionals().next().is_none();
     let known = |name: &str| takes(command, name);
-    let own = normalize(Line::Ours { names_model }, own, known);
-    let pasted = normalize(Line::Pasted, pasted, known);
+    let own = normalize(LineOrigin::Ours { names_model }, own, known);
+    let pasted = normalize(LineOrigin::Pasted, pasted, known);
     let name_of = |argument: &String| argument.split('=').next().map(str::to_owned);
     let given: Vec<_> = own.arguments.iter().filter_map(name_of).collect();
     let mut all = words[..2].to_vec();

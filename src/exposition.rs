@@ -32,12 +32,12 @@ pub use self::error::{ErrorKind, ParseError};
 pub use self::family::{Exposition, Family};
 pub use self::labels::Labels;
 use self::line::Previous;
-pub use self::line::{Kind, Line, Sample};
+pub use self::line::{ExpositionType, Line, Sample};
 pub use self::print::{escape_help, escape_label_value};
 
 /// What a page may hold before reading it stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct PageLimits {
     /// Bytes of the whole page.
     pub page_bytes: usize,
     /// Bytes of one line, its end not counted.
@@ -46,7 +46,7 @@ pub struct Limits {
     pub series: usize,
 }
 
-impl Default for Limits {
+impl Default for PageLimits {
     fn default() -> Self {
         Self {
             page_bytes: 16 << 20,
@@ -66,11 +66,11 @@ pub struct Lines<'a> {
     line_start: usize,
     yielded: usize,
     only: Option<&'a [&'a str]>,
-    limits: Limits,
+    limits: PageLimits,
 }
 
 impl<'a> Lines<'a> {
-    /// All lines of `page`, within the default [`Limits`].
+    /// All lines of `page`, within the default [`PageLimits`].
     #[must_use]
     pub fn new(page: &'a str) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl<'a> Lines<'a> {
             line_start: 0,
             yielded: 0,
             only: None,
-            limits: Limits::default(),
+            limits: PageLimits::default(),
         }
     }
 
@@ -95,7 +95,7 @@ impl<'a> Lines<'a> {
 
     /// The same lines within other limits.
     #[must_use]
-    pub const fn within(self, limits: Limits) -> Self {
+    pub const fn within(self, limits: PageLimits) -> Self {
         Self { limits, ..self }
     }
 

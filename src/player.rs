@@ -10,11 +10,11 @@ use crate::meter::backfill;
 use crate::meter::engine::MeterSettings;
 use crate::meter::figures::Figures;
 use crate::meter::interval::Interval;
-use crate::meter::spans::{Span, sum};
-use crate::meter::steps::Steps;
+use crate::meter::spans::{AccountedSpan, sum};
+use crate::meter::steps::IntervalSteps;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::page;
-use crate::source::discovery::{DiscoveryInputs, Known};
+use crate::source::discovery::{DiscoveryInputs, KnownValue};
 use roofline::cost::coefficients::Coefficients;
 use roofline::engine::EngineFacts;
 use roofline::spec::deployment::DeploymentFlags;
@@ -29,7 +29,7 @@ const BACKFILL_SECONDS: f64 = 10.0;
 
 /// Plays stretches of a capture through a meter, and tells of one of its engines.
 #[derive(Clone, Debug)]
-pub struct Player<'a> {
+pub struct CapturePlayer<'a> {
     capture: &'a Capture,
     settings: MeterSettings,
     clues: DiscoveryInputs,
@@ -39,7 +39,7 @@ pub struct Player<'a> {
     facts: Arc<EngineFacts>,
 }
 
-impl<'a> Player<'a> {
+impl<'a> CapturePlayer<'a> {
     /// A player of the first engine of `capture`, under `settings`.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl<'a> Player<'a> {
 
     /// The accounted spans of the pages within `from..=to`.
     #[must_use]
-    pub fn play(&self, from: f64, to: f64) -> Vec<Span> {
+    pub fn play(&self, from: f64, to: f64) -> Vec<AccountedSpan> {
         let mut spans = Vec::new();
         self.watch(from, to, |_, _, accounted| spans.extend(accounted));
         spans
@@ -104,7 +104,7 @@ impl<'a> Player<'a> {
 
     /// The accounted span of the pages within `from..=to` as one, with backfill: prompts that were counted early in it and ran
     /// before it are left out, those counted soon after it that ran in it are added.
-    pub fn stretch(&self, from: f64, to: f64) -> Option<Span> {
+    pub fn stretch(&self, from: f64, to: f64) -> Option<AccountedSpan> {
         let inside = self.play(from, to);
         let (start, end) = (inside.first()?.start.0, inside.last()?.end.0);
         let before = self.play(start - BACKFILL_SECONDS, start);
@@ -117,7 +117,7 @@ impl<'a> Player<'a> {
 
     /// The steps that the pages within `from..=to` tell of, and the account of the time between those pages.
     #[must_use]
-    pub fn steps(&self, from: f64, to: f64) -> Option<(Steps, Span)> {
+    pub fn steps(&self, from: f64, to: f64) -> Option<(IntervalSteps, AccountedSpan)> {
         let span = self.stretch(from, to)?;
         let inside = |line: &&VllmLine| (span.start..=span.end).contains(&line.time());
         let mut own = self
@@ -132,7 +132,7 @@ impl<'a> Player<'a> {
             });
         let (first, last) = (own.next()?, own.next_back()?);
         let interval = Interval::between(&first, &last, self.settings.longest_interval).ok()?;
-        let steps = Steps::recover(&interval, &self.facts, &span.account.prompts);
+        let steps = IntervalSteps::recover(&interval, &self.facts, &span.account.prompts);
         Some((steps, span))
     }
 
@@ -141,7 +141,7 @@ impl<'a> Player<'a> {
         &self,
         from: f64,
         to: f64,
-        mut show: impl FnMut(&mut Meter, &VllmLine, Vec<Span>),
+        mut show: impl FnMut(&mut Meter, &VllmLine, Vec<AccountedSpan>),
     ) {
         let mut meter = Meter::new(self.settings);
         let mut readings = self.capture.readings.iter().peekable();
@@ -219,7 +219,7 @@ impl<'a> Player<'a> {
 
     /// The figures of `span`.
     #[must_use]
-    pub fn figures(&self, span: &Span) -> Figures {
+    pub fn figures(&self, span: &AccountedSpan) -> Figures {
         Figures {
             engine: self.engine.as_ref().map(|key| key.engine.clone()),
             ..Figures::of(span, &self.facts, false, self.settings.overhead_below).with_verdict(
@@ -266,14 +266,14 @@ fn clues(
     };
     let given = explicit.model.as_deref().map(|model| {
         crate::source::lookup::find_config(model)
-            .map(|(path, value)| Known {
+            .map(|(path, value)| KnownValue {
                 value,
                 origin: format!("--model: {}", path.display()),
             })
             .map_err(|error| error.to_string())
     });
     let recorded_model = capture.model_config.clone().map(|value| {
-        Ok(Known {
+        Ok(KnownValue {
             value,
             origin: "the capture's config.json".to_owned(),
         })

@@ -1,17 +1,17 @@
 //! `CaptureRecording`: a capture as the recording that an analysis of load tests reads, played through the meter.
 
-use crate::capture::format::{GpuLine, Phase};
+use crate::capture::format::{CapturePhase, GpuLine};
 use crate::capture::read::Capture;
 use crate::meter::figures::{Figures, PhaseFigures};
-use crate::meter::spans::{Span, sum};
-use crate::player::{Player, engines_of};
+use crate::meter::spans::{AccountedSpan, sum};
+use crate::player::{CapturePlayer, engines_of};
 use crate::sample::engine::{Counter, EngineTotals, Gauge};
-use loadtest::results::{Distribution, Latencies, Load, Rates, Tokens};
+use loadtest::results::{Distribution, Latencies, ResultLoad, ResultRates, Tokens};
 use roofline::units::{Seconds, ratio};
 
 use loadtest::analysis::{
-    Basis, Measured, Modelled, Moment, Observed, PhaseWork, Recorded, RecordedPhase, Recording,
-    RooflinePoint, Workload,
+    Basis, MeasuredRun, ModelledRun, ObservedBound, PhaseWork, RecordedPhase, RecordedStretch,
+    Recording, RooflinePoint, RunWorkload, TimelineMoment,
 };
 
 /// Most moments of a timeline.
@@ -25,7 +25,7 @@ pub struct CaptureRecording<'a> {
     /// What was recorded.
     pub capture: &'a Capture,
     /// Plays it.
-    pub player: Player<'a>,
+    pub player: CapturePlayer<'a>,
 }
 
 impl Recording for CaptureRecording<'_> {
@@ -41,13 +41,13 @@ impl Recording for CaptureRecording<'_> {
         self.capture.manifest.phases.iter().map(phase_of).collect()
     }
 
-    fn stretch(&self, from: f64, to: f64, warm_up: f64) -> Option<Recorded> {
+    fn stretch(&self, from: f64, to: f64, warm_up: f64) -> Option<RecordedStretch> {
         let (capture, player) = (self.capture, &self.player);
         let whole = player.stretch(from + warm_up, to)?;
         let figures = player.figures(&whole);
         let counts = Counts::between(capture, from + warm_up, to)?;
         let measured = measured(capture, &whole, &counts);
-        Some(Recorded {
+        Some(RecordedStretch {
             modelled: modelled(&figures),
             timeline: timeline(capture, player, &player.play(from, to), from),
             load: counts.load(&whole),
@@ -58,7 +58,7 @@ impl Recording for CaptureRecording<'_> {
     }
 }
 
-fn phase_of(phase: &Phase) -> RecordedPhase {
+fn phase_of(phase: &CapturePhase) -> RecordedPhase {
     let number = |key: &str| phase.rest.get(key).and_then(serde_json::Value::as_f64);
     RecordedPhase {
         name: phase.name.clone(),
@@ -70,13 +70,13 @@ fn phase_of(phase: &Phase) -> RecordedPhase {
     }
 }
 
-fn observed(figures: &Figures) -> Observed {
+fn observed(figures: &Figures) -> ObservedBound {
     let work = |own: &PhaseFigures| PhaseWork {
         flops: own.flops,
         hbm_bytes: own.hbm_bytes,
         busy_seconds: own.busy_seconds,
     };
-    Observed {
+    ObservedBound {
         start: figures.t_start.0,
         seconds: figures.seconds,
         bound: figures.bound,
@@ -152,12 +152,12 @@ impl Counts {
         self.finished as u64
     }
 
-    fn load(&self, whole: &Span) -> Workload {
+    fn load(&self, whole: &AccountedSpan) -> RunWorkload {
         let account = &whole.account;
         // Little's law over vLLM's own timers; its gauges, read once a second, catch short requests only by chance.
         let in_flight = account.time_to_first_token.sum + account.inter_token_latency.sum;
-        Workload {
-            sent: Load::default(),
+        RunWorkload {
+            sent: ResultLoad::default(),
             concurrency: ratio(in_flight, account.seconds.0),
             // Prompts are counted with their first token.
             input_tokens: ratio(self.tokens.input, self.first_tokens),
@@ -167,7 +167,7 @@ impl Counts {
     }
 }
 
-fn measured(capture: &Capture, whole: &Span, counts: &Counts) -> Measured {
+fn measured(capture: &Capture, whole: &AccountedSpan, counts: &Counts) -> MeasuredRun {
     let account = &whole.account;
     let seconds = account.seconds.0;
     let hardware = &account.hardware;
@@ -175,15 +175,15 @@ fn measured(capture: &Capture, whole: &Span, counts: &Counts) -> Measured {
     let busy = mean_reading(capture, start, end, busy_percent);
     let energy = (hardware.energy.0 > 0.0).then_some(hardware.energy.0);
     let output = ratio(account.output_tokens, seconds);
-    Measured {
-        rates: Rates {
+    MeasuredRun {
+        rates: ResultRates {
             requests_per_second: ratio(counts.finished, counts.seconds),
             output_tokens_per_second: output,
             total_tokens_per_second: ratio(
                 counts.tokens.input + counts.tokens.output,
                 counts.seconds,
             ),
-            ..Rates::default()
+            ..ResultRates::default()
         },
         latency: Latencies {
             ttft: Distribution::of_histogram(&account.time_to_first_token),
@@ -228,8 +228,8 @@ fn mean_reading(
     ratio(values.iter().sum::<f64>() / 100.0, values.len() as f64)
 }
 
-fn modelled(figures: &Figures) -> Modelled {
-    Modelled {
+fn modelled(figures: &Figures) -> ModelledRun {
+    ModelledRun {
         basis: Basis::VllmCounters,
         flops: figures.flops,
         hbm_bytes: figures.hbm_bytes,
@@ -255,7 +255,12 @@ fn point(phase: &PhaseFigures, seconds: Seconds) -> Option<RooflinePoint> {
 }
 
 /// `spans` in moments of equal length, each at least as long as a span.
-fn timeline(capture: &Capture, player: &Player<'_>, spans: &[Span], origin: f64) -> Vec<Moment> {
+fn timeline(
+    capture: &Capture,
+    player: &CapturePlayer<'_>,
+    spans: &[AccountedSpan],
+    origin: f64,
+) -> Vec<TimelineMoment> {
     let Some((first, last)) = spans.first().zip(spans.last()) else {
         return Vec::new();
     };
@@ -276,7 +281,7 @@ fn timeline(capture: &Capture, player: &Player<'_>, spans: &[Span], origin: f64)
     moments
 }
 
-fn moment(capture: &Capture, figures: &Figures, origin: f64) -> Moment {
+fn moment(capture: &Capture, figures: &Figures, origin: f64) -> TimelineMoment {
     let (start, end) = (figures.t_start.0, figures.t_end.0);
     let engines = last_page(capture, end);
     let gauge = |gauge| -> Vec<f64> {
@@ -284,7 +289,7 @@ fn moment(capture: &Capture, figures: &Figures, origin: f64) -> Moment {
         values.collect()
     };
     let (usage, waiting) = (gauge(Gauge::KvCacheUsage), gauge(Gauge::Waiting));
-    Moment {
+    TimelineMoment {
         start_seconds: start - origin,
         seconds: figures.seconds.0,
         output_tokens_per_second: figures.output_tokens_per_second,

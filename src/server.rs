@@ -33,11 +33,11 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::config::Settings;
-use crate::export::negotiate::{Format, takes_gzip};
+use crate::export::negotiate::{TextFormat, takes_gzip};
 use crate::landing;
 use crate::sampler::{Published, Receiver, Text};
 
-use self::held::Page;
+use self::held::SharedPage;
 use self::web_config_handle::WebConfigHandle;
 
 /// Requests answered at once; more wait.
@@ -131,10 +131,10 @@ async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
     let Some(published) = site.newest() else {
         return NOT_READY.into_response();
     };
-    let format = Format::preferred(text_of(&headers, &ACCEPT));
+    let format = TextFormat::preferred(text_of(&headers, &ACCEPT));
     let page = match format {
-        Format::Text => published.text(),
-        Format::OpenMetrics => published.openmetrics(),
+        TextFormat::Text => published.text(),
+        TextFormat::OpenMetrics => published.openmetrics(),
     };
     let kind = [
         (CONTENT_TYPE, format.content_type()),
@@ -150,10 +150,10 @@ fn answer(page: &Text, headers: &HeaderMap) -> Response {
         .and_then(Text::gzipped);
     match packed {
         Some(packed) => {
-            let page = Extension(Page(packed.clone()));
+            let page = Extension(SharedPage(packed.clone()));
             (page, [(CONTENT_ENCODING, "gzip")], packed).into_response()
         }
-        None => (Extension(Page(page.plain())), page.plain()).into_response(),
+        None => (Extension(SharedPage(page.plain())), page.plain()).into_response(),
     }
 }
 

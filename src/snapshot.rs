@@ -19,7 +19,7 @@ use crate::meter::account::{Account, PerPhase};
 use crate::meter::figures::Figures;
 use crate::meter::gpu::Links;
 use crate::sample::engine::{EngineKey, MissingInput};
-use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
+use crate::sample::gpu::{GpuIdentity, GpuReading, Traffic};
 use roofline::bound::TimeSeconds;
 use roofline::bound::{Bound, EngineState};
 use roofline::diagnosis::{Finding, Outlook};
@@ -111,7 +111,7 @@ pub struct EngineSnapshot {
     /// vLLM's metrics that the newest page lacks.
     pub missing_inputs: Vec<MissingInput>,
     /// The gauges of the newest reading.
-    pub now: Now,
+    pub now: CurrentGauges,
     /// Where the phases were on the roofline, oldest first.
     pub trail: Vec<TrailPoint>,
     /// The last hour.
@@ -122,7 +122,7 @@ pub struct EngineSnapshot {
 
 /// What vLLM's gauges say now.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Now {
+pub struct CurrentGauges {
     /// Requests running.
     pub running: Option<f64>,
     /// Requests waiting.
@@ -150,7 +150,7 @@ pub struct TrailPoint {
 #[derive(Clone, Debug)]
 pub struct GpuSnapshot {
     /// What does not change.
-    pub facts: GpuFacts,
+    pub facts: GpuIdentity,
     /// The newest reading.
     pub latest: Option<GpuReading>,
     /// HBM bytes measured since the exporter started.

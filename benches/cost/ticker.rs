@@ -14,7 +14,7 @@ use vllm_roofline_exporter::sampler::Published;
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
 use vllm_roofline_exporter::snapshot::take::SnapshotContext;
-use vllm_roofline_exporter::source::discovery::{DiscoveryInputs, Known};
+use vllm_roofline_exporter::source::discovery::{DiscoveryInputs, KnownValue};
 
 /// Pages made in advance, one a second; counters go on growing over them.
 const PAGES: usize = 120;
@@ -71,7 +71,7 @@ impl Ticker {
 fn clues(capture: &Capture) -> anyhow::Result<DiscoveryInputs> {
     Ok(DiscoveryInputs {
         model_config: capture.model_config.clone().map(|value| {
-            Ok(Known {
+            Ok(KnownValue {
                 value,
                 origin: "the recording".to_owned(),
             })

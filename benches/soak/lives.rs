@@ -9,7 +9,7 @@ use vllm_roofline_exporter::capture::format::{Manifest, VllmLine};
 use vllm_roofline_exporter::capture::playback::Pages;
 use vllm_roofline_exporter::capture::read::Capture;
 use vllm_roofline_exporter::config::Settings;
-use vllm_roofline_exporter::player::{Player, engines_of};
+use vllm_roofline_exporter::player::{CapturePlayer, engines_of};
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/captures");
 /// Tokens are whole; sums of floats may not be.
@@ -129,7 +129,8 @@ impl Life {
             ..Settings::defaults()?
         };
         let mut counted = Counters::default();
-        for span in Player::new(&capture, &settings)?.play(f64::NEG_INFINITY, f64::INFINITY) {
+        for span in CapturePlayer::new(&capture, &settings)?.play(f64::NEG_INFINITY, f64::INFINITY)
+        {
             let work = span.account.work.unwrap_or_default();
             counted.add(&Counters {
                 prefill_tokens: span.account.tokens.prefill,

@@ -1,7 +1,7 @@
 //! vLLM's command line: whatever it says, it is an error in one line, or flags that say the same when spelled out again.
 
 use roofline::spec::deployment::DeploymentFlags;
-use roofline::spec::deployment::command_line::{Line, Takes, normalize};
+use roofline::spec::deployment::command_line::{LineOrigin, Takes, normalize};
 
 /// `data` as words with zero bytes between them, as /proc shows them.
 pub fn holds(data: &[u8]) {
@@ -12,11 +12,11 @@ pub fn holds(data: &[u8]) {
         Ok(flags) => super::is_json(&serde_json::to_string(&flags).expect("writable")),
         Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
     }
-    for line in [Line::Vllm, Line::Ours { names_model: true }] {
+    for line in [LineOrigin::Vllm, LineOrigin::Ours { names_model: true }] {
         let once = normalize(line, words.iter().cloned(), takes).arguments;
         let again = normalize(line, once.iter().cloned(), takes).arguments;
         // What follows `vllm serve` is spelled out; the words themselves are not.
-        if line == Line::Vllm {
+        if line == LineOrigin::Vllm {
             assert_eq!(again, once);
         }
     }

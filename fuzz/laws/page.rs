@@ -16,7 +16,7 @@ use vllm_roofline_exporter::sampler::Published;
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
 use vllm_roofline_exporter::snapshot::take::SnapshotContext;
-use vllm_roofline_exporter::source::discovery::{DiscoveryInputs, Known};
+use vllm_roofline_exporter::source::discovery::{DiscoveryInputs, KnownValue};
 
 /// What does not depend on the pages: settings, and an 8B model on an H100.
 struct Known8B {
@@ -33,7 +33,7 @@ static KNOWN: LazyLock<Known8B> = LazyLock::new(|| {
         clues: DiscoveryInputs {
             model_config: capture.model_config.map(|value| {
                 let origin = "the recording".to_owned();
-                Ok(Known { value, origin })
+                Ok(KnownValue { value, origin })
             }),
             flags: DeploymentFlags::from_vllm_command_line(&capture.manifest.vllm_args)
                 .expect("recorded"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use loadtest::analysis::{Inputs, Subject, Targets, analyze};
+use loadtest::analysis::{FigureTargets, Inputs, Subject, analyze};
 use loadtest::results::of_text;
 use roofline::cost::coefficients::Coefficients;
 use roofline::predict;
@@ -36,7 +36,7 @@ pub fn holds(data: &[u8]) {
         recording: None,
         subject: SUBJECT.clone(),
         overhead_below: 0.5,
-        targets: Targets::default(),
+        targets: FigureTargets::default(),
         prediction: None,
     });
     if let Ok(analysis) = analysis {

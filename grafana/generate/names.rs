@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vllm_roofline_exporter::export::catalogue::{self, Family, Provenance};
+use vllm_roofline_exporter::export::catalogue::{self, CatalogueFamily, FamilyProvenance};
 use vllm_roofline_exporter::exposition::{Line, Lines};
 
 /// Pages of vLLM 0.32 after load, without and with speculative decoding: the names it has now.
@@ -143,17 +143,17 @@ fn grouping_labels(expression: &str) -> impl Iterator<Item = &str> {
 /// Where the numbers behind `metric` come from, in a word.
 pub(crate) fn provenance(metric: &str) -> &'static str {
     match family(metric).map(|family| family.provenance) {
-        Some(Provenance::Modelled) => "modelled",
-        Some(Provenance::Specified) => "specified",
-        Some(Provenance::Own) => "the exporter's own state",
-        Some(Provenance::Measured) => "measured",
+        Some(FamilyProvenance::Modelled) => "modelled",
+        Some(FamilyProvenance::Specified) => "specified",
+        Some(FamilyProvenance::Own) => "the exporter's own state",
+        Some(FamilyProvenance::Measured) => "measured",
         None if is_record(metric) => "recorded by a rule",
         None if metric.starts_with("ALERTS") => "Prometheus's own",
         None => "measured by vLLM",
     }
 }
 
-fn family(metric: &str) -> Option<&'static Family> {
+fn family(metric: &str) -> Option<&'static CatalogueFamily> {
     catalogue::ALL.iter().find(|family| family.name == metric)
 }
 

@@ -33,12 +33,12 @@ pub struct Manifest {
     pub gpu: Option<GpuLineFacts>,
     /// Loads, one after the other; empty in a live recording.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub phases: Vec<Phase>,
+    pub phases: Vec<CapturePhase>,
 }
 
 /// A stretch of one kind of load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Phase {
+pub struct CapturePhase {
     /// What it is called.
     pub name: String,
     /// Unix time at which the load started.

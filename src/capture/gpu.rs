@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sample::gpu::{Availability, Cause, Gpm, GpuFacts, GpuReading, Traffic};
+use crate::sample::gpu::{Availability, Cause, Gpm, GpuIdentity, GpuReading, Traffic};
 use roofline::units::{BytesPerSecond, Joules, Seconds};
 
 /// The `gpu` of `capture.json`.
@@ -64,8 +64,8 @@ impl GpuLineFacts {
 
     /// Facts of the GPU with this index.
     #[must_use]
-    pub fn facts(&self, index: usize) -> GpuFacts {
-        GpuFacts {
+    pub fn facts(&self, index: usize) -> GpuIdentity {
+        GpuIdentity {
             uuid: self.uuid(index),
             name: self.name.clone(),
             driver: self.driver.clone(),
@@ -82,13 +82,13 @@ impl GpuLineFacts {
             } else {
                 Availability::Absent(Cause::NotSupported)
             },
-            ..GpuFacts::default()
+            ..GpuIdentity::default()
         }
     }
 
     /// The facts to write down of GPUs read live, which are all of one kind.
     #[must_use]
-    pub fn of(gpus: &[GpuFacts]) -> Option<Self> {
+    pub fn of(gpus: &[GpuIdentity]) -> Option<Self> {
         let first = gpus.first()?;
         Some(Self {
             name: first.name.clone(),
@@ -180,7 +180,7 @@ pub struct GpmLine {
 /// What GPM gives rates of traffic in.
 const MIB: f64 = 1_048_576.0;
 
-type Rates = Option<Traffic<BytesPerSecond>>;
+type RecordedRates = Option<Traffic<BytesPerSecond>>;
 
 impl GpmLine {
     fn counters(&self) -> Gpm {
@@ -205,8 +205,8 @@ impl GpmLine {
 
     fn of(gpm: &Gpm) -> Self {
         let percent = |share: Option<f64>| share.map(|share| share * 100.0);
-        let sent = |traffic: Rates| traffic.map(|traffic| traffic.sent.0 / MIB);
-        let received = |traffic: Rates| traffic.map(|traffic| traffic.received.0 / MIB);
+        let sent = |traffic: RecordedRates| traffic.map(|traffic| traffic.sent.0 / MIB);
+        let received = |traffic: RecordedRates| traffic.map(|traffic| traffic.received.0 / MIB);
         Self {
             dram_bw_util: percent(gpm.dram_bandwidth),
             any_tensor_util: percent(gpm.any_tensor),

@@ -7,19 +7,19 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::read::Capture;
-use crate::exposition::{Kind, Line as PageLine, Lines};
+use crate::exposition::{ExpositionType, Line, Lines};
 use crate::sample::engine::Gauge;
 
 /// A line of the page: metadata and foreign series as they are, vLLM's series by the name they share.
 #[derive(Debug)]
-enum Line {
+enum RecordedLine {
     Fixed(String),
     Series(String),
 }
 
 /// The series of one recorded page, in its order, and by key.
 #[derive(Debug, Default)]
-struct Moment {
+struct RecordedPage {
     /// Seconds since the start of the recording.
     time: f64,
     keys: Vec<String>,
@@ -29,10 +29,10 @@ struct Moment {
 /// The pages of a capture, playable in a loop.
 #[derive(Debug)]
 pub struct Pages {
-    layout: Vec<Line>,
+    layout: Vec<RecordedLine>,
     /// Names of values of the moment; everything else that vLLM exports only grows.
     gauges: HashSet<String>,
-    moments: Vec<Moment>,
+    moments: Vec<RecordedPage>,
     /// Recorded time at which the loop starts.
     pub origin: f64,
     /// Length of the loop, seconds.
@@ -53,7 +53,7 @@ impl Pages {
             .iter()
             .map(|(time, body)| {
                 let series: Vec<_> = body.lines().filter_map(series).collect();
-                Moment {
+                RecordedPage {
                     time: time - origin,
                     keys: series.iter().map(|(key, _)| key.clone()).collect(),
                     values: series.into_iter().collect(),
@@ -90,8 +90,8 @@ impl Pages {
         let mut page = String::with_capacity(64 << 10);
         for line in &self.layout {
             match line {
-                Line::Fixed(text) => page.extend([text, "\n"]),
-                Line::Series(shared) => {
+                RecordedLine::Fixed(text) => page.extend([text, "\n"]),
+                RecordedLine::Series(shared) => {
                     for key in before.keys.iter().filter(|key| name(key) == shared) {
                         let value = self.value(key, before, after, share, round);
                         // Writing to a String cannot fail.
@@ -104,13 +104,20 @@ impl Pages {
     }
 
     /// A gauge as it was recorded; a counter between two recorded values, rounded down, on top of what the rounds before added.
-    fn value(&self, key: &str, before: &Moment, after: &Moment, share: f64, round: f64) -> f64 {
+    fn value(
+        &self,
+        key: &str,
+        before: &RecordedPage,
+        after: &RecordedPage,
+        share: f64,
+        round: f64,
+    ) -> f64 {
         let from = before.values.get(key).copied().unwrap_or(0.0);
         if self.gauges.contains(name(key)) {
             return from;
         }
         let to = after.values.get(key).copied().unwrap_or(from);
-        let end = |moment: Option<&Moment>| {
+        let end = |moment: Option<&RecordedPage>| {
             moment
                 .and_then(|moment| moment.values.get(key))
                 .copied()
@@ -131,9 +138,9 @@ impl Pages {
 fn gauges(page: &str) -> HashSet<String> {
     let lines = Lines::new(page).filter_map(Result::ok);
     let gauges = lines.filter_map(|line| match line {
-        PageLine::Type {
+        Line::Type {
             family,
-            kind: Kind::Gauge,
+            kind: ExpositionType::Gauge,
         } => Some(family.to_owned()),
         _ => None,
     });
@@ -156,18 +163,18 @@ fn name(key: &str) -> &str {
 }
 
 /// The lines of `page`; the series of one name are one line of the layout, whatever labels later moments have.
-fn layout(page: &str) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
+fn layout(page: &str) -> Vec<RecordedLine> {
+    let mut lines: Vec<RecordedLine> = Vec::new();
     for line in page.lines() {
         match series(line) {
-            None => lines.push(Line::Fixed(line.to_owned())),
+            None => lines.push(RecordedLine::Fixed(line.to_owned())),
             Some((key, _)) => {
                 let shared = name(&key);
                 let known = lines
                     .iter()
-                    .any(|line| matches!(line, Line::Series(name) if name == shared));
+                    .any(|line| matches!(line, RecordedLine::Series(name) if name == shared));
                 if !known {
-                    lines.push(Line::Series(shared.to_owned()));
+                    lines.push(RecordedLine::Series(shared.to_owned()));
                 }
             }
         }
@@ -200,7 +207,7 @@ mod tests {
             let (page, errors) = Exposition::parse(&text);
             assert_eq!(errors, []);
             let steps = page.family("vllm:iteration_tokens_total").unwrap();
-            assert_eq!(steps.kind, Kind::Histogram);
+            assert_eq!(steps.kind, ExpositionType::Histogram);
             assert!(crate::sample::page::read(&text, roofline::units::Seconds(second)).is_ok());
         }
     }

@@ -2,11 +2,11 @@
 
 use crate::capture::read::Capture;
 use crate::config::Settings;
-use crate::player::Player;
+use crate::player::CapturePlayer;
 use crate::recording::CaptureRecording;
 use crate::source::lookup::find_config;
 use loadtest::analysis::{
-    Analysis, Inputs, ModelConfig, Recording, Subject, Targets as Judged, analyze,
+    Analysis, FigureTargets, Inputs, ModelConfig, Recording, Subject, analyze,
 };
 use loadtest::results::LoadResult;
 use roofline::predict::{Prediction, Targets};
@@ -19,12 +19,12 @@ pub(super) fn analysis(
     results: Vec<LoadResult>,
     capture: Option<&Capture>,
     settings: &Settings,
-    targets: Judged,
+    targets: FigureTargets,
     prediction: Option<Prediction>,
 ) -> anyhow::Result<Analysis> {
     let recording = capture
         .map(|capture| {
-            let player = Player::new(capture, settings)?;
+            let player = CapturePlayer::new(capture, settings)?;
             anyhow::Ok(CaptureRecording { capture, player })
         })
         .transpose()?;

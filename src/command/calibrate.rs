@@ -11,15 +11,15 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::output::{Format, ResultFile, table, write_json, write_table};
+use super::output::{OutputFormat, ResultFile, table, write_json, write_table};
 use super::usage::UsageError;
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use crate::player::Player;
+use crate::player::CapturePlayer;
 use roofline::predict::calibrate::{Calibrated, ObservedSteps, StepErrors, calibrate};
 use roofline::spec::deployment::Deployment;
-use roofline::spec::gpu::Origin;
+use roofline::spec::gpu::CoefficientOrigin;
 
 /// Warm-up at the start of a phase that is left out, seconds.
 const WARM_UP: f64 = 2.0;
@@ -41,7 +41,7 @@ pub struct CalibrateArgs {
     pub output: PathBuf,
     /// How the comparison looks
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: OutputFormat,
     /// Settings that differ from the capture's.
     #[command(flatten)]
     pub settings: SettingsFlags,
@@ -49,7 +49,7 @@ pub struct CalibrateArgs {
 
 /// What calibration brought.
 #[derive(Debug, Serialize)]
-struct Outcome {
+struct CalibrationOutcome {
     schema: u32,
     output: PathBuf,
     slices_fitted: usize,
@@ -61,7 +61,7 @@ struct Outcome {
 
 /// Steps of a recording, parted.
 #[derive(Default)]
-struct Steps {
+struct RecordedSteps {
     fitted: Vec<ObservedSteps>,
     checked: Vec<ObservedSteps>,
 }
@@ -73,11 +73,11 @@ struct Steps {
 pub fn run(args: &CalibrateArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     let start = settings.tables()?.coefficients;
-    let mut steps = Steps::default();
+    let mut steps = RecordedSteps::default();
     let mut subject: Option<Deployment> = None;
     for directory in &args.capture {
         let capture = Capture::open(directory).map_err(UsageError::of)?;
-        let player = Player::new(&capture, &settings)?;
+        let player = CapturePlayer::new(&capture, &settings)?;
         let facts = player.facts();
         let Some(served) = &facts.served else {
             bail!(UsageError::of(format!(
@@ -100,7 +100,7 @@ pub fn run(args: &CalibrateArgs, out: &mut impl Write) -> anyhow::Result<()> {
         bail!(UsageError::of("--capture is missing"));
     };
     let calibrated = calibrate(&deployment, start, &steps.fitted, &steps.checked)?;
-    let outcome = Outcome {
+    let outcome = CalibrationOutcome {
         schema: 1,
         output: args.output.clone(),
         slices_fitted: steps.fitted.len(),
@@ -111,8 +111,8 @@ pub fn run(args: &CalibrateArgs, out: &mut impl Write) -> anyhow::Result<()> {
     };
     ResultFile::open(&args.output)?.write_json(&outcome.coefficients)?;
     match args.format {
-        Format::Json => write_json(&outcome, out),
-        Format::Table => print(&outcome, out),
+        OutputFormat::Json => write_json(&outcome, out),
+        OutputFormat::Table => print(&outcome, out),
     }
 }
 
@@ -123,9 +123,9 @@ fn is_alike(one: &Deployment, other: &Deployment) -> bool {
         && gpu(one) == gpu(other)
 }
 
-impl Steps {
+impl RecordedSteps {
     /// Takes the steps of `capture`, third by third of each stretch of it.
-    fn add(&mut self, capture: &Capture, player: &Player<'_>) {
+    fn add(&mut self, capture: &Capture, player: &CapturePlayer<'_>) {
         for (from, to) in stretches(capture) {
             let third = (to - from) / 3.0;
             let slices = |place: f64| {
@@ -177,7 +177,7 @@ fn stretches(capture: &Capture) -> Vec<(f64, f64)> {
 }
 
 /// The steps of `from..to`, where requests ran all the time.
-fn observed(player: &Player<'_>, from: f64, to: f64) -> Option<ObservedSteps> {
+fn observed(player: &CapturePlayer<'_>, from: f64, to: f64) -> Option<ObservedSteps> {
     let (steps, span) = player.steps(from, to)?;
     let account = &span.account;
     if steps.count() < 1.0 || account.busy < account.seconds * BUSY {
@@ -208,7 +208,7 @@ fn changed(calibrated: &Calibrated) -> anyhow::Result<Value> {
 fn calibrated_of(entry: &Value) -> Option<Value> {
     let members = entry.as_object()?;
     if members.contains_key("origin") {
-        let is_calibrated = members["origin"] == Origin::Calibrated.name();
+        let is_calibrated = members["origin"] == CoefficientOrigin::Calibrated.name();
         return is_calibrated.then(|| entry.clone());
     }
     let kept: Map<String, Value> = members
@@ -218,7 +218,7 @@ fn calibrated_of(entry: &Value) -> Option<Value> {
     (!kept.is_empty()).then_some(Value::Object(kept))
 }
 
-fn print(outcome: &Outcome, out: &mut impl Write) -> anyhow::Result<()> {
+fn print(outcome: &CalibrationOutcome, out: &mut impl Write) -> anyhow::Result<()> {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let mut errors = table([
         "step times, modelled vs measured",

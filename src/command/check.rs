@@ -4,14 +4,14 @@ use std::io::Write;
 
 use crate::config::flags::SettingsFlags;
 use crate::sample::engine::{Counter, EngineTotals};
-use crate::sample::gpu::{self, GpuFacts, GpuReading};
-use crate::sample::metrics::Quantity;
+use crate::sample::gpu::{self, GpuIdentity, GpuReading};
+use crate::sample::metrics::MetricQuantity;
 use crate::sampler::{GpuLook, Sampler, now};
 use crate::source::vllm::VllmSource;
 
 use roofline::units::Seconds;
 
-use super::output::{Format, table, write_json, write_table};
+use super::output::{OutputFormat, table, write_json, write_table};
 use super::usage::UsageError;
 use super::{gpu_source, local_vllm, serve};
 
@@ -20,7 +20,7 @@ use super::{gpu_source, local_vllm, serve};
 pub struct CheckArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: OutputFormat,
     /// Settings of `serve`.
     #[command(flatten)]
     pub settings: SettingsFlags,
@@ -28,7 +28,7 @@ pub struct CheckArgs {
 
 /// One thing that was looked for.
 #[derive(Debug, serde::Serialize)]
-struct Finding {
+struct CheckFinding {
     what: String,
     found: bool,
     note: String,
@@ -64,10 +64,12 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<()> {
         })
     })?;
     match args.format {
-        Format::Json => write_json(&serde_json::json!({"schema": 1, "findings": findings}), out)?,
-        Format::Table => {
+        OutputFormat::Json => {
+            write_json(&serde_json::json!({"schema": 1, "findings": findings}), out)?
+        }
+        OutputFormat::Table => {
             let mut rows = table(["what", "found", "note"]);
-            for Finding { what, found, note } in &findings {
+            for CheckFinding { what, found, note } in &findings {
                 rows.add_row([
                     what.as_str(),
                     if *found { "yes" } else { "no" },
@@ -81,8 +83,8 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn finding(what: impl Into<String>, found: bool, note: impl Into<String>) -> Finding {
-    Finding {
+fn finding(what: impl Into<String>, found: bool, note: impl Into<String>) -> CheckFinding {
+    CheckFinding {
         what: what.into(),
         found,
         note: note.into(),
@@ -90,7 +92,7 @@ fn finding(what: impl Into<String>, found: bool, note: impl Into<String>) -> Fin
 }
 
 /// Which of vLLM's families are there.
-fn of_page(engines: &[EngineTotals]) -> Vec<Finding> {
+fn of_page(engines: &[EngineTotals]) -> Vec<CheckFinding> {
     let mut findings = vec![finding(
         "vLLM",
         true,
@@ -99,8 +101,8 @@ fn of_page(engines: &[EngineTotals]) -> Vec<Finding> {
     let Some(engine) = engines.first() else {
         return findings;
     };
-    findings.extend(Quantity::all().map(|quantity| of_metric(engine, quantity)));
-    if !engine.has(Quantity::Counter(Counter::PromptTokensComputed)) {
+    findings.extend(MetricQuantity::all().map(|quantity| of_metric(engine, quantity)));
+    if !engine.has(MetricQuantity::Counter(Counter::PromptTokensComputed)) {
         findings.push(finding(
             "computed prompt tokens",
             false,
@@ -134,17 +136,17 @@ fn of_page(engines: &[EngineTotals]) -> Vec<Finding> {
 }
 
 /// Whether a metric of vLLM's is there, and what it says, or what is left out without it.
-fn of_metric(engine: &EngineTotals, quantity: Quantity) -> Finding {
+fn of_metric(engine: &EngineTotals, quantity: MetricQuantity) -> CheckFinding {
     let note = match quantity {
-        Quantity::Counter(counter) => told(engine.counters.get(counter)),
-        Quantity::Gauge(gauge) => told(engine.gauges.get(gauge)),
-        Quantity::Distribution(which) => {
+        MetricQuantity::Counter(counter) => told(engine.counters.get(counter)),
+        MetricQuantity::Gauge(gauge) => told(engine.gauges.get(gauge)),
+        MetricQuantity::Distribution(which) => {
             let histogram = engine.histograms.get(which);
             histogram.map_or_else(String::new, |histogram| {
                 format!("{} observations", histogram.count)
             })
         }
-        Quantity::CacheConfig | Quantity::Adapters => String::new(),
+        MetricQuantity::CacheConfig | MetricQuantity::Adapters => String::new(),
     };
     let missing = engine
         .missing
@@ -158,7 +160,7 @@ fn of_metric(engine: &EngineTotals, quantity: Quantity) -> Finding {
 }
 
 /// Which GPUs are there, and what each offers.
-async fn of_gpus(sampler: &mut Sampler) -> Vec<Finding> {
+async fn of_gpus(sampler: &mut Sampler) -> Vec<CheckFinding> {
     let GpuLook {
         gpus,
         readings,
@@ -187,7 +189,7 @@ async fn of_gpus(sampler: &mut Sampler) -> Vec<Finding> {
 }
 
 /// A GPU in a line.
-fn described(gpu: &GpuFacts) -> String {
+fn described(gpu: &GpuIdentity) -> String {
     let told = |what: &str, value: Option<f64>, unit: &str| {
         value.map(|value| format!("{what}{value:.0} {unit}"))
     };
@@ -209,35 +211,35 @@ fn described(gpu: &GpuFacts) -> String {
 }
 
 /// What was read of a GPU, and why the rest was not.
-fn of_reading(reading: &GpuReading) -> Vec<Finding> {
+fn of_reading(reading: &GpuReading) -> Vec<CheckFinding> {
     let gpm = reading.gpm.unwrap_or_default();
     let percent = |share: Option<f64>| share.map(|share| share * 100.0);
     let rows = [
-        (gpu::Quantity::SmClock, reading.sm_clock_mhz, "MHz"),
-        (gpu::Quantity::MemClock, reading.mem_clock_mhz, "MHz"),
+        (gpu::GpuQuantity::SmClock, reading.sm_clock_mhz, "MHz"),
+        (gpu::GpuQuantity::MemClock, reading.mem_clock_mhz, "MHz"),
         (
-            gpu::Quantity::Energy,
+            gpu::GpuQuantity::Energy,
             reading.energy.map(|energy| energy.0),
             "J",
         ),
-        (gpu::Quantity::Power, reading.power_watts, "W"),
+        (gpu::GpuQuantity::Power, reading.power_watts, "W"),
         (
-            gpu::Quantity::Memory,
+            gpu::GpuQuantity::Memory,
             reading.memory_used_bytes.map(|bytes| bytes / 1_048_576.0),
             "MiB",
         ),
         (
-            gpu::Quantity::Temperature,
+            gpu::GpuQuantity::Temperature,
             reading.temperature_celsius,
             "°C",
         ),
         (
-            gpu::Quantity::Utilization,
+            gpu::GpuQuantity::Utilization,
             percent(reading.utilization),
             "%",
         ),
         (
-            gpu::Quantity::Gpm,
+            gpu::GpuQuantity::Gpm,
             percent(gpm.dram_bandwidth),
             "% of DRAM bandwidth",
         ),
@@ -252,11 +254,19 @@ fn of_reading(reading: &GpuReading) -> Vec<Finding> {
     let reasons = reading
         .clock_event_reasons
         .map(|reasons| format!("{reasons:#x}"));
-    findings.push(of_quantity(reading, gpu::Quantity::ClockReasons, reasons));
+    findings.push(of_quantity(
+        reading,
+        gpu::GpuQuantity::ClockReasons,
+        reasons,
+    ));
     findings
 }
 
-fn of_quantity(reading: &GpuReading, quantity: gpu::Quantity, value: Option<String>) -> Finding {
+fn of_quantity(
+    reading: &GpuReading,
+    quantity: gpu::GpuQuantity,
+    value: Option<String>,
+) -> CheckFinding {
     let absent = reading
         .absent
         .iter()
@@ -275,7 +285,7 @@ fn told(value: Option<f64>) -> String {
 }
 
 /// What is known of each engine's model, deployment and GPU, and what is not.
-async fn of_facts(sampler: &mut Sampler, engines: &[EngineTotals]) -> Vec<Finding> {
+async fn of_facts(sampler: &mut Sampler, engines: &[EngineTotals]) -> Vec<CheckFinding> {
     let mut findings = Vec::new();
     for facts in sampler.facts_of(engines).await {
         let known = facts

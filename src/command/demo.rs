@@ -24,7 +24,7 @@ use crate::telemetry;
 use roofline::spec::deployment::DeploymentFlags;
 use roofline::units::Seconds;
 
-use super::serve::{self, Origin};
+use super::serve::{self, SidecarOrigin};
 use super::usage::UsageError;
 
 /// Arguments of `demo`.
@@ -75,7 +75,7 @@ pub(super) async fn play(
     capture: Capture,
     flags: SettingsFlags,
     port: u16,
-) -> anyhow::Result<Recorded> {
+) -> anyhow::Result<RecordedSidecar> {
     let started = sampler::now();
     let pages = Pages::of(&capture);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -84,14 +84,14 @@ pub(super) async fn play(
             format!("cannot listen on 127.0.0.1:{port}; choose another --vllm-port")
         })?;
     let vllm_url = format!("http://{}", listener.local_addr()?);
-    let recorded = Recorded {
+    let recorded = RecordedSidecar {
         gpu_spans: (pages.origin, pages.length),
         started,
         vllm_url,
         flags,
         capture,
     };
-    let player = Arc::new(Player {
+    let player = Arc::new(RecordedVllm {
         pages,
         started,
         models: recorded.capture.manifest.v1_models.clone(),
@@ -101,7 +101,7 @@ pub(super) async fn play(
 }
 
 /// The recording in place of vLLM and GPU, under the user's own settings.
-pub(super) struct Recorded {
+pub(super) struct RecordedSidecar {
     flags: SettingsFlags,
     capture: Capture,
     vllm_url: String,
@@ -110,7 +110,7 @@ pub(super) struct Recorded {
     started: Seconds,
 }
 
-impl Origin for Recorded {
+impl SidecarOrigin for RecordedSidecar {
     fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = Settings::load(&self.flags)?;
         settings.vllm_url = self.vllm_url.clone().into();
@@ -139,24 +139,24 @@ fn describe(settings: &mut Settings, capture: &Capture) -> anyhow::Result<()> {
 }
 
 /// A vLLM that answers as the recorded one did.
-struct Player {
+struct RecordedVllm {
     pages: Pages,
     started: Seconds,
     models: serde_json::Value,
 }
 
-fn vllm(player: Arc<Player>) -> Router {
+fn vllm(player: Arc<RecordedVllm>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route(
             "/v1/models",
-            get(|State(player): State<Arc<Player>>| async move { Json(player.models.clone()) }),
+            get(|State(player): State<Arc<RecordedVllm>>| async move { Json(player.models.clone()) }),
         )
         .route("/health", get(|| async {}))
         .with_state(player)
 }
 
-async fn metrics(State(player): State<Arc<Player>>) -> impl IntoResponse {
+async fn metrics(State(player): State<Arc<RecordedVllm>>) -> impl IntoResponse {
     let page = player.pages.at((sampler::now() - player.started).0);
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

@@ -9,12 +9,12 @@ use clap::ValueEnum;
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::config::duration::Span;
+use crate::config::duration::TimeSpan;
 use crate::config::flags::SettingsFlags;
 use crate::export::snapshot_json;
-use crate::view::snapshot::Snapshot;
+use crate::view::snapshot::SnapshotView;
 
-use super::output::{Format, write_json};
+use super::output::{OutputFormat, write_json};
 use super::progress::ProgressLine;
 use super::usage::FoundSomething;
 use super::{local_vllm, sampling, serve};
@@ -29,13 +29,13 @@ const SILENT_TICKS: u32 = 5;
 pub struct DiagnoseArgs {
     /// How long to look
     #[arg(long, value_name = "DURATION", default_value = "60s")]
-    pub duration: Span,
+    pub duration: TimeSpan,
     /// Exit with 3 where a finding is at least so severe
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t)]
     pub fail_on: FailOn,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: OutputFormat,
     /// Where and how vLLM and the GPUs are read.
     #[command(flatten)]
     pub settings: SettingsFlags,
@@ -76,8 +76,8 @@ pub fn run(args: &DiagnoseArgs, out: &mut impl Write) -> anyhow::Result<()> {
     settings.bound_window = Some(args.duration);
     let found = serve::block_on(look(settings))?;
     match args.format {
-        Format::Json => write_json(&report::json(&found, args.fail_on), out)?,
-        Format::Table => report::print(&found, out)?,
+        OutputFormat::Json => write_json(&report::json(&found, args.fail_on), out)?,
+        OutputFormat::Table => report::print(&found, out)?,
     }
     let failing = found
         .engines
@@ -91,10 +91,10 @@ pub fn run(args: &DiagnoseArgs, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 /// The newest state after `settings.window` of sampling, or after an interrupt.
-async fn look(settings: Settings) -> anyhow::Result<Snapshot> {
+async fn look(settings: Settings) -> anyhow::Result<SnapshotView> {
     let progress = ProgressLine::new("diagnose");
     let tick = settings.tick.0;
-    let mut span = Observed::new(settings.window.seconds().0);
+    let mut span = DiagnosisProgress::new(settings.window.seconds().0);
     let mut published = sampling::start(settings)?;
     let interrupted = serve::terminated();
     tokio::pin!(interrupted);
@@ -118,14 +118,14 @@ async fn look(settings: Settings) -> anyhow::Result<Snapshot> {
 
 /// How far a look is. Time is that of the snapshots.
 #[derive(Debug)]
-struct Observed {
+struct DiagnosisProgress {
     wanted: f64,
     first: Option<f64>,
     failures: u32,
-    newest: Option<Snapshot>,
+    newest: Option<SnapshotView>,
 }
 
-impl Observed {
+impl DiagnosisProgress {
     fn new(wanted: f64) -> Self {
         Self {
             wanted,
@@ -139,7 +139,7 @@ impl Observed {
     ///
     /// # Errors
     /// A vLLM that was never reached.
-    fn take(&mut self, snapshot: Snapshot) -> anyhow::Result<Option<f64>> {
+    fn take(&mut self, snapshot: SnapshotView) -> anyhow::Result<Option<f64>> {
         let time = snapshot.time;
         let vllm = snapshot
             .sources
@@ -164,7 +164,7 @@ impl Observed {
 mod tests {
     use super::*;
 
-    fn snapshot(time: f64, engines: usize) -> Snapshot {
+    fn snapshot(time: f64, engines: usize) -> SnapshotView {
         let engine = serde_json::json!({"model_name": "m", "engine": "0"});
         let engines = vec![engine; engines];
         let vllm = serde_json::json!({"source": "vllm", "success": false, "error": "refused"});
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_look_lasts_from_the_first_page_on() {
-        let mut span = Observed::new(3.0);
+        let mut span = DiagnosisProgress::new(3.0);
         assert_eq!(span.take(snapshot(10.0, 0)).unwrap(), Some(3.0));
         assert_eq!(span.take(snapshot(11.0, 1)).unwrap(), Some(3.0));
         assert_eq!(span.take(snapshot(12.5, 1)).unwrap(), Some(1.5));
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_server_that_never_answers_fails_at_once_and_with_its_reason() {
-        let mut span = Observed::new(60.0);
+        let mut span = DiagnosisProgress::new(60.0);
         assert!(span.take(snapshot(1.0, 0)).is_ok());
         assert!(span.take(snapshot(2.0, 0)).is_ok());
         let error = span.take(snapshot(3.0, 0)).unwrap_err().to_string();

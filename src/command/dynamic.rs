@@ -13,13 +13,13 @@ use serde::de::DeserializeOwned;
 
 use super::analysis::analysis;
 use super::load_args::LoadArgs;
-use super::output::{Format, ResultFile, write_json};
+use super::output::{OutputFormat, ResultFile, write_json};
 use super::target_flags::TargetFlags;
 use super::usage::UsageError;
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
-use loadtest::analysis::{Analysis, SCHEMA, Targets, compare};
+use loadtest::analysis::{Analysis, FigureTargets, SCHEMA, compare};
 use loadtest::results::{self, LoadResult};
 use roofline::predict::Prediction;
 
@@ -49,7 +49,7 @@ pub struct DynamicArgs {
     pub output: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: OutputFormat,
     /// What counts as good and as bad.
     #[command(flatten)]
     pub targets: TargetFlags,
@@ -90,8 +90,8 @@ pub fn run(args: &DynamicArgs, out: &mut impl Write) -> anyhow::Result<()> {
         file.write_pretty_json(&analysis)?;
     }
     match args.format {
-        Format::Json => write_json(&analysis, out)?,
-        Format::Table => table::write(&analysis, out)?,
+        OutputFormat::Json => write_json(&analysis, out)?,
+        OutputFormat::Table => table::write(&analysis, out)?,
     }
     anyhow::ensure!(
         analysis.runs.iter().any(|run| run.completed > 0),
@@ -102,7 +102,7 @@ pub fn run(args: &DynamicArgs, out: &mut impl Write) -> anyhow::Result<()> {
 
 /// What was measured.
 #[derive(Debug, Default)]
-struct Measured {
+struct MeasuredOutcome {
     results: Vec<LoadResult>,
     capture: Option<Capture>,
     notes: Vec<String>,
@@ -110,18 +110,18 @@ struct Measured {
     shortfall: Option<anyhow::Error>,
 }
 
-fn read_measured(args: &DynamicArgs) -> anyhow::Result<Measured> {
+fn read_measured(args: &DynamicArgs) -> anyhow::Result<MeasuredOutcome> {
     let capture = args.capture.as_deref().map(Capture::open).transpose();
-    Ok(Measured {
+    Ok(MeasuredOutcome {
         results: results::read_all(&args.results).map_err(UsageError::new)?,
         capture: capture.map_err(UsageError::new)?,
-        ..Measured::default()
+        ..MeasuredOutcome::default()
     })
 }
 
 /// What there is from before: read first, since a wrong file must not cost a load.
 struct Earlier {
-    targets: Targets,
+    targets: FigureTargets,
     prediction: Option<Prediction>,
     baseline: Option<(String, Analysis)>,
     /// Where the analysis goes to.

@@ -1,7 +1,7 @@
 //! The GPU source that the settings ask for.
 
 use crate::address::Address;
-use crate::config::{GpuSource as Choice, Settings};
+use crate::config::{GpuSourceSetting, Settings};
 #[cfg(feature = "nvml")]
 use crate::source::gpu::NvmlSource;
 use crate::source::gpu::{DcgmSource, GpuSource, Selection};
@@ -18,15 +18,15 @@ const WITHOUT: &str = "no GPU is read: no measured HBM bytes, energy or clocks, 
 /// A source that this build does not have, or a wrong URL.
 pub(super) fn open(settings: &Settings) -> Result<GpuSource, UsageError> {
     match settings.gpu_source {
-        Choice::None => Ok(none("gpu-source is none")),
-        Choice::Nvml => nvml(settings),
-        Choice::Dcgm => match &settings.dcgm_url {
+        GpuSourceSetting::None => Ok(none("gpu-source is none")),
+        GpuSourceSetting::Nvml => nvml(settings),
+        GpuSourceSetting::Dcgm => match &settings.dcgm_url {
             Some(url) => dcgm(settings, url),
             None => Err(UsageError::of(
                 "gpu-source is dcgm, and dcgm-url is not set",
             )),
         },
-        Choice::Auto => auto(settings),
+        GpuSourceSetting::Auto => auto(settings),
     }
 }
 

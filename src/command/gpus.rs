@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{self, Format};
+use super::output::{self, OutputFormat};
 use super::usage::UsageError;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
@@ -25,8 +25,8 @@ pub struct GpusArgs {
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
     /// How the answer looks
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
 }
 
 /// Prints the table with the settings' additions, or one GPU of it.
@@ -44,13 +44,13 @@ pub fn run(args: &GpusArgs, out: &mut impl Write) -> anyhow::Result<()> {
         None => table.iter().collect(),
     };
     match (args.format, args.name.is_some()) {
-        (Format::Json, _) => {
+        (OutputFormat::Json, _) => {
             let gpus: Vec<Value> = gpus.into_iter().map(facts).collect();
             let document = json!({"schema": SCHEMA, "gpus": gpus});
             output::write_json(&document, out)?;
         }
-        (Format::Table, true) => write_details(&gpus, out)?,
-        (Format::Table, false) => write_list(&gpus, out)?,
+        (OutputFormat::Table, true) => write_details(&gpus, out)?,
+        (OutputFormat::Table, false) => write_list(&gpus, out)?,
     }
     Ok(())
 }

@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 
 use crate::address::masked;
 use crate::config::Settings;
-use crate::config::duration::Span;
+use crate::config::duration::TimeSpan;
 use crate::sampler::now;
 use crate::source::http::{bearer, trusting};
 use crate::source::vllm::base_url;
 use loadtest::load::client::client_builder;
 use loadtest::load::dataset;
-use loadtest::load::prompt::{Prompts, Synthetic};
+use loadtest::load::prompt::{PromptSource, Synthetic};
 use loadtest::load::run::Api;
-use loadtest::load::settings::{Arrivals, LengthDistribution, Limit, LoadSettings};
+use loadtest::load::settings::{Arrivals, LengthDistribution, LoadSettings, RunLimit};
 
 use super::usage::UsageError;
 
@@ -45,7 +45,7 @@ pub struct LoadArgs {
     pub burstiness: f64,
     /// How long to send requests, in seconds or such as 5m [default: 60s, without --num-requests]
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
-    pub duration: Option<Span>,
+    pub duration: Option<TimeSpan>,
     /// How many requests to send
     #[arg(long, visible_alias = "num-prompts", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub num_requests: Option<u32>,
@@ -80,13 +80,13 @@ pub struct LoadArgs {
     pub extra_body: Option<ExtraBody>,
     /// How long one request may take
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = seconds)]
-    pub request_timeout: Span,
+    pub request_timeout: TimeSpan,
     /// How long running requests may go on when the duration is over
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = seconds)]
-    pub grace: Span,
+    pub grace: TimeSpan,
     /// End the run when the server has taken no connection for so long
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = seconds)]
-    pub give_up_after: Span,
+    pub give_up_after: TimeSpan,
     /// Seed of prompts and arrivals [default: a new one, so that no prompt is in the prefix cache]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -117,13 +117,13 @@ impl LoadArgs {
             .map_err(UsageError::of)?;
         self.check_target(&url)?;
         let prompts = match &self.dataset {
-            Some(path) => Prompts::File {
+            Some(path) => PromptSource::File {
                 entries: dataset::read(path, self.api)
                     .map_err(UsageError::of)?
                     .into(),
                 output: self.output_len,
             },
-            None => Prompts::Synthetic(Synthetic {
+            None => PromptSource::Synthetic(Synthetic {
                 input: self.input_len,
                 output: self.output_len,
                 prefix_len: self.shared_prefix_len,
@@ -172,9 +172,9 @@ impl LoadArgs {
         }
     }
 
-    fn limit(&self) -> Limit {
+    fn limit(&self) -> RunLimit {
         let duration = self.duration.map(|duration| duration.0);
-        Limit {
+        RunLimit {
             requests: self.num_requests,
             duration: duration.or_else(|| self.num_requests.is_none().then_some(DEFAULT_DURATION)),
         }
@@ -202,10 +202,10 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// A span of time; a bare number is seconds.
-pub(super) fn seconds(text: &str) -> Result<Span, String> {
+pub(super) fn seconds(text: &str) -> Result<TimeSpan, String> {
     match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds)
-            .map(Span)
+            .map(TimeSpan)
             .map_err(|error| format!("`{text}`: {error}")),
         Err(_) => text.parse(),
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::capture::write::Recorder;
 use crate::config::Settings;
-use loadtest::load::{self, LoadError, LoadRun, LoadSettings, Progress};
+use loadtest::load::{self, LoadError, LoadRun, LoadSettings, RunProgress};
 
 use super::gpu_source;
 use super::interrupt::Interrupt;
@@ -13,14 +13,14 @@ use super::usage::UsageError;
 
 /// A load test, and why there is no capture of it, if there is none.
 #[derive(Debug)]
-pub struct Measured {
+pub struct CapturedRun {
     /// What the client saw.
     pub run: LoadRun,
     /// Why nothing was recorded.
     pub not_recorded: Option<anyhow::Error>,
 }
 
-impl Measured {
+impl CapturedRun {
     /// What the missing capture leaves out, in words.
     #[must_use]
     pub fn note(&self) -> Option<String> {
@@ -49,8 +49,8 @@ pub async fn measure(
     load: &LoadSettings,
     directory: &Path,
     interrupt: &Interrupt,
-    progress: impl Fn(Progress),
-) -> anyhow::Result<Measured> {
+    progress: impl Fn(RunProgress),
+) -> anyhow::Result<CapturedRun> {
     let recorder = Recorder::create(directory).map_err(UsageError::new)?;
     let gpu = gpu_source::open(settings)?;
     let (tell, told) = tokio::sync::oneshot::channel::<()>();
@@ -62,7 +62,7 @@ pub async fn measure(
     let run = load::run(load, interrupt.wait(), progress).await;
     drop(tell);
     let recorded = recording.await.map_err(anyhow::Error::from).flatten();
-    Ok(Measured {
+    Ok(CapturedRun {
         run: run.map_err(told_apart)?,
         not_recorded: recorded.err(),
     })

@@ -6,14 +6,14 @@ use comfy_table::{Table, presets};
 
 use crate::export::catalogue;
 
-use super::output::Format;
+use super::output::OutputFormat;
 
 /// Arguments of `metrics`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct MetricsArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: OutputFormat,
 }
 
 /// Prints the catalogue.
@@ -22,12 +22,12 @@ pub struct MetricsArgs {
 /// Where it cannot be written.
 pub fn run(args: MetricsArgs, out: &mut impl Write) -> anyhow::Result<()> {
     match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             let catalogue = serde_json::json!({"schema": 1, "metrics": catalogue::ALL});
             serde_json::to_writer_pretty(&mut *out, &catalogue)?;
             writeln!(out)?;
         }
-        Format::Table => {
+        OutputFormat::Table => {
             let mut table = Table::new();
             table.load_style(presets::NOTHING);
             table.set_header(["name", "type", "labels", "provenance", "stability"]);
@@ -47,7 +47,7 @@ pub fn run(args: MetricsArgs, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 /// All labels of `family`.
-fn labels(family: &catalogue::Family) -> String {
+fn labels(family: &catalogue::CatalogueFamily) -> String {
     let engine: &[&str] = if family.per_engine {
         &["model_name", "engine"]
     } else {

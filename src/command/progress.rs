@@ -3,14 +3,14 @@
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 
-use loadtest::load::Progress;
+use loadtest::load::RunProgress;
 
 /// A line that is written over and over, and gone when it is dropped.
 #[derive(Debug)]
 pub struct ProgressLine {
     label: String,
     shown: bool,
-    before: Cell<Progress>,
+    before: Cell<RunProgress>,
 }
 
 impl ProgressLine {
@@ -33,7 +33,7 @@ impl ProgressLine {
     }
 
     /// Shows where a load stands, with its rates since the last time.
-    pub fn load(&self, now: Progress) {
+    pub fn load(&self, now: RunProgress) {
         self.say(&describe(&self.before.replace(now), &now));
     }
 }
@@ -46,7 +46,7 @@ impl Drop for ProgressLine {
     }
 }
 
-fn describe(before: &Progress, now: &Progress) -> String {
+fn describe(before: &RunProgress, now: &RunProgress) -> String {
     let seconds = (now.elapsed_seconds - before.elapsed_seconds).max(1e-3);
     let rate = |before: f64, now: f64| (now - before).max(0.0) / seconds;
     let tokens = rate(
@@ -73,13 +73,13 @@ mod tests {
 
     #[test]
     fn rates_are_those_since_the_last_line() {
-        let before = Progress {
+        let before = RunProgress {
             elapsed_seconds: 1.0,
             completed: 10,
             output_tokens: 1000,
-            ..Progress::default()
+            ..RunProgress::default()
         };
-        let now = Progress {
+        let now = RunProgress {
             elapsed_seconds: 1.5,
             running: 8,
             completed: 12,

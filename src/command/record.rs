@@ -9,9 +9,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::capture::format::{FORMAT, GpuLine, GpuLineFacts, Manifest, VllmLine};
 use crate::capture::write::Recorder;
 use crate::config::Settings;
-use crate::config::duration::Span;
+use crate::config::duration::TimeSpan;
 use crate::config::flags::SettingsFlags;
-use crate::sample::gpu::GpuFacts;
+use crate::sample::gpu::GpuIdentity;
 use crate::sampler::now;
 use crate::source::discovery::process;
 use crate::source::gpu::{GpuError, GpuReadResult, GpuSource};
@@ -36,7 +36,7 @@ pub struct RecordArgs {
     pub output: PathBuf,
     /// How long to record [default: until interrupted]
     #[arg(long, value_name = "DURATION")]
-    pub duration: Option<Span>,
+    pub duration: Option<TimeSpan>,
     /// Settings of `serve`.
     #[command(flatten)]
     pub settings: SettingsFlags,
@@ -78,12 +78,12 @@ pub(super) async fn record(
     let url = settings.vllm_url.only().map_err(UsageError::of)?;
     let mut vllm =
         VllmSource::new(url, &settings.vllm_request_options()).map_err(UsageError::of)?;
-    let mut gpus = Gpus::default();
+    let mut gpus = RecordedGpus::default();
     // The first look says which GPUs there are.
     gpus.write(gpu.read(now).await, gpu.facts(), &mut recorder)?;
     let (mut manifest, config) = describe(&settings, &vllm).await;
     let named = manifest.gpu.take();
-    let gpus_of = |gpus: &Gpus| GpuLineFacts::of(&gpus.known).or_else(|| named.clone());
+    let gpus_of = |gpus: &RecordedGpus| GpuLineFacts::of(&gpus.known).or_else(|| named.clone());
     manifest.gpu = gpus_of(&gpus);
     recorder
         .describe(&manifest, config.as_deref())
@@ -116,17 +116,17 @@ pub(super) async fn record(
 
 /// The GPUs of the recording, in the order of their indices there.
 #[derive(Default)]
-struct Gpus {
-    known: Vec<GpuFacts>,
+struct RecordedGpus {
+    known: Vec<GpuIdentity>,
     problem: Option<GpuError>,
 }
 
-impl Gpus {
+impl RecordedGpus {
     /// Writes the readings of `sight`, of GPUs that `facts` tells of. What cannot be read is logged when it changes.
     fn write(
         &mut self,
         sight: GpuReadResult,
-        facts: Vec<GpuFacts>,
+        facts: Vec<GpuIdentity>,
         recorder: &mut Recorder,
     ) -> anyhow::Result<()> {
         for gpu in facts {

@@ -11,13 +11,13 @@ use tokio::time::sleep;
 
 use crate::address::Address;
 use crate::config::Settings;
-use crate::sampler::{ReloadCommand, Server, SettingsUpdate, now};
+use crate::sampler::{ReloadCommand, ServerUpdate, SettingsUpdate, now};
 use crate::server::web_config_handle::{ActiveWebConfig, WebConfigHandle};
 use crate::snapshot::Reload;
 use crate::source::vllm::{VllmError, VllmSource};
 use crate::telemetry::{self, LogLevel};
 
-use super::serve::{Origin, rules};
+use super::serve::{SidecarOrigin, rules};
 use super::usage::UsageError;
 
 /// How often the files of the web configuration are looked at.
@@ -37,7 +37,7 @@ pub(super) struct Reloading<O> {
     refused_rules: Option<String>,
 }
 
-impl<O: Origin> Reloading<O> {
+impl<O: SidecarOrigin> Reloading<O> {
     pub(super) fn new(
         origin: O,
         log: LogLevel,
@@ -82,7 +82,7 @@ impl<O: Origin> Reloading<O> {
     /// Everything anew, or nothing.
     async fn reload(&mut self) {
         match self.prepare() {
-            Ok(Prepared {
+            Ok(PreparedReload {
                 settings_update,
                 rules,
                 log,
@@ -151,11 +151,11 @@ impl<O: Origin> Reloading<O> {
             .await;
     }
 
-    fn prepare(&self) -> Result<Prepared, Refusal> {
+    fn prepare(&self) -> Result<PreparedReload, Refusal> {
         let next = self.origin.settings()?;
         let now = Arc::clone(&self.settings.borrow());
         can_change(&now, &next)?;
-        Ok(Prepared {
+        Ok(PreparedReload {
             rules: self.rules(&next).map_err(|error| Refusal {
                 settings_hold: next == *now,
                 error,
@@ -177,7 +177,7 @@ impl<O: Origin> Reloading<O> {
 }
 
 /// A reload that can no longer fail.
-struct Prepared {
+struct PreparedReload {
     settings_update: Box<SettingsUpdate>,
     rules: ActiveWebConfig,
     log: tracing_subscriber::filter::Targets,
@@ -219,7 +219,7 @@ fn can_change(now: &Settings, next: &Settings) -> anyhow::Result<()> {
 
 /// What has to be new where `next` takes the place of `now`.
 fn settings_update(
-    origin: &impl Origin,
+    origin: &impl SidecarOrigin,
     now: &Settings,
     next: Settings,
 ) -> anyhow::Result<SettingsUpdate> {
@@ -238,7 +238,7 @@ fn settings_update(
         && now.coefficients.is_none()
         && next.coefficients.is_none();
     let server = |url: &Address| {
-        Ok(Server {
+        Ok(ServerUpdate {
             url: url.clone(),
             vllm: VllmSource::new(url, &options.0)?,
             is_new: !same_options || now.vllm_url.iter().all(|before| before != url),

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::capture::format::Phase;
+use crate::capture::format::CapturePhase;
 use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::meter::figures::Figures;
-use crate::player::Player;
+use crate::player::CapturePlayer;
 use roofline::bound::Bound;
 use roofline::units::Seconds;
 
@@ -26,7 +26,7 @@ const WARM_UP: f64 = 2.0;
 
 /// How a replay is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum ReplayFormat {
     /// A row per phase, the model beside the hardware's counters.
     #[default]
     Table,
@@ -44,7 +44,7 @@ pub struct ReplayArgs {
     pub capture: PathBuf,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: ReplayFormat,
     /// How series over time are written.
     #[command(flatten)]
     pub timeline: TimelineArgs,
@@ -72,8 +72,8 @@ pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let capture = Capture::open(&args.capture)?;
     report_cut(&capture);
     match args.format {
-        Format::Json => output::write_json(&replay(&capture, &settings)?, out)?,
-        Format::Table => {
+        ReplayFormat::Json => output::write_json(&replay(&capture, &settings)?, out)?,
+        ReplayFormat::Table => {
             let replay = replay(&capture, &settings)?;
             let shown = if replay.phases.is_empty() {
                 &replay.windows
@@ -82,8 +82,8 @@ pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
             };
             table::write(shown, out)?;
         }
-        Format::Openmetrics => {
-            let player = Player::new(&capture, &settings)?;
+        ReplayFormat::Openmetrics => {
+            let player = CapturePlayer::new(&capture, &settings)?;
             timeline::write(&player, &settings, &args.timeline, out)?;
         }
     }
@@ -124,18 +124,18 @@ fn report_cut(capture: &Capture) {
 /// # Errors
 /// A deployment that the capture's arguments do not describe.
 pub fn replay(capture: &Capture, settings: &Settings) -> anyhow::Result<Replay> {
-    let players = Player::of_all(capture, settings)?;
+    let players = CapturePlayer::of_all(capture, settings)?;
     let phases = capture.manifest.phases.iter();
     Ok(Replay {
         schema: 1,
         phases: phases
             .flat_map(|phase| players.iter().filter_map(|player| figures(player, phase)))
             .collect(),
-        windows: players.iter().flat_map(Player::windows).collect(),
+        windows: players.iter().flat_map(CapturePlayer::windows).collect(),
     })
 }
 
-fn figures(player: &Player<'_>, phase: &Phase) -> Option<Figures> {
+fn figures(player: &CapturePlayer<'_>, phase: &CapturePhase) -> Option<Figures> {
     let span = player.stretch(phase.t_start + WARM_UP, phase.t_load_end)?;
     Some(Figures {
         name: Some(phase.name.clone()),
@@ -148,7 +148,7 @@ fn figures(player: &Player<'_>, phase: &Phase) -> Option<Figures> {
 /// # Errors
 /// A deployment that the capture's arguments do not describe.
 pub fn bounds(capture: &Capture, settings: &Settings) -> anyhow::Result<Vec<(Seconds, Bound)>> {
-    let player = Player::new(capture, settings)?;
+    let player = CapturePlayer::new(capture, settings)?;
     let mut shown = Vec::new();
     player.watch(f64::NEG_INFINITY, f64::INFINITY, |meter, line, _| {
         let bounds = meter.engines.values().map(|engine| engine.bound());

@@ -8,7 +8,7 @@ use clap::Args;
 use super::dynamic::{read_analysis, read_prediction};
 use super::output::ResultFile;
 use super::usage::UsageError;
-use loadtest::report::{Part, render};
+use loadtest::report::{ReportPart, render};
 
 /// Arguments of `report`.
 #[derive(Args, Clone, Debug)]
@@ -43,9 +43,9 @@ pub fn run(args: &ReportArgs, out: &mut impl Write) -> anyhow::Result<()> {
         .iter()
         .map(|path| Ok((name_of(path), read_analysis(path)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let parts: Vec<Part<'_>> = analyses
+    let parts: Vec<ReportPart<'_>> = analyses
         .iter()
-        .map(|(name, analysis)| Part { name, analysis })
+        .map(|(name, analysis)| ReportPart { name, analysis })
         .collect();
     let page = render(prediction.as_ref(), &parts).map_err(UsageError::new)?;
     ResultFile::open(&args.output)?.write(&page)?;

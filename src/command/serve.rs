@@ -41,7 +41,7 @@ pub struct ServeArgs {
 }
 
 /// What a sidecar is made from: at the start, and again at each reload.
-pub trait Origin: Send + 'static {
+pub trait SidecarOrigin: Send + 'static {
     /// The settings as they are now.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ pub trait Origin: Send + 'static {
     fn gpu(&self, settings: &Settings) -> anyhow::Result<GpuSource>;
 }
 
-impl Origin for SettingsFlags {
+impl SidecarOrigin for SettingsFlags {
     fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = Settings::load(self)?;
         if let Some(found) = local_vllm::find(self, &mut settings)? {
@@ -167,7 +167,7 @@ pub(super) fn rules(settings: &Settings) -> Result<ActiveWebConfig, UsageError> 
 /// # Errors
 /// Wrong settings, an address that cannot be listened on, or sources that cannot be set up.
 pub async fn serve(
-    origin: impl Origin,
+    origin: impl SidecarOrigin,
     log: LogLevel,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {

@@ -14,9 +14,9 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::output::{Format, write_json};
+use super::output::{OutputFormat, write_json};
 use super::usage::UsageError;
-use crate::config::duration::Span;
+use crate::config::duration::TimeSpan;
 use crate::config::flags::SettingsFlags;
 use crate::config::{Settings, Tables};
 use crate::source::lookup::find_config;
@@ -77,16 +77,16 @@ pub struct StaticArgs {
     pub waves: Option<u32>,
     /// Target for time to first token [default: 500ms]
     #[arg(long, value_name = "DURATION", help_heading = "Targets")]
-    pub slo_ttft: Option<Span>,
+    pub slo_ttft: Option<TimeSpan>,
     /// Target for time per output token [default: 100ms]
     #[arg(long, value_name = "DURATION", help_heading = "Targets")]
-    pub slo_tpot: Option<Span>,
+    pub slo_tpot: Option<TimeSpan>,
     /// Coefficients that replace the program's own, those that it names (YAML or JSON)
     #[arg(long, value_name = "FILE")]
     pub coefficients: Option<PathBuf>,
     /// How the answer looks
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
 }
 
 /// The kind of a single step.
@@ -100,7 +100,7 @@ pub enum StepPhase {
 
 /// One cell of a grid: an answer, or why there is none.
 #[derive(Debug, Serialize)]
-struct Cell {
+struct GridCell {
     gpu: String,
     batch: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,7 +113,7 @@ struct Cell {
 #[derive(Debug, Serialize)]
 struct Grid {
     schema: u32,
-    grid: Vec<Cell>,
+    grid: Vec<GridCell>,
 }
 
 /// Predicts with the settings' GPUs, targets and deployment where flags are silent, and prints.
@@ -136,8 +136,8 @@ pub fn run(args: &StaticArgs, out: &mut impl Write) -> anyhow::Result<()> {
         [scenario] => {
             let prediction = scenario.predict().map_err(UsageError::new)?;
             match args.format {
-                Format::Json => write_json(&prediction, out)?,
-                Format::Table => table::write_prediction(&prediction, out)?,
+                OutputFormat::Json => write_json(&prediction, out)?,
+                OutputFormat::Table => table::write_prediction(&prediction, out)?,
             }
             match &scenario.workload {
                 Workload::Serving(serving) => check_that_it_runs(serving, &prediction),
@@ -145,16 +145,16 @@ pub fn run(args: &StaticArgs, out: &mut impl Write) -> anyhow::Result<()> {
             }
         }
         several => {
-            let grid: Vec<Cell> = several.iter().map(cell).collect();
+            let grid: Vec<GridCell> = several.iter().map(cell).collect();
             match args.format {
-                Format::Json => write_json(
+                OutputFormat::Json => write_json(
                     &Grid {
                         schema: SCHEMA,
                         grid,
                     },
                     out,
                 ),
-                Format::Table => table::write_grid(&grid, out),
+                OutputFormat::Table => table::write_grid(&grid, out),
             }
         }
     }
@@ -175,13 +175,13 @@ fn check_that_it_runs(serving: &Serving, prediction: &Prediction) -> anyhow::Res
     }
 }
 
-fn cell(scenario: &Scenario) -> Cell {
+fn cell(scenario: &Scenario) -> GridCell {
     let (prediction, error) = match scenario.predict() {
         Ok(prediction) => (Some(prediction), None),
         Err(error) => (None, Some(error.to_string())),
     };
     let gpu = scenario.gpu.as_ref();
-    Cell {
+    GridCell {
         gpu: gpu.map_or_else(|| "none".to_owned(), |gpu| gpu.id.clone()),
         batch: scenario.workload.batch(),
         prediction,
@@ -226,8 +226,12 @@ impl StaticArgs {
                     coefficients: tables.coefficients,
                     workload,
                     targets: Targets {
-                        ttft: self.slo_ttft.map_or(Seconds(f64::INFINITY), Span::seconds),
-                        tpot: self.slo_tpot.map_or(Seconds(f64::INFINITY), Span::seconds),
+                        ttft: self
+                            .slo_ttft
+                            .map_or(Seconds(f64::INFINITY), TimeSpan::seconds),
+                        tpot: self
+                            .slo_tpot
+                            .map_or(Seconds(f64::INFINITY), TimeSpan::seconds),
                     },
                 });
             }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::config::duration::Span;
-use loadtest::analysis::Targets;
+use crate::config::duration::TimeSpan;
+use loadtest::analysis::FigureTargets;
 use roofline::units::Seconds;
 
 /// What counts as good and as bad, where it is not what the user's table says.
@@ -18,16 +18,16 @@ pub struct TargetFlags {
     pub throughput_bad: Option<f64>,
     /// Median time to first token that is good [default: 100ms]
     #[arg(long, value_name = "DURATION")]
-    pub ttft_good: Option<Span>,
+    pub ttft_good: Option<TimeSpan>,
     /// Median time to first token that is bad if more [default: 500ms]
     #[arg(long, value_name = "DURATION")]
-    pub ttft_bad: Option<Span>,
+    pub ttft_bad: Option<TimeSpan>,
     /// Median time per output token that is good [default: 50ms]
     #[arg(long, value_name = "DURATION")]
-    pub tpot_good: Option<Span>,
+    pub tpot_good: Option<TimeSpan>,
     /// Median time per output token that is bad if more [default: 100ms]
     #[arg(long, value_name = "DURATION")]
-    pub tpot_bad: Option<Span>,
+    pub tpot_bad: Option<TimeSpan>,
     /// GPU utilization that is good, in percent [default: 80-95]
     #[arg(long, value_name = "LOW-HIGH", value_parser = percent_range)]
     pub gpu_utilization_good: Option<(f64, f64)>,
@@ -53,16 +53,17 @@ impl TargetFlags {
     ///
     /// # Errors
     /// A good value that is worse than the bad one.
-    pub fn targets(&self) -> Result<Targets, String> {
-        let known = Targets::default();
+    pub fn targets(&self) -> Result<FigureTargets, String> {
+        let known = FigureTargets::default();
         let good = self
             .gpu_utilization_good
             .unwrap_or((known.gpu_utilization_good, known.gpu_utilization_good_up_to));
         let bad = self
             .gpu_utilization_bad
             .unwrap_or((known.gpu_utilization_bad, known.gpu_utilization_full));
-        let seconds = |given: Option<Span>, default: Seconds| given.map_or(default, Span::seconds);
-        let targets = Targets {
+        let seconds =
+            |given: Option<TimeSpan>, default: Seconds| given.map_or(default, TimeSpan::seconds);
+        let targets = FigureTargets {
             throughput_good: self.throughput_good.unwrap_or(known.throughput_good),
             throughput_bad: self.throughput_bad.unwrap_or(known.throughput_bad),
             ttft_good_seconds: seconds(self.ttft_good, known.ttft_good_seconds),
@@ -121,7 +122,10 @@ mod tests {
 
     #[test]
     fn targets_in_the_wrong_order_are_named() {
-        assert_eq!(TargetFlags::default().targets(), Ok(Targets::default()));
+        assert_eq!(
+            TargetFlags::default().targets(),
+            Ok(FigureTargets::default())
+        );
         let flags = TargetFlags {
             throughput_good: Some(10.0),
             ..TargetFlags::default()

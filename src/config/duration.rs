@@ -15,9 +15,9 @@ const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// A span of time, not negative, of at most ten years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Span(pub Duration);
+pub struct TimeSpan(pub Duration);
 
-impl Span {
+impl TimeSpan {
     /// Its length in seconds.
     #[must_use]
     pub const fn seconds(self) -> Seconds {
@@ -25,14 +25,14 @@ impl Span {
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for TimeSpan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let printer = SpanPrinter::new().designator(Designator::Compact);
         formatter.write_str(&printer.unsigned_duration_to_string(&self.0))
     }
 }
 
-impl FromStr for Span {
+impl FromStr for TimeSpan {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let span = SpanParser::new()
@@ -45,15 +45,15 @@ impl FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for TimeSpan {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
     }
 }
 
-impl From<Span> for String {
-    fn from(span: Span) -> Self {
+impl From<TimeSpan> for String {
+    fn from(span: TimeSpan) -> Self {
         span.to_string()
     }
 }
@@ -65,12 +65,12 @@ mod tests {
     #[test]
     fn durations_are_read_and_printed_alike() {
         for text in ["500ms", "10s", "1m30s"] {
-            let span: Span = text.parse().unwrap();
-            let again: Span = span.to_string().replace(' ', "").parse().unwrap();
+            let span: TimeSpan = text.parse().unwrap();
+            let again: TimeSpan = span.to_string().replace(' ', "").parse().unwrap();
             assert_eq!(again, span);
         }
-        assert!("15".parse::<Span>().is_err());
-        assert!("-5s".parse::<Span>().is_err());
-        assert!("18446744073709551615s".parse::<Span>().is_err());
+        assert!("15".parse::<TimeSpan>().is_err());
+        assert!("-5s".parse::<TimeSpan>().is_err());
+        assert!("18446744073709551615s".parse::<TimeSpan>().is_err());
     }
 }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use roofline::spec::deployment::DeploymentFlags;
 
-use super::duration::Span;
-use super::{GpuSource, LogFormat, listen_address};
+use super::duration::TimeSpan;
+use super::{GpuSourceSetting, LogFormat, listen_address};
 
 /// Settings that a flag can change. Each is also a key of the configuration file.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -58,7 +58,7 @@ pub struct SettingsFlags {
     pub vllm_ca_file: Option<PathBuf>,
     /// Where GPU readings come from [default: auto]
     #[arg(long = "gpu-source", value_enum, help_heading = "Sources")]
-    pub gpu_source: Option<GpuSource>,
+    pub gpu_source: Option<GpuSourceSetting>,
     /// URL of the dcgm-exporter on this node
     #[arg(long = "dcgm-url", value_name = "URL", help_heading = "Sources")]
     pub dcgm_url: Option<String>,
@@ -82,17 +82,17 @@ pub struct SettingsFlags {
     pub gpu_devices: Option<Vec<String>>,
     /// How often vLLM and the GPUs are read [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Measuring")]
-    pub tick: Option<Span>,
+    pub tick: Option<TimeSpan>,
     /// Length of the trailing window of the gauges [default: 10s]
     #[arg(long, value_name = "DURATION", help_heading = "Measuring")]
-    pub window: Option<Span>,
+    pub window: Option<TimeSpan>,
     /// Nothing moving for this long is a stall [default: 5s]
     #[arg(
         long = "stall-after",
         value_name = "DURATION",
         help_heading = "Measuring"
     )]
-    pub stall_after: Option<Span>,
+    pub stall_after: Option<TimeSpan>,
     /// Share of busy time under which the bound is overhead [default: 0.5]
     #[arg(
         long = "overhead-below",
@@ -117,10 +117,10 @@ pub struct SettingsFlags {
     pub gpu_hour_price: Option<f64>,
     /// Target for time to first token [default: 500ms]
     #[arg(long = "slo-ttft", value_name = "DURATION", help_heading = "Measuring")]
-    pub slo_ttft: Option<Span>,
+    pub slo_ttft: Option<TimeSpan>,
     /// Target for time per output token [default: 100ms]
     #[arg(long = "slo-tpot", value_name = "DURATION", help_heading = "Measuring")]
-    pub slo_tpot: Option<Span>,
+    pub slo_tpot: Option<TimeSpan>,
     /// GPU by id, alias or NVML name, where it cannot be read; `none` for no roof
     #[arg(
         long,

@@ -23,7 +23,7 @@ use roofline::spec::deployment::DeploymentFlags;
 use roofline::units::Seconds;
 
 use crate::address::{Address, Servers};
-use duration::Span;
+use duration::TimeSpan;
 use file::ConfigFile;
 use flags::SettingsFlags;
 
@@ -54,7 +54,7 @@ pub struct Settings {
     /// PEM file with the CAs that vLLM's certificate is checked against, instead of the system's.
     pub vllm_ca_file: Option<PathBuf>,
     /// Where GPU readings come from.
-    pub gpu_source: GpuSource,
+    pub gpu_source: GpuSourceSetting,
     /// URL of a dcgm-exporter.
     pub dcgm_url: Option<Address>,
     /// PEM file with the CAs that its certificate is checked against, instead of the system's.
@@ -64,14 +64,14 @@ pub struct Settings {
     /// UUIDs or indices of the engine's GPUs; empty for all.
     pub gpu_devices: Vec<String>,
     /// How often the sources are read.
-    pub tick: Span,
+    pub tick: TimeSpan,
     /// Length of the trailing window.
-    pub window: Span,
+    pub window: TimeSpan,
     /// What the bound looks back on, where that is not the newest seconds. No key: a look that ends has it.
     #[serde(skip)]
-    pub bound_window: Option<Span>,
+    pub bound_window: Option<TimeSpan>,
     /// How long nothing may move before the engine counts as stalled.
-    pub stall_after: Span,
+    pub stall_after: TimeSpan,
     /// Share of busy time under which the bound is overhead.
     pub overhead_below: f64,
     /// Attainable ceilings and overheads follow what is seen.
@@ -79,9 +79,9 @@ pub struct Settings {
     /// Dollars per GPU-hour.
     pub gpu_hour_price: Option<f64>,
     /// Target for time to first token.
-    pub slo_ttft: Span,
+    pub slo_ttft: TimeSpan,
     /// Target for time per output token.
-    pub slo_tpot: Span,
+    pub slo_tpot: TimeSpan,
     /// vLLM's own flags.
     pub deployment: DeploymentFlags,
     /// The GPU, where it cannot be read.
@@ -141,7 +141,7 @@ pub enum LogFormat {
 /// Where GPU readings come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum GpuSource {
+pub enum GpuSourceSetting {
     /// NVML, else dcgm if its URL is set, else none.
     Auto,
     /// The driver's library.
@@ -211,7 +211,7 @@ impl Settings {
     pub fn meter(&self) -> MeterSettings {
         MeterSettings {
             window: self.window.seconds(),
-            bound_window: self.bound_window.map_or(BOUND_WINDOW, Span::seconds),
+            bound_window: self.bound_window.map_or(BOUND_WINDOW, TimeSpan::seconds),
             stall_after: self.stall_after.seconds(),
             longest_interval: Seconds(300.0).max(self.window.seconds()),
             overhead_below: self.overhead_below,
@@ -283,7 +283,7 @@ impl Settings {
         check_telemetry_path(&self.web.telemetry_path)?;
         check(
             "dcgm-url",
-            self.gpu_source != GpuSource::Dcgm || self.dcgm_url.is_some(),
+            self.gpu_source != GpuSourceSetting::Dcgm || self.dcgm_url.is_some(),
             || {
                 "gpu-source is dcgm, so the URL of a dcgm-exporter is needed, such as http://NODE:9400/metrics"
                 .to_owned()

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum FamilyKind {
     /// Only goes up.
     Counter,
     /// Goes up and down.
@@ -17,7 +17,7 @@ pub enum Kind {
 /// Where a number comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Provenance {
+pub enum FamilyProvenance {
     /// Read from vLLM's counters or the GPU's.
     Measured,
     /// Derived from measured counters by the roofline model.
@@ -40,12 +40,12 @@ pub enum Stability {
 
 /// A metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Family {
+pub struct CatalogueFamily {
     /// Full name.
     pub name: &'static str,
     /// Type.
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: FamilyKind,
     /// Labels beside those of the engine.
     pub labels: &'static [&'static str],
     /// Whether the series carry the engine's labels, `model_name` and `engine`.
@@ -53,7 +53,7 @@ pub struct Family {
     /// What it says, in what unit, derived how.
     pub help: &'static str,
     /// Where the number comes from.
-    pub provenance: Provenance,
+    pub provenance: FamilyProvenance,
     /// What may change.
     pub stability: Stability,
 }
@@ -62,19 +62,19 @@ macro_rules! families {
     ($($constant:ident = $name:literal $kind:ident $provenance:ident $stability:ident $scope:ident [$($label:literal),*] $help:literal;)*) => {
         $(
             #[doc = concat!("`vllm_roofline_", $name, "`")]
-            pub const $constant: Family = Family {
+            pub const $constant: CatalogueFamily = CatalogueFamily {
                 name: concat!("vllm_roofline_", $name),
-                kind: Kind::$kind,
+                kind: FamilyKind::$kind,
                 labels: &[$($label),*],
                 per_engine: families!(@ $scope),
                 help: $help,
-                provenance: Provenance::$provenance,
+                provenance: FamilyProvenance::$provenance,
                 stability: Stability::$stability,
             };
         )*
 
         /// The whole catalogue, in the order of the documentation.
-        pub const ALL: &[Family] = &[$($constant),*];
+        pub const ALL: &[CatalogueFamily] = &[$($constant),*];
     };
     (@ engine) => { true };
     (@ global) => { false };
@@ -247,7 +247,7 @@ mod tests {
             assert!(name.starts_with("vllm_roofline_"), "{name}");
             assert_eq!(
                 name.ends_with("_total"),
-                family.kind == Kind::Counter,
+                family.kind == FamilyKind::Counter,
                 "{name}"
             );
             assert!(

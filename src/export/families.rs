@@ -13,8 +13,8 @@ use roofline::bound::{Admission, Bound, EngineState};
 use roofline::spec::precision::Precision;
 use roofline::units::ratio;
 
-use super::catalogue::{self as c, Family};
-use super::page::Page;
+use super::catalogue::{self as c, CatalogueFamily};
+use super::page::MetricsPage;
 
 /// Remedies whose gains are exported.
 const ADVICE: usize = 3;
@@ -22,7 +22,7 @@ const ADVICE: usize = 3;
 /// The families of `snapshot`, sorted by name.
 #[must_use]
 pub fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
-    let mut page = Page::default();
+    let mut page = MetricsPage::default();
     own(&mut page, snapshot);
     for source in &snapshot.sources {
         self::source(&mut page, source);
@@ -45,7 +45,7 @@ pub fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
     page.into_families()
 }
 
-fn own(page: &mut Page, snapshot: &Snapshot) {
+fn own(page: &mut MetricsPage, snapshot: &Snapshot) {
     let build = [
         ("version", BUILD.version),
         ("revision", BUILD.revision),
@@ -69,7 +69,7 @@ fn own(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
-fn source(page: &mut Page, status: &SourceStatus) {
+fn source(page: &mut MetricsPage, status: &SourceStatus) {
     let target = status.target.as_deref().map(|target| ("target", target));
     let labels: Vec<_> = std::iter::once(("source", status.source))
         .chain(target)
@@ -100,12 +100,17 @@ fn source(page: &mut Page, status: &SourceStatus) {
 
 /// The series of one engine.
 struct EngineSeries<'a> {
-    page: &'a mut Page,
+    page: &'a mut MetricsPage,
     engine: &'a EngineSnapshot,
 }
 
 impl EngineSeries<'_> {
-    fn add(&mut self, family: &Family, labels: &[(&str, &str)], value: impl Into<Option<f64>>) {
+    fn add(
+        &mut self,
+        family: &CatalogueFamily,
+        labels: &[(&str, &str)],
+        value: impl Into<Option<f64>>,
+    ) {
         let Some(value) = value.into() else {
             return;
         };
@@ -124,7 +129,7 @@ impl EngineSeries<'_> {
     /// One series per state, 1 for the one that holds.
     fn state_set<T: PartialEq + Copy>(
         &mut self,
-        family: &Family,
+        family: &CatalogueFamily,
         label: &str,
         states: &[T],
         held: T,

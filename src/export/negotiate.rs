@@ -2,14 +2,14 @@
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum TextFormat {
     /// Prometheus text 0.0.4: for everyone who does not ask for something else that we have.
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
-impl Format {
+impl TextFormat {
     /// The exact `Content-Type`; Prometheus 3 refuses a page without a known one.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
@@ -70,24 +70,27 @@ pub fn takes_gzip(accept_encoding: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn check(accept: &str, expected: Format) {
-        assert_eq!(Format::preferred(accept), expected, "{accept}");
+    fn check(accept: &str, expected: TextFormat) {
+        assert_eq!(TextFormat::preferred(accept), expected, "{accept}");
     }
 
     #[test]
     fn every_accept_gets_a_format_it_can_read() {
-        check("", Format::Text);
-        check("*/*", Format::Text);
-        check("text/html,application/xhtml+xml,*/*;q=0.8", Format::Text);
-        check("application/json", Format::Text);
-        check("application/openmetrics-text", Format::OpenMetrics);
+        check("", TextFormat::Text);
+        check("*/*", TextFormat::Text);
+        check(
+            "text/html,application/xhtml+xml,*/*;q=0.8",
+            TextFormat::Text,
+        );
+        check("application/json", TextFormat::Text);
+        check("application/openmetrics-text", TextFormat::OpenMetrics);
         check(
             "application/openmetrics-text;version=2.0.0,text/plain;q=0.5",
-            Format::Text,
+            TextFormat::Text,
         );
         check(
             "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.1",
-            Format::Text,
+            TextFormat::Text,
         );
     }
 
@@ -95,7 +98,7 @@ mod tests {
     fn prometheus_3_gets_openmetrics() {
         check(
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
     }
 

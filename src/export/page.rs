@@ -5,28 +5,28 @@ use std::collections::BTreeMap;
 use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::catalogue::{Family, Kind};
+use super::catalogue::{CatalogueFamily, FamilyKind};
 
 /// The families of one page.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct MetricsPage {
     families: BTreeMap<&'static str, MetricFamily>,
 }
 
-impl Page {
+impl MetricsPage {
     /// Adds one series. What has no finite value is left out: undefined is absent, never NaN, and never 0.
-    pub fn add(&mut self, family: &Family, labels: &[(&str, &str)], value: f64) {
+    pub fn add(&mut self, family: &CatalogueFamily, labels: &[(&str, &str)], value: f64) {
         if !value.is_finite() {
             return;
         }
         let mut metric = Metric::from_label(labels.iter().copied().map(label).collect());
         match family.kind {
-            Kind::Counter => {
+            FamilyKind::Counter => {
                 let mut counter = Counter::default();
                 counter.set_value(value);
                 metric.set_counter(counter);
             }
-            Kind::Gauge => {
+            FamilyKind::Gauge => {
                 let mut gauge = Gauge::default();
                 gauge.set_value(value);
                 metric.set_gauge(gauge);
@@ -40,7 +40,12 @@ impl Page {
     }
 
     /// Adds one series if there is a value.
-    pub fn add_known(&mut self, family: &Family, labels: &[(&str, &str)], value: Option<f64>) {
+    pub fn add_known(
+        &mut self,
+        family: &CatalogueFamily,
+        labels: &[(&str, &str)],
+        value: Option<f64>,
+    ) {
         if let Some(value) = value {
             self.add(family, labels, value);
         }
@@ -60,13 +65,13 @@ fn label((name, value): (&str, &str)) -> LabelPair {
     pair
 }
 
-fn empty(family: &Family) -> MetricFamily {
+fn empty(family: &CatalogueFamily) -> MetricFamily {
     let mut empty = MetricFamily::default();
     empty.set_name(family.name.to_owned());
     empty.set_help(family.help.to_owned());
     empty.set_field_type(match family.kind {
-        Kind::Counter => MetricType::COUNTER,
-        Kind::Gauge => MetricType::GAUGE,
+        FamilyKind::Counter => MetricType::COUNTER,
+        FamilyKind::Gauge => MetricType::GAUGE,
     });
     empty
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::sample::gpu::GpuReading;
 use crate::snapshot::{EngineSnapshot, GpuSnapshot, Snapshot};
-use roofline::engine::Roof;
+use roofline::engine::EngineRoof;
 
 /// Version of this JSON.
 const SCHEMA: u32 = 1;
@@ -60,7 +60,7 @@ fn engine(engine: &EngineSnapshot) -> Value {
     })
 }
 
-fn roof(roof: &Roof) -> Value {
+fn roof(roof: &EngineRoof) -> Value {
     json!({
         "level": roof.level,
         "peak_flops_per_second": roof.peak,

@@ -7,17 +7,17 @@ use std::io::{self, Write};
 
 use prometheus::proto::{MetricFamily, MetricType};
 
-use crate::exposition::{self, Exposition, Kind, escape_help, escape_label_value};
+use crate::exposition::{self, Exposition, ExpositionType, escape_help, escape_label_value};
 use roofline::units::Seconds;
 
-use self::metric::{Metric, Pace};
+use self::metric::{MetricSeries, ValuePace};
 
 /// Series over time, family by family.
 #[derive(Debug, Default)]
-pub struct Timeline {
+pub struct SeriesTimeline {
     /// Labels that every series gets, such as `job` and `instance`.
     labels: Vec<(String, String)>,
-    families: BTreeMap<String, Family>,
+    families: BTreeMap<String, TimelineFamily>,
 }
 
 /// How a timeline is laid into a longer stretch of time.
@@ -34,10 +34,10 @@ pub struct Rounds {
 }
 
 #[derive(Debug)]
-struct Family {
-    kind: Kind,
+struct TimelineFamily {
+    kind: ExpositionType,
     help: String,
-    metrics: BTreeMap<String, Metric>,
+    metrics: BTreeMap<String, MetricSeries>,
 }
 
 /// A value on its way into a timeline.
@@ -47,7 +47,7 @@ struct Value<'a> {
     value: f64,
 }
 
-impl Timeline {
+impl SeriesTimeline {
     /// An empty timeline, all of whose series will have `labels`.
     #[must_use]
     pub fn new(labels: Vec<(String, String)>) -> Self {
@@ -61,7 +61,11 @@ impl Timeline {
     pub fn add_families(&mut self, time: Seconds, families: &[MetricFamily]) {
         for family in families {
             let counter = family.get_field_type() == MetricType::COUNTER;
-            let kind = if counter { Kind::Counter } else { Kind::Gauge };
+            let kind = if counter {
+                ExpositionType::Counter
+            } else {
+                ExpositionType::Gauge
+            };
             for metric in family.get_metric() {
                 let labels: Vec<_> = metric
                     .get_label()
@@ -110,12 +114,19 @@ impl Timeline {
         }
     }
 
-    fn add(&mut self, time: Seconds, family: &str, kind: Kind, help: &str, value: &Value<'_>) {
+    fn add(
+        &mut self,
+        time: Seconds,
+        family: &str,
+        kind: ExpositionType,
+        help: &str,
+        value: &Value<'_>,
+    ) {
         let metric = self.text_of(value.labels.iter().filter(|(name, _)| *name != "le"));
         let series = format!("{}{}", value.name, self.text_of(value.labels.iter()));
         self.families
             .entry(family.to_owned())
-            .or_insert_with(|| Family {
+            .or_insert_with(|| TimelineFamily {
                 kind,
                 help: help.to_owned(),
                 metrics: BTreeMap::new(),
@@ -173,20 +184,20 @@ impl Timeline {
     }
 }
 
-impl Family {
-    fn pace(&self, name: &str) -> Pace {
+impl TimelineFamily {
+    fn pace(&self, name: &str) -> ValuePace {
         match self.kind {
-            Kind::Counter | Kind::Histogram => Pace::Grows,
-            _ if name.ends_with("_timestamp_seconds") => Pace::Goes,
-            _ => Pace::Repeats,
+            ExpositionType::Counter | ExpositionType::Histogram => ValuePace::Grows,
+            _ if name.ends_with("_timestamp_seconds") => ValuePace::Goes,
+            _ => ValuePace::Repeats,
         }
     }
 
     /// A counter's family is named without its suffix `_total`.
     fn write_metadata(&self, name: &str, out: &mut impl Write) -> io::Result<()> {
         let (stem, kind) = match self.kind {
-            Kind::Counter => (name.strip_suffix("_total").unwrap_or(name), "counter"),
-            Kind::Untyped => (name, "unknown"),
+            ExpositionType::Counter => (name.strip_suffix("_total").unwrap_or(name), "counter"),
+            ExpositionType::Untyped => (name, "unknown"),
             other => (name, other.name()),
         };
         writeln!(out, "# TYPE {stem} {kind}")?;
@@ -198,7 +209,7 @@ impl Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Home<'a> {
     name: &'a str,
-    kind: Kind,
+    kind: ExpositionType,
     help: &'a str,
 }
 
@@ -207,12 +218,12 @@ fn home<'m>(name: &'m str, metadata: &'m Exposition<'_>) -> Option<Home<'m>> {
     let stem = PARTS.iter().find_map(|part| name.strip_suffix(part));
     let family = metadata.family(name).or_else(|| metadata.family(stem?))?;
     let (name, kind) = match family.kind {
-        Kind::Untyped => stem.map_or_else(
+        ExpositionType::Untyped => stem.map_or_else(
             || match name.ends_with("_total") {
-                true => (name, Kind::Counter),
-                false => (name, Kind::Gauge),
+                true => (name, ExpositionType::Counter),
+                false => (name, ExpositionType::Gauge),
             },
-            |stem| (stem, Kind::Histogram),
+            |stem| (stem, ExpositionType::Histogram),
         ),
         kind => (family.name, kind),
     };
@@ -235,7 +246,7 @@ mod tests {
         vllm:ttft_bucket{le=\"+Inf\"} 2\nvllm:ttft_sum 3.5\nvllm:ttft_count 2\nvllm:ttft_created 1.7e9\n";
 
     fn text(rounds: &Rounds) -> String {
-        let mut timeline = Timeline::new(vec![("job".to_owned(), "vllm".to_owned())]);
+        let mut timeline = SeriesTimeline::new(vec![("job".to_owned(), "vllm".to_owned())]);
         let (metadata, _) = Exposition::parse(PAGE);
         timeline.add_page(Seconds(100.0), PAGE, &metadata);
         let later = "vllm:generation_tokens_total{engine=\"0\"} 8\nvllm:unheard_of 1\n";
@@ -288,7 +299,7 @@ mod tests {
 
     /// The values of `series` when pages with `values` of it are played as `rounds` say, at one page a second.
     fn played(series: &str, values: &[f64], count: u32, step: f64) -> Vec<(f64, f64)> {
-        let mut timeline = Timeline::new(Vec::new());
+        let mut timeline = SeriesTimeline::new(Vec::new());
         for (second, value) in (0..).zip(values) {
             let page = format!("{series} {value}\n");
             let (metadata, _) = Exposition::parse(&page);

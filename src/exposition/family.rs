@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::error::{ErrorKind, ParseError, excerpt};
 use super::labels::Labels;
-use super::line::{Kind, Line, Sample};
-use super::{Limits, Lines};
+use super::line::{ExpositionType, Line, Sample};
+use super::{Lines, PageLimits};
 
 /// A page, family by family in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,7 +21,7 @@ pub struct Family<'a> {
     /// The name of its `# TYPE`, or of its samples if it has none.
     pub name: &'a str,
     /// What `# TYPE` says, whatever the suffix of the name suggests.
-    pub kind: Kind,
+    pub kind: ExpositionType,
     /// What `# HELP` says.
     pub help: Option<Cow<'a, str>>,
     /// Its samples in their order.
@@ -29,16 +29,16 @@ pub struct Family<'a> {
 }
 
 impl<'a> Exposition<'a> {
-    /// Reads `page` within the default [`Limits`]: all that could be read, and all that could not.
+    /// Reads `page` within the default [`PageLimits`]: all that could be read, and all that could not.
     #[must_use]
     pub fn parse(page: &'a str) -> (Self, Vec<ParseError>) {
-        Self::parse_within(page, Limits::default())
+        Self::parse_within(page, PageLimits::default())
     }
 
     /// The same within other limits.
     #[must_use]
-    pub fn parse_within(page: &'a str, limits: Limits) -> (Self, Vec<ParseError>) {
-        let mut builder = Builder::default();
+    pub fn parse_within(page: &'a str, limits: PageLimits) -> (Self, Vec<ParseError>) {
+        let mut builder = FamilyBuilder::default();
         let mut lines = Lines::new(page).within(limits);
         while let Some(line) = lines.next() {
             if let Err(error) = line.and_then(|line| {
@@ -87,7 +87,7 @@ type SeriesKey<'a> = (&'a str, Vec<(&'a str, Cow<'a, str>)>);
 type Rejected = (ErrorKind, Box<str>);
 
 #[derive(Default)]
-struct Builder<'a> {
+struct FamilyBuilder<'a> {
     page: Exposition<'a>,
     errors: Vec<ParseError>,
     by_name: HashMap<&'a str, usize>,
@@ -96,7 +96,7 @@ struct Builder<'a> {
     current: usize,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> FamilyBuilder<'a> {
     fn add(&mut self, line: Line<'a>) -> Result<(), Rejected> {
         match line {
             Line::Help { family, text } => self.enter(family).help = Some(text),
@@ -123,7 +123,7 @@ impl<'a> Builder<'a> {
         self.current = *self.by_name.entry(name).or_insert_with(|| {
             families.push(Family {
                 name,
-                kind: Kind::default(),
+                kind: ExpositionType::default(),
                 help: None,
                 samples: Vec::new(),
             });
@@ -170,14 +170,14 @@ fn owns(family: &Family<'_>, sample: &str) -> bool {
         })
 }
 
-const fn suffixes(kind: Kind) -> &'static [&'static str] {
+const fn suffixes(kind: ExpositionType) -> &'static [&'static str] {
     match kind {
-        Kind::Counter => &["", "_total", "_created"],
-        Kind::Gauge | Kind::Untyped | Kind::StateSet => &[""],
-        Kind::Histogram => &["_bucket", "_sum", "_count", "_created"],
-        Kind::Summary => &["", "_sum", "_count", "_created"],
-        Kind::Info => &["_info"],
-        Kind::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
+        ExpositionType::Counter => &["", "_total", "_created"],
+        ExpositionType::Gauge | ExpositionType::Untyped | ExpositionType::StateSet => &[""],
+        ExpositionType::Histogram => &["_bucket", "_sum", "_count", "_created"],
+        ExpositionType::Summary => &["", "_sum", "_count", "_created"],
+        ExpositionType::Info => &["_info"],
+        ExpositionType::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Line<'a> {
         /// The family's name.
         family: &'a str,
         /// Its type.
-        kind: Kind,
+        kind: ExpositionType,
     },
     /// `name{labels} value timestamp`
     Sample(Sample<'a>),
@@ -55,7 +55,7 @@ pub struct Sample<'a> {
 
 /// The type of a family. Beside those of text 0.0.4 there are those of OpenMetrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ExpositionType {
     /// Only goes up, and starts from 0 anew.
     Counter,
     /// Goes up and down.
@@ -75,7 +75,7 @@ pub enum Kind {
     GaugeHistogram,
 }
 
-impl Kind {
+impl ExpositionType {
     /// Its name on a `# TYPE` line.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -129,7 +129,7 @@ pub(super) fn comment<'a>(
         }
         "TYPE" => {
             let family = family(cursor, previous)?;
-            let kind = cursor.parse_word(Kind::from_name, ErrorKind::Type)?;
+            let kind = cursor.parse_word(ExpositionType::from_name, ErrorKind::Type)?;
             end(cursor)?;
             Ok(Some(Line::Type { family, kind }))
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::labels::Labels;
-use super::line::{Kind, Line, Sample};
+use super::line::{ExpositionType, Line, Sample};
 
 /// `value` as it stands between the quotes of a label.
 #[must_use]
@@ -57,7 +57,7 @@ impl fmt::Display for Labels<'_> {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ExpositionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

@@ -176,13 +176,13 @@ fn only_what_is_needed() {
 
 #[test]
 fn limits_stop_the_page() {
-    let limits = Limits {
+    let limits = PageLimits {
         page_bytes: 40,
         line_bytes: 8,
         series: 3,
     };
     #[track_caller]
-    fn check(page: &str, limits: Limits, expected: &[&str]) {
+    fn check(page: &str, limits: PageLimits, expected: &[&str]) {
         check_lines(Lines::new(page).within(limits), expected);
     }
     check(
@@ -207,7 +207,7 @@ fn limits_stop_the_page() {
     }
     check(
         "a 1\n?\n#\n\n# HELP b\nc 3\nd 4\n",
-        Limits {
+        PageLimits {
             line_bytes: 9,
             ..limits
         },

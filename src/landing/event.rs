@@ -1,6 +1,6 @@
 //! What happened in the last hour, and what it did.
 
-use crate::snapshot::before_after::{BeforeAfter, Moved, Outcome};
+use crate::snapshot::before_after::{BeforeAfter, ChangeOutcome, Moved};
 use crate::view::text::clock;
 
 use super::figures::duration;
@@ -50,10 +50,10 @@ fn moved(moved: &Moved) -> MovedView {
         after: with_noise(moved.after, moved.after_plus_minus),
         outcome: moved.outcome.as_str(),
         class: match moved.outcome {
-            Outcome::Better => "good",
-            Outcome::Worse => "bad",
-            Outcome::Moved => "",
-            Outcome::WithinNoise => "soft",
+            ChangeOutcome::Better => "good",
+            ChangeOutcome::Worse => "bad",
+            ChangeOutcome::Moved => "",
+            ChangeOutcome::WithinNoise => "soft",
         },
     }
 }

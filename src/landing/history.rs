@@ -13,7 +13,7 @@ const HEIGHT: f64 = 56.0;
 const FARTHEST: f64 = 30.0;
 
 /// One figure over time.
-pub(super) struct Line {
+pub(super) struct HistoryLine {
     pub(super) name: &'static str,
     /// The newest value.
     pub(super) now: String,
@@ -78,16 +78,16 @@ fn spoken(bound: Bound) -> String {
 }
 
 /// Takes a figure from a point.
-type Pick = fn(&HistoryPoint) -> Option<f32>;
+type PickFigure = fn(&HistoryPoint) -> Option<f32>;
 /// Writes a figure.
 type Show<'a> = &'a dyn Fn(f64) -> String;
 
 /// The figures of `history` that there is anything of.
-pub(super) fn lines(history: &History, events: &[BeforeAfter]) -> Vec<Line> {
+pub(super) fn lines(history: &History, events: &[BeforeAfter]) -> Vec<HistoryLine> {
     let rate = |value: f64| format!("{value:.0}");
     let percent = |value: f64| format!("{:.0} %", value * 100.0);
     let watts = |value: f64| format!("{value:.0} W");
-    let drawn: [(&'static str, Pick, Show<'_>); 7] = [
+    let drawn: [(&'static str, PickFigure, Show<'_>); 7] = [
         (
             "output tok/s",
             |point| point.output_tokens_per_second,
@@ -118,9 +118,9 @@ fn line(
     history: &History,
     events: &[BeforeAfter],
     name: &'static str,
-    pick: Pick,
+    pick: PickFigure,
     show: Show<'_>,
-) -> Option<Line> {
+) -> Option<HistoryLine> {
     let scale = Scale::of(history)?;
     let values = || {
         history
@@ -139,7 +139,7 @@ fn line(
         last = time;
     }
     let newest = history.points().next_back().and_then(pick);
-    Some(Line {
+    Some(HistoryLine {
         name,
         now: newest.map_or_else(|| "–".to_owned(), |value| show(f64::from(value))),
         most: show(most),

@@ -9,13 +9,13 @@ use askama::Template;
 
 use self::event::EventView;
 use self::figures::{FigureView, figures};
-use self::history::{Line, Ribbon};
+use self::history::{HistoryLine, Ribbon};
 use self::verdict::FindingView;
 use crate::build_info::BUILD;
 use crate::config::Settings;
 use crate::meter::observe;
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
-use loadtest::chart::roofline::{Point, RoofLine, roofline};
+use loadtest::chart::roofline::{ChartPoint, RoofLine, roofline};
 use roofline::bound::Admission;
 use roofline::bound::TimeSeconds;
 use roofline::diagnosis::{Effect, worst};
@@ -23,7 +23,7 @@ use roofline::units::{Seconds, ratio};
 
 #[derive(Template)]
 #[template(path = "landing.html")]
-struct Page {
+struct LandingPage {
     build: crate::build_info::Build,
     telemetry_path: String,
     time: f64,
@@ -31,7 +31,7 @@ struct Page {
     vllm_url: String,
     vllm_error: Option<String>,
     /// All engines, where there are several: those held back the most first.
-    rows: Vec<Row>,
+    rows: Vec<EngineRow>,
     /// The first of them in detail.
     engines: Vec<EngineView>,
     sources: Vec<SourceView>,
@@ -48,28 +48,28 @@ struct EngineView {
     power_limited: bool,
     findings: Vec<FindingView>,
     ribbon: Option<Ribbon>,
-    lines: Vec<Line>,
+    lines: Vec<HistoryLine>,
     events: Vec<EventView>,
-    limits: Vec<Limit>,
+    limits: Vec<BatchLimitView>,
     chart: Option<String>,
     attainable_note: &'static str,
     has_clock: bool,
     figures: Vec<FigureView>,
-    time: Vec<Part>,
+    time: Vec<BarPart>,
     caveats: Vec<&'static str>,
     missing: Vec<String>,
     facts: String,
 }
 
 /// A batch at which something changes.
-struct Limit {
+struct BatchLimitView {
     name: &'static str,
     batch: String,
     percent: String,
 }
 
 /// An engine as a row among several.
-struct Row {
+struct EngineRow {
     name: String,
     state: &'static str,
     bound: String,
@@ -80,7 +80,7 @@ struct Row {
     mbu: String,
 }
 
-struct Part {
+struct BarPart {
     name: &'static str,
     percent: String,
 }
@@ -102,7 +102,7 @@ pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<
     let shown = snapshot.unwrap_or(&empty);
     let ranked = ranked(shown);
     let vllm_error = shown.servers().find_map(|source| source.error.clone());
-    Page {
+    LandingPage {
         build: BUILD,
         telemetry_path: settings.web.telemetry_path.clone(),
         time: shown.time.0,
@@ -163,11 +163,11 @@ fn name(engine: &EngineSnapshot) -> String {
     )
 }
 
-fn row(engine: &EngineSnapshot) -> Row {
+fn row(engine: &EngineSnapshot) -> EngineRow {
     let window = engine.window.as_ref();
     let first = engine.verdict.first();
     let dash = || "–".to_owned();
-    Row {
+    EngineRow {
         name: name(engine),
         state: engine.state.as_str(),
         bound: engine.bound.as_str().replace('_', " "),
@@ -258,7 +258,7 @@ fn roof_lines(engine: &EngineSnapshot) -> Vec<RoofLine> {
 }
 
 /// The trail, with the newest point of each phase in the window as the point of now.
-fn points(engine: &EngineSnapshot) -> Vec<Point> {
+fn points(engine: &EngineSnapshot) -> Vec<ChartPoint> {
     let newest = engine.trail.last().map_or(0.0, |point| point.time.0);
     let oldest = engine.trail.first().map_or(0.0, |point| point.time.0);
     let span = (newest - oldest).max(1.0);
@@ -273,7 +273,7 @@ fn points(engine: &EngineSnapshot) -> Vec<Point> {
         .trail
         .iter()
         .enumerate()
-        .map(|(place, point)| Point {
+        .map(|(place, point)| ChartPoint {
             phase: point.phase,
             intensity: point.intensity,
             flops_per_second: point.flops_per_second,
@@ -288,7 +288,7 @@ fn points(engine: &EngineSnapshot) -> Vec<Point> {
 }
 
 /// The decode batch beside the batches at which something changes, on one scale.
-fn limits(engine: &EngineSnapshot) -> Vec<Limit> {
+fn limits(engine: &EngineSnapshot) -> Vec<BatchLimitView> {
     let window = engine.window.as_ref();
     let batch = window.and_then(|window| window.decode_batch);
     let context = window.and_then(|window| window.context_tokens);
@@ -315,7 +315,7 @@ fn limits(engine: &EngineSnapshot) -> Vec<Limit> {
         )
         .collect();
     let most = all.iter().map(|(_, batch)| *batch).fold(1.0, f64::max);
-    let show = |(name, batch): (&'static str, f64)| Limit {
+    let show = |(name, batch): (&'static str, f64)| BatchLimitView {
         name,
         batch: format!("{batch:.0}"),
         percent: format!(
@@ -326,14 +326,14 @@ fn limits(engine: &EngineSnapshot) -> Vec<Limit> {
     all.into_iter().map(show).collect()
 }
 
-fn parts(time: &TimeSeconds) -> Vec<Part> {
+fn parts(time: &TimeSeconds) -> Vec<BarPart> {
     let components = time.components();
     let total: f64 = components.iter().map(|(_, seconds)| seconds.0).sum();
     components
         .into_iter()
         .filter_map(|(name, seconds)| Some((name, ratio(seconds.0, total)?)))
         .filter(|(_, share)| *share >= 0.0005)
-        .map(|(name, share)| Part {
+        .map(|(name, share)| BarPart {
             name,
             percent: format!("{:.1}", share * 100.0),
         })

@@ -6,7 +6,7 @@
 use roofline::units::{Seconds, ratio};
 
 use super::account::{Account, BusyTime, Work};
-use super::spans::Span;
+use super::spans::AccountedSpan;
 
 /// Demand up to so much above the time there was is within what the ceilings are known to.
 const TOLERANCE: f64 = 0.1;
@@ -44,21 +44,21 @@ impl DeferredWork {
 }
 
 /// Hands what ran early in the newest of `spans` back to the ones before it.
-pub(super) fn reassign(spans: &mut [Span]) {
+pub(super) fn reassign(spans: &mut [AccountedSpan]) {
     if let Some((newest, before)) = spans.split_last_mut() {
         hand_to(newest, before);
     }
 }
 
 /// The same for every one of `spans`, in order of time.
-pub fn settle(spans: &mut [Span]) {
+pub fn settle(spans: &mut [AccountedSpan]) {
     for place in 1..spans.len() {
         let (before, rest) = spans.split_at_mut(place);
         hand_to(&mut rest[0], before);
     }
 }
 
-fn hand_to(newest: &mut Span, before: &mut [Span]) {
+fn hand_to(newest: &mut AccountedSpan, before: &mut [AccountedSpan]) {
     let waited = newest.account.time_to_first_token.mean().unwrap_or(0.0);
     let arrived = newest.end - Seconds(waited);
     let mut next = newest.start;

@@ -120,7 +120,7 @@ fn of_model(account: &Account, facts: &EngineFacts) -> [Caveat; 4] {
 }
 
 fn quantization_unknown(facts: &EngineFacts) -> bool {
-    let unread = |missing: &roofline::engine::Missing| {
+    let unread = |missing: &roofline::engine::MissingFact| {
         missing.fact == "model" && missing.why.contains("quanti")
     };
     facts.served.is_none() && facts.missing.iter().any(unread)

@@ -9,7 +9,7 @@ use roofline::engine::EngineFacts;
 
 /// The newest prompts and outputs that counters told of, as means.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Prompts {
+pub struct RecentPrompts {
     /// Tokens of a prompt, cached ones included.
     pub tokens: f64,
     /// Of these, tokens found in the prefix cache.
@@ -18,7 +18,7 @@ pub struct Prompts {
     pub output: f64,
 }
 
-impl Prompts {
+impl RecentPrompts {
     /// What `interval` tells; what it does not tell stays.
     pub(super) fn learn(&mut self, interval: &Interval) {
         let prompts = interval.first_tokens();
@@ -54,7 +54,7 @@ impl Context {
     ///
     /// The KV gauge counts a block once however many requests share it. Where prompts had cached tokens, and there are fewer
     /// resident tokens than the requests' lengths ask for, the difference is shared, up to what was found in the cache.
-    pub(super) fn of(interval: &Interval, facts: &EngineFacts, prompts: &Prompts) -> Self {
+    pub(super) fn of(interval: &Interval, facts: &EngineFacts, prompts: &RecentPrompts) -> Self {
         let Some((own, running)) = resident_per_request(interval, facts) else {
             return Self {
                 attended: prompts.halfway(),

@@ -12,8 +12,8 @@ use super::calibration::Calibration;
 use super::hardware::HardwareUse;
 use super::interval::{Gap, Interval};
 use super::prompt_ledger::PromptLedger;
-use super::spans::{Span, Spans};
-use super::steps::Prompts;
+use super::spans::{AccountedSpan, Spans};
+use super::steps::RecentPrompts;
 use super::verdict;
 use roofline::bound::{Bound, EngineState};
 use roofline::engine::EngineFacts;
@@ -69,7 +69,7 @@ pub struct EngineMeter {
     /// The newest spans, enough for one window, and the sums of all settled ones.
     pub spans: Spans,
     /// The newest prompts known.
-    prompts: Prompts,
+    prompts: RecentPrompts,
     /// How many of their tokens were computed, where vLLM does not say.
     prompt_ledger: PromptLedger,
     /// How far the router spreads tokens.
@@ -101,7 +101,7 @@ impl EngineMeter {
             unread_total: Seconds::ZERO,
             latest: None,
             spans: Spans::default(),
-            prompts: Prompts::default(),
+            prompts: RecentPrompts::default(),
             prompt_ledger: PromptLedger::default(),
             routing: Routing::default(),
             anchor: None,
@@ -127,7 +127,7 @@ impl EngineMeter {
         mut totals: EngineTotals,
         settings: &MeterSettings,
         hardware: impl Fn(Seconds, Seconds) -> HardwareUse,
-    ) -> Result<Option<Span>, Gap> {
+    ) -> Result<Option<AccountedSpan>, Gap> {
         self.prompt_ledger.complete(&mut totals);
         if self
             .latest
@@ -194,11 +194,16 @@ impl EngineMeter {
         }
     }
 
-    fn push(&mut self, interval: &Interval, account: Account, settings: &MeterSettings) -> Span {
+    fn push(
+        &mut self,
+        interval: &Interval,
+        account: Account,
+        settings: &MeterSettings,
+    ) -> AccountedSpan {
         self.totals.add(&account);
         let gpu_hours = account.seconds.0 / 3600.0 * self.facts.gpus();
         self.cost_dollars += settings.gpu_hour_price.unwrap_or(0.0) * gpu_hours;
-        let span = Span {
+        let span = AccountedSpan {
             start: interval.start,
             end: interval.end,
             account,
@@ -276,7 +281,7 @@ impl EngineMeter {
 
     /// What was learned of one life of vLLM says nothing of the next: another model may be served under the same name.
     fn forget_life(&mut self) {
-        self.prompts = Prompts::default();
+        self.prompts = RecentPrompts::default();
         self.routing = Routing::default();
         self.calibration = Calibration::default();
         if let Some(told) = self.told.take() {
@@ -308,7 +313,7 @@ impl EngineMeter {
     }
 
     /// The spans of the `length` up to `now` as one, or `None` if there are none.
-    pub fn window(&mut self, now: Seconds, length: Seconds) -> Option<Span> {
+    pub fn window(&mut self, now: Seconds, length: Seconds) -> Option<AccountedSpan> {
         self.spans.window(now, length, &self.facts)
     }
 

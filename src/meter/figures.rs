@@ -8,8 +8,8 @@ use roofline::units::{Bytes, Flops, Seconds, ratio};
 use super::account::{Account, ByKind, PerPhase};
 use super::caveats::caveats;
 use super::observe;
-use super::reconcile::{self, Impossible, Modelled, References};
-use super::spans::Span;
+use super::reconcile::{self, Impossible, ModelledSpan, References};
+use super::spans::AccountedSpan;
 use super::verdict;
 use roofline::bound::{Admission, Bound, Dominant, EngineState, TimeSeconds};
 use roofline::engine::EngineFacts;
@@ -154,7 +154,12 @@ pub struct PhaseFigures {
 impl Figures {
     /// The figures of `span`; the bound is that of the span itself.
     #[must_use]
-    pub fn of(span: &Span, facts: &EngineFacts, asleep: bool, overhead_below: f64) -> Self {
+    pub fn of(
+        span: &AccountedSpan,
+        facts: &EngineFacts,
+        asleep: bool,
+        overhead_below: f64,
+    ) -> Self {
         let (account, work) = (&span.account, span.account.work);
         let bytes = work.map(|work| work.bytes.prefill + work.bytes.decode);
         let flops = work.map(|work| work.flops.total());
@@ -223,7 +228,7 @@ impl Figures {
     #[must_use]
     pub fn with_verdict(
         mut self,
-        span: &Span,
+        span: &AccountedSpan,
         facts: &EngineFacts,
         gpu_hour_price: Option<f64>,
     ) -> Self {
@@ -242,7 +247,7 @@ impl Figures {
             vllm_flops: self.flops_vllm,
             tensor_flops: self.flops_tensor_pipe,
         };
-        let modelled = Modelled {
+        let modelled = ModelledSpan {
             flops: self.flops,
             bytes: self.hbm_bytes,
             interconnect: self.interconnect_bytes,

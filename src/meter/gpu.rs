@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sample::gpu::{GpuFacts, GpuReading, Traffic};
+use crate::sample::gpu::{GpuIdentity, GpuReading, Traffic};
 use roofline::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 use super::hardware::HardwareUse;
@@ -54,7 +54,7 @@ pub struct Links<T> {
 #[derive(Clone, Debug)]
 pub struct GpuMeter {
     /// What does not change.
-    pub facts: GpuFacts,
+    pub facts: GpuIdentity,
     /// The newest reading.
     pub latest: Option<GpuReading>,
     hbm_bytes_total: Option<Bytes>,
@@ -69,7 +69,7 @@ pub struct GpuMeter {
 impl GpuMeter {
     /// A GPU that has not been read yet.
     #[must_use]
-    pub const fn new(facts: GpuFacts) -> Self {
+    pub const fn new(facts: GpuIdentity) -> Self {
         Self {
             facts,
             latest: None,
@@ -243,10 +243,10 @@ mod tests {
     use crate::sample::gpu::Gpm;
 
     fn h100() -> GpuMeter {
-        GpuMeter::new(GpuFacts {
+        GpuMeter::new(GpuIdentity {
             uuid: "0".into(),
             memory_bus_bits: Some(5120.0),
-            ..GpuFacts::default()
+            ..GpuIdentity::default()
         })
     }
 

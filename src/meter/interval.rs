@@ -21,9 +21,9 @@ pub struct Interval {
     /// What each histogram observed.
     pub observed: Histograms,
     /// The gauges at the start.
-    pub before: Moment,
+    pub before: GaugeReading,
     /// The gauges at the end.
-    pub after: Moment,
+    pub after: GaugeReading,
     /// Tokens per KV block.
     pub block_size: f64,
     /// Whether step counts can be trusted.
@@ -36,7 +36,7 @@ pub struct Interval {
 
 /// The gauges of one reading that the core needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Moment {
+pub struct GaugeReading {
     /// Requests in the running batch.
     pub running: f64,
     /// Requests waiting.
@@ -51,7 +51,7 @@ pub struct Moment {
     pub asleep: bool,
 }
 
-impl Moment {
+impl GaugeReading {
     /// Requests in the engine. One that pools is never seen running: it is done within the step that admits it.
     #[must_use]
     pub fn requests(&self) -> f64 {
@@ -141,8 +141,8 @@ impl Interval {
             end: after.time,
             grown,
             observed,
-            before: Moment::of(before),
-            after: Moment::of(after),
+            before: GaugeReading::of(before),
+            after: GaugeReading::of(after),
             block_size: after.cache.block_size.unwrap_or(16.0),
             single_api_server: after.single_api_server,
             adapters: after.adapters,

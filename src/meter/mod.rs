@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::sample::engine::{EngineKey, EngineTotals};
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuIdentity, GpuReading};
 use roofline::units::Seconds;
 
 use engine::{EngineMeter, MeterSettings};
@@ -33,7 +33,7 @@ use gpu::GpuMeter;
 use hardware::HardwareUse;
 use interval::Gap;
 use roofline::engine::EngineFacts;
-use spans::Span;
+use spans::AccountedSpan;
 
 /// GPUs whose totals are kept: a node has a few at a time, and MIG instances are others whenever they are made anew.
 const MOST_GPUS: usize = 1024;
@@ -52,7 +52,7 @@ pub struct Meter {
 }
 
 /// A newly accounted span and its engine.
-pub type EngineSpan = (EngineKey, Span);
+pub type EngineSpan = (EngineKey, AccountedSpan);
 
 impl Meter {
     /// A meter that has seen nothing.
@@ -70,7 +70,7 @@ impl Meter {
     pub fn observe_gpus(
         &mut self,
         readings: Vec<GpuReading>,
-        facts: impl Fn(&GpuReading) -> GpuFacts,
+        facts: impl Fn(&GpuReading) -> GpuIdentity,
     ) {
         for reading in readings {
             if self.gpus.len() >= MOST_GPUS && !self.gpus.contains_key(&reading.uuid) {

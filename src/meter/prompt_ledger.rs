@@ -9,7 +9,7 @@
 //! calmer times, if there were any.
 
 use crate::sample::engine::{Counter, Distribution, EngineTotals, Gauge, PromptCount};
-use crate::sample::metrics::Quantity;
+use crate::sample::metrics::MetricQuantity;
 use roofline::units::{Seconds, ratio};
 
 /// After this time half of what was seen is forgotten.
@@ -73,7 +73,7 @@ impl Sums {
 
 /// What one reading shows.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct LedgerReading {
     time: Seconds,
     /// Tokens looked up and found, where the page tells of lookups.
     lookups: Option<Sums>,
@@ -92,7 +92,7 @@ struct Reading {
 /// Lookups whose prompts are not counted yet, and what is known of the share that is found.
 #[derive(Debug, Default)]
 pub(super) struct PromptLedger {
-    before: Option<Reading>,
+    before: Option<LedgerReading>,
     /// Computed prompt tokens since the first reading of this life of vLLM.
     computed: f64,
     /// Looked up and found, and not taken off yet.
@@ -115,7 +115,7 @@ impl PromptLedger {
         {
             return;
         }
-        let now = Reading::of(totals);
+        let now = LedgerReading::of(totals);
         let before = self.before.replace(now);
         totals.prompt_count = match before.filter(|before| now.follows(before)) {
             Some(before) => self.take(&before, &now),
@@ -145,7 +145,7 @@ impl PromptLedger {
     }
 
     /// The first reading of a life of vLLM: what is known is the mean of that life.
-    fn open_at(&mut self, now: &Reading) -> PromptCount {
+    fn open_at(&mut self, now: &LedgerReading) -> PromptCount {
         self.forget();
         let Some(lookups) = now.lookups else {
             return PromptCount::Unknown;
@@ -162,7 +162,7 @@ impl PromptLedger {
     }
 
     /// Takes what happened between two readings.
-    fn take(&mut self, before: &Reading, now: &Reading) -> PromptCount {
+    fn take(&mut self, before: &LedgerReading, now: &LedgerReading) -> PromptCount {
         let prompts = now.prompts.since(before.prompts);
         let Some((lookups, earlier)) = now.lookups.zip(before.lookups) else {
             self.computed += prompts.part;
@@ -244,7 +244,7 @@ impl PromptLedger {
     }
 }
 
-impl Reading {
+impl LedgerReading {
     fn of(totals: &EngineTotals) -> Self {
         let gauge = |which| totals.gauges.get(which);
         let histogram = |which| totals.histograms.get(which);
@@ -270,7 +270,9 @@ impl Reading {
             preempted: totals
                 .counters
                 .get(Counter::Preemptions)
-                .filter(|_| !totals.has(Quantity::Counter(Counter::ExternalPrefixCacheQueries)))
+                .filter(|_| {
+                    !totals.has(MetricQuantity::Counter(Counter::ExternalPrefixCacheQueries))
+                })
                 .unwrap_or(0.0),
             running,
             is_short: waiting > 0.0 && usage.is_none_or(|used| used > SHORT_OF_BLOCKS),

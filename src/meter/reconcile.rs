@@ -12,7 +12,7 @@ const TOLERANCE: f64 = 1.05;
 
 /// What the model says of a span, all GPUs of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Modelled {
+pub struct ModelledSpan {
     /// FLOPs.
     pub flops: Option<Flops>,
     /// HBM bytes.
@@ -79,7 +79,7 @@ fn tensor_flops(account: &Account, facts: &EngineFacts, precision: Precision) ->
 /// The model's quantity over a reference's, for those there are: `(quantity, reference, ratio)`. 1 is agreement.
 #[must_use]
 pub fn ratios(
-    modelled: &Modelled,
+    modelled: &ModelledSpan,
     references: &References,
 ) -> Vec<(&'static str, &'static str, f64)> {
     let of_bytes = |reference: Option<Bytes>| ratio(modelled.bytes?.0, reference?.0);

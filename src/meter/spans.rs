@@ -15,7 +15,7 @@ const GRACE: Seconds = Seconds(0.5);
 
 /// An accounted stretch of time.
 #[derive(Clone, Debug)]
-pub struct Span {
+pub struct AccountedSpan {
     /// Unix time of its start.
     pub start: Seconds,
     /// Unix time of its end.
@@ -40,7 +40,7 @@ pub struct Spans {
     idle_seconds: Seconds,
     /// Settled seconds by bound, every span under its own.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
-    newest: VecDeque<Span>,
+    newest: VecDeque<AccountedSpan>,
     /// What a span without split overhead is judged by, as the settings have it.
     overhead_below: f64,
     /// Whether the newest of them is still missing in the sums.
@@ -49,7 +49,7 @@ pub struct Spans {
 
 impl Spans {
     /// Takes the next span.
-    pub(super) fn push(&mut self, span: Span, facts: &EngineFacts, overhead_below: f64) {
+    pub(super) fn push(&mut self, span: AccountedSpan, facts: &EngineFacts, overhead_below: f64) {
         self.overhead_below = overhead_below;
         self.newest.push_back(span);
         backfill::reassign(self.newest.make_contiguous());
@@ -96,7 +96,7 @@ impl Spans {
 
     /// The newest span.
     #[must_use]
-    pub fn newest(&self) -> Option<&Span> {
+    pub fn newest(&self) -> Option<&AccountedSpan> {
         self.newest.back()
     }
 
@@ -119,7 +119,7 @@ impl Spans {
         now: Seconds,
         length: Seconds,
         facts: &EngineFacts,
-    ) -> Option<Span> {
+    ) -> Option<AccountedSpan> {
         let longest = length + GRACE;
         while self.newest.len() > 1 && now - self.newest[0].start > longest {
             self.newest.pop_front();
@@ -134,7 +134,7 @@ impl Spans {
 
 /// Neighbouring spans as one.
 #[must_use]
-pub fn sum<'a>(spans: impl IntoIterator<Item = &'a Span>) -> Option<Span> {
+pub fn sum<'a>(spans: impl IntoIterator<Item = &'a AccountedSpan>) -> Option<AccountedSpan> {
     let mut spans = spans.into_iter();
     let mut whole = spans.next()?.clone();
     for span in spans {

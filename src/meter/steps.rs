@@ -9,7 +9,7 @@ use roofline::cost::step::RequestGroup;
 use roofline::units::ratio;
 
 use super::context::Context;
-pub use super::context::Prompts;
+pub use super::context::RecentPrompts;
 use super::interval::Interval;
 use roofline::engine::EngineFacts;
 
@@ -29,7 +29,7 @@ pub struct StepKind {
 
 /// The steps of one interval.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Steps {
+pub struct IntervalSteps {
     /// Alike steps together.
     pub kinds: Vec<StepKind>,
     /// Request-steps of decode over the steps that decode: the mean decode batch.
@@ -50,7 +50,7 @@ struct PromptSteps {
     tokens: f64,
 }
 
-impl Steps {
+impl IntervalSteps {
     /// All engine steps.
     #[must_use]
     pub fn count(&self) -> f64 {
@@ -59,7 +59,7 @@ impl Steps {
 
     /// Recovers the steps of `interval`; `prompts` are the newest ones known.
     #[must_use]
-    pub fn recover(interval: &Interval, facts: &EngineFacts, prompts: &Prompts) -> Self {
+    pub fn recover(interval: &Interval, facts: &EngineFacts, prompts: &RecentPrompts) -> Self {
         let request_steps = interval.decode_request_steps();
         let drafts = interval.grew(Counter::DraftTokens);
         let prefill_tokens = interval.computed_prompt_tokens();
@@ -210,7 +210,7 @@ fn prompt_group(
     tokens: f64,
     prefill_tokens: f64,
     interval: &Interval,
-    prompts: &Prompts,
+    prompts: &RecentPrompts,
 ) -> RequestGroup {
     let first_tokens = interval.first_tokens();
     let computed = ratio(prefill_tokens, first_tokens).unwrap_or(tokens);

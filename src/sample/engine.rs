@@ -1,6 +1,6 @@
 //! The running totals of one vLLM engine, as one page showed them.
 
-use super::metrics::Quantity;
+use super::metrics::MetricQuantity;
 pub use super::metrics::{Counter, Counters, Distribution, Gauge, Gauges, Histograms};
 use roofline::units::Seconds;
 
@@ -112,13 +112,13 @@ impl EngineTotals {
 
     /// Whether the page has the metric.
     #[must_use]
-    pub fn has(&self, quantity: Quantity) -> bool {
+    pub fn has(&self, quantity: MetricQuantity) -> bool {
         match quantity {
-            Quantity::Counter(counter) => self.counters.get(counter).is_some(),
-            Quantity::Gauge(gauge) => self.gauges.get(gauge).is_some(),
-            Quantity::Distribution(which) => self.histograms.get(which).is_some(),
-            Quantity::CacheConfig => self.cache != CacheConfig::default(),
-            Quantity::Adapters => self.adapters,
+            MetricQuantity::Counter(counter) => self.counters.get(counter).is_some(),
+            MetricQuantity::Gauge(gauge) => self.gauges.get(gauge).is_some(),
+            MetricQuantity::Distribution(which) => self.histograms.get(which).is_some(),
+            MetricQuantity::CacheConfig => self.cache != CacheConfig::default(),
+            MetricQuantity::Adapters => self.adapters,
         }
     }
 

@@ -6,7 +6,7 @@ use roofline::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
 /// What does not change while a GPU is up.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct GpuFacts {
+pub struct GpuIdentity {
     /// NVML UUID, of a MIG slice its own; the index as text where there is none.
     pub uuid: String,
     /// NVML product name.
@@ -96,7 +96,7 @@ impl Cause {
 
 /// What can be read of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quantity {
+pub enum GpuQuantity {
     /// SM clock.
     SmClock,
     /// Memory clock.
@@ -117,7 +117,7 @@ pub enum Quantity {
     Gpm,
 }
 
-impl Quantity {
+impl GpuQuantity {
     /// In words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -210,7 +210,7 @@ pub struct GpuReading {
     /// GPM counters since the reading before.
     pub gpm: Option<Gpm>,
     /// What could not be read, and why.
-    pub absent: Vec<(Quantity, Cause)>,
+    pub absent: Vec<(GpuQuantity, Cause)>,
 }
 
 /// `nvmlClocksEventReasonSwPowerCap`.

@@ -7,7 +7,7 @@ use roofline::statistics::Histogram;
 
 /// A name without its prefix, and the releases that write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name {
+pub struct MetricName {
     /// As the sample is called, `_total` included; of a histogram, without `_bucket`, `_sum` and `_count`.
     pub text: &'static str,
     /// Releases of vLLM, such as `0.9 on`; empty for every release from 0.6 on.
@@ -16,11 +16,11 @@ pub struct Name {
 
 /// What is known of one metric of vLLM's.
 #[derive(Clone, Copy, Debug)]
-pub struct Metric {
+pub struct VllmMetric {
     /// The present name.
-    pub name: Name,
+    pub name: MetricName,
     /// The name before that. Some releases write both; the present one wins where it can be read.
-    pub former: Option<Name>,
+    pub former: Option<MetricName>,
     /// Whether the former name counts KV blocks, and the present one tokens.
     pub formerly_blocks: bool,
     /// The label and its value that pick one series of the family.
@@ -35,10 +35,10 @@ pub struct Metric {
     pub required_for: Option<&'static str>,
 }
 
-impl Metric {
+impl VllmMetric {
     const fn named(text: &'static str) -> Self {
         Self {
-            name: Name { text, releases: "" },
+            name: MetricName { text, releases: "" },
             former: None,
             formerly_blocks: false,
             picked: None,
@@ -55,7 +55,7 @@ impl Metric {
     }
 
     const fn formerly(mut self, text: &'static str, releases: &'static str) -> Self {
-        self.former = Some(Name { text, releases });
+        self.former = Some(MetricName { text, releases });
         self
     }
 
@@ -90,7 +90,7 @@ impl Metric {
     }
 
     /// Its names, the present one first.
-    pub fn names(&self) -> impl Iterator<Item = Name> {
+    pub fn names(&self) -> impl Iterator<Item = MetricName> {
         std::iter::once(self.name).chain(self.former)
     }
 }
@@ -107,11 +107,11 @@ macro_rules! scalars {
         impl $kind {
             /// Every one of them, in order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
-            const ROWS: &[Metric] = &[$($row,)*];
+            const ROWS: &[VllmMetric] = &[$($row,)*];
 
             /// Its row.
             #[must_use]
-            pub const fn metric(self) -> &'static Metric {
+            pub const fn metric(self) -> &'static VllmMetric {
                 &Self::ROWS[self as usize]
             }
         }
@@ -147,11 +147,11 @@ macro_rules! histograms {
         impl $kind {
             /// Every one of them, in order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
-            const ROWS: &[Metric] = &[$($row,)*];
+            const ROWS: &[VllmMetric] = &[$($row,)*];
 
             /// Its row.
             #[must_use]
-            pub const fn metric(self) -> &'static Metric {
+            pub const fn metric(self) -> &'static VllmMetric {
                 &Self::ROWS[self as usize]
             }
         }
@@ -187,47 +187,47 @@ scalars!(
     /// One value of each [`Counter`].
     Counters {
         /// Prompt tokens of requests that got their first token, cached and transferred ones included.
-        PromptTokens = Metric::named("prompt_tokens_total").required_for("prefill tokens, FLOPs and bytes");
+        PromptTokens = VllmMetric::named("prompt_tokens_total").required_for("prefill tokens, FLOPs and bytes");
         /// Of these, the tokens this engine computed itself.
-        PromptTokensComputed = Metric::named("prompt_tokens_by_source_total")
+        PromptTokensComputed = VllmMetric::named("prompt_tokens_by_source_total")
             .in_releases("0.16 on")
             .picked("source", "local_compute");
         /// Of these, tokens found in a cache or transferred.
-        PromptTokensCached = Metric::named("prompt_tokens_cached_total").in_releases("0.16 on");
+        PromptTokensCached = VllmMetric::named("prompt_tokens_cached_total").in_releases("0.16 on");
         /// Output tokens, counted as they are sampled.
-        GenerationTokens = Metric::named("generation_tokens_total").required_for("output tokens");
+        GenerationTokens = VllmMetric::named("generation_tokens_total").required_for("output tokens");
         /// Tokens looked up in the prefix cache, at admission.
-        PrefixCacheQueries = Metric::named("prefix_cache_queries_total")
+        PrefixCacheQueries = VllmMetric::named("prefix_cache_queries_total")
             .in_releases("0.9 on")
             .formerly_in_blocks("gpu_prefix_cache_queries_total", "0.8 to 0.11")
             .for_estimate();
         /// Tokens found there.
-        PrefixCacheHits = Metric::named("prefix_cache_hits_total")
+        PrefixCacheHits = VllmMetric::named("prefix_cache_hits_total")
             .in_releases("0.9 on")
             .formerly_in_blocks("gpu_prefix_cache_hits_total", "0.8 to 0.11")
             .for_estimate();
         /// Tokens looked up through a KV connector: those not found in the prefix cache.
-        ExternalPrefixCacheQueries = Metric::named("external_prefix_cache_queries_total")
+        ExternalPrefixCacheQueries = VllmMetric::named("external_prefix_cache_queries_total")
             .in_releases("0.11.2 on")
             .for_estimate();
         /// Tokens a KV connector found.
-        ExternalPrefixCacheHits = Metric::named("external_prefix_cache_hits_total")
+        ExternalPrefixCacheHits = VllmMetric::named("external_prefix_cache_hits_total")
             .in_releases("0.11.2 on")
             .for_estimate();
         /// Requests pushed out of the KV cache; lags until they resume.
-        Preemptions = Metric::named("num_preemptions_total");
+        Preemptions = VllmMetric::named("num_preemptions_total");
         /// Draft tokens sent through the target model for verification.
-        DraftTokens = Metric::named("spec_decode_num_draft_tokens_total");
+        DraftTokens = VllmMetric::named("spec_decode_num_draft_tokens_total");
         /// Draft tokens accepted.
-        AcceptedTokens = Metric::named("spec_decode_num_accepted_tokens_total");
+        AcceptedTokens = VllmMetric::named("spec_decode_num_accepted_tokens_total");
         /// Requests that finished, for whatever reason but a client's disconnect.
-        FinishedRequests = Metric::named("request_success_total").adding_up();
+        FinishedRequests = VllmMetric::named("request_success_total").adding_up();
         /// vLLM's own FLOP estimate per GPU; stays 0 unless `--enable-mfu-metrics`.
-        EstimatedFlops = Metric::named("estimated_flops_per_gpu_total").in_releases("0.17 on");
+        EstimatedFlops = VllmMetric::named("estimated_flops_per_gpu_total").in_releases("0.17 on");
         /// vLLM's own estimate of bytes read per GPU.
-        EstimatedReadBytes = Metric::named("estimated_read_bytes_per_gpu_total").in_releases("0.17 on");
+        EstimatedReadBytes = VllmMetric::named("estimated_read_bytes_per_gpu_total").in_releases("0.17 on");
         /// vLLM's own estimate of bytes written per GPU.
-        EstimatedWriteBytes = Metric::named("estimated_write_bytes_per_gpu_total").in_releases("0.17 on");
+        EstimatedWriteBytes = VllmMetric::named("estimated_write_bytes_per_gpu_total").in_releases("0.17 on");
     }
 );
 
@@ -237,20 +237,20 @@ scalars!(
     /// One value of each [`Gauge`].
     Gauges {
         /// Requests in the running batch.
-        Running = Metric::named("num_requests_running").required_for("the engine's state, busy time");
+        Running = VllmMetric::named("num_requests_running").required_for("the engine's state, busy time");
         /// Requests waiting for admission.
-        Waiting = Metric::named("num_requests_waiting").required_for("admission");
+        Waiting = VllmMetric::named("num_requests_waiting").required_for("admission");
         /// Used share of the KV cache, 0..=1; cached but unreferenced blocks count as free.
-        KvCacheUsage = Metric::named("kv_cache_usage_perc")
+        KvCacheUsage = VllmMetric::named("kv_cache_usage_perc")
             .in_releases("0.9 on")
             .formerly("gpu_cache_usage_perc", "0.6 to 0.11")
             .required_for("context length, KV bytes, admission");
         /// Share of prompt blocks found in the prefix cache, of the engine before V1.
-        PrefixCacheHitRate = Metric::named("gpu_prefix_cache_hit_rate")
+        PrefixCacheHitRate = VllmMetric::named("gpu_prefix_cache_hit_rate")
             .in_releases("0.6 to 0.10")
             .for_estimate();
         /// 1 while the engine is awake, 0 while it sleeps.
-        Awake = Metric::named("engine_sleep_state")
+        Awake = VllmMetric::named("engine_sleep_state")
             .in_releases("0.11.2 on")
             .picked("sleep_state", "awake");
     }
@@ -262,28 +262,28 @@ histograms!(
     /// The histograms of one engine.
     Histograms {
         /// Tokens per engine step that had an output.
-        IterationTokens iteration_tokens = Metric::named("iteration_tokens_total").required_for("steps, the decode batch");
+        IterationTokens iteration_tokens = VllmMetric::named("iteration_tokens_total").required_for("steps, the decode batch");
         /// Time to first token, seconds.
-        TimeToFirstToken time_to_first_token = Metric::named("time_to_first_token_seconds").required_for("TTFT, prompts");
+        TimeToFirstToken time_to_first_token = VllmMetric::named("time_to_first_token_seconds").required_for("TTFT, prompts");
         /// Seconds between the steps that gave a request tokens: one observation per running request and decode step.
-        InterTokenLatency inter_token_latency = Metric::named("inter_token_latency_seconds")
+        InterTokenLatency inter_token_latency = VllmMetric::named("inter_token_latency_seconds")
             .in_releases("0.10.2 on")
             .formerly("time_per_output_token_seconds", "0.6 to 0.14")
             .required_for("TPOT, decode tokens");
         /// Output lengths of finished requests, sum and count only.
-        RequestGenerationTokens request_generation_tokens = Metric::named("request_generation_tokens").without_buckets();
+        RequestGenerationTokens request_generation_tokens = VllmMetric::named("request_generation_tokens").without_buckets();
         /// Seconds that finished requests took, as the API server saw them, sum and count only.
-        RequestLatency request_latency = Metric::named("e2e_request_latency_seconds").without_buckets();
+        RequestLatency request_latency = VllmMetric::named("e2e_request_latency_seconds").without_buckets();
         /// Of these, seconds in the engine from their first step on, sum and count only.
-        RequestInference request_inference = Metric::named("request_inference_time_seconds").without_buckets();
+        RequestInference request_inference = VllmMetric::named("request_inference_time_seconds").without_buckets();
         /// Of these, seconds waiting for their first step, sum and count only.
-        RequestQueue request_queue = Metric::named("request_queue_time_seconds").without_buckets();
+        RequestQueue request_queue = VllmMetric::named("request_queue_time_seconds").without_buckets();
         /// Prompt lengths of finished requests, sum and count only.
-        RequestPromptTokens request_prompt_tokens = Metric::named("request_prompt_tokens")
+        RequestPromptTokens request_prompt_tokens = VllmMetric::named("request_prompt_tokens")
             .without_buckets()
             .for_estimate();
         /// Computed tokens of the prompts of finished requests, sum and count only.
-        RequestComputedTokens request_computed_tokens = Metric::named("request_prefill_kv_computed_tokens")
+        RequestComputedTokens request_computed_tokens = VllmMetric::named("request_prefill_kv_computed_tokens")
             .in_releases("0.13 on")
             .without_buckets()
             .for_estimate();
@@ -291,15 +291,15 @@ histograms!(
 );
 
 /// The KV cache's facts, as labels.
-pub(super) const CACHE_CONFIG: Metric =
-    Metric::named("cache_config_info").required_for("KV capacity, context length");
+pub(super) const CACHE_CONFIG: VllmMetric =
+    VllmMetric::named("cache_config_info").required_for("KV capacity, context length");
 
 /// Adapters in use, as labels; there only with `--enable-lora`.
-pub(super) const ADAPTERS: Metric = Metric::named("lora_requests_info");
+pub(super) const ADAPTERS: VllmMetric = VllmMetric::named("lora_requests_info");
 
 /// A metric and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quantity {
+pub enum MetricQuantity {
     /// A total.
     Counter(Counter),
     /// A value of the moment.
@@ -312,7 +312,7 @@ pub enum Quantity {
     Adapters,
 }
 
-impl Quantity {
+impl MetricQuantity {
     /// Every metric there is a row for: the gauges, counters, histograms and facts.
     pub fn all() -> impl Iterator<Item = Self> {
         let gauges = Gauge::ALL.iter().map(|&gauge| Self::Gauge(gauge));
@@ -328,7 +328,7 @@ impl Quantity {
 
     /// Its row.
     #[must_use]
-    pub const fn metric(self) -> &'static Metric {
+    pub const fn metric(self) -> &'static VllmMetric {
         match self {
             Self::Counter(counter) => counter.metric(),
             Self::Gauge(gauge) => gauge.metric(),
@@ -340,12 +340,12 @@ impl Quantity {
 
     /// The kind on its `# TYPE` line.
     #[must_use]
-    pub const fn kind(self) -> crate::exposition::Kind {
-        use crate::exposition::Kind;
+    pub const fn kind(self) -> crate::exposition::ExpositionType {
+        use crate::exposition::ExpositionType;
         match self {
-            Self::Counter(_) => Kind::Counter,
-            Self::Distribution(_) => Kind::Histogram,
-            Self::Gauge(_) | Self::CacheConfig | Self::Adapters => Kind::Gauge,
+            Self::Counter(_) => ExpositionType::Counter,
+            Self::Distribution(_) => ExpositionType::Histogram,
+            Self::Gauge(_) | Self::CacheConfig | Self::Adapters => ExpositionType::Gauge,
         }
     }
 }

@@ -15,12 +15,12 @@ use crate::exposition::{ErrorKind, Line, Lines, ParseError, Sample};
 use roofline::units::Seconds;
 
 use self::draft::{Draft, cache_config, engine_label, names_adapters};
-use self::names::{Field, PROCESS_STARTED, Publisher, READ, field, without_prefix};
+use self::names::{PROCESS_STARTED, Publisher, READ, SampleField, field, without_prefix};
 pub use self::names::{needed, needed_names};
 pub use self::others::Other;
 pub use self::twice::Twice;
 use super::engine::{CacheConfig, EngineKey, EngineTotals, MissingInput};
-use super::metrics::Quantity;
+use super::metrics::MetricQuantity;
 
 /// Engines of one page: more than a rack of 72 GPUs has. Each is about a hundred series on our own page.
 pub const MOST_ENGINES: usize = 128;
@@ -106,7 +106,7 @@ impl PageError {
 /// # Errors
 /// [`PageError`] where the page shows no engine, or breaks off.
 pub fn read(page: &str, time: Seconds) -> Result<Vec<EngineTotals>, PageError> {
-    let mut reader = Reader::default();
+    let mut reader = PageReader::default();
     for line in Lines::new(page).only(&READ) {
         match line {
             Ok(Line::Sample(sample)) => reader.take(&sample)?,
@@ -139,7 +139,7 @@ fn without_series(page: &str) -> PageError {
 }
 
 #[derive(Default)]
-struct Reader {
+struct PageReader {
     engines: Vec<Draft>,
     /// Cache facts by engine label: that family has no `model_name`.
     caches: Vec<(String, CacheConfig)>,
@@ -152,7 +152,7 @@ struct Reader {
     unreadable: Option<ParseError>,
 }
 
-impl Reader {
+impl PageReader {
     #[inline]
     fn take(&mut self, sample: &Sample<'_>) -> Result<(), PageError> {
         let Some((name, publisher)) = without_prefix(sample.name) else {
@@ -164,8 +164,8 @@ impl Reader {
         self.publisher = Some(publisher);
         match field(name, sample) {
             None => Ok(()),
-            Some(Field::CacheConfig) => self.take_cache(sample, publisher),
-            Some(Field::Adapters) => {
+            Some(SampleField::CacheConfig) => self.take_cache(sample, publisher),
+            Some(SampleField::Adapters) => {
                 self.adapters |= names_adapters(sample);
                 Ok(())
             }
@@ -309,8 +309,12 @@ impl Reader {
 }
 
 /// What `totals` lacks of what figures are made of.
-fn missing(totals: &EngineTotals, twice: &[(Quantity, Twice)], page: &str) -> Vec<MissingInput> {
-    let lacking = Quantity::all().filter(|&quantity| !totals.has(quantity));
+fn missing(
+    totals: &EngineTotals,
+    twice: &[(MetricQuantity, Twice)],
+    page: &str,
+) -> Vec<MissingInput> {
+    let lacking = MetricQuantity::all().filter(|&quantity| !totals.has(quantity));
     let required = lacking.filter_map(|quantity| Some((quantity, quantity.metric().required_for?)));
     required
         .map(|(quantity, leaves_out)| {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::config::{Settings, Tables};
 use crate::meter::Meter;
 use crate::sample::engine::EngineTotals;
-use crate::sample::gpu::GpuFacts;
-use crate::source::discovery::{DiscoveryInputs, Known, process};
+use crate::sample::gpu::GpuIdentity;
+use crate::source::discovery::{DiscoveryInputs, KnownValue, process};
 use crate::source::lookup::find_config_aside;
 use crate::source::vllm::VllmSource;
-use roofline::engine::{EngineFacts, Missing};
+use roofline::engine::{EngineFacts, MissingFact};
 use roofline::spec::deployment::DeploymentFlags;
 use roofline::spec::gpu::GpuTable;
 use roofline::units::Seconds;
@@ -31,7 +31,7 @@ pub(super) struct Discovery {
     /// The model that it was looked for.
     served: String,
     /// What was missing when it was last looked at, which the log has told.
-    told: BTreeSet<Missing>,
+    told: BTreeSet<MissingFact>,
 }
 
 impl Discovery {
@@ -55,7 +55,7 @@ impl Discovery {
     }
 
     /// The GPUs that are read, with what the table knows of them beside what their source says.
-    pub(super) fn gpus(&self) -> &[GpuFacts] {
+    pub(super) fn gpus(&self) -> &[GpuIdentity] {
         &self.clues.gpus
     }
 
@@ -65,7 +65,7 @@ impl Discovery {
     }
 
     /// Takes the GPUs that their source sees now. Whether they are others than before.
-    pub(super) fn see_gpus(&mut self, facts: Vec<GpuFacts>) -> bool {
+    pub(super) fn see_gpus(&mut self, facts: Vec<GpuIdentity>) -> bool {
         let facts = facts.into_iter().map(|gpu| self.completed(gpu)).collect();
         if self.clues.gpus == facts {
             return false;
@@ -76,12 +76,12 @@ impl Discovery {
     }
 
     /// A dcgm-exporter does not tell of the memory bus; the table may know it.
-    fn completed(&self, gpu: GpuFacts) -> GpuFacts {
+    fn completed(&self, gpu: GpuIdentity) -> GpuIdentity {
         if gpu.memory_bus_bits.is_some() || gpu.is_mig_slice {
             return gpu;
         }
         let spec = self.table.find(&gpu.name).ok();
-        GpuFacts {
+        GpuIdentity {
             memory_bus_bits: spec.and_then(|spec| spec.memory_bus_bits).map(f64::from),
             max_mem_clock_mhz: gpu
                 .max_mem_clock_mhz
@@ -161,9 +161,9 @@ impl Discovery {
             .collect();
     }
 
-    async fn find_model(&self, vllm: &VllmSource) -> Result<Known<String>, String> {
+    async fn find_model(&self, vllm: &VllmSource) -> Result<KnownValue<String>, String> {
         if let Some(config) = &self.recorded_config {
-            return Ok(Known {
+            return Ok(KnownValue {
                 value: config.clone(),
                 origin: "the recording".to_owned(),
             });
@@ -189,7 +189,7 @@ impl Discovery {
         let (path, text) = find_config_aside(std::iter::once(name).chain(at_server).collect())
             .await
             .map_err(|error| error.to_string())?;
-        Ok(Known {
+        Ok(KnownValue {
             value: text,
             origin: format!("{origin}: {}", path.display()),
         })
@@ -210,7 +210,7 @@ impl Discovery {
                 meter.facts = facts;
             }
         }
-        for Missing { fact, why } in missing.difference(&self.told) {
+        for MissingFact { fact, why } in missing.difference(&self.told) {
             tracing::warn!(fact, "{why}");
         }
         self.told = missing;

@@ -1,7 +1,7 @@
 //! The GPU source within a tick: read, noted, handed to the meter.
 
 use crate::meter::Meter;
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuIdentity, GpuReading};
 use crate::snapshot::SourceStatus;
 use crate::source::gpu::{GpuReadResult, GpuSource};
 use roofline::units::Seconds;
@@ -11,12 +11,12 @@ use super::status;
 
 /// The GPU source and how it fares.
 #[derive(Debug)]
-pub(super) struct Gpus {
+pub(super) struct SampledGpus {
     source: GpuSource,
     status: SourceStatus,
 }
 
-impl Gpus {
+impl SampledGpus {
     pub(super) fn new(source: GpuSource) -> Self {
         Self {
             status: status::unread(source.name(), source.reasons()),
@@ -32,7 +32,7 @@ impl Gpus {
     }
 
     /// The GPUs there are, as far as is known.
-    pub(super) fn facts(&self) -> Vec<GpuFacts> {
+    pub(super) fn facts(&self) -> Vec<GpuIdentity> {
         self.source.facts()
     }
 
@@ -68,12 +68,12 @@ impl Gpus {
 }
 
 /// Hands `readings` of the GPUs in `known` to the meter.
-pub(super) fn observe(meter: &mut Meter, readings: Vec<GpuReading>, known: &[GpuFacts]) {
+pub(super) fn observe(meter: &mut Meter, readings: Vec<GpuReading>, known: &[GpuIdentity]) {
     meter.observe_gpus(readings, |reading| {
         let facts = known.iter().find(|gpu| gpu.uuid == reading.uuid);
-        facts.cloned().unwrap_or_else(|| GpuFacts {
+        facts.cloned().unwrap_or_else(|| GpuIdentity {
             uuid: reading.uuid.clone(),
-            ..GpuFacts::default()
+            ..GpuIdentity::default()
         })
     });
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use crate::address::Address;
 use crate::config::{Settings, Tables};
 use crate::sample::engine::EngineTotals;
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuIdentity, GpuReading};
 use crate::snapshot::{Reload, Snapshot, SourceStatus};
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::{VllmError, VllmSource};
@@ -28,9 +28,9 @@ use roofline::units::Seconds;
 
 use clock::Clock;
 pub use clock::now;
-use gpus::Gpus;
+use gpus::SampledGpus;
 pub use published::{Published, Text};
-pub use settings_update::{ReloadCommand, Server, SettingsUpdate};
+pub use settings_update::{ReloadCommand, ServerUpdate, SettingsUpdate};
 use target::Target;
 
 /// Of several servers, the share of a tick that one may make the others wait.
@@ -48,7 +48,7 @@ pub struct Sampler {
     settings: Settings,
     /// Never empty.
     targets: Vec<Target>,
-    gpus: Gpus,
+    gpus: SampledGpus,
     clock: Clock,
     reload: Option<Reload>,
     publish: watch::Sender<Option<Arc<Published>>>,
@@ -73,7 +73,7 @@ impl Sampler {
         let (publish, receiver) = watch::channel(None);
         let sampler = Self {
             targets: targets.collect::<Result<_, VllmError>>()?,
-            gpus: Gpus::new(gpu),
+            gpus: SampledGpus::new(gpu),
             settings,
             clock: Clock::started(),
             reload: None,
@@ -119,7 +119,7 @@ impl Sampler {
         let tables = settings_update
             .facts_changed
             .then_some(&settings_update.tables);
-        for Server { url, vllm, is_new } in settings_update.servers {
+        for ServerUpdate { url, vllm, is_new } in settings_update.servers {
             let own = staying.iter().position(|target| *target.url() == url);
             let known = own.map(|own| staying.swap_remove(own));
             // A new server takes the place of one that left, which keeps what was counted on the GPUs.
@@ -233,7 +233,7 @@ fn ticks(start: Instant, period: Duration) -> Interval {
 #[derive(Debug)]
 pub struct GpuLook {
     /// The GPUs there are.
-    pub gpus: Vec<GpuFacts>,
+    pub gpus: Vec<GpuIdentity>,
     /// What was read of them.
     pub readings: Vec<GpuReading>,
     /// How the source fares, or why there is none.

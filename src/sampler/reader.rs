@@ -20,14 +20,14 @@ pub(super) struct Read {
 
 /// One server, and the read of it that is under way.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct ServerReader {
     vllm: VllmSource,
     under_way: Option<JoinHandle<(VllmSource, Read)>>,
     /// How long the last read took.
     took: Seconds,
 }
 
-impl Reader {
+impl ServerReader {
     pub(super) const fn new(vllm: VllmSource) -> Self {
         Self {
             vllm,
@@ -101,7 +101,7 @@ mod tests {
             ..RequestOptions::default()
         };
         let vllm = VllmSource::new(&Address::from(url), &options).unwrap();
-        let mut reader = Reader::new(vllm);
+        let mut reader = ServerReader::new(vllm);
         let patience = Some(Duration::from_millis(250));
         for _ in 0..2 {
             assert!(reader.read(patience).await.is_empty());

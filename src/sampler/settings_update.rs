@@ -21,7 +21,7 @@ pub struct SettingsUpdate {
     /// The settings.
     pub settings: Settings,
     /// Every vLLM that is read from now on.
-    pub servers: Vec<Server>,
+    pub servers: Vec<ServerUpdate>,
     /// The GPU source.
     pub gpu: Option<GpuSource>,
     /// GPUs and coefficients.
@@ -32,7 +32,7 @@ pub struct SettingsUpdate {
 
 /// A vLLM that is read from now on.
 #[derive(Debug)]
-pub struct Server {
+pub struct ServerUpdate {
     /// Where it is.
     pub url: Address,
     /// How it is read.

@@ -10,7 +10,7 @@ use crate::config::{Settings, Tables};
 use crate::meter::Meter;
 use crate::meter::interval::Gap;
 use crate::sample::engine::{EngineKey, EngineTotals};
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuIdentity, GpuReading};
 use crate::snapshot::memory::Memory;
 use crate::snapshot::take::SnapshotContext;
 use crate::snapshot::{Reload, Snapshot, SourceStatus};
@@ -20,7 +20,7 @@ use roofline::units::Seconds;
 
 use super::clock::now;
 use super::discovery::Discovery;
-use super::reader::{Read, Reader};
+use super::reader::{Read, ServerReader};
 use super::{gpus, status};
 
 /// A missed page or two is jitter; after this many ticks without one, what was derived from pages vanishes.
@@ -30,7 +30,7 @@ const GRACE_TICKS: u32 = 2;
 #[derive(Debug)]
 pub(super) struct Target {
     url: Address,
-    reader: Reader,
+    reader: ServerReader,
     status: SourceStatus,
     discovery: Discovery,
     meter: Meter,
@@ -43,7 +43,7 @@ impl Target {
     pub(super) fn new(url: Address, vllm: VllmSource, settings: &Settings, tables: Tables) -> Self {
         Self {
             url,
-            reader: Reader::new(vllm),
+            reader: ServerReader::new(vllm),
             status: status::unread("vllm", &VllmError::REASONS),
             discovery: Discovery::new(settings, tables),
             meter: Meter::new(settings.meter()),
@@ -72,7 +72,7 @@ impl Target {
         tables: Option<&Tables>,
     ) {
         if let Some(vllm) = vllm {
-            self.reader = Reader::new(vllm);
+            self.reader = ServerReader::new(vllm);
         }
         if let Some(tables) = tables {
             self.discovery = Discovery::new(settings, tables.clone());
@@ -97,7 +97,7 @@ impl Target {
     /// Takes what was read of the GPUs in `known` and of the server.
     pub(super) async fn observe(
         &mut self,
-        known: Vec<GpuFacts>,
+        known: Vec<GpuIdentity>,
         readings: Vec<GpuReading>,
         patience: Option<Duration>,
     ) {
@@ -141,14 +141,18 @@ impl Target {
     }
 
     /// Whether the GPUs are others than before.
-    pub(super) fn observe_gpus(&mut self, known: Vec<GpuFacts>, readings: Vec<GpuReading>) -> bool {
+    pub(super) fn observe_gpus(
+        &mut self,
+        known: Vec<GpuIdentity>,
+        readings: Vec<GpuReading>,
+    ) -> bool {
         let changed = self.discovery.see_gpus(known);
         gpus::observe(&mut self.meter, readings, self.discovery.gpus());
         changed
     }
 
     /// The GPUs there are, with what the table knows of them.
-    pub(super) fn gpus(&self) -> &[GpuFacts] {
+    pub(super) fn gpus(&self) -> &[GpuIdentity] {
         self.discovery.gpus()
     }
 

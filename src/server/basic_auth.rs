@@ -30,10 +30,10 @@ const PAUSE: u32 = 9;
 
 /// The users, and what is already known to be right.
 #[derive(Clone, Debug)]
-pub(super) struct BasicAuth(Arc<Known>);
+pub(super) struct BasicAuth(Arc<KnownUsers>);
 
 #[derive(Debug)]
-struct Known {
+struct KnownUsers {
     users: BTreeMap<String, User>,
     /// For each user the fingerprint of the password that was found right. One each: bcrypt reads 72 bytes of a password, so that
     /// many longer ones are right.
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Credentials {
 
 /// What is answered to a name and a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum AuthOutcome {
     Right,
     Wrong,
     /// Too many wait to be told.
@@ -85,7 +85,7 @@ impl BasicAuth {
             slower: 2_u32.saturating_pow(highest - hash.cost()),
             hash: hash.clone(),
         };
-        Some(Self(Arc::new(Known {
+        Some(Self(Arc::new(KnownUsers {
             users: users
                 .iter()
                 .map(|(name, hash)| (name.clone(), user(hash)))
@@ -96,13 +96,13 @@ impl BasicAuth {
         })))
     }
 
-    async fn judge(&self, peer: IpAddr, authorization: &str) -> Verdict {
+    async fn judge(&self, peer: IpAddr, authorization: &str) -> AuthOutcome {
         let Some(credentials) = Credentials::in_header(authorization) else {
-            return Verdict::Wrong;
+            return AuthOutcome::Wrong;
         };
         let fingerprint = self.0.fingerprint(&credentials);
         if self.0.remembers(&credentials.user, fingerprint) {
-            return Verdict::Right;
+            return AuthOutcome::Right;
         }
         let (asking, told) = oneshot::channel();
         self.join(
@@ -114,9 +114,9 @@ impl BasicAuth {
             },
         );
         match told.await {
-            Ok(true) => Verdict::Right,
-            Ok(false) => Verdict::Wrong,
-            Err(_) => Verdict::Busy,
+            Ok(true) => AuthOutcome::Right,
+            Ok(false) => AuthOutcome::Wrong,
+            Err(_) => AuthOutcome::Busy,
         }
     }
 
@@ -135,7 +135,7 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Known {
+impl KnownUsers {
     /// Compares one guess after the other, until nobody waits.
     async fn compare_all(self: Arc<Self>) {
         while let Some(Guess {
@@ -242,12 +242,12 @@ pub(super) async fn check(door: &BasicAuth, request: Request, next: Next) -> Res
     let peer = request.extensions().get::<Peer>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     match door.judge(peer, authorization).await {
-        Verdict::Right => next.run(request).await,
-        Verdict::Wrong => {
+        AuthOutcome::Right => next.run(request).await,
+        AuthOutcome::Wrong => {
             let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"vllm-roofline-exporter\"")];
             (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
         }
-        Verdict::Busy => {
+        AuthOutcome::Busy => {
             let later = [(RETRY_AFTER, "1")];
             (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -280,7 +280,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(
                 door.judge(PEER, &header("prometheus:se:cret")).await,
-                Verdict::Right
+                AuthOutcome::Right
             );
         }
         for wrong in [
@@ -292,12 +292,12 @@ mod tests {
         ] {
             assert_eq!(
                 door.judge(PEER, &header(wrong)).await,
-                Verdict::Wrong,
+                AuthOutcome::Wrong,
                 "{wrong}"
             );
         }
         for wrong in ["", "Bearer x", "Basic %%%"] {
-            assert_eq!(door.judge(PEER, wrong).await, Verdict::Wrong, "{wrong}");
+            assert_eq!(door.judge(PEER, wrong).await, AuthOutcome::Wrong, "{wrong}");
         }
     }
 
@@ -320,14 +320,14 @@ mod tests {
                 if hung_up {
                     let _ = tokio::time::timeout(std::time::Duration::ZERO, verdict).await;
                 } else {
-                    assert_eq!(verdict.await, Verdict::Wrong);
+                    assert_eq!(verdict.await, AuthOutcome::Wrong);
                 }
             }
         });
         let guesses: Vec<_> = guesses.map(tokio::spawn).collect();
         tokio::task::yield_now().await;
         let right = header("prometheus:se:cret");
-        assert_eq!(door.judge(PEER, &right).await, Verdict::Right);
+        assert_eq!(door.judge(PEER, &right).await, AuthOutcome::Right);
         for guess in guesses {
             guess.await.unwrap();
         }
@@ -354,7 +354,7 @@ mod tests {
             assert_eq!(
                 door.judge(PEER, &header(&format!("a:{password}{more}")))
                     .await,
-                Verdict::Right
+                AuthOutcome::Right
             );
         }
         assert_eq!(door.0.right.lock().unwrap().len(), 1);

@@ -102,7 +102,7 @@ impl ConnectionLimit {
             app: self.app.clone(),
             peer: Peer(peer.ip()),
             held: self.held.clone(),
-            place: Arc::new(Place {
+            place: Arc::new(ConnectionSlot {
                 number,
                 closed,
                 open: Arc::clone(&self.open),
@@ -117,7 +117,7 @@ pub(super) struct Connection {
     app: Router,
     peer: Peer,
     held: HeldPages,
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
 }
 
 impl Connection {
@@ -132,13 +132,13 @@ impl Connection {
 pub(super) struct Peer(pub(super) IpAddr);
 
 #[derive(Debug)]
-struct Place {
+struct ConnectionSlot {
     number: u64,
     closed: Arc<Notify>,
     open: Arc<Mutex<Open>>,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = Open::lock(&self.open);
         if open.connections.remove(&self.number).is_none() {

@@ -34,13 +34,13 @@ struct HeldPage {
 impl HeldPages {
     /// `response`, whose page is held as long as it is read over the connection that `closed` ends.
     pub(super) fn hold(&self, mut response: Response, closed: &Arc<Notify>) -> Response {
-        let page = response.extensions_mut().remove::<Page>();
-        let Some(Page(page)) = page.filter(|page| page.0.len() > SMALL) else {
+        let page = response.extensions_mut().remove::<SharedPage>();
+        let Some(SharedPage(page)) = page.filter(|page| page.0.len() > SMALL) else {
             return response;
         };
         self.add(&page, closed);
         response.map(|_| {
-            Body::new(Reading {
+            Body::new(PageTransfer {
                 page,
                 at: 0,
                 closed: Arc::clone(closed),
@@ -86,18 +86,18 @@ impl HeldPages {
 
 /// The page that a response carries, in its extensions.
 #[derive(Clone, Debug)]
-pub(super) struct Page(pub(super) Bytes);
+pub(super) struct SharedPage(pub(super) Bytes);
 
 /// A page on its way to one reader.
 #[derive(Debug)]
-struct Reading {
+struct PageTransfer {
     page: Bytes,
     at: usize,
     closed: Arc<Notify>,
     held: HeldPages,
 }
 
-impl hyper::body::Body for Reading {
+impl hyper::body::Body for PageTransfer {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -124,7 +124,7 @@ impl hyper::body::Body for Reading {
     }
 }
 
-impl Drop for Reading {
+impl Drop for PageTransfer {
     fn drop(&mut self) {
         self.held.remove(&self.page, &self.closed);
     }
@@ -136,7 +136,7 @@ mod tests {
 
     fn response(page: &Bytes) -> Response {
         let mut response = Response::new(Body::from(page.clone()));
-        response.extensions_mut().insert(Page(page.clone()));
+        response.extensions_mut().insert(SharedPage(page.clone()));
         response
     }
 

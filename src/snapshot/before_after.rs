@@ -40,13 +40,13 @@ pub struct Moved {
     /// Half of the 95 % interval of that.
     pub after_plus_minus: f64,
     /// What that is.
-    pub outcome: Outcome,
+    pub outcome: ChangeOutcome,
 }
 
 /// What a change is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ChangeOutcome {
     /// Better for users.
     Better,
     /// Worse for users.
@@ -57,7 +57,7 @@ pub enum Outcome {
     WithinNoise,
 }
 
-impl Outcome {
+impl ChangeOutcome {
     /// For people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -71,9 +71,9 @@ impl Outcome {
 }
 
 /// A figure of the history, and whether more of it is better for users; `None`: neither.
-type Figure = (&'static str, fn(&HistoryPoint) -> Option<f32>, Option<bool>);
+type HistoryFigure = (&'static str, fn(&HistoryPoint) -> Option<f32>, Option<bool>);
 
-const FIGURES: [Figure; 7] = [
+const FIGURES: [HistoryFigure; 7] = [
     (
         "output_tokens_per_second",
         |point| point.output_tokens_per_second,
@@ -133,7 +133,7 @@ fn busy(history: &History, from: Seconds, to: Seconds) -> Vec<HistoryPoint> {
 }
 
 fn moved(
-    (figure, pick, more_is_better): &Figure,
+    (figure, pick, more_is_better): &HistoryFigure,
     before: &[HistoryPoint],
     after: &[HistoryPoint],
 ) -> Option<Moved> {
@@ -146,12 +146,12 @@ fn moved(
     let noise = before.plus_minus.hypot(after.plus_minus);
     let large = ratio(change.abs(), before.value.abs()).is_none_or(|share| share >= LEAST_CHANGE);
     let outcome = if change.abs() <= noise || !large {
-        Outcome::WithinNoise
+        ChangeOutcome::WithinNoise
     } else {
         match more_is_better {
-            None => Outcome::Moved,
-            Some(more) if (change > 0.0) == *more => Outcome::Better,
-            Some(_) => Outcome::Worse,
+            None => ChangeOutcome::Moved,
+            Some(more) if (change > 0.0) == *more => ChangeOutcome::Better,
+            Some(_) => ChangeOutcome::Worse,
         }
     };
     Some(Moved {
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    fn figures(rate: impl Fn(f64) -> f32, until: f64) -> Vec<(&'static str, Outcome)> {
+    fn figures(rate: impl Fn(f64) -> f32, until: f64) -> Vec<(&'static str, ChangeOutcome)> {
         let mut history = History::default();
         let mut time = 0.0;
         while time < until {
@@ -222,15 +222,21 @@ mod tests {
         assert_eq!(
             faster,
             [
-                ("output_tokens_per_second", Outcome::Better),
-                ("tpot_mean_seconds", Outcome::Better),
-                ("running", Outcome::WithinNoise),
+                ("output_tokens_per_second", ChangeOutcome::Better),
+                ("tpot_mean_seconds", ChangeOutcome::Better),
+                ("running", ChangeOutcome::WithinNoise),
             ]
         );
         let slower = figures(|time| if time < 600.0 { 1000.0 } else { 700.0 }, 900.0);
-        assert_eq!(slower[0], ("output_tokens_per_second", Outcome::Worse));
+        assert_eq!(
+            slower[0],
+            ("output_tokens_per_second", ChangeOutcome::Worse)
+        );
         let same = figures(|_| 1000.0, 900.0);
-        assert_eq!(same[0], ("output_tokens_per_second", Outcome::WithinNoise));
+        assert_eq!(
+            same[0],
+            ("output_tokens_per_second", ChangeOutcome::WithinNoise)
+        );
     }
 
     #[test]

@@ -43,12 +43,12 @@ pub struct Event {
     /// What.
     pub kind: EventKind,
     /// The settings that are others since.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<SettingChange>,
 }
 
 /// A setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Changed {
+pub struct SettingChange {
     /// Which, by vLLM's name of the flag.
     pub setting: String,
     /// Its value before; `default` where none was given.
@@ -59,7 +59,7 @@ pub struct Changed {
 
 /// The newest events of an engine, and what the next one is told by.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(super) struct EngineEvents {
     newest: VecDeque<Event>,
     life: Option<Life>,
     deployed: Option<Deployed>,
@@ -82,7 +82,7 @@ struct Deployed {
     gpu: Option<String>,
 }
 
-impl Events {
+impl EngineEvents {
     /// Looks at `meter` now. Whether vLLM restarted.
     pub(super) fn observe(&mut self, now: Seconds, meter: &EngineMeter) -> bool {
         let started = meter.latest.as_ref().and_then(|page| page.process_started);
@@ -143,7 +143,7 @@ impl Events {
         }
     }
 
-    fn push(&mut self, time: Seconds, kind: EventKind, changed: Vec<Changed>) {
+    fn push(&mut self, time: Seconds, kind: EventKind, changed: Vec<SettingChange>) {
         self.newest.push_back(Event {
             time,
             kind,
@@ -156,7 +156,7 @@ impl Events {
 }
 
 /// The settings in which two deployments differ.
-fn changes(before: &Deployed, after: &Deployed) -> Vec<Changed> {
+fn changes(before: &Deployed, after: &Deployed) -> Vec<SettingChange> {
     let (before, after) = (settings(before), settings(after));
     let told = |settings: &[(String, String)], name: &str| {
         let found = settings.iter().find(|(setting, _)| setting == name);
@@ -165,7 +165,7 @@ fn changes(before: &Deployed, after: &Deployed) -> Vec<Changed> {
     let mut names: Vec<&String> = before.iter().chain(&after).map(|(name, _)| name).collect();
     names.sort_unstable();
     names.dedup();
-    let changes = names.into_iter().map(|name| Changed {
+    let changes = names.into_iter().map(|name| SettingChange {
         setting: name.clone(),
         before: told(&before, name),
         after: told(&after, name),

@@ -15,7 +15,7 @@ use crate::sample::engine::EngineKey;
 
 use super::TrailPoint;
 use super::before_after::{self, BeforeAfter};
-use super::event::Events;
+use super::event::EngineEvents;
 use super::history::{History, HistoryPoint};
 
 /// Points of the trail kept per phase.
@@ -42,15 +42,15 @@ pub struct Memory {
 pub(super) struct EngineMemory {
     trail: VecDeque<TrailPoint>,
     pub(super) history: Arc<History>,
-    events: Events,
-    remedies: Option<Found>,
+    events: EngineEvents,
+    remedies: Option<RememberedRemedies>,
     /// When it was last on the page.
     seen: Seconds,
 }
 
 /// The remedies found last, and for what.
 #[derive(Debug)]
-struct Found {
+struct RememberedRemedies {
     at: Seconds,
     against: (Bound, Admission, Option<Dominant>),
     remedies: Remedies,
@@ -103,10 +103,11 @@ impl EngineMemory {
         left: &mut usize,
     ) -> (Vec<Finding>, Option<Outlook>) {
         let against = (seen.bound, seen.admission, seen.dominant);
-        let holds = |found: &Found| found.against == against && now - found.at < REMEDIES_HOLD;
+        let holds =
+            |found: &RememberedRemedies| found.against == against && now - found.at < REMEDIES_HOLD;
         if *left > 0 && !self.remedies.as_ref().is_some_and(holds) {
             *left -= 1;
-            self.remedies = Some(Found {
+            self.remedies = Some(RememberedRemedies {
                 at: now,
                 against,
                 remedies: Remedies::of(seen, observe::scenario(facts).as_ref()),

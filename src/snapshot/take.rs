@@ -10,7 +10,7 @@ use crate::meter::engine::{EngineMeter, MeterSettings};
 use crate::meter::figures::Figures;
 use crate::meter::gpu::GpuMeter;
 use crate::meter::observe::{EngineStatus, observation};
-use crate::meter::spans::Span;
+use crate::meter::spans::AccountedSpan;
 use crate::sample::engine::{EngineKey, EngineTotals, Gauge, MissingInput};
 use roofline::bound::{Bound, EngineState, TimeSeconds};
 use roofline::diagnosis::{Finding, Observation, Remedies, diagnose};
@@ -18,7 +18,7 @@ use roofline::units::{Seconds, ratio};
 
 use super::history::HistoryPoint;
 use super::memory::{EngineMemory, Memory};
-use super::{EngineSnapshot, GpuSnapshot, Now, Reload, Snapshot, SourceStatus};
+use super::{CurrentGauges, EngineSnapshot, GpuSnapshot, Reload, Snapshot, SourceStatus};
 
 /// What a snapshot shows beside the meter.
 #[derive(Clone, Debug)]
@@ -141,7 +141,7 @@ fn engine_snapshot(
     }
 }
 
-fn figures(window: &Span, meter: &EngineMeter, settings: &MeterSettings) -> Figures {
+fn figures(window: &AccountedSpan, meter: &EngineMeter, settings: &MeterSettings) -> Figures {
     let asleep = meter.state() == EngineState::Sleeping;
     Figures::of(window, &meter.facts, asleep, settings.overhead_below)
 }
@@ -156,7 +156,7 @@ fn state_and_bound(meter: &EngineMeter, reachable: bool) -> (EngineState, Bound)
 }
 
 /// Where the last seconds went; host and kernel latency apart where the GPU measured its activity in `window`.
-fn recently(spent: &TimeSpent, window: Option<&Span>) -> Option<TimeSeconds> {
+fn recently(spent: &TimeSpent, window: Option<&AccountedSpan>) -> Option<TimeSeconds> {
     let split =
         window.is_some_and(|window| window.account.hardware.active_known_seconds > Seconds::ZERO);
     spent
@@ -184,8 +184,8 @@ fn without_window(state: EngineState) -> Vec<Finding> {
 fn history_point(
     time: Seconds,
     bound: Bound,
-    now: &Now,
-    window: Option<&Span>,
+    now: &CurrentGauges,
+    window: Option<&AccountedSpan>,
     power_watts: Option<f64>,
 ) -> HistoryPoint {
     #[expect(clippy::cast_possible_truncation, reason = "a drawing needs no more")]
@@ -218,10 +218,10 @@ fn power(gpus: &BTreeMap<String, GpuMeter>, uuids: &[String], oldest: Seconds) -
     watts.reduce(|one, other| one + other)
 }
 
-fn gauges(meter: &EngineMeter) -> Now {
+fn gauges(meter: &EngineMeter) -> CurrentGauges {
     let latest = meter.latest.as_ref();
     let gauge = |which| latest.and_then(|totals| totals.gauges.get(which));
-    Now {
+    CurrentGauges {
         running: gauge(Gauge::Running),
         waiting: gauge(Gauge::Waiting),
         kv_cache_usage: gauge(Gauge::KvCacheUsage),

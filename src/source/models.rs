@@ -19,18 +19,18 @@ pub struct Models {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Model {
-    id: Name,
+    id: BoundedName,
     /// Hugging Face id, or path where the server finds it.
-    root: Option<Name>,
+    root: Option<BoundedName>,
     max_model_len: Option<u64>,
 }
 
 /// A name, or nothing where it is longer than any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "std::borrow::Cow<'_, str>")]
-struct Name(String);
+struct BoundedName(String);
 
-impl From<std::borrow::Cow<'_, str>> for Name {
+impl From<std::borrow::Cow<'_, str>> for BoundedName {
     fn from(name: std::borrow::Cow<'_, str>) -> Self {
         if name.len() > LONGEST_NAME {
             Self::default()

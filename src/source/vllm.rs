@@ -8,7 +8,7 @@ use reqwest::Url;
 use crate::address::{Address, RequestOptions, masked};
 use crate::exposition::{self, ParseError};
 use crate::sample::engine::{Counter, EngineTotals};
-use crate::sample::metrics::Quantity;
+use crate::sample::metrics::MetricQuantity;
 use crate::sample::page::{self, PageError};
 use roofline::units::Seconds;
 
@@ -147,7 +147,7 @@ impl VllmSource {
     ///
     /// # Errors
     /// [`VllmError`].
-    pub async fn read_whole(&self, clock: impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+    pub async fn read_whole(&self, clock: impl Fn() -> Seconds) -> Result<VllmReading, VllmError> {
         self.page(&self.whole, &clock).await
     }
 
@@ -195,7 +195,11 @@ impl VllmSource {
         Ok(self.page(url, clock).await?.engines)
     }
 
-    async fn page(&self, url: &Url, clock: &impl Fn() -> Seconds) -> Result<Reading, VllmError> {
+    async fn page(
+        &self,
+        url: &Url,
+        clock: &impl Fn() -> Seconds,
+    ) -> Result<VllmReading, VllmError> {
         let read = |body: Vec<u8>| {
             let time = clock();
             let engines = match exposition::utf8(&body) {
@@ -204,7 +208,7 @@ impl VllmSource {
                 Err(error) => page::read(&String::from_utf8_lossy(&body), time)
                     .map_err(|_| VllmError::Text(error))?,
             };
-            Ok(Reading { engines, body })
+            Ok(VllmReading { engines, body })
         };
         self.fetcher.read(url, ACCEPT, LARGEST_PAGE, read).await
     }
@@ -239,7 +243,7 @@ impl VllmSource {
 
 /// A page that was read.
 #[derive(Debug)]
-pub struct Reading {
+pub struct VllmReading {
     /// Its engines.
     pub engines: Vec<EngineTotals>,
     /// Its text, as it came.
@@ -263,7 +267,7 @@ pub(crate) fn base_url(url: &str) -> Result<Url, VllmError> {
 }
 
 fn counts_computed(engine: &EngineTotals) -> bool {
-    engine.has(Quantity::Counter(Counter::PromptTokensComputed))
+    engine.has(MetricQuantity::Counter(Counter::PromptTokensComputed))
 }
 
 /// Whether a filtered page has everything needed that the whole one had.

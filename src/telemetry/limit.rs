@@ -70,10 +70,10 @@ impl Allowance {
 }
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Limited<M> {
-    type Writer = Line<M::Writer>;
+    type Writer = LogLine<M::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line {
+        LogLine {
             writer: Some(self.writer.make_writer()),
             left_out: 0,
         }
@@ -90,7 +90,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Limited<M> {
             .entry(metadata.callsite())
             .or_insert_with(|| Allowance::full(now));
         let taken = allowance.take(now);
-        Line {
+        LogLine {
             writer: taken.map(|_| self.writer.make_writer_for(metadata)),
             left_out: taken.unwrap_or_default(),
         }
@@ -99,12 +99,12 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Limited<M> {
 
 /// One line, written at once; nowhere where it is left out.
 #[derive(Debug)]
-pub(super) struct Line<W> {
+pub(super) struct LogLine<W> {
     writer: Option<W>,
     left_out: u64,
 }
 
-impl<W: Write> Write for Line<W> {
+impl<W: Write> Write for LogLine<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(writer) = &mut self.writer else {
             return Ok(bytes.len());
@@ -158,7 +158,7 @@ mod tests {
             ("{\"msg\":\"a\"}\n", "{\"msg\":\"a\",\"left_out\":7}\n"),
         ] {
             let mut written = Vec::new();
-            let mut line_of = Line {
+            let mut line_of = LogLine {
                 writer: Some(&mut written),
                 left_out: 7,
             };

@@ -29,7 +29,7 @@ where
         SystemTime.format_time(&mut writer)?;
         let level = event.metadata().level().as_str().to_lowercase();
         write!(writer, " level={level}")?;
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         event.record(&mut fields);
         write!(writer, " msg={}", quoted(&fields.message))?;
         writeln!(writer, "{}", fields.rest)
@@ -38,12 +38,12 @@ where
 
 /// The fields of an event: its message, and the others as they are written.
 #[derive(Debug, Default)]
-struct Fields {
+struct EventFields {
     message: String,
     rest: String,
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             value.clone_into(&mut self.message);

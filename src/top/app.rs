@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::view::snapshot::{Engine, Snapshot};
+use crate::view::snapshot::{SnapshotEngine, SnapshotView};
 
 /// Points of history kept per engine.
 const HISTORY: usize = 600;
 
 /// What is known of an engine at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Moment {
+pub struct EngineMoment {
     /// Output tokens per second.
     pub rate: Option<f64>,
     /// What bound it.
@@ -77,7 +77,7 @@ pub enum Action {
 #[derive(Debug, Default)]
 pub struct App {
     /// What is shown; nothing before the first answer.
-    pub shown: Option<Snapshot>,
+    pub shown: Option<SnapshotView>,
     /// Why nothing newer came, where that is so.
     pub problem: Option<String>,
     /// A word on what the last key did.
@@ -89,12 +89,12 @@ pub struct App {
     /// In which order engines are listed.
     pub order: Order,
     selected: Option<String>,
-    history: BTreeMap<String, VecDeque<Moment>>,
+    history: BTreeMap<String, VecDeque<EngineMoment>>,
 }
 
 impl App {
     /// Takes what the source says now. History goes on while the screen is held.
-    pub fn take(&mut self, answer: Result<Snapshot, String>) {
+    pub fn take(&mut self, answer: Result<SnapshotView, String>) {
         let snapshot = match answer {
             Ok(snapshot) => snapshot,
             Err(problem) => {
@@ -105,7 +105,7 @@ impl App {
         self.problem = None;
         for engine in &snapshot.engines {
             let moments = self.history.entry(engine.name()).or_default();
-            moments.push_back(Moment {
+            moments.push_back(EngineMoment {
                 rate: engine.rate(),
                 bound: engine.bound.clone(),
             });
@@ -120,18 +120,19 @@ impl App {
 
     /// The engines in the order of the list.
     #[must_use]
-    pub fn engines(&self) -> Vec<&Engine> {
-        let mut engines: Vec<&Engine> = self.shown.iter().flat_map(|s| &s.engines).collect();
+    pub fn engines(&self) -> Vec<&SnapshotEngine> {
+        let mut engines: Vec<&SnapshotEngine> =
+            self.shown.iter().flat_map(|s| &s.engines).collect();
         engines.sort_by_key(|engine| engine.name());
-        let most_first = |of: fn(&Engine) -> Option<f64>| {
-            move |a: &&Engine, b: &&Engine| {
+        let most_first = |of: fn(&SnapshotEngine) -> Option<f64>| {
+            move |a: &&SnapshotEngine, b: &&SnapshotEngine| {
                 let value = |engine| of(engine).unwrap_or(f64::NEG_INFINITY);
                 value(b).total_cmp(&value(a))
             }
         };
         match self.order {
-            Order::Waste => engines.sort_by(most_first(Engine::waste)),
-            Order::Rate => engines.sort_by(most_first(Engine::rate)),
+            Order::Waste => engines.sort_by(most_first(SnapshotEngine::waste)),
+            Order::Rate => engines.sort_by(most_first(SnapshotEngine::rate)),
             Order::Queue => engines.sort_by(most_first(|engine| engine.now.waiting)),
             Order::Name => {}
         }
@@ -140,7 +141,7 @@ impl App {
 
     /// The engine that is shown in full: the selected one, else the first of the list.
     #[must_use]
-    pub fn engine(&self) -> Option<&Engine> {
+    pub fn engine(&self) -> Option<&SnapshotEngine> {
         let engines = self.engines();
         let selected = engines
             .iter()
@@ -149,8 +150,8 @@ impl App {
     }
 
     /// What is known of `engine` over time, oldest first.
-    pub fn history(&self, engine: &Engine) -> impl ExactSizeIterator<Item = &Moment> {
-        static NONE: VecDeque<Moment> = VecDeque::new();
+    pub fn history(&self, engine: &SnapshotEngine) -> impl ExactSizeIterator<Item = &EngineMoment> {
+        static NONE: VecDeque<EngineMoment> = VecDeque::new();
         self.history.get(&engine.name()).unwrap_or(&NONE).iter()
     }
 
@@ -172,7 +173,7 @@ impl App {
 
     fn select(&mut self, step: isize) {
         let names: Vec<_> = self.engines().iter().map(|engine| engine.name()).collect();
-        let Some(current) = self.engine().map(Engine::name) else {
+        let Some(current) = self.engine().map(SnapshotEngine::name) else {
             return;
         };
         let place = names.iter().position(|name| *name == current).unwrap_or(0);
@@ -187,7 +188,7 @@ impl App {
 mod tests {
     use super::*;
 
-    fn snapshot(engines: &[(&str, f64, f64)]) -> Snapshot {
+    fn snapshot(engines: &[(&str, f64, f64)]) -> SnapshotView {
         let engines: Vec<_> = engines
             .iter()
             .map(|(name, rate, idle)| {

@@ -4,14 +4,18 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::palette::{Palette, Role};
-use crate::view::snapshot::{Engine, Snapshot, Window};
+use crate::view::snapshot::{SnapshotEngine, SnapshotView, Window};
 use crate::view::text::{duration, percent, si, thousands};
 
 /// Cells of a gauge.
 const GAUGE: usize = 8;
 
 /// The figures in lines of 34 characters, the most important first. `~` marks what is modelled; the rest is measured.
-pub(super) fn lines(engine: &Engine, snapshot: &Snapshot, palette: Palette) -> Vec<Line<'static>> {
+pub(super) fn lines(
+    engine: &SnapshotEngine,
+    snapshot: &SnapshotView,
+    palette: Palette,
+) -> Vec<Line<'static>> {
     let window = engine.window.clone().unwrap_or_default();
     let mut lines = felt(&window, snapshot, palette);
     lines.extend([
@@ -37,7 +41,7 @@ fn styled(name: &str, value: String, style: Style) -> Line<'static> {
 }
 
 /// Throughput and latencies, against their targets.
-fn felt(window: &Window, snapshot: &Snapshot, palette: Palette) -> Vec<Line<'static>> {
+fn felt(window: &Window, snapshot: &SnapshotView, palette: Palette) -> Vec<Line<'static>> {
     let dash = || "–".to_owned();
     let rate = window
         .output_tokens_per_second
@@ -77,7 +81,7 @@ fn felt(window: &Window, snapshot: &Snapshot, palette: Palette) -> Vec<Line<'sta
     ]
 }
 
-fn queue(engine: &Engine, palette: Palette) -> Line<'static> {
+fn queue(engine: &SnapshotEngine, palette: Palette) -> Line<'static> {
     let waiting = engine.now.waiting.unwrap_or(0.0);
     let style = if waiting > 0.0 {
         palette.style(Role::Warning)
@@ -92,7 +96,7 @@ fn queue(engine: &Engine, palette: Palette) -> Line<'static> {
 }
 
 /// The decode batch against the nearest limit above it.
-fn batch(engine: &Engine, window: &Window, palette: Palette) -> Line<'static> {
+fn batch(engine: &SnapshotEngine, window: &Window, palette: Palette) -> Line<'static> {
     let Some(batch) = window.decode_batch else {
         return row("batch", "–".to_owned());
     };
@@ -111,7 +115,7 @@ fn batch(engine: &Engine, window: &Window, palette: Palette) -> Line<'static> {
     filled("batch", batch / limit.batch, text, palette)
 }
 
-fn kv(engine: &Engine, palette: Palette) -> Line<'static> {
+fn kv(engine: &SnapshotEngine, palette: Palette) -> Line<'static> {
     let Some(used) = engine.now.kv_cache_usage else {
         return row("KV cache", "–".to_owned());
     };
@@ -158,7 +162,7 @@ fn utilization(name: &str, modelled: Option<f64>, measured: Option<f64>) -> Line
     row(name, modelled + &measured.unwrap_or_default())
 }
 
-fn spent(engine: &Engine, snapshot: &Snapshot) -> Vec<Line<'static>> {
+fn spent(engine: &SnapshotEngine, snapshot: &SnapshotView) -> Vec<Line<'static>> {
     let own = snapshot
         .gpus
         .iter()

@@ -5,17 +5,22 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Sparkline;
 
-use super::app::{App, Moment};
+use super::app::{App, EngineMoment};
 use super::figures::cells;
 use super::palette::{Palette, Role};
-use crate::view::snapshot::Engine;
+use crate::view::snapshot::SnapshotEngine;
 use crate::view::text::{percent, thousands};
 
 /// Width of the names on the left.
 const NAMES: u16 = 7;
 
 /// The window's seconds as one bar, and its legend below.
-pub(super) fn draw_time(engine: &Engine, palette: Palette, frame: &mut Frame<'_>, area: Rect) {
+pub(super) fn draw_time(
+    engine: &SnapshotEngine,
+    palette: Palette,
+    frame: &mut Frame<'_>,
+    area: Rect,
+) {
     let shares = engine.shares();
     if shares.is_empty() {
         let why = "time   not known: it takes model and GPU";
@@ -61,7 +66,7 @@ fn fill(component: &str) -> &'static str {
 /// Throughput over time, and the bound of each moment below.
 pub(super) fn draw_past(
     app: &App,
-    engine: &Engine,
+    engine: &SnapshotEngine,
     palette: Palette,
     frame: &mut Frame<'_>,
     area: Rect,
@@ -71,7 +76,7 @@ pub(super) fn draw_past(
     let [line, strip] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(plot);
     let all = app.history(engine);
     let skipped = all.len().saturating_sub(plot.width.into());
-    let moments: Vec<&Moment> = all.skip(skipped).collect();
+    let moments: Vec<&EngineMoment> = all.skip(skipped).collect();
     let rates: Vec<Option<u64>> = moments
         .iter()
         .map(|moment| moment.rate.map(whole))

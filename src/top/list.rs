@@ -9,13 +9,13 @@ use ratatui::widgets::{Row, Table, TableState};
 use super::app::{App, Order};
 use super::headline::severity;
 use super::palette::{Palette, Role};
-use crate::view::snapshot::Engine;
+use crate::view::snapshot::SnapshotEngine;
 use crate::view::text::thousands;
 
 /// Draws the engines in the order that `app` lists them.
 pub(super) fn draw(app: &App, palette: Palette, frame: &mut Frame<'_>, area: Rect) {
     let engines = app.engines();
-    let current = app.engine().map(Engine::name);
+    let current = app.engine().map(SnapshotEngine::name);
     let selected = engines
         .iter()
         .position(|engine| Some(engine.name()) == current);
@@ -44,7 +44,7 @@ pub(super) fn draw(app: &App, palette: Palette, frame: &mut Frame<'_>, area: Rec
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-fn row(engine: &Engine, palette: Palette) -> Row<'static> {
+fn row(engine: &SnapshotEngine, palette: Palette) -> Row<'static> {
     let number = |value: Option<f64>, unit: &str| {
         let text = value.map_or_else(|| "–".to_owned(), |value| thousands(value) + unit);
         Text::from(text).right_aligned()

@@ -8,7 +8,7 @@ use ratatui::text::Line;
 use ratatui::widgets::canvas::{self, Canvas, Context, Points};
 
 use super::palette::{Palette, Role};
-use crate::view::snapshot::{Engine, Roof, TrailPoint};
+use crate::view::snapshot::{SnapshotEngine, SnapshotRoof, SnapshotTrailPoint};
 use crate::view::text::si;
 
 /// The decades that the chart shows: log10 of FLOPs per byte, and of FLOP/s.
@@ -19,7 +19,7 @@ struct Frame10 {
 }
 
 /// Draws the chart, or why there is none.
-pub(super) fn draw(engine: &Engine, palette: Palette, frame: &mut Frame<'_>, area: Rect) {
+pub(super) fn draw(engine: &SnapshotEngine, palette: Palette, frame: &mut Frame<'_>, area: Rect) {
     let [title, plot, axis] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Fill(1),
@@ -50,7 +50,7 @@ pub(super) fn draw(engine: &Engine, palette: Palette, frame: &mut Frame<'_>, are
 }
 
 /// What the chart is of.
-fn heading(engine: &Engine) -> String {
+fn heading(engine: &SnapshotEngine) -> String {
     let sheet = engine.roofs.first();
     sheet.map_or_else(String::new, |roof| {
         format!(
@@ -62,31 +62,34 @@ fn heading(engine: &Engine) -> String {
     })
 }
 
-fn ridge(roof: &Roof) -> f64 {
+fn ridge(roof: &SnapshotRoof) -> f64 {
     roof.peak_flops_per_second / roof.hbm_bytes_per_second
 }
 
 /// The roofs that can be drawn.
-fn roofs(engine: &Engine) -> impl Iterator<Item = &Roof> + Clone {
+fn roofs(engine: &SnapshotEngine) -> impl Iterator<Item = &SnapshotRoof> + Clone {
     let drawable =
-        |roof: &&Roof| roof.peak_flops_per_second > 0.0 && roof.hbm_bytes_per_second > 0.0;
+        |roof: &&SnapshotRoof| roof.peak_flops_per_second > 0.0 && roof.hbm_bytes_per_second > 0.0;
     engine.roofs.iter().filter(drawable)
 }
 
 /// The points that can be drawn: x, y, and what they are of.
-fn points(engine: &Engine) -> impl Iterator<Item = (f64, f64, &TrailPoint)> + Clone {
-    let drawable = |point: &&TrailPoint| point.intensity > 0.0 && point.flops_per_second > 0.0;
+fn points(
+    engine: &SnapshotEngine,
+) -> impl Iterator<Item = (f64, f64, &SnapshotTrailPoint)> + Clone {
+    let drawable =
+        |point: &&SnapshotTrailPoint| point.intensity > 0.0 && point.flops_per_second > 0.0;
     let placed = |point| {
         (
-            TrailPoint::intensity10(point),
-            TrailPoint::flops10(point),
+            SnapshotTrailPoint::intensity10(point),
+            SnapshotTrailPoint::flops10(point),
             point,
         )
     };
     engine.trail.iter().filter(drawable).map(placed)
 }
 
-impl TrailPoint {
+impl SnapshotTrailPoint {
     fn intensity10(&self) -> f64 {
         self.intensity.log10()
     }
@@ -97,7 +100,7 @@ impl TrailPoint {
 }
 
 /// Two decades left of the ridge and half of one right of it, and all points.
-fn bounds(engine: &Engine) -> Option<Frame10> {
+fn bounds(engine: &SnapshotEngine) -> Option<Frame10> {
     let first = roofs(engine).next()?;
     let bend = ridge(first).log10();
     let low = points(engine)
@@ -120,7 +123,7 @@ fn bounds(engine: &Engine) -> Option<Frame10> {
 }
 
 fn paint(
-    engine: &Engine,
+    engine: &SnapshotEngine,
     palette: Palette,
     bounds: Frame10,
     plot: Rect,
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_chart_holds_the_ridge_and_every_point() {
-        let engine: Engine = serde_json::from_value(serde_json::json!({
+        let engine: SnapshotEngine = serde_json::from_value(serde_json::json!({
             "roofs": [{"level": "datasheet", "peak_flops_per_second": 1e15, "hbm_bytes_per_second": 1e12}],
             "trail": [
                 {"time": 1.0, "phase": "decode", "intensity": 2.0, "flops_per_second": 1e12},
@@ -222,7 +225,7 @@ mod tests {
         let Frame10 { x, y } = bounds(&engine).unwrap();
         assert!(x[0] < 2_f64.log10() && x[1] > 20_000_f64.log10());
         assert!(y[0] < 12.0 && y[1] > 15.0);
-        assert_eq!(bounds(&Engine::default()), None);
+        assert_eq!(bounds(&SnapshotEngine::default()), None);
         assert_eq!(decades([0.3, 3.1]).collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
     }
 }

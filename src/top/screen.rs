@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use super::app::App;
 use super::palette::{Palette, Role};
 use super::{figures, headline, history, list, roofline};
-use crate::view::snapshot::{Engine, Snapshot};
+use crate::view::snapshot::{SnapshotEngine, SnapshotView};
 use crate::view::text::{clock, fit};
 
 /// Width of the figures beside the chart.
@@ -102,7 +102,7 @@ fn width(text: &str) -> u16 {
 }
 
 /// The GPUs of `engine`: `2 × NVIDIA H100 80GB HBM3`.
-fn hardware(engine: Option<&Engine>, snapshot: &Snapshot) -> String {
+fn hardware(engine: Option<&SnapshotEngine>, snapshot: &SnapshotView) -> String {
     let own = |uuid: &String| engine.is_some_and(|engine| engine.gpus.contains(uuid));
     let names: Vec<_> = snapshot
         .gpus
@@ -118,8 +118,8 @@ fn hardware(engine: Option<&Engine>, snapshot: &Snapshot) -> String {
 }
 
 fn draw_body(
-    engine: &Engine,
-    snapshot: &Snapshot,
+    engine: &SnapshotEngine,
+    snapshot: &SnapshotView,
     palette: Palette,
     frame: &mut Frame<'_>,
     area: Rect,

@@ -9,17 +9,17 @@ use super::text::{duration, thousands};
 /// The newest state of an exporter.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Snapshot {
+pub struct SnapshotView {
     /// Unix time of it, seconds.
     pub time: f64,
     /// Where vLLM is.
     pub vllm_url: String,
     /// Every source and how it fares.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SnapshotSource>,
     /// The engines.
-    pub engines: Vec<Engine>,
+    pub engines: Vec<SnapshotEngine>,
     /// Their GPUs.
-    pub gpus: Vec<Gpu>,
+    pub gpus: Vec<SnapshotGpu>,
     /// Targets in seconds: `ttft`, `tpot`.
     pub slo: BTreeMap<String, f64>,
 }
@@ -27,7 +27,7 @@ pub struct Snapshot {
 /// One source.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Source {
+pub struct SnapshotSource {
     /// Its name.
     pub source: String,
     /// Whether the last read succeeded.
@@ -39,7 +39,7 @@ pub struct Source {
 /// One engine.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Engine {
+pub struct SnapshotEngine {
     /// Where its server is, with several servers.
     pub target: Option<String>,
     /// The model's served name.
@@ -51,21 +51,21 @@ pub struct Engine {
     /// What bounds it.
     pub bound: String,
     /// vLLM's gauges.
-    pub now: Now,
+    pub now: SnapshotGauges,
     /// What holds it back, the weightiest first.
-    pub verdict: Vec<Finding>,
+    pub verdict: Vec<SnapshotFinding>,
     /// The trailing window.
     pub window: Option<Window>,
     /// UUIDs of its GPUs.
     pub gpus: Vec<String>,
     /// Roofs over all its GPUs.
-    pub roofs: Vec<Roof>,
+    pub roofs: Vec<SnapshotRoof>,
     /// Decode batches at which something is reached.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<SnapshotLimit>,
     /// Where its phases were on the roofline, oldest first.
-    pub trail: Vec<TrailPoint>,
+    pub trail: Vec<SnapshotTrailPoint>,
     /// Facts that are not known.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<SnapshotMissing>,
     /// Sums since the exporter started.
     pub totals: Totals,
 }
@@ -73,7 +73,7 @@ pub struct Engine {
 /// vLLM's gauges.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Now {
+pub struct SnapshotGauges {
     /// Requests running.
     pub running: Option<f64>,
     /// Requests waiting.
@@ -117,7 +117,7 @@ pub struct Window {
     /// Mean time per output token, seconds.
     pub tpot_mean_seconds: Option<f64>,
     /// What holds the engine back, the weightiest first.
-    pub verdict: Vec<Finding>,
+    pub verdict: Vec<SnapshotFinding>,
     /// What makes the figures less than exact.
     pub caveats: Vec<String>,
 }
@@ -125,7 +125,7 @@ pub struct Window {
 /// One finding.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Finding {
+pub struct SnapshotFinding {
     /// As a sentence.
     pub finding: String,
     /// `info`, `warning` or `critical`.
@@ -133,26 +133,26 @@ pub struct Finding {
     /// What says so.
     pub evidence: Vec<String>,
     /// What would help.
-    pub remedies: Vec<Remedy>,
+    pub remedies: Vec<SnapshotRemedy>,
 }
 
 /// One remedy.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Remedy {
+pub struct SnapshotRemedy {
     /// What to do.
     pub r#do: String,
     /// Whether it needs no hardware.
     pub free: bool,
     /// What users should then see.
-    pub predicted: Effect,
+    pub predicted: SnapshotEffect,
 }
 
-impl Remedy {
+impl SnapshotRemedy {
     /// What the predictor says of it beside `now`, the output tokens per second that are measured; empty where it says nothing.
     #[must_use]
     pub fn effect(&self, now: Option<f64>) -> String {
-        let Effect {
+        let SnapshotEffect {
             output_tokens_per_second,
             ttft_seconds,
             tpot_seconds,
@@ -180,7 +180,7 @@ impl Remedy {
 /// What users see, or should see.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Effect {
+pub struct SnapshotEffect {
     /// Tokens sampled per second.
     pub output_tokens_per_second: Option<f64>,
     /// Time to first token.
@@ -192,7 +192,7 @@ pub struct Effect {
 /// A roof.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Roof {
+pub struct SnapshotRoof {
     /// `datasheet`, `attainable` or `current_clock`.
     pub level: String,
     /// Its ceiling, FLOP/s.
@@ -204,7 +204,7 @@ pub struct Roof {
 /// A decode batch at which something is reached.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Limit {
+pub struct SnapshotLimit {
     /// `ridge`, `knee`, `kv_capacity`, `max_num_seqs`.
     pub limit: String,
     /// The batch.
@@ -214,7 +214,7 @@ pub struct Limit {
 /// Where a phase was on the roofline.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct TrailPoint {
+pub struct SnapshotTrailPoint {
     /// Unix time, seconds.
     pub time: f64,
     /// `prefill` or `decode`.
@@ -228,7 +228,7 @@ pub struct TrailPoint {
 /// A fact that is not known.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Missing {
+pub struct SnapshotMissing {
     /// Which.
     pub fact: String,
     /// Why.
@@ -250,7 +250,7 @@ pub struct Totals {
 /// One GPU.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Gpu {
+pub struct SnapshotGpu {
     /// Its UUID.
     pub uuid: String,
     /// Its name.
@@ -283,7 +283,7 @@ pub const COMPONENTS: [&str; 8] = [
     "idle",
 ];
 
-impl Engine {
+impl SnapshotEngine {
     /// The shares of the window's seconds by component, those that are there.
     #[must_use]
     pub fn shares(&self) -> Vec<(&'static str, f64)> {
@@ -330,7 +330,7 @@ impl Engine {
 
     /// The findings, the weightiest first.
     #[must_use]
-    pub fn findings(&self) -> &[Finding] {
+    pub fn findings(&self) -> &[SnapshotFinding] {
         let of_window = self
             .window
             .as_ref()

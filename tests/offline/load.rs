@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use crate::openai::{AT_ONCE, Answer, Server};
 use loadtest::load::client::client_builder;
-use loadtest::load::prompt::{Prompts, Synthetic};
+use loadtest::load::prompt::{PromptSource, Synthetic};
 use loadtest::load::run::{Api, Mode};
-use loadtest::load::settings::{Arrivals, LengthDistribution, Limit};
+use loadtest::load::settings::{Arrivals, LengthDistribution, RunLimit};
 use loadtest::load::{self, LoadError, LoadRun, LoadSettings};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ fn settings(url: &str, requests: u32) -> LoadSettings {
         api: Api::Completions,
         model: None,
         arrivals: Arrivals::Closed { concurrency: 4 },
-        limit: Limit {
+        limit: RunLimit {
             requests: Some(requests),
             duration: None,
         },
@@ -41,7 +41,7 @@ fn settings(url: &str, requests: u32) -> LoadSettings {
         request_timeout: LONG,
         give_up_after: Duration::from_millis(500),
         warmup_requests: 0,
-        prompts: Prompts::Synthetic(Synthetic {
+        prompts: PromptSource::Synthetic(Synthetic {
             input: LengthDistribution::Fixed(20),
             output: LengthDistribution::Fixed(8),
             prefix_len: 0,
@@ -164,7 +164,7 @@ async fn failures_are_counted_by_kind_and_the_rest_is_kept() {
 async fn a_storm_of_refusals_is_not_answered_with_a_storm_of_requests() {
     let server = Server::start(|_| Answer::Status(503)).await;
     let run = run(&LoadSettings {
-        limit: Limit {
+        limit: RunLimit {
             requests: None,
             duration: Some(Duration::from_secs(1)),
         },
@@ -204,7 +204,7 @@ async fn a_server_that_dies_ends_the_run_with_what_there_is() {
     let server = Server::start(|number| if number < 6 { AT_ONCE } else { Answer::Silence }).await;
     let killed = AtomicBool::new(false);
     let settings = LoadSettings {
-        limit: Limit {
+        limit: RunLimit {
             requests: None,
             duration: Some(LONG),
         },
@@ -252,7 +252,7 @@ async fn when_the_time_is_over_running_requests_may_end_within_the_grace() {
     let server =
         Server::start(move |number| if number == 0 { Answer::Silence } else { slow }).await;
     let run = run(&LoadSettings {
-        limit: Limit {
+        limit: RunLimit {
             requests: None,
             duration: Some(Duration::from_millis(200)),
         },

@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use loadtest::results::{Distribution, LoadResult, Origin, read, read_all};
+use loadtest::results::{Distribution, LoadResult, PercentileOrigin, read, read_all};
 use serde_json::Value;
 
 fn fixture(name: &str) -> PathBuf {
@@ -72,7 +72,7 @@ fn vllm_bench_serve_is_reproduced() {
             ("itl", &latency.itl),
         ] {
             let distribution = distribution.as_ref().unwrap();
-            assert_eq!(distribution.origin, Origin::Tool);
+            assert_eq!(distribution.origin, PercentileOrigin::Tool);
             for statistic_name in ["mean", "median", "std", "p99"] {
                 let key = format!("{statistic_name}_{metric}_ms");
                 close(statistic(distribution, statistic_name), &file[&key], &key);
@@ -220,7 +220,10 @@ fn aiperfs_lines_and_the_servers_own_counts_are_read() {
     );
     // Over the measured phase of 0.67 s, not over the 5.4 s of scraping as AIPerf's own rate is.
     assert!((server.rates.output_tokens_per_second.unwrap() - 144.0 / 0.673_745_045).abs() < 1e-6);
-    assert_eq!(server.latency.ttft.unwrap().origin, Origin::Histogram);
+    assert_eq!(
+        server.latency.ttft.unwrap().origin,
+        PercentileOrigin::Histogram
+    );
 
     let joined = read_all(&[
         fixture("aiperf-0.13.0-profile_export_aiperf.json"),

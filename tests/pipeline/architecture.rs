@@ -58,6 +58,33 @@ fn the_model_has_no_dependency_that_does_io() {
     }
 }
 
+/// `tls` and `no_tls` are one module with and without the feature of that name.
+#[test]
+fn no_type_has_the_name_of_another() {
+    let crates = ["src", "crates/roofline/src", "crates/loadtest/src"];
+    let files = crates.iter().flat_map(|place| sources(&root().join(place)));
+    let mut defined: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files.filter(|file| !file.ends_with("server/no_tls.rs")) {
+        let code = code_of(&file);
+        for name in code.lines().filter_map(defined_type) {
+            defined.entry(name).or_default().push(file.clone());
+        }
+    }
+    assert!(defined.len() > 500, "found only {} types", defined.len());
+    defined.retain(|_, files| files.len() > 1);
+    assert!(defined.is_empty(), "{defined:#?}");
+}
+
+/// The type that a line at the top of a module defines.
+fn defined_type(line: &str) -> Option<String> {
+    let mut words = line
+        .split(' ')
+        .skip_while(|word| word.starts_with("pub") || word.ends_with(')'));
+    let keyword = words.next()?;
+    let defines = matches!(keyword, "struct" | "enum" | "trait" | "type" | "union");
+    words.next().filter(|_| defines).map(first_word)
+}
+
 /// The top modules of the sidecar, each with those it uses.
 fn uses_of_each_room() -> BTreeMap<String, BTreeSet<String>> {
     let entries = std::fs::read_dir(root().join("src")).unwrap();

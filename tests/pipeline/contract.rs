@@ -8,7 +8,7 @@
 
 use std::fmt::Write;
 
-use vllm_roofline_exporter::export::catalogue::{ALL, Family};
+use vllm_roofline_exporter::export::catalogue::{ALL, CatalogueFamily};
 
 const CATALOGUE: &str = "docs/metrics.md";
 
@@ -48,7 +48,7 @@ fn the_readme_names_metrics_that_exist() {
 fn table() -> String {
     let mut table =
         "| name | type | labels | provenance | stability | what it says |\n|---|---|---|---|---|---|\n".to_owned();
-    for Family {
+    for CatalogueFamily {
         name,
         kind,
         labels,

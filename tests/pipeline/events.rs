@@ -7,7 +7,7 @@ use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::export::verdict_json;
 use vllm_roofline_exporter::landing;
 use vllm_roofline_exporter::meter::Meter;
-use vllm_roofline_exporter::player::{Player, engines_of};
+use vllm_roofline_exporter::player::{CapturePlayer, engines_of};
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
 use vllm_roofline_exporter::snapshot::take::SnapshotContext;
@@ -35,7 +35,9 @@ impl Exporter {
     fn see(&mut self, name: &str) -> Snapshot {
         let directory = format!("tests/fixtures/captures/{name}");
         let capture = Capture::open(directory.as_ref()).unwrap();
-        let facts = Player::new(&capture, &self.settings).unwrap().facts();
+        let facts = CapturePlayer::new(&capture, &self.settings)
+            .unwrap()
+            .facts();
         let shift = self.now + Seconds(1.0) - capture.pages[0].time();
         let mut newest = Snapshot::default();
         for line in &capture.pages {

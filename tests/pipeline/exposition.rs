@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use vllm_roofline_exporter::exposition::{
-    Exposition, Kind, Line, Lines, Sample, escape_help, escape_label_value, utf8,
+    Exposition, ExpositionType, Line, Lines, Sample, escape_help, escape_label_value, utf8,
 };
 
 fn page(name: &str) -> String {
@@ -137,7 +137,7 @@ fn both_formats_say_the_same() {
     assert_eq!(series(&text), series(&openmetrics));
     let tokens = openmetrics.family("vllm:generation_tokens").unwrap();
     let names: Vec<_> = tokens.samples.iter().map(|sample| sample.name).collect();
-    assert_eq!(tokens.kind, Kind::Counter);
+    assert_eq!(tokens.kind, ExpositionType::Counter);
     assert_eq!(
         names,
         [
@@ -152,7 +152,7 @@ fn the_type_is_trusted_over_the_suffix() {
     let text = page(AFTER_LOAD);
     let (exposition, _) = Exposition::parse(&text);
     let iterations = exposition.family("vllm:iteration_tokens_total").unwrap();
-    assert_eq!(iterations.kind, Kind::Histogram);
+    assert_eq!(iterations.kind, ExpositionType::Histogram);
     let named = |suffix| {
         iterations
             .samples
@@ -167,7 +167,10 @@ fn the_type_is_trusted_over_the_suffix() {
     let created = exposition
         .family("vllm:iteration_tokens_total_created")
         .unwrap();
-    assert_eq!((created.kind, created.samples.len()), (Kind::Gauge, 1));
+    assert_eq!(
+        (created.kind, created.samples.len()),
+        (ExpositionType::Gauge, 1)
+    );
 }
 
 #[test]
@@ -254,7 +257,7 @@ fn vllm_counters_add_up() {
 #[derive(Clone, Debug)]
 enum Meant {
     Help(String, String),
-    Type(String, Kind),
+    Type(String, ExpositionType),
     Sample(String, Vec<(String, String)>, Number, Option<i64>),
 }
 
@@ -326,16 +329,16 @@ impl Meant {
     }
 }
 
-fn kinds() -> impl Strategy<Value = Kind> {
+fn kinds() -> impl Strategy<Value = ExpositionType> {
     prop::sample::select(vec![
-        Kind::Counter,
-        Kind::Gauge,
-        Kind::Histogram,
-        Kind::Summary,
-        Kind::Untyped,
-        Kind::Info,
-        Kind::StateSet,
-        Kind::GaugeHistogram,
+        ExpositionType::Counter,
+        ExpositionType::Gauge,
+        ExpositionType::Histogram,
+        ExpositionType::Summary,
+        ExpositionType::Untyped,
+        ExpositionType::Info,
+        ExpositionType::StateSet,
+        ExpositionType::GaugeHistogram,
     ])
 }
 

@@ -10,7 +10,7 @@ use vllm_roofline_exporter::command::{dynamic, replay, report};
 use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::export::{snapshot_json, verdict_json};
 use vllm_roofline_exporter::landing;
-use vllm_roofline_exporter::player::Player;
+use vllm_roofline_exporter::player::CapturePlayer;
 use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
 use vllm_roofline_exporter::snapshot::take::SnapshotContext;
@@ -83,7 +83,7 @@ fn live_it_is_the_same_on_the_page_in_the_api_and_in_terminals() {
     let settings = Settings::defaults().unwrap();
     for capture in RECORDINGS {
         let recording = Capture::open(capture.as_ref()).unwrap();
-        let player = Player::new(&recording, &settings).unwrap();
+        let player = CapturePlayer::new(&recording, &settings).unwrap();
         let mut memory = Memory::default();
         let mut compared = 0;
         player.watch(f64::NEG_INFINITY, f64::INFINITY, |meter, line, _| {
@@ -112,7 +112,7 @@ fn every_face_agrees(snapshot: &Snapshot, settings: &Settings) {
     let (headline, _) = headline.split_once("</p>").unwrap();
     assert!(headline.ends_with(&format!(">{sentence}")), "{headline}");
 
-    let view: view::snapshot::Snapshot =
+    let view: view::snapshot::SnapshotView =
         serde_json::from_value(snapshot_json::of(snapshot)).unwrap();
     let mut out = Vec::new();
     diagnosis::print(&view, &mut out).unwrap();

@@ -9,10 +9,10 @@ use prometheus::proto::MetricFamily;
 use roofline::units::Seconds;
 use vllm_roofline_exporter::capture::read::Capture;
 use vllm_roofline_exporter::config::Settings;
-use vllm_roofline_exporter::export::catalogue::{ALL, BUILD_INFO, Family};
+use vllm_roofline_exporter::export::catalogue::{ALL, BUILD_INFO, CatalogueFamily};
 use vllm_roofline_exporter::export::families::families;
 use vllm_roofline_exporter::export::page::text;
-use vllm_roofline_exporter::player::Player;
+use vllm_roofline_exporter::player::CapturePlayer;
 use vllm_roofline_exporter::snapshot::memory::Memory;
 use vllm_roofline_exporter::snapshot::take::SnapshotContext;
 use vllm_roofline_exporter::snapshot::{Reload, Snapshot, SourceStatus};
@@ -59,7 +59,7 @@ fn label_sets(family: &MetricFamily) -> (&str, BTreeSet<Vec<&str>>) {
     (family.name(), sets.collect())
 }
 
-fn declared(family: &Family) -> Vec<&'static str> {
+fn declared(family: &CatalogueFamily) -> Vec<&'static str> {
     let engine: &[&str] = if family.per_engine {
         &["model_name", "engine"]
     } else {
@@ -73,7 +73,7 @@ fn snapshot() -> Snapshot {
     settings.gpu_hour_price = Some(2.5);
     settings.calibrate = true;
     let capture = recorded();
-    let player = Player::new(&capture, &settings).unwrap();
+    let player = CapturePlayer::new(&capture, &settings).unwrap();
     let start = capture.pages[0].time();
     let mut memory = Memory::default();
     let mut newest = None;

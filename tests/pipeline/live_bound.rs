@@ -9,14 +9,14 @@
 
 use roofline::bound::{Bound, TimeSeconds};
 use roofline::units::Seconds;
-use vllm_roofline_exporter::capture::format::Phase;
+use vllm_roofline_exporter::capture::format::CapturePhase;
 use vllm_roofline_exporter::capture::read::Capture;
 use vllm_roofline_exporter::command::replay;
 use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::meter::account::TimeSpent;
-use vllm_roofline_exporter::meter::spans::Span;
+use vllm_roofline_exporter::meter::spans::AccountedSpan;
 use vllm_roofline_exporter::meter::{backfill, verdict};
-use vllm_roofline_exporter::player::Player;
+use vllm_roofline_exporter::player::CapturePlayer;
 
 use crate::captures::captures_in;
 
@@ -34,13 +34,13 @@ fn recordings() -> Vec<(String, Capture)> {
 
 /// The accounted spans of a recording, every prompt's work where it ran, and the bounds shown meanwhile.
 struct Played {
-    spans: Vec<Span>,
+    spans: Vec<AccountedSpan>,
     shown: Vec<(f64, Bound)>,
 }
 
 impl Played {
     fn of(capture: &Capture, settings: &Settings) -> Self {
-        let player = Player::new(capture, settings).unwrap();
+        let player = CapturePlayer::new(capture, settings).unwrap();
         let mut spans = player.play(f64::NEG_INFINITY, f64::INFINITY);
         backfill::settle(&mut spans);
         let shown = replay::bounds(capture, settings).unwrap();
@@ -52,7 +52,7 @@ impl Played {
     }
 
     /// What was shown from `warm_up` seconds after the start of `phase` on.
-    fn shown_in(&self, phase: &Phase, warm_up: f64) -> Vec<(f64, Bound)> {
+    fn shown_in(&self, phase: &CapturePhase, warm_up: f64) -> Vec<(f64, Bound)> {
         let inside = phase.t_start + warm_up..=phase.t_load_end;
         let shown = self.shown.iter().copied();
         shown.filter(|(time, _)| inside.contains(time)).collect()

@@ -21,11 +21,11 @@ use vllm_roofline_exporter::meter::account::Account;
 use vllm_roofline_exporter::meter::engine::MeterSettings;
 use vllm_roofline_exporter::meter::figures::Figures;
 use vllm_roofline_exporter::meter::interval::Gap;
-use vllm_roofline_exporter::meter::spans::Span;
+use vllm_roofline_exporter::meter::spans::AccountedSpan;
 use vllm_roofline_exporter::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms, PromptCount,
 };
-use vllm_roofline_exporter::sample::gpu::{GpuFacts, GpuReading};
+use vllm_roofline_exporter::sample::gpu::{GpuIdentity, GpuReading};
 
 static FACTS: LazyLock<Arc<EngineFacts>> = LazyLock::new(|| {
     let config = json!({"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -169,7 +169,7 @@ fn pages(load: &[Tick]) -> Vec<EngineTotals> {
     pages
 }
 
-fn play(meter: &mut Meter, page: &EngineTotals) -> Vec<Span> {
+fn play(meter: &mut Meter, page: &EngineTotals) -> Vec<AccountedSpan> {
     let spans = meter.observe_engines(vec![page.clone()], |_| Arc::clone(&FACTS));
     spans.into_iter().map(|(_, span)| span).collect()
 }
@@ -423,7 +423,7 @@ fn gpus_that_come_and_go_are_not_remembered_forever() {
             reading("stays".to_owned()),
             reading(format!("GPU-{second}")),
         ];
-        meter.observe_gpus(readings, |_| GpuFacts::default());
+        meter.observe_gpus(readings, |_| GpuIdentity::default());
     }
     assert!(meter.gpus.len() < 2000, "{} GPUs", meter.gpus.len());
     let stays = &meter.gpus["stays"];

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::analysis::analysis as analysis_of;
 use super::interrupt::Interrupt;
 use super::load_args::{LoadArgs, seconds};
-use super::measure::{Measured, measure};
-use super::output::{Format, ResultFile, write_json};
+use super::measure::{CapturedRun, measure};
+use super::output::{OutputFormat, ResultFile, write_json};
 use super::progress::ProgressLine;
 use super::serve;
 use super::supervise::supervisor;
@@ -22,17 +22,17 @@ use super::target_flags::TargetFlags;
 use super::usage::UsageError;
 use crate::capture::read::Capture;
 use crate::config::Settings;
-use crate::config::duration::Span;
+use crate::config::duration::TimeSpan;
 use crate::config::flags::SettingsFlags;
 use crate::telemetry;
 use loadtest::analysis::Analysis;
 use loadtest::launch::{LaunchError, Launched};
 use loadtest::load::LoadSettings;
-use loadtest::report::{Part, render};
+use loadtest::report::{ReportPart, render};
 use loadtest::results::LoadResult;
 use roofline::predict::Prediction;
 
-use summary::Summary;
+use summary::AnalysisSummary;
 
 /// Arguments of `analyze`.
 #[derive(Args, Clone, Debug)]
@@ -45,10 +45,10 @@ pub struct AnalyzeArgs {
     pub launch: Option<String>,
     /// How long the launched server may take until it is ready
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = seconds)]
-    pub launch_timeout: Span,
+    pub launch_timeout: TimeSpan,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: OutputFormat,
     /// What counts as good and as bad.
     #[command(flatten)]
     pub targets: TargetFlags,
@@ -99,7 +99,7 @@ impl Files {
 /// What was measured, and what had been predicted.
 struct Seen {
     prediction: Result<Prediction, anyhow::Error>,
-    measured: Measured,
+    measured: CapturedRun,
     wanted_end: bool,
 }
 
@@ -142,10 +142,10 @@ pub fn run(args: &AnalyzeArgs, out: &mut impl Write) -> anyhow::Result<()> {
 
     tracing::info!("4 of 4: writing {}", files.report.display());
     write_report(&files, prediction.as_ref(), &analysis)?;
-    let summary = Summary::of(&analysis, load_run, &files)?;
+    let summary = AnalysisSummary::of(&analysis, load_run, &files)?;
     match args.format {
-        Format::Json => write_json(&summary, out)?,
-        Format::Table => summary.write(out)?,
+        OutputFormat::Json => write_json(&summary, out)?,
+        OutputFormat::Table => summary.write(out)?,
     }
     seen.measured.shortfall(seen.wanted_end).map_or(Ok(()), Err)
 }
@@ -235,7 +235,7 @@ fn write_report(
     prediction: Option<&Prediction>,
     analysis: &Analysis,
 ) -> anyhow::Result<()> {
-    let part = Part {
+    let part = ReportPart {
         name: "load",
         analysis,
     };

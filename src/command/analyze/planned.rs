@@ -8,7 +8,7 @@ use crate::command::{deployment, gpu_source};
 use crate::config::Settings;
 use crate::sampler::now;
 use loadtest::load::LoadSettings;
-use loadtest::load::prompt::Prompts;
+use loadtest::load::prompt::PromptSource;
 use loadtest::load::settings::Arrivals;
 use roofline::predict::{Prediction, Scenario, Serving, Targets, Workload};
 
@@ -57,7 +57,7 @@ async fn gpu_name(settings: &Settings) -> Option<String> {
 
 /// The load as it is planned, by its means; `None` where the lengths are not known.
 fn serving(load: &LoadSettings) -> Option<Serving> {
-    let Prompts::Synthetic(synthetic) = &load.prompts else {
+    let PromptSource::Synthetic(synthetic) = &load.prompts else {
         return None;
     };
     let prefix = f64::from(synthetic.prefix_len);

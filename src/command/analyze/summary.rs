@@ -1,4 +1,4 @@
-//! `Summary`: an analysis on one screen.
+//! `AnalysisSummary`: an analysis on one screen.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,7 +14,7 @@ use loadtest::analysis::{Against, Analysis, Figure, Run, felt};
 use loadtest::load::LoadRun;
 use roofline::diagnosis::{Effect, Finding, VerdictLevel};
 
-/// Version of the JSON form of [`Summary`].
+/// Version of the JSON form of [`AnalysisSummary`].
 const SCHEMA: u32 = 1;
 /// Remedies shown, the best first; the report has all.
 const MOST_ADVICE: usize = 3;
@@ -33,7 +33,7 @@ const FIGURES: [Figure; 9] = [
 
 /// The outcome in figures.
 #[derive(Debug, Serialize)]
-pub(super) struct Summary {
+pub(super) struct AnalysisSummary {
     schema: u32,
     model: Option<String>,
     gpu: Option<String>,
@@ -48,9 +48,9 @@ pub(super) struct Summary {
     verdict: Vec<Finding>,
     #[serde(skip)]
     felt: Effect,
-    figures: Vec<Row>,
-    bottlenecks: Vec<Found>,
-    advice: Vec<Remedy>,
+    figures: Vec<FigureRow>,
+    bottlenecks: Vec<PhaseLimit>,
+    advice: Vec<RemedyRow>,
     client: loadtest::load::run::ClientCost,
     notes: Vec<String>,
     files: Files,
@@ -58,7 +58,7 @@ pub(super) struct Summary {
 
 /// One figure. Utilisations are modelled or measured as the analysis says; the others are measured by the client.
 #[derive(Debug, Serialize)]
-struct Row {
+struct FigureRow {
     figure: Figure,
     measured: f64,
     expected: Option<f64>,
@@ -68,7 +68,7 @@ struct Row {
 
 /// What limits a phase.
 #[derive(Debug, Serialize)]
-struct Found {
+struct PhaseLimit {
     phase: &'static str,
     bound: &'static str,
     evidence: Vec<String>,
@@ -76,19 +76,19 @@ struct Found {
 
 /// What would help.
 #[derive(Debug, Serialize)]
-struct Remedy {
+struct RemedyRow {
     r#do: String,
     predicted_effect: String,
 }
 
-impl Summary {
+impl AnalysisSummary {
     /// The summary of the one run of `analysis`.
     ///
     /// # Errors
     /// An analysis without a run.
     pub(super) fn of(analysis: &Analysis, load: &LoadRun, files: &Files) -> anyhow::Result<Self> {
         let run = analysis.runs.first().context("the analysis has no run")?;
-        let bottlenecks = run.bottlenecks.iter().map(|found| Found {
+        let bottlenecks = run.bottlenecks.iter().map(|found| PhaseLimit {
             phase: found.phase.map_or("run", |phase| phase.name()),
             bound: found.bound.name(),
             evidence: found.evidence.clone(),
@@ -97,7 +97,7 @@ impl Summary {
             .advice
             .iter()
             .take(MOST_ADVICE)
-            .map(|suggestion| Remedy {
+            .map(|suggestion| RemedyRow {
                 r#do: suggestion.advice.r#do.clone(),
                 predicted_effect: suggestion.advice.predicted_effect.clone(),
             });
@@ -205,7 +205,7 @@ impl Summary {
     }
 }
 
-fn row(run: &Run, figure: Figure) -> Option<Row> {
+fn row(run: &Run, figure: Figure) -> Option<FigureRow> {
     let against = |which: Against| {
         run.comparisons
             .iter()
@@ -214,7 +214,7 @@ fn row(run: &Run, figure: Figure) -> Option<Row> {
             .find(|row| row.figure == figure)
     };
     let compared = against(Against::MeasuredLoad).or_else(|| against(Against::Static));
-    Some(Row {
+    Some(FigureRow {
         figure,
         measured: run.figure(figure)?,
         expected: compared.map(|row| row.expected),

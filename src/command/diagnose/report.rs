@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::view::snapshot::{Engine, Snapshot};
+use crate::view::snapshot::{SnapshotEngine, SnapshotView};
 use crate::view::text::{duration, percent, si, thousands, wrap};
 
 use super::FailOn;
@@ -15,9 +15,9 @@ const WIDTH: usize = 80;
 const REMEDIES: usize = 3;
 
 /// What was found, for programs.
-pub(super) fn json(found: &Snapshot, fail_on: FailOn) -> Value {
+pub(super) fn json(found: &SnapshotView, fail_on: FailOn) -> Value {
     let engines = by_severity(found);
-    let failing = |engine: &&Engine| {
+    let failing = |engine: &&SnapshotEngine| {
         let mut findings = engine.findings().iter();
         findings.any(|finding| fail_on.holds(&finding.severity))
     };
@@ -43,7 +43,7 @@ pub(super) fn json(found: &Snapshot, fail_on: FailOn) -> Value {
 ///
 /// # Errors
 /// When `out` does not take it.
-pub fn print(found: &Snapshot, out: &mut impl Write) -> io::Result<()> {
+pub fn print(found: &SnapshotView, out: &mut impl Write) -> io::Result<()> {
     let engines = by_severity(found);
     for engine in &engines {
         print_engine(engine, found, out)?;
@@ -55,8 +55,8 @@ pub fn print(found: &Snapshot, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// The engines, the one with the most severe finding first.
-fn by_severity(found: &Snapshot) -> Vec<&Engine> {
-    let rank = |engine: &&Engine| {
+fn by_severity(found: &SnapshotView) -> Vec<&SnapshotEngine> {
+    let rank = |engine: &&SnapshotEngine| {
         let severity = engine
             .findings()
             .first()
@@ -66,12 +66,16 @@ fn by_severity(found: &Snapshot) -> Vec<&Engine> {
             .position(|known| *known == severity)
             .unwrap_or(3)
     };
-    let mut engines: Vec<&Engine> = found.engines.iter().collect();
+    let mut engines: Vec<&SnapshotEngine> = found.engines.iter().collect();
     engines.sort_by_key(rank);
     engines
 }
 
-fn print_engine(engine: &Engine, found: &Snapshot, out: &mut impl Write) -> io::Result<()> {
+fn print_engine(
+    engine: &SnapshotEngine,
+    found: &SnapshotView,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let own = |uuid: &String| engine.gpus.contains(uuid);
     let gpus: Vec<&str> = found
         .gpus
@@ -111,7 +115,7 @@ fn print_engine(engine: &Engine, found: &Snapshot, out: &mut impl Write) -> io::
 }
 
 /// The findings; what says so below the first.
-fn print_verdict(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
+fn print_verdict(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<()> {
     let severity = engine
         .findings()
         .first()
@@ -133,7 +137,7 @@ fn print_verdict(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// The best remedies of all findings, those of the weightiest first.
-fn print_remedies(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
+fn print_remedies(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<()> {
     let remedies = engine
         .findings()
         .iter()
@@ -161,7 +165,7 @@ fn print_remedies(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn print_measured(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
+fn print_measured(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<()> {
     let time = engine.shares().into_iter();
     let time: Vec<_> = time
         .map(|(name, share)| format!("{name} {}", percent(share)))
@@ -215,7 +219,7 @@ fn print_measured(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What it costs, and of that what goes where neither arithmetic nor memory traffic limits.
-fn cost(engine: &Engine) -> Vec<Option<String>> {
+fn cost(engine: &SnapshotEngine) -> Vec<Option<String>> {
     let Some(price) = engine.dollars_per_hour() else {
         return Vec::new();
     };
@@ -258,7 +262,7 @@ fn item(mark: &str, text: &str, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What is not known, and how to provide it.
-fn missing(engine: &Engine, found: &Snapshot) -> Vec<(String, String)> {
+fn missing(engine: &SnapshotEngine, found: &SnapshotView) -> Vec<(String, String)> {
     let mut missing: Vec<_> = engine
         .missing
         .iter()
@@ -293,7 +297,7 @@ fn missing(engine: &Engine, found: &Snapshot) -> Vec<(String, String)> {
 mod tests {
     use super::*;
 
-    fn found() -> Snapshot {
+    fn found() -> SnapshotView {
         serde_json::from_value(json!({
             "vllm_url": "http://127.0.0.1:8000",
             "gpus": [{"uuid": "GPU-1", "name": "NVIDIA H100", "absent": [{"what": "gpm", "why": "not supported"}]}],

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tempfile::TempDir;
 
-use super::{DynamicArgs, Measured};
+use super::{DynamicArgs, MeasuredOutcome};
 use crate::capture::read::Capture;
 use crate::command::interrupt::Interrupt;
 use crate::command::measure::measure;
@@ -21,10 +21,10 @@ use loadtest::results::LoadResult;
 ///
 /// # Errors
 /// A [`UsageError`] for a load that makes no sense; any other where it does not begin, or its result cannot be written.
-pub(super) fn measured(args: &DynamicArgs, settings: &Settings) -> anyhow::Result<Measured> {
+pub(super) fn measured(args: &DynamicArgs, settings: &Settings) -> anyhow::Result<MeasuredOutcome> {
     let load = args.load.on(settings)?;
     telemetry::start(&settings.log).map_err(UsageError::of)?;
-    let place = Place::of(args.save_capture.as_deref())?;
+    let place = CaptureDirectory::of(args.save_capture.as_deref())?;
     let result = args.save_result.as_deref().map(ResultFile::open);
     let result = result.transpose()?;
     let (seen, wanted) = block_on(async {
@@ -43,7 +43,7 @@ pub(super) fn measured(args: &DynamicArgs, settings: &Settings) -> anyhow::Resul
         None => Some(Capture::open(place.directory()).context("the capture beside the load")?),
         Some(_) => None,
     };
-    Ok(Measured {
+    Ok(MeasuredOutcome {
         results: vec![LoadResult::from(&seen.run)],
         capture,
         notes: seen.note().into_iter().collect(),
@@ -52,12 +52,12 @@ pub(super) fn measured(args: &DynamicArgs, settings: &Settings) -> anyhow::Resul
 }
 
 /// Where the capture lies: where it was asked for, or in a directory that is gone afterwards.
-enum Place {
+enum CaptureDirectory {
     Kept(PathBuf),
     Passing(TempDir),
 }
 
-impl Place {
+impl CaptureDirectory {
     fn of(kept: Option<&Path>) -> anyhow::Result<Self> {
         match kept {
             Some(path) => Ok(Self::Kept(path.to_owned())),

@@ -6,10 +6,11 @@ use crate::command::output::{table, write_table};
 use crate::command::verdict_text;
 use loadtest::analysis::text::{change, count, duration, percent, range};
 use loadtest::analysis::{
-    Against, Analysis, Baseline, Bottleneck, Comparison, Figure, Moment, Pair, Run, Verdict, felt,
+    Against, Analysis, Baseline, Bottleneck, Comparison, Figure, Pair, Run, TargetVerdict,
+    TimelineMoment, felt,
 };
 use roofline::diagnosis::VerdictLevel;
-use roofline::predict::Metric;
+use roofline::predict::ImprovedMetric;
 
 /// Writes `analysis`.
 ///
@@ -181,7 +182,7 @@ fn write_comparison(comparison: &Comparison, out: &mut impl Write) -> io::Result
     write_table(&rows, out)
 }
 
-fn write_verdicts(verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> {
+fn write_verdicts(verdicts: &[TargetVerdict], out: &mut impl Write) -> io::Result<()> {
     if verdicts.is_empty() {
         return Ok(());
     }
@@ -211,11 +212,11 @@ fn write_verdicts(verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> 
 }
 
 /// A utilisation of a moment.
-type Pick = fn(&Moment) -> Option<f64>;
+type PickUtilisation = fn(&TimelineMoment) -> Option<f64>;
 
 /// Utilisations over time, a letter per moment.
-fn over_time(moments: &[Moment], out: &mut impl Write) -> io::Result<()> {
-    let lines: [(&str, Pick); 5] = [
+fn over_time(moments: &[TimelineMoment], out: &mut impl Write) -> io::Result<()> {
+    let lines: [(&str, PickUtilisation); 5] = [
         ("GPU (measured)", |moment| moment.gpu_utilization),
         ("HBM (measured)", |moment| moment.hbm_utilization),
         ("MFU (modelled)", |moment| moment.mfu),
@@ -275,13 +276,15 @@ fn write_advice(run: &Run, out: &mut impl Write) -> io::Result<()> {
     write_table(&rows, out)
 }
 
-fn show_metric(metric: Metric, value: f64) -> String {
+fn show_metric(metric: ImprovedMetric, value: f64) -> String {
     match metric {
-        Metric::TtftSeconds | Metric::TpotSeconds | Metric::StepSeconds => duration(value),
-        Metric::OutputTokensPerSecond | Metric::StepTokensPerSecond => {
+        ImprovedMetric::TtftSeconds | ImprovedMetric::TpotSeconds | ImprovedMetric::StepSeconds => {
+            duration(value)
+        }
+        ImprovedMetric::OutputTokensPerSecond | ImprovedMetric::StepTokensPerSecond => {
             Figure::OutputTokensPerSecond.show(value)
         }
-        Metric::KvCapacityTokens => count(value),
+        ImprovedMetric::KvCapacityTokens => count(value),
     }
 }
 

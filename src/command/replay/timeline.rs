@@ -4,14 +4,14 @@ use std::io::Write;
 
 use crate::config::Settings;
 use crate::export::families::families;
-use crate::export::timeline::{Rounds, Timeline};
+use crate::export::timeline::{Rounds, SeriesTimeline};
 use crate::exposition::Exposition;
 use crate::snapshot::memory::Memory;
 use crate::snapshot::take::SnapshotContext;
 use crate::snapshot::{Snapshot, SourceStatus};
 use roofline::units::Seconds;
 
-use crate::player::Player;
+use crate::player::CapturePlayer;
 
 /// How the series are written.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,14 +60,14 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// When `out` does not take it.
 pub(super) fn write(
-    player: &Player<'_>,
+    player: &CapturePlayer<'_>,
     settings: &Settings,
     args: &TimelineArgs,
     out: &mut impl Write,
 ) -> std::io::Result<()> {
     let whole_page = player.first_body();
     let (metadata, _) = Exposition::parse(whole_page);
-    let mut timeline = Timeline::new(args.labels.clone());
+    let mut timeline = SeriesTimeline::new(args.labels.clone());
     let mut memory = Memory::default();
     let mut before: Option<Seconds> = None;
     let mut pause = Seconds(1.0);

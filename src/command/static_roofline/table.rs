@@ -4,9 +4,9 @@ use std::io::Write;
 
 use comfy_table::Table;
 
-use super::{Cell, roof};
+use super::{GridCell, roof};
 use crate::command::output::{self, write_table};
-use roofline::predict::{Limits, Prediction, StepPrediction, Steps};
+use roofline::predict::{BatchLimits, PredictedSteps, Prediction, StepPrediction};
 use roofline::units::{Bytes, Seconds};
 
 const NOTHING: &str = "–";
@@ -53,7 +53,7 @@ pub(super) fn write_prediction(
 }
 
 /// One line for each cell of a grid.
-pub(super) fn write_grid(cells: &[Cell], out: &mut impl Write) -> anyhow::Result<()> {
+pub(super) fn write_grid(cells: &[GridCell], out: &mut impl Write) -> anyhow::Result<()> {
     let mut table = output::table([
         "GPU",
         "batch",
@@ -86,8 +86,8 @@ pub(super) fn write_grid(cells: &[Cell], out: &mut impl Write) -> anyhow::Result
 
 fn grid_row(prediction: &Prediction) -> Vec<String> {
     let step = match &prediction.steps {
-        Steps::Step(step) => step.as_ref(),
-        Steps::Steps(steps) => &steps.decode,
+        PredictedSteps::Step(step) => step.as_ref(),
+        PredictedSteps::Steps(steps) => &steps.decode,
     };
     let latency = prediction.latency.as_ref();
     let limits = prediction.limits.as_ref();
@@ -113,8 +113,10 @@ fn grid_row(prediction: &Prediction) -> Vec<String> {
 
 fn steps(prediction: &Prediction) -> Vec<(&'static str, &StepPrediction)> {
     match &prediction.steps {
-        Steps::Step(step) => vec![(step.phase.name(), step)],
-        Steps::Steps(steps) => vec![("prefill", &steps.prefill), ("decode", &steps.decode)],
+        PredictedSteps::Step(step) => vec![(step.phase.name(), step)],
+        PredictedSteps::Steps(steps) => {
+            vec![("prefill", &steps.prefill), ("decode", &steps.decode)]
+        }
     }
 }
 
@@ -231,7 +233,7 @@ fn write_latency(prediction: &Prediction, out: &mut impl Write) -> anyhow::Resul
     Ok(())
 }
 
-fn write_limits(limits: &Limits, out: &mut impl Write) -> anyhow::Result<()> {
+fn write_limits(limits: &BatchLimits, out: &mut impl Write) -> anyhow::Result<()> {
     let mut table = output::table(["batch at which", "", ""]);
     for (name, limit, meaning) in [
         (

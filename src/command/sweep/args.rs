@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::command::load_args::{LoadArgs, seconds};
-use crate::command::output::Format;
-use crate::config::duration::Span;
+use crate::command::output::OutputFormat;
+use crate::config::duration::TimeSpan;
 use crate::config::flags::SettingsFlags;
-use loadtest::sweep::Metric;
-use loadtest::sweep::steps::Steps;
+use loadtest::sweep::Objective;
+use loadtest::sweep::steps::BatchSteps;
 
 /// Arguments of `sweep`.
 #[derive(Args, Clone, Debug)]
@@ -22,13 +22,13 @@ pub struct SweepArgs {
     pub end: u32,
     /// How batches follow each other
     #[arg(long, value_enum, default_value_t, help_heading = "Sweep")]
-    pub steps: Steps,
+    pub steps: BatchSteps,
     /// Factor of geometric steps [default: 2], or length of linear ones [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Sweep")]
     pub step: Option<u32>,
     /// What is to be best
     #[arg(long, value_enum, default_value_t, help_heading = "Sweep")]
-    pub metric: Metric,
+    pub metric: Objective,
     /// Runs at each setting, for their spread
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Sweep")]
     pub repeats: u32,
@@ -47,13 +47,13 @@ pub struct SweepArgs {
     pub launch: Option<String>,
     /// How long the launched server may take until it is ready
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = seconds, help_heading = "Sweep")]
-    pub launch_timeout: Span,
+    pub launch_timeout: TimeSpan,
     /// Directory for every run's result and every server's log
     #[arg(long, value_name = "DIR", help_heading = "Sweep")]
     pub save_results: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: OutputFormat,
     /// The load at each setting.
     #[command(flatten)]
     pub load: LoadArgs,

@@ -12,24 +12,24 @@ use std::io::Write;
 use anyhow::{Context, bail};
 
 use super::interrupt::Interrupt;
-use super::output::{Format, write_json};
+use super::output::{OutputFormat, write_json};
 use super::scenario::scenario;
 use super::serve;
 use super::usage::UsageError;
 use crate::config::Settings;
 use crate::telemetry;
-use loadtest::launch::template::{Place, Template, deployment_of};
+use loadtest::launch::template::{Template, VariedParameter, deployment_of};
 use loadtest::load::settings::Arrivals;
 use loadtest::sweep::choice::{best, saturated};
 use loadtest::sweep::prediction::Predicted;
-use loadtest::sweep::setting::{Point, Setting};
-use loadtest::sweep::steps::{Steps, batches};
+use loadtest::sweep::setting::{Setting, SweepPoint};
+use loadtest::sweep::steps::{BatchSteps, batches};
 use loadtest::sweep::{SCHEMA, Slo, Sweep};
 use roofline::predict::{Serving, Targets};
 use roofline::spec::deployment::DeploymentFlags;
 
 pub use args::SweepArgs;
-use runner::{Outcome, Runner};
+use runner::{Runner, SettingOutcome};
 
 /// Sweeps and prints.
 ///
@@ -58,8 +58,8 @@ pub fn run(args: &SweepArgs, out: &mut impl Write) -> anyhow::Result<()> {
         sweep(runner, &settings).await
     })?;
     match args.format {
-        Format::Json => write_json(&sweep, out)?,
-        Format::Table => print::write(&sweep, out)?,
+        OutputFormat::Json => write_json(&sweep, out)?,
+        OutputFormat::Table => print::write(&sweep, out)?,
     }
     if sweep.best.is_none() {
         let why = sweep
@@ -85,12 +85,12 @@ fn check(args: &SweepArgs) -> Result<(), UsageError> {
     }
     let lists = [
         (
-            Place::GpuMemoryUtilization,
+            VariedParameter::GpuMemoryUtilization,
             "--gpu-memory-utilization",
             args.grid.gpu_memory_utilization.len(),
         ),
         (
-            Place::MaxNumBatchedTokens,
+            VariedParameter::MaxNumBatchedTokens,
             "--max-num-batched-tokens",
             args.grid.max_num_batched_tokens.len(),
         ),
@@ -111,7 +111,7 @@ fn check(args: &SweepArgs) -> Result<(), UsageError> {
             None => Ok(()),
         };
     };
-    if !template.has(Place::Batch) && args.start != args.end {
+    if !template.has(VariedParameter::Batch) && args.start != args.end {
         return refuse("--launch has no {batch}, so that every setting would be the same; write for example --max-num-seqs {batch}".to_owned());
     }
     for (place, flag, values) in lists {
@@ -173,7 +173,7 @@ async fn sweep(mut runner: Runner<'_>, settings: &Settings) -> anyhow::Result<Sw
 /// Measures at rising batches until it is no use to go on.
 async fn one_series(
     runner: &mut Runner<'_>,
-    series: &[Point],
+    series: &[SweepPoint],
     slo: &Slo,
     sweep: &mut Sweep,
 ) -> anyhow::Result<Vec<Setting>> {
@@ -181,14 +181,14 @@ async fn one_series(
     let mut measured = Vec::new();
     for (index, point) in series.iter().enumerate() {
         let setting = match runner.measure(*point).await? {
-            Outcome::Runs(runs) => {
+            SettingOutcome::Runs(runs) => {
                 let gone = runs.last().is_some_and(|run| run.interrupted);
                 sweep.interrupted |=
                     gone && (runner.template.is_none() || runner.interrupt.heard());
                 Setting::of(*point, &runs, slo)
             }
-            Outcome::Failed(error) => Setting::failed(*point, error),
-            Outcome::Interrupted => {
+            SettingOutcome::Failed(error) => Setting::failed(*point, error),
+            SettingOutcome::Interrupted => {
                 sweep.interrupted = true;
                 break;
             }
@@ -210,16 +210,16 @@ async fn one_series(
 }
 
 /// Every combination of the lists, each with all batches.
-fn series(args: &SweepArgs) -> Vec<Vec<Point>> {
+fn series(args: &SweepArgs) -> Vec<Vec<SweepPoint>> {
     let step = args.step.unwrap_or(match args.steps {
-        Steps::Geometric => 2,
-        Steps::Linear => 1,
+        BatchSteps::Geometric => 2,
+        BatchSteps::Linear => 1,
     });
     let batches = batches(args.start, args.end, args.steps, step);
     let mut all = Vec::new();
     for utilization in several(&args.grid.gpu_memory_utilization) {
         for tokens in several(&args.grid.max_num_batched_tokens) {
-            let points = batches.iter().map(|batch| Point {
+            let points = batches.iter().map(|batch| SweepPoint {
                 batch: *batch,
                 gpu_memory_utilization: utilization,
                 max_num_batched_tokens: tokens,

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use crate::command::output::{table, write_table};
-use loadtest::sweep::choice::Choice;
+use loadtest::sweep::choice::BestSetting;
 use loadtest::sweep::prediction::Predicted;
-use loadtest::sweep::setting::{Measured, Point, Setting, Spread};
-use loadtest::sweep::{Metric, Sweep};
+use loadtest::sweep::setting::{MeasuredPoint, Setting, Spread, SweepPoint};
+use loadtest::sweep::{Objective, Sweep};
 
 const NOTHING: &str = "–";
 
@@ -44,7 +44,8 @@ pub(super) fn write(sweep: &Sweep, out: &mut impl Write) -> anyhow::Result<()> {
 
 fn write_settings(sweep: &Sweep, out: &mut impl Write) -> anyhow::Result<()> {
     let percentile = sweep.slo.percentile;
-    let varies = |of: fn(&Point) -> bool| sweep.settings.iter().any(|setting| of(&setting.point));
+    let varies =
+        |of: fn(&SweepPoint) -> bool| sweep.settings.iter().any(|setting| of(&setting.point));
     let utilization = varies(|point| point.gpu_memory_utilization.is_some());
     let tokens = varies(|point| point.max_num_batched_tokens.is_some());
     let mut header = vec!["batch".to_owned()];
@@ -94,7 +95,7 @@ fn write_settings(sweep: &Sweep, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn figures(setting: &Setting, measured: &Measured) -> [String; 7] {
+fn figures(setting: &Setting, measured: &MeasuredPoint) -> [String; 7] {
     let spread = |spread: Option<Spread>, unit: f64, decimals: usize| {
         let Some(spread) = spread else {
             return NOTHING.to_owned();
@@ -121,7 +122,7 @@ fn text(value: Option<impl ToString>) -> String {
     value.map_or_else(|| NOTHING.to_owned(), |value| value.to_string())
 }
 
-fn named(point: &Point, sweep: &Sweep) -> String {
+fn named(point: &SweepPoint, sweep: &Sweep) -> String {
     let what = if sweep.varied == "launch" {
         "batch"
     } else {
@@ -141,12 +142,12 @@ fn named(point: &Point, sweep: &Sweep) -> String {
     )
 }
 
-fn value(best: &Choice, metric: Metric) -> String {
+fn value(best: &BestSetting, metric: Objective) -> String {
     match metric {
-        Metric::Throughput => format!("{:.1} output tokens/s (measured)", best.value),
-        Metric::Ttft => format!("{:.1} ms to the first token (measured)", best.value * 1e3),
-        Metric::Tpot => format!("{:.2} ms per output token (measured)", best.value * 1e3),
-        Metric::Goodput => format!("{:.2} requests/s within the targets (measured)", best.value),
+        Objective::Throughput => format!("{:.1} output tokens/s (measured)", best.value),
+        Objective::Ttft => format!("{:.1} ms to the first token (measured)", best.value * 1e3),
+        Objective::Tpot => format!("{:.2} ms per output token (measured)", best.value * 1e3),
+        Objective::Goodput => format!("{:.2} requests/s within the targets (measured)", best.value),
     }
 }
 

@@ -7,11 +7,11 @@ use crate::command::progress::ProgressLine;
 use crate::command::supervise::supervisor;
 use crate::command::usage::UsageError;
 use crate::config::Settings;
-use loadtest::launch::template::{Place, Template};
+use loadtest::launch::template::{Template, VariedParameter};
 use loadtest::launch::{LaunchError, Launched};
 use loadtest::load::settings::Arrivals;
 use loadtest::load::{self, LoadError, LoadRun, LoadSettings};
-use loadtest::sweep::setting::Point;
+use loadtest::sweep::setting::SweepPoint;
 use roofline::spec::deployment::DeploymentFlags;
 
 use super::args::SweepArgs;
@@ -31,7 +31,7 @@ pub(super) struct Runner<'a> {
 }
 
 /// What came of one setting.
-pub(super) enum Outcome {
+pub(super) enum SettingOutcome {
     /// Its runs; fewer than asked for where they were interrupted or the server was gone.
     Runs(Vec<LoadRun>),
     /// No run, but other settings may do.
@@ -54,7 +54,7 @@ impl Runner<'_> {
     ///
     /// # Errors
     /// What would befall every other point too.
-    pub(super) async fn measure(&mut self, point: Point) -> anyhow::Result<Outcome> {
+    pub(super) async fn measure(&mut self, point: SweepPoint) -> anyhow::Result<SettingOutcome> {
         let Some(template) = self.template.clone() else {
             return self.repeat(point).await;
         };
@@ -65,14 +65,14 @@ impl Runner<'_> {
                 server.end().await;
                 outcome
             }
-            Ok(None) => Ok(Outcome::Interrupted),
+            Ok(None) => Ok(SettingOutcome::Interrupted),
             Err(error @ LaunchError::Occupied { .. }) => Err(UsageError::new(error).into()),
-            Err(error) => Ok(Outcome::Failed(error.to_string())),
+            Err(error) => Ok(SettingOutcome::Failed(error.to_string())),
         }
     }
 
     /// A server that is ready; `None` if the user did not want to wait.
-    async fn launch(&self, line: &str, point: Point) -> Result<Option<Launched>, LaunchError> {
+    async fn launch(&self, line: &str, point: SweepPoint) -> Result<Option<Launched>, LaunchError> {
         let label = label(&point);
         let progress = ProgressLine::new(label.clone());
         progress.say("starting the server");
@@ -106,7 +106,7 @@ impl Runner<'_> {
         }
     }
 
-    async fn repeat(&mut self, point: Point) -> anyhow::Result<Outcome> {
+    async fn repeat(&mut self, point: SweepPoint) -> anyhow::Result<SettingOutcome> {
         if self.found.is_none() {
             self.found = Some(deployment::of_running(self.settings).await);
         }
@@ -124,7 +124,7 @@ impl Runner<'_> {
                 Err(LoadError::Interrupted) => break,
                 Err(error) if error.is_usage() => return Err(UsageError::new(error).into()),
                 Err(error) if self.template.is_none() => return Err(error.into()),
-                Err(error) => return Ok(Outcome::Failed(error.to_string())),
+                Err(error) => return Ok(SettingOutcome::Failed(error.to_string())),
             };
             drop(line);
             if let Some(directory) = &self.args.save_results {
@@ -138,13 +138,13 @@ impl Runner<'_> {
             }
         }
         if runs.is_empty() && self.interrupt.heard() {
-            return Ok(Outcome::Interrupted);
+            return Ok(SettingOutcome::Interrupted);
         }
-        Ok(Outcome::Runs(runs))
+        Ok(SettingOutcome::Runs(runs))
     }
 
     /// The load at `point`, with prompts that no run before had.
-    fn settings(&mut self, point: Point) -> LoadSettings {
+    fn settings(&mut self, point: SweepPoint) -> LoadSettings {
         self.runs += 1;
         let arrivals = match (self.load.arrivals, self.concurrency()) {
             (open @ Arrivals::Open { .. }, _) => open,
@@ -160,13 +160,13 @@ impl Runner<'_> {
     }
 }
 
-fn values(point: &Point) -> Vec<(Place, String)> {
+fn values(point: &SweepPoint) -> Vec<(VariedParameter, String)> {
     let utilization = point.gpu_memory_utilization.map(|value| value.to_string());
     let tokens = point.max_num_batched_tokens.map(|value| value.to_string());
     [
-        (Place::Batch, Some(point.batch.to_string())),
-        (Place::GpuMemoryUtilization, utilization),
-        (Place::MaxNumBatchedTokens, tokens),
+        (VariedParameter::Batch, Some(point.batch.to_string())),
+        (VariedParameter::GpuMemoryUtilization, utilization),
+        (VariedParameter::MaxNumBatchedTokens, tokens),
     ]
     .into_iter()
     .filter_map(|(place, value)| Some((place, value?)))
@@ -174,7 +174,7 @@ fn values(point: &Point) -> Vec<(Place, String)> {
 }
 
 /// The setting for people.
-fn label(point: &Point) -> String {
+fn label(point: &SweepPoint) -> String {
     let utilization = point
         .gpu_memory_utilization
         .map(|value| format!(", GPU memory {value}"));
@@ -190,7 +190,7 @@ fn label(point: &Point) -> String {
 }
 
 /// The setting as part of a file name.
-fn file_name(point: &Point) -> String {
+fn file_name(point: &SweepPoint) -> String {
     let utilization = point
         .gpu_memory_utilization
         .map(|value| format!("-mem{value}"));

@@ -8,14 +8,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::address::RequestOptions;
 use crate::capture::read::Capture;
-use crate::command::serve::{self, Origin};
+use crate::command::serve::{self, SidecarOrigin};
 use crate::command::usage::UsageError;
 use crate::command::{demo, local_vllm, sampling};
 use crate::config::Settings;
 use crate::export::snapshot_json;
 use crate::sampler::Receiver as Published;
 use crate::source::http::{Fetcher, LARGEST_PAGE};
-use crate::view::snapshot::Snapshot;
+use crate::view::snapshot::SnapshotView;
 
 use super::TopArgs;
 
@@ -23,7 +23,7 @@ use super::TopArgs;
 #[derive(Debug)]
 pub(super) enum Update {
     /// What the source says now, or why it says nothing.
-    Answer(Box<Result<Snapshot, String>>),
+    Answer(Box<Result<SnapshotView, String>>),
     /// The program is to end.
     Stop,
 }

@@ -11,7 +11,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use crate::top::app::{Action, App};
 use crate::top::palette::Palette;
 use crate::top::screen;
-use crate::view::snapshot::Snapshot;
+use crate::view::snapshot::SnapshotView;
 use crate::view::text::{clock, thousands};
 
 use super::feed::Update;
@@ -83,7 +83,7 @@ fn action(key: KeyEvent) -> Option<Action> {
 }
 
 /// Writes what is shown to a file in the working directory, and says so.
-fn export(shown: Option<&Snapshot>) -> String {
+fn export(shown: Option<&SnapshotView>) -> String {
     let Some(snapshot) = shown else {
         return "nothing to export yet".to_owned();
     };

@@ -5,16 +5,16 @@ use std::io::{self, Write};
 
 /// The samples that share their labels but `le`, in the order of time: one after the other, never interleaved with those of another.
 #[derive(Debug, Default)]
-pub(super) struct Metric {
+pub(super) struct MetricSeries {
     /// Names and labels of the series.
     samples: Vec<String>,
     index: HashMap<String, usize>,
-    pub(super) points: Vec<Point>,
+    pub(super) points: Vec<SeriesPoint>,
 }
 
 /// Where one series has got to while it is written.
 #[derive(Clone, Copy, Debug, Default)]
-struct Progress {
+struct SeriesCursor {
     /// What a counter's recorded values are raised by in this round.
     raised: f64,
     /// Recorded and raised value of the point before.
@@ -24,7 +24,7 @@ struct Progress {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Point {
+pub(super) struct SeriesPoint {
     pub(super) time: f64,
     sample: usize,
     value: f64,
@@ -35,7 +35,7 @@ const ROUNDING: f64 = 1e-9;
 
 /// What becomes of a value from round to round.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Pace {
+pub(super) enum ValuePace {
     /// Goes on from where the round before ended.
     Grows,
     /// Is a moment, and goes with the time.
@@ -44,13 +44,13 @@ pub(super) enum Pace {
     Repeats,
 }
 
-impl Metric {
+impl MetricSeries {
     pub(super) fn push(&mut self, time: f64, series: String, value: f64) {
         let sample = *self.index.entry(series.clone()).or_insert_with(|| {
             self.samples.push(series);
             self.samples.len() - 1
         });
-        self.points.push(Point {
+        self.points.push(SeriesPoint {
             time,
             sample,
             value,
@@ -63,20 +63,20 @@ impl Metric {
     /// When `out` does not take it.
     pub(super) fn write(
         &self,
-        pace: Pace,
+        pace: ValuePace,
         starts: &[f64],
         step: f64,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        let mut progress = vec![Progress::default(); self.samples.len()];
+        let mut progress = vec![SeriesCursor::default(); self.samples.len()];
         for start in starts {
-            progress.iter_mut().for_each(Progress::begin_round);
+            progress.iter_mut().for_each(SeriesCursor::begin_round);
             for point in &self.points {
                 let progress = &mut progress[point.sample];
                 let value = match pace {
-                    Pace::Grows => progress.raise(point.value),
-                    Pace::Goes => point.value + start,
-                    Pace::Repeats => point.value,
+                    ValuePace::Grows => progress.raise(point.value),
+                    ValuePace::Goes => point.value + start,
+                    ValuePace::Repeats => point.value,
                 };
                 let time = point.time + start;
                 if progress.is_due(time, step) {
@@ -88,7 +88,7 @@ impl Metric {
     }
 }
 
-impl Progress {
+impl SeriesCursor {
     /// The next recorded value stands for the one that was written last.
     fn begin_round(&mut self) {
         if let Some((_, raised)) = self.last {

@@ -23,10 +23,10 @@ use roofline::units::{Bytes, Flops, Seconds};
 use super::backfill::DeferredWork;
 use super::hardware::HardwareUse;
 use super::interval::Interval;
-use super::steps::{Prompts, Steps};
+use super::steps::{IntervalSteps, RecentPrompts};
 use roofline::engine::{EngineFacts, Served};
 use time::Demand;
-use work::Priced;
+use work::PricedStep;
 
 /// Everything that adds up over time for one engine.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,7 +79,7 @@ pub struct Account {
     /// Where the time of those that finished went.
     pub requests: Requests,
     /// What requests look like, as last known.
-    pub prompts: Prompts,
+    pub prompts: RecentPrompts,
     /// Experts that steps reached; absent for a dense or unknown model.
     pub experts: Option<DistinctExperts>,
     /// Whether step counts were inexact because several API servers share the page.
@@ -116,11 +116,11 @@ impl Account {
     pub fn of(
         interval: &Interval,
         facts: &EngineFacts,
-        prompts: &Prompts,
+        prompts: &RecentPrompts,
         routing: &mut Routing,
         hardware: HardwareUse,
     ) -> Self {
-        let steps = Steps::recover(interval, facts, prompts);
+        let steps = IntervalSteps::recover(interval, facts, prompts);
         let gpus = facts.gpus();
         let mut account = Self {
             seconds: interval.seconds(),
@@ -173,7 +173,7 @@ impl Account {
     fn add_work(
         &mut self,
         interval: &Interval,
-        steps: &Steps,
+        steps: &IntervalSteps,
         (served, routing): (&Served, &mut Routing),
         facts: &EngineFacts,
     ) {
@@ -212,7 +212,7 @@ impl Account {
 
     /// What the roofline asks for, at the current clock. The counters of the hardware outrank the model: where GPM measured the
     /// traffic, memory time follows it.
-    fn demand(&self, priced: &[Priced], work: &Work, facts: &EngineFacts) -> Option<Demand> {
+    fn demand(&self, priced: &[PricedStep], work: &Work, facts: &EngineFacts) -> Option<Demand> {
         let ceiling = facts.ceiling(self.hardware.sm_clock_mhz())?;
         let traffic = self
             .measured_hbm_bytes(facts)

@@ -9,8 +9,8 @@ use roofline::cost::step::StepWork;
 use roofline::engine::Served;
 use roofline::units::{Bytes, ratio};
 
-use super::work::{Priced, price};
-use crate::meter::steps::Steps;
+use super::work::{PricedStep, price};
+use crate::meter::steps::IntervalSteps;
 
 /// The model of steps that decode is right to within so much of what GPM measures, and that of prompts in one span; only what is
 /// beyond that says something of routing.
@@ -58,7 +58,7 @@ impl Routing {
     /// not the uniform one.
     pub(super) fn learn(
         &mut self,
-        steps: &Steps,
+        steps: &IntervalSteps,
         served: &Served,
         measured: Option<Bytes>,
         gpus: f64,
@@ -90,7 +90,7 @@ impl Routing {
     /// Distinct experts in `steps` as they are priced with `shard`, where there are any.
     pub(super) fn distinct(
         &self,
-        steps: &Steps,
+        steps: &IntervalSteps,
         served: &Served,
         shard: &Shard,
     ) -> Option<DistinctExperts> {
@@ -108,7 +108,7 @@ impl Routing {
 }
 
 /// Whether the traffic of `steps` tells of the routing.
-fn is_telling(steps: &Steps, shard: &Shard) -> bool {
+fn is_telling(steps: &IntervalSteps, shard: &Shard) -> bool {
     let tokens = ratio(steps.prefill_tokens + steps.decode_tokens, steps.count());
     let reached = shard.distinct_experts(tokens.unwrap_or(0.0));
     let of_one = shard.distinct_experts(1.0);
@@ -119,7 +119,7 @@ fn is_telling(steps: &Steps, shard: &Shard) -> bool {
 
 /// Share of the experts for which the model comes to `measured`, the traffic of one GPU; 1 where uniform routing does, and `None` where
 /// that may as well be the prompts'.
-fn share(steps: &Steps, shard: &Shard, measured: Bytes) -> Option<f64> {
+fn share(steps: &IntervalSteps, shard: &Shard, measured: Bytes) -> Option<f64> {
     let over = |share: f64| {
         let modelled = bytes(&price(steps, &shard.routed_over(share)));
         ratio(modelled.0, measured.0).map_or(0.0, |ratio| ratio - 1.0)
@@ -144,7 +144,7 @@ fn share(steps: &Steps, shard: &Shard, measured: Bytes) -> Option<f64> {
     Some(f64::midpoint(low, high))
 }
 
-fn bytes(priced: &[Priced]) -> Bytes {
+fn bytes(priced: &[PricedStep]) -> Bytes {
     let all = priced.iter();
     all.map(|steps| traffic(&steps.whole) * steps.kind.count)
         .sum()

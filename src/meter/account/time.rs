@@ -2,14 +2,14 @@
 //! kernel latency where one did.
 
 use crate::meter::interval::Interval;
-use crate::meter::steps::Steps;
+use crate::meter::steps::IntervalSteps;
 use roofline::bound::TimeSeconds;
 use roofline::cost::ceiling::Ceiling;
 use roofline::cost::step::StepWork;
 use roofline::units::{Bytes, Seconds, ratio};
 
 use super::Account;
-use super::work::{PerPhase, Priced};
+use super::work::{PerPhase, PricedStep};
 
 impl Account {
     /// Where the seconds went, or `None` while the model or the GPU is unknown.
@@ -155,7 +155,7 @@ pub(super) struct Demand {
 
 impl Demand {
     /// The demand of `priced` at `ceiling`; `traffic` scales the modelled bytes to the measured.
-    pub(super) fn of(priced: &[Priced], ceiling: &Ceiling, traffic: f64) -> Self {
+    pub(super) fn of(priced: &[PricedStep], ceiling: &Ceiling, traffic: f64) -> Self {
         let mut demand = Self::default();
         for steps in priced {
             let time = roofline(&steps.whole, ceiling, traffic).scaled(steps.kind.count);
@@ -199,7 +199,7 @@ fn components(step: &StepWork, ceiling: &Ceiling, traffic: f64) -> (Seconds, Sec
 }
 
 /// Share of a step's time that its prompts take: their roofline time beside that of what the decodes add.
-fn prompt_share(steps: &Priced, ceiling: &Ceiling) -> f64 {
+fn prompt_share(steps: &PricedStep, ceiling: &Ceiling) -> f64 {
     let (compute, memory) = components(&steps.prompts, ceiling, 1.0);
     let (whole_compute, whole_memory) = components(&steps.whole, ceiling, 1.0);
     let prompts = compute.max(memory);
@@ -215,7 +215,7 @@ fn prompt_share(steps: &Priced, ceiling: &Ceiling) -> f64 {
 /// all of it where that is not known.
 pub(super) fn busy_seconds(
     interval: &Interval,
-    steps: &Steps,
+    steps: &IntervalSteps,
     took: Seconds,
     kernels: Option<Seconds>,
 ) -> Seconds {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::meter::steps::{StepKind, Steps};
+use crate::meter::steps::{IntervalSteps, StepKind};
 use roofline::cost::shard::Shard;
 use roofline::cost::step::{RequestGroup, StepWork};
 use roofline::units::{Bytes, Flops};
@@ -97,7 +97,7 @@ pub struct Work {
 impl Work {
     /// Adds the steps of `priced`. What the prompts alone need is prefill's, what the decodes add to the same step is decode's; a
     /// step without prompts is decode's altogether.
-    pub(super) fn add_steps(&mut self, priced: &Priced, gpus: f64) {
+    pub(super) fn add_steps(&mut self, priced: &PricedStep, gpus: f64) {
         let times = priced.kind.count * gpus;
         let all = ByKind::of(&priced.whole).scaled(times);
         let prompts = ByKind::of(&priced.prompts).scaled(times);
@@ -163,7 +163,7 @@ impl Work {
 }
 
 /// A kind of step with its cost on one GPU.
-pub(super) struct Priced {
+pub(super) struct PricedStep {
     pub(super) kind: StepKind,
     /// What the prompts in it would cost alone; nothing where it has none.
     pub(super) prompts: StepWork,
@@ -172,11 +172,11 @@ pub(super) struct Priced {
 }
 
 /// The cost of each kind of step of `steps`.
-pub(super) fn price(steps: &Steps, shard: &Shard) -> Vec<Priced> {
+pub(super) fn price(steps: &IntervalSteps, shard: &Shard) -> Vec<PricedStep> {
     let kinds = steps.kinds.iter().map(|kind| {
         let mut whole = shard.work_of_step(&[kind.prefill, kind.decode]);
         whole.bytes.kv_read = whole.bytes.kv_read - spared(shard, kind, steps.context.shared);
-        Priced {
+        PricedStep {
             kind: *kind,
             prompts: shard.work_of_step(&[kind.prefill]),
             whole,

@@ -7,11 +7,11 @@ use crate::sample::engine::{
     CacheConfig, Counter, Counters, Distribution, EngineKey, EngineTotals, Gauge, Gauges,
     Histograms, PromptCount,
 };
-use crate::sample::metrics::Quantity;
+use crate::sample::metrics::MetricQuantity;
 use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 
-use super::names::{Field, Part, Publisher};
+use super::names::{HistogramPart, Publisher, SampleField};
 use super::twice::Twice;
 use super::{MOST_BUCKETS, PageError};
 
@@ -32,14 +32,14 @@ pub(super) struct Draft {
     /// The label `server`, which a router gives the series of the servers behind it.
     pub(super) server: Option<String>,
     /// Series that stand on the page more than once, so that none of them can be believed.
-    pub(super) twice: Vec<(Quantity, Twice)>,
-    counters: [Names<Slot>; Counter::ALL.len()],
-    gauges: [Names<Slot>; Gauge::ALL.len()],
-    histograms: [Names<DraftHistogram>; Distribution::ALL.len()],
+    pub(super) twice: Vec<(MetricQuantity, Twice)>,
+    counters: [NamedValue<Slot>; Counter::ALL.len()],
+    gauges: [NamedValue<Slot>; Gauge::ALL.len()],
+    histograms: [NamedValue<DraftHistogram>; Distribution::ALL.len()],
 }
 
 /// A value under the present name and under the former one.
-type Names<T> = [T; 2];
+type NamedValue<T> = [T; 2];
 
 #[derive(Clone, Copy, Default)]
 enum Slot {
@@ -95,12 +95,16 @@ impl Draft {
         }
     }
 
-    pub(super) fn take(&mut self, field: Field, sample: &Sample<'_>) -> Result<(), PageError> {
+    pub(super) fn take(
+        &mut self,
+        field: SampleField,
+        sample: &Sample<'_>,
+    ) -> Result<(), PageError> {
         if !is_possible(sample.value) {
             return Ok(());
         }
         let (quantity, first) = match field {
-            Field::Counter(counter, place) => {
+            SampleField::Counter(counter, place) => {
                 let slot = &mut self.counters[counter as usize][place];
                 let first = if counter.metric().adds_up {
                     slot.add(sample.value);
@@ -108,17 +112,17 @@ impl Draft {
                 } else {
                     slot.put(sample.value)
                 };
-                (Quantity::Counter(counter), first)
+                (MetricQuantity::Counter(counter), first)
             }
-            Field::Gauge(gauge, place) => {
+            SampleField::Gauge(gauge, place) => {
                 let first = self.gauges[gauge as usize][place].put(sample.value);
-                (Quantity::Gauge(gauge), first)
+                (MetricQuantity::Gauge(gauge), first)
             }
-            Field::Distribution(which, place, part) => {
+            SampleField::Distribution(which, place, part) => {
                 let first = self.histograms[which as usize][place].take(part, sample)?;
-                (Quantity::Distribution(which), first)
+                (MetricQuantity::Distribution(which), first)
             }
-            Field::CacheConfig | Field::Adapters => return Ok(()),
+            SampleField::CacheConfig | SampleField::Adapters => return Ok(()),
         };
         if !first && self.twice.iter().all(|(known, _)| *known != quantity) {
             self.twice.push((quantity, Twice::of(sample)));
@@ -180,17 +184,17 @@ impl Draft {
     }
 }
 
-fn newest(names: &Names<Slot>) -> Option<f64> {
+fn newest(names: &NamedValue<Slot>) -> Option<f64> {
     names.iter().find_map(|slot| slot.value())
 }
 
 impl DraftHistogram {
     /// Takes one line, and says whether it is the first of its kind.
-    fn take(&mut self, part: Part, sample: &Sample<'_>) -> Result<bool, PageError> {
+    fn take(&mut self, part: HistogramPart, sample: &Sample<'_>) -> Result<bool, PageError> {
         let first = match part {
-            Part::Sum => self.sum.put(sample.value),
-            Part::Count => self.count.put(sample.value),
-            Part::Bucket => self.bucket(sample)?,
+            HistogramPart::Sum => self.sum.put(sample.value),
+            HistogramPart::Count => self.count.put(sample.value),
+            HistogramPart::Bucket => self.bucket(sample)?,
         };
         self.unsure |= !first;
         Ok(first)

@@ -1,7 +1,7 @@
 //! A sample's name, and the metric that it belongs to.
 
 use crate::exposition::Sample;
-use crate::sample::metrics::{Counter, Distribution, Gauge, Metric, Quantity};
+use crate::sample::metrics::{Counter, Distribution, Gauge, MetricQuantity, VllmMetric};
 
 /// What vLLM's names start with: as it writes them, as Ray Serve re-exports them, and as OpenMetrics escapes them.
 const PREFIXES: [(&str, Publisher); 4] = [
@@ -28,27 +28,27 @@ pub(super) enum Publisher {
 
 /// Part of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum HistogramPart {
     Bucket,
     Sum,
     Count,
 }
 
-const PARTS: [(&str, Part); 3] = [
-    ("_bucket", Part::Bucket),
-    ("_sum", Part::Sum),
-    ("_count", Part::Count),
+const PARTS: [(&str, HistogramPart); 3] = [
+    ("_bucket", HistogramPart::Bucket),
+    ("_sum", HistogramPart::Sum),
+    ("_count", HistogramPart::Count),
 ];
 
 /// What a sample is to us.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Field {
+pub(super) enum SampleField {
     /// A counter's value; `place` 0 is its present name, 1 the former.
     Counter(Counter, usize),
     /// A gauge's value.
     Gauge(Gauge, usize),
     /// One line of a histogram.
-    Distribution(Distribution, usize, Part),
+    Distribution(Distribution, usize, HistogramPart),
     /// Facts of the KV cache.
     CacheConfig,
     /// LoRA adapters.
@@ -65,41 +65,42 @@ pub(super) fn without_prefix(name: &str) -> Option<(&str, Publisher)> {
 }
 
 /// What the sample `name`, without its prefix, is to us.
-pub(super) fn field(name: &str, sample: &Sample<'_>) -> Option<Field> {
+pub(super) fn field(name: &str, sample: &Sample<'_>) -> Option<SampleField> {
     if let Some(field) = distribution(name) {
         return Some(field);
     }
     for &gauge in Gauge::ALL {
         if let Some(place) = place(gauge.metric(), name) {
-            return picked(gauge.metric(), sample).then_some(Field::Gauge(gauge, place));
+            return picked(gauge.metric(), sample).then_some(SampleField::Gauge(gauge, place));
         }
     }
     for &counter in Counter::ALL {
         if let Some(place) = place(counter.metric(), name) {
-            return picked(counter.metric(), sample).then_some(Field::Counter(counter, place));
+            return picked(counter.metric(), sample)
+                .then_some(SampleField::Counter(counter, place));
         }
     }
     [
-        (Quantity::CacheConfig, Field::CacheConfig),
-        (Quantity::Adapters, Field::Adapters),
+        (MetricQuantity::CacheConfig, SampleField::CacheConfig),
+        (MetricQuantity::Adapters, SampleField::Adapters),
     ]
     .into_iter()
     .find_map(|(quantity, field)| (quantity.metric().name.text == name).then_some(field))
 }
 
-fn distribution(name: &str) -> Option<Field> {
+fn distribution(name: &str) -> Option<SampleField> {
     let (family, part) = PARTS
         .iter()
         .find_map(|&(suffix, part)| Some((name.strip_suffix(suffix)?, part)))?;
     let (which, place) = Distribution::ALL
         .iter()
         .find_map(|&which| Some((which, place(which.metric(), family)?)))?;
-    wanted(which.metric(), part).then_some(Field::Distribution(which, place, part))
+    wanted(which.metric(), part).then_some(SampleField::Distribution(which, place, part))
 }
 
 /// Which of the metric's names it is.
 #[inline]
-fn place(metric: &Metric, name: &str) -> Option<usize> {
+fn place(metric: &VllmMetric, name: &str) -> Option<usize> {
     if metric.name.text == name {
         return Some(0);
     }
@@ -109,19 +110,20 @@ fn place(metric: &Metric, name: &str) -> Option<usize> {
         .then_some(1)
 }
 
-fn picked(metric: &Metric, sample: &Sample<'_>) -> bool {
+fn picked(metric: &VllmMetric, sample: &Sample<'_>) -> bool {
     metric
         .picked
         .is_none_or(|(label, value)| sample.labels.get(label).as_deref() == Some(value))
 }
 
-fn wanted(metric: &Metric, part: Part) -> bool {
-    !metric.without_buckets || part != Part::Bucket
+fn wanted(metric: &VllmMetric, part: HistogramPart) -> bool {
+    !metric.without_buckets || part != HistogramPart::Bucket
 }
 
 /// The metrics that are needed of a vLLM that `counts_computed` prompt tokens, or does not.
-pub fn needed(counts_computed: bool) -> impl Iterator<Item = Quantity> {
-    Quantity::all().filter(move |quantity| !(counts_computed && quantity.metric().for_estimate))
+pub fn needed(counts_computed: bool) -> impl Iterator<Item = MetricQuantity> {
+    MetricQuantity::all()
+        .filter(move |quantity| !(counts_computed && quantity.metric().for_estimate))
 }
 
 /// The sample names of [`needed`] metrics: what to ask a server for that can answer with a part of its page.
@@ -133,7 +135,7 @@ pub fn needed_names(counts_computed: bool) -> Vec<String> {
         for name in metric.names() {
             let full = format!("{}{}", PREFIXES[0].0, name.text);
             match quantity {
-                Quantity::Distribution(_) => {
+                MetricQuantity::Distribution(_) => {
                     let parts = PARTS.iter().filter(|&&(_, part)| wanted(metric, part));
                     names.extend(parts.map(|(suffix, _)| format!("{full}{suffix}")));
                 }

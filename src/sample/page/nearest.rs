@@ -1,7 +1,7 @@
 //! What a metric that is missing may be called now.
 
-use crate::exposition::{Kind, Line, Lines};
-use crate::sample::metrics::Quantity;
+use crate::exposition::{ExpositionType, Line, Lines};
+use crate::sample::metrics::MetricQuantity;
 
 use super::names::without_prefix;
 
@@ -44,7 +44,7 @@ const OTHERS: [&str; 31] = [
 ];
 
 /// The unknown family of vLLM's on `page` of the same kind as `wanted` whose name is most like its own.
-pub(super) fn nearest(page: &str, wanted: Quantity) -> Option<String> {
+pub(super) fn nearest(page: &str, wanted: MetricQuantity) -> Option<String> {
     let own = wanted.metric().name.text;
     Lines::new(page)
         .filter_map(Result::ok)
@@ -61,14 +61,14 @@ pub(super) fn nearest(page: &str, wanted: Quantity) -> Option<String> {
         .map(|(family, _)| family.to_owned())
 }
 
-fn alike(found: Kind, wanted: Kind) -> bool {
-    found == wanted || found == Kind::Untyped
+fn alike(found: ExpositionType, wanted: ExpositionType) -> bool {
+    found == wanted || found == ExpositionType::Untyped
 }
 
 /// Whether `name` is that of a family whose meaning is known. OpenMetrics names a counter's without its suffix.
 fn is_known(name: &str) -> bool {
     let total = format!("{name}_total");
     let same = |known: &str| known == name || known == total;
-    let mut read = Quantity::all().flat_map(|quantity| quantity.metric().names());
+    let mut read = MetricQuantity::all().flat_map(|quantity| quantity.metric().names());
     OTHERS.iter().any(|&other| same(other)) || read.any(|known| same(known.text))
 }

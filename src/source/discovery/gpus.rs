@@ -1,6 +1,6 @@
 //! Which GPU an engine computes on, what its ceilings are, and which of the GPUs that are read are its own.
 
-use crate::sample::gpu::{Availability, GpuFacts};
+use crate::sample::gpu::{Availability, GpuIdentity};
 use roofline::engine::EngineFacts;
 use roofline::spec::gpu::{ComputeCapability, GpuSpec, GpuTable, NvmlFacts};
 use roofline::units::Bytes;
@@ -67,7 +67,7 @@ impl DiscoveryInputs {
             .map_or(self.gpus.len() / engines.max(1), |served| {
                 usize::try_from(served.deployment.parallelism.gpus_per_engine()).unwrap_or(1)
             });
-        let all: Vec<&GpuFacts> = self.gpus.iter().collect();
+        let all: Vec<&GpuIdentity> = self.gpus.iter().collect();
         let computing = all.iter().copied().filter(|gpu| self.computes_on(gpu));
         let Some(own) = chosen([&all, &computing.collect()], needed, engines) else {
             let why = format!(
@@ -89,14 +89,14 @@ impl DiscoveryInputs {
     }
 
     /// Whether a process of this vLLM computes on `gpu`.
-    fn computes_on(&self, gpu: &GpuFacts) -> bool {
+    fn computes_on(&self, gpu: &GpuIdentity) -> bool {
         let mut processes = gpu.processes.iter().flatten();
         processes.any(|process| self.own_processes.contains(process))
     }
 
     /// Whether somebody else computes on `gpu`. Where vLLM's own processes are not known, one is taken for its own, and all of them
     /// where the GPU was given to it by `--gpu-devices`.
-    fn is_shared(&self, gpu: &GpuFacts) -> bool {
+    fn is_shared(&self, gpu: &GpuIdentity) -> bool {
         if gpu.shared_by_pods {
             return true;
         }
@@ -124,7 +124,7 @@ fn chosen<T: Clone>(offers: [&Vec<T>; 2], needed: usize, engines: usize) -> Opti
 }
 
 /// Without GPM, HBM traffic is modelled only: says why.
-fn note_gpm(facts: &mut EngineFacts, own: &[&GpuFacts]) {
+fn note_gpm(facts: &mut EngineFacts, own: &[&GpuIdentity]) {
     for gpu in own {
         if let Availability::Absent(cause) = gpu.gpm {
             let why = format!(
@@ -138,14 +138,14 @@ fn note_gpm(facts: &mut EngineFacts, own: &[&GpuFacts]) {
 }
 
 /// The ceilings of a MIG slice of `whole`: by its SMs, and by its memory in the eighths that MIG cuts it into.
-fn sliced(whole: GpuSpec, slice: &GpuFacts) -> Option<GpuSpec> {
+fn sliced(whole: GpuSpec, slice: &GpuIdentity) -> Option<GpuSpec> {
     let compute = slice.sm_count? / f64::from(whole.sm_count?);
     let memory = (slice.memory_bytes? / whole.memory.0 * 8.0).round();
     Some(whole.sliced(compute.min(1.0), memory.clamp(1.0, 8.0) / 8.0))
 }
 
 /// The ceilings of a GPU that no table has, from what NVML says of it.
-fn derived(gpu: &GpuFacts) -> Option<GpuSpec> {
+fn derived(gpu: &GpuIdentity) -> Option<GpuSpec> {
     let whole = |value: f64| format!("{value:.0}").parse().ok();
     let capability = ComputeCapability::parse(gpu.compute_capability.as_deref()?)?;
     Some(GpuSpec::derived(&NvmlFacts {

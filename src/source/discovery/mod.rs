@@ -10,16 +10,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::sample::engine::EngineTotals;
-use crate::sample::gpu::GpuFacts;
+use crate::sample::gpu::GpuIdentity;
 use roofline::cost::coefficients::Coefficients;
-use roofline::engine::{EngineFacts, Missing, Served};
+use roofline::engine::{EngineFacts, MissingFact, Served};
 use roofline::spec::deployment::{Deployment, DeploymentFlags};
 use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
 
 /// A value and where it came from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Known<T> {
+pub struct KnownValue<T> {
     /// The value.
     pub value: T,
     /// Where it came from, in words.
@@ -30,7 +30,7 @@ pub struct Known<T> {
 #[derive(Clone, Debug, Default)]
 pub struct DiscoveryInputs {
     /// The model's config.json, or why there is none.
-    pub model_config: Option<Result<Known<String>, String>>,
+    pub model_config: Option<Result<KnownValue<String>, String>>,
     /// vLLM's flags: ours over those of its command line.
     pub flags: DeploymentFlags,
     /// Where the flags came from, in words.
@@ -40,7 +40,7 @@ pub struct DiscoveryInputs {
     /// `--gpu`, where given.
     pub gpu: Option<String>,
     /// GPUs that are read.
-    pub gpus: Vec<GpuFacts>,
+    pub gpus: Vec<GpuIdentity>,
     /// Whether `--gpu-devices` says which GPUs are vLLM's.
     pub devices_are_told: bool,
     /// vLLM's server process, where it can be seen.
@@ -114,7 +114,7 @@ impl DiscoveryInputs {
 }
 
 fn missing(facts: &mut EngineFacts, fact: &'static str, why: &str) {
-    facts.missing.push(Missing {
+    facts.missing.push(MissingFact {
         fact,
         why: why.to_owned(),
     });

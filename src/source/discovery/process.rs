@@ -5,7 +5,7 @@ use std::fs;
 
 /// A vLLM server on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct LocalServer {
     /// Its process.
     pub pid: u32,
     /// Its arguments, from `serve` on.
@@ -14,7 +14,7 @@ pub struct Server {
 
 /// The vLLM that answers at `url`, where it runs on this host and the process namespace is shared.
 #[must_use]
-pub fn server(url: &reqwest::Url) -> Option<Server> {
+pub fn server(url: &reqwest::Url) -> Option<LocalServer> {
     let here = matches!(url.host_str()?, "localhost" | "127.0.0.1" | "[::1]");
     let wanted = url.port_or_known_default().filter(|_| here)?;
     servers().find_map(|(port, server)| (port == wanted).then_some(server))
@@ -28,13 +28,13 @@ pub fn local_ports() -> Vec<u16> {
 }
 
 /// The vLLM servers on this host with their ports.
-fn servers() -> impl Iterator<Item = (u16, Server)> {
+fn servers() -> impl Iterator<Item = (u16, LocalServer)> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|process| {
         let raw = fs::read(process.path().join("cmdline")).ok()?;
         let (port, arguments) = serve_line(&String::from_utf8(raw).ok()?)?;
         let pid = process.file_name().to_str()?.parse().ok()?;
-        Some((port, Server { pid, arguments }))
+        Some((port, LocalServer { pid, arguments }))
     })
 }
 

@@ -12,7 +12,7 @@ pub use error::GpuError;
 pub use nvml::NvmlSource;
 pub use playback::Playback;
 
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuIdentity, GpuReading};
 use roofline::units::Seconds;
 
 /// A source of GPU readings.
@@ -73,7 +73,7 @@ impl GpuSource {
 
     /// The GPUs there are, as of the last look.
     #[must_use]
-    pub fn facts(&self) -> Vec<GpuFacts> {
+    pub fn facts(&self) -> Vec<GpuIdentity> {
         match self {
             Self::None(_) => Vec::new(),
             #[cfg(feature = "nvml")]

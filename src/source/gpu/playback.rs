@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::capture::format::{GpuLine, GpuLineFacts};
-use crate::sample::gpu::{GpuFacts, GpuReading};
+use crate::sample::gpu::{GpuIdentity, GpuReading};
 use roofline::units::{Joules, Seconds};
 
 /// GPU readings of a recording, played in a loop with an energy counter that keeps growing.
@@ -47,7 +47,7 @@ impl Playback {
 
     /// What was recorded.
     #[must_use]
-    pub fn facts(&self) -> Vec<GpuFacts> {
+    pub fn facts(&self) -> Vec<GpuIdentity> {
         (0..self.facts.count)
             .map(|index| self.facts.facts(index))
             .collect()

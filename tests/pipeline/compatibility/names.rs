@@ -1,7 +1,7 @@
 //! The names of the metrics by release: what is read of a page, what is missing, and what it may be called now.
 
-use vllm_roofline_exporter::exposition::Kind;
-use vllm_roofline_exporter::sample::metrics::{Name, Quantity};
+use vllm_roofline_exporter::exposition::ExpositionType;
+use vllm_roofline_exporter::sample::metrics::{MetricName, MetricQuantity};
 
 use super::releases::{Release, releases};
 use super::server::Server;
@@ -56,7 +56,8 @@ fn renamed(name: &str) -> Vec<String> {
 #[test]
 fn a_renamed_metric_is_missing_with_its_nearest_name() {
     for Release { version, page } in releases() {
-        let required = Quantity::all().filter(|quantity| quantity.metric().required_for.is_some());
+        let required =
+            MetricQuantity::all().filter(|quantity| quantity.metric().required_for.is_some());
         for quantity in required {
             let name = quantity.metric().name.text;
             let both = quantity
@@ -79,7 +80,8 @@ fn a_renamed_metric_is_missing_with_its_nearest_name() {
 #[test]
 fn a_metric_that_is_gone_has_no_nearest_name() {
     for Release { version, page } in releases() {
-        let required = Quantity::all().filter(|quantity| quantity.metric().required_for.is_some());
+        let required =
+            MetricQuantity::all().filter(|quantity| quantity.metric().required_for.is_some());
         for quantity in required {
             let own: Vec<&str> = quantity.metric().names().map(|name| name.text).collect();
             let is_own = |line: &&str| {
@@ -94,7 +96,8 @@ fn a_metric_that_is_gone_has_no_nearest_name() {
                     name.trim_end_matches("_sum"),
                     name.trim_end_matches("_count"),
                 ];
-                quantity.kind() != Kind::Untyped && parts.iter().any(|part| own.contains(part))
+                quantity.kind() != ExpositionType::Untyped
+                    && parts.iter().any(|part| own.contains(part))
             };
             let page: String = page
                 .lines()
@@ -115,8 +118,8 @@ fn version(text: &str) -> (u32, u32) {
 /// The releases that a name is said to be of are those whose logger writes it.
 #[test]
 fn every_name_is_on_the_pages_of_its_releases() {
-    for quantity in Quantity::all() {
-        for Name {
+    for quantity in MetricQuantity::all() {
+        for MetricName {
             text,
             releases: told,
         } in quantity
@@ -157,7 +160,7 @@ fn every_name_is_on_the_pages_of_its_releases() {
 #[test]
 fn the_names_that_are_documented_are_those_that_are_read() {
     let document = std::fs::read_to_string("docs/compatibility.md").unwrap();
-    for quantity in Quantity::all() {
+    for quantity in MetricQuantity::all() {
         for name in quantity
             .metric()
             .names()

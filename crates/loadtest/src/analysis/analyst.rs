@@ -1,10 +1,10 @@
 //! `Analyst`: works through results and captures, run by run.
 
-use crate::results::{LoadResult, Source};
+use crate::results::{LoadResult, ResultSource};
 use roofline::predict::{Prediction, Scenario};
 
-use super::recording::{Recorded, RecordedPhase, Recording};
-use super::run::{Against, Comparison, Measured, Run, Suggestion, Workload};
+use super::recording::{RecordedPhase, RecordedStretch, Recording};
+use super::run::{Against, Comparison, MeasuredRun, Run, RunWorkload, Suggestion};
 use super::{Configuration, Inputs, bottleneck, client, predicted, text, verdict};
 
 /// Seconds at the start of a capture's phase that its figures leave out.
@@ -101,17 +101,17 @@ impl Analyst<'_> {
         &self,
         recording: &dyn Recording,
         phase: Option<&RecordedPhase>,
-        mut recorded: Recorded,
+        mut recorded: RecordedStretch,
     ) -> Run {
         if let Some(phase) = phase {
             recorded.load.adopt(phase);
         }
         let run = Run {
             name: phase.map_or_else(|| recording.name().to_owned(), |phase| phase.name.clone()),
-            source: Source {
+            source: ResultSource {
                 tool: "capture".to_owned(),
                 file: Some(recording.name().to_owned()),
-                ..Source::default()
+                ..ResultSource::default()
             },
             model: recording.served_name(),
             started_at: Some(phase.map_or(recorded.observed.start, |phase| phase.from)),
@@ -134,10 +134,10 @@ impl Analyst<'_> {
             completed: result.completed,
             failed: result.failed,
             errors: result.errors.clone(),
-            measured: Measured {
+            measured: MeasuredRun {
                 rates: result.rates,
                 latency: result.latency.clone(),
-                ..Measured::default()
+                ..MeasuredRun::default()
             },
             modelled: client::modelled(&self.inputs.subject, result),
             caveats: self.caveats(result, recorded.is_some()),
@@ -147,14 +147,14 @@ impl Analyst<'_> {
     }
 
     /// What the recording saw while `result` was measured.
-    fn recording_of(&self, result: &LoadResult) -> Option<Recorded> {
+    fn recording_of(&self, result: &LoadResult) -> Option<RecordedStretch> {
         let from = result.started_at?;
         let recording = self.inputs.recording?;
         recording.stretch(from, from + result.duration.0, 0.0)
     }
 
     /// `run` with everything that follows from what was measured.
-    fn completed(&self, mut run: Run, recorded: Option<Recorded>) -> Run {
+    fn completed(&self, mut run: Run, recorded: Option<RecordedStretch>) -> Run {
         let overhead_below = self.inputs.overhead_below;
         if let Some(recorded) = recorded {
             run.bottlenecks =
@@ -202,7 +202,7 @@ impl Analyst<'_> {
         run
     }
 
-    fn scenario(&self, load: &Workload) -> Option<Scenario> {
+    fn scenario(&self, load: &RunWorkload) -> Option<Scenario> {
         self.inputs
             .subject
             .scenario(self.inputs.subject.serving(load)?)
@@ -211,8 +211,8 @@ impl Analyst<'_> {
     fn comparisons(
         &self,
         caveats: &mut Vec<String>,
-        load: &Workload,
-        measured: &Measured,
+        load: &RunWorkload,
+        measured: &MeasuredRun,
         at_load: Option<&Prediction>,
     ) -> Vec<Comparison> {
         let stated = self.inputs.prediction.as_ref();

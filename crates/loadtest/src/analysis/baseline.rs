@@ -28,7 +28,7 @@ pub struct Baseline {
     /// Where the earlier one lies.
     pub file: String,
     /// What is configured differently.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<ChangedSetting>,
     /// Loads that both have.
     pub pairs: Vec<Pair>,
     /// Runs that only the earlier one has.
@@ -39,7 +39,7 @@ pub struct Baseline {
 
 /// A setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
+pub struct ChangedSetting {
     /// Which.
     pub setting: String,
     /// Its value before; empty if vLLM's default.
@@ -60,14 +60,14 @@ pub struct Pair {
     /// Runs of it after.
     pub repeats_after: usize,
     /// Each figure that both have.
-    pub changes: Vec<Change>,
+    pub changes: Vec<FigureChange>,
     /// What the earlier analysis advised, and what came of it.
     pub predicted: Vec<PredictedEffect>,
 }
 
 /// A figure before and after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+pub struct FigureChange {
     /// Which.
     pub figure: Figure,
     /// Before.
@@ -77,13 +77,13 @@ pub struct Change {
     /// After over before.
     pub factor: f64,
     /// What that means.
-    pub outcome: Outcome,
+    pub outcome: BaselineOutcome,
 }
 
 /// What a change means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum BaselineOutcome {
     /// Better by more than noise.
     Better,
     /// Worse by more than noise.
@@ -92,7 +92,7 @@ pub enum Outcome {
     WithinNoise,
 }
 
-impl Outcome {
+impl BaselineOutcome {
     /// For people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -157,10 +157,10 @@ fn same_load(one: &Run, other: &Run) -> bool {
         && near(one.load.output_tokens, other.load.output_tokens)
 }
 
-fn pair(before: &[&Run], after: &[&Run], changed: &[Changed]) -> Pair {
+fn pair(before: &[&Run], after: &[&Run], changed: &[ChangedSetting]) -> Pair {
     let changes = FIGURES.into_iter().filter_map(|figure| {
         let (old, new) = (Estimate::of(before, figure)?, Estimate::of(after, figure)?);
-        Some(Change {
+        Some(FigureChange {
             figure,
             before: old,
             after: new,
@@ -182,18 +182,18 @@ fn pair(before: &[&Run], after: &[&Run], changed: &[Changed]) -> Pair {
     }
 }
 
-fn outcome(figure: Figure, before: &Estimate, after: &Estimate) -> Outcome {
+fn outcome(figure: Figure, before: &Estimate, after: &Estimate) -> BaselineOutcome {
     if !before.differs_from(after) {
-        Outcome::WithinNoise
+        BaselineOutcome::WithinNoise
     } else if (after.value > before.value) == figure.more_is_better() {
-        Outcome::Better
+        BaselineOutcome::Better
     } else {
-        Outcome::Worse
+        BaselineOutcome::Worse
     }
 }
 
 /// Settings that differ between the two.
-fn changed(before: &Analysis, after: &Analysis) -> Vec<Changed> {
+fn changed(before: &Analysis, after: &Analysis) -> Vec<ChangedSetting> {
     let (before, after) = (settings(before), settings(after));
     let told = |settings: &[(String, String)], name: &str| {
         let found = settings.iter().find(|(setting, _)| setting == name);
@@ -204,7 +204,7 @@ fn changed(before: &Analysis, after: &Analysis) -> Vec<Changed> {
     names.dedup();
     names
         .into_iter()
-        .map(|name| Changed {
+        .map(|name| ChangedSetting {
             setting: name.clone(),
             before: told(&before, name),
             after: told(&after, name),

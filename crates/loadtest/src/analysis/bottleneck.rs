@@ -4,13 +4,13 @@
 //! the time, which then is overhead. From a capture the time is the busy time that vLLM's counters tell; from a client's results it
 //! is the measured time per token, against a step of the roofline at the measured load.
 
-use super::recording::{Observed, PhaseWork, Recorded};
-use super::run::{Basis, Bottleneck, Measured};
+use super::recording::{ObservedBound, PhaseWork, RecordedStretch};
+use super::run::{Basis, Bottleneck, MeasuredRun};
 use super::subject::Subject;
 use super::text::{count, duration, percent, scaled};
 use roofline::bound::Admission;
 use roofline::bound::Bound;
-use roofline::predict::{BottleneckKind, Phase, Prediction, StepPrediction, Steps};
+use roofline::predict::{BottleneckKind, Phase, PredictedSteps, Prediction, StepPrediction};
 use roofline::units::{Seconds, ratio};
 
 /// A phase that takes less of the time than this limits nothing.
@@ -49,7 +49,7 @@ impl Times {
 /// From a capture.
 pub(super) fn from_capture(
     subject: &Subject,
-    recorded: &Recorded,
+    recorded: &RecordedStretch,
     overhead_below: f64,
 ) -> Vec<Bottleneck> {
     let observed = &recorded.observed;
@@ -73,7 +73,7 @@ pub(super) fn from_capture(
 }
 
 /// The verdict on the run as a whole.
-fn whole(observed: &Observed, measured: &Measured) -> Option<Bottleneck> {
+fn whole(observed: &ObservedBound, measured: &MeasuredRun) -> Option<Bottleneck> {
     let bound = match (observed.admission, observed.bound) {
         (Admission::KvCapacity, _) => BottleneckKind::KvCapacity,
         (_, Bound::Idle | Bound::Unknown) => return None,
@@ -119,7 +119,7 @@ fn whole(observed: &Observed, measured: &Measured) -> Option<Bottleneck> {
 }
 
 /// What kept requests waiting, in words.
-fn waiting(observed: &Observed) -> Option<String> {
+fn waiting(observed: &ObservedBound) -> Option<String> {
     let told = match observed.admission {
         Admission::Open => return None,
         Admission::KvCapacity => {
@@ -140,7 +140,7 @@ fn waiting(observed: &Observed) -> Option<String> {
 
 fn phase_of(
     subject: &Subject,
-    observed: &Observed,
+    observed: &ObservedBound,
     phase: Phase,
     own: &PhaseWork,
     sm_clock_mhz: Option<f64>,
@@ -199,10 +199,10 @@ fn phase_of(
 /// From a client's results, against what is predicted for the load that it measured.
 pub(super) fn from_prediction(
     prediction: &Prediction,
-    measured: &Measured,
+    measured: &MeasuredRun,
     overhead_below: f64,
 ) -> Vec<Bottleneck> {
-    let Steps::Steps(steps) = &prediction.steps else {
+    let PredictedSteps::Steps(steps) = &prediction.steps else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -247,7 +247,7 @@ fn decode(step: &StepPrediction, measured: Seconds, overhead_below: f64) -> Opti
 fn prefill(
     step: &StepPrediction,
     prediction: &Prediction,
-    measured: &Measured,
+    measured: &MeasuredRun,
 ) -> Option<Bottleneck> {
     let mut evidence = vec![format!(
         "the first step of a prompt needs {} for its arithmetic and {} for its HBM traffic at the datasheet's peaks, and {} in all (modelled)",

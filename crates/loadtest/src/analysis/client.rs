@@ -3,7 +3,7 @@
 //! Requests are spread evenly over the run: decode steps carry as many requests as were answering on average, at the mean context;
 //! each prompt is read in steps of its own. Weights that a prompt's step shares with the decodes beside it are counted twice.
 
-use super::run::{Basis, Modelled, RooflinePoint, Workload};
+use super::run::{Basis, ModelledRun, RooflinePoint, RunWorkload};
 use super::subject::Subject;
 use crate::results::LoadResult;
 use roofline::bound::TimeSeconds;
@@ -12,9 +12,9 @@ use roofline::predict::{Predictor, Serving, StepPrediction};
 use roofline::units::{Bytes, Flops, Seconds, ratio};
 
 /// The load of `result` as it was measured.
-pub(super) fn workload(result: &LoadResult) -> Workload {
+pub(super) fn workload(result: &LoadResult) -> RunWorkload {
     let tokens = result.mean_tokens();
-    Workload {
+    RunWorkload {
         sent: result.load,
         concurrency: result.concurrency(),
         input_tokens: tokens.map(|tokens| tokens.input),
@@ -24,10 +24,10 @@ pub(super) fn workload(result: &LoadResult) -> Workload {
 }
 
 /// What the roofline says of `result`; `None` while the model or the lengths are not known.
-pub(super) fn modelled(subject: &Subject, result: &LoadResult) -> Option<Modelled> {
+pub(super) fn modelled(subject: &Subject, result: &LoadResult) -> Option<ModelledRun> {
     let predictor = subject.predictor()?;
     let serving = subject.serving(&workload(result))?;
-    let engine = Engine {
+    let engine = ReplicaShare {
         requests: result.completed as f64 / subject.replicas(),
         seconds: result.duration,
         decoding: decoding(result).map(|requests| requests / subject.replicas()),
@@ -46,7 +46,7 @@ fn decoding(result: &LoadResult) -> Option<f64> {
 }
 
 /// One replica's part of a run.
-struct Engine {
+struct ReplicaShare {
     requests: f64,
     seconds: Seconds,
     decoding: Option<f64>,
@@ -84,8 +84,8 @@ impl Share {
     }
 }
 
-impl Engine {
-    fn modelled(&self, subject: &Subject, predictor: &Predictor, serving: &Serving) -> Modelled {
+impl ReplicaShare {
+    fn modelled(&self, subject: &Subject, predictor: &Predictor, serving: &Serving) -> ModelledRun {
         let gpus = subject.facts.gpus();
         let batch = self.decoding.unwrap_or(serving.batch).max(1.0);
         let context = serving.input_tokens + serving.output_tokens / 2.0;
@@ -102,7 +102,7 @@ impl Engine {
         let peak_flops = facts.peak_flops().map(|peak| peak * self.seconds);
         let peak_bytes = facts.peak_hbm().map(|peak| peak * self.seconds);
         let all = subject.replicas();
-        Modelled {
+        ModelledRun {
             basis: Basis::ClientCounts,
             flops: Some(flops * all),
             hbm_bytes: Some(bytes * all),

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::baseline::Changed;
+use super::baseline::ChangedSetting;
 use super::predicted;
 use super::run::{Run, Suggestion};
-use roofline::predict::Metric;
+use roofline::predict::ImprovedMetric;
 use roofline::units::ratio;
 
 /// What an advice promised, and what came.
@@ -14,7 +14,7 @@ pub struct PredictedEffect {
     /// The advice.
     pub r#do: String,
     /// The figure it was about.
-    pub metric: Metric,
+    pub metric: ImprovedMetric,
     /// By which factor it was to change.
     pub predicted_factor: f64,
     /// By which factor it changed.
@@ -62,7 +62,7 @@ impl PredictedEffect {
         suggestion: &Suggestion,
         before: &[&Run],
         after: &[&Run],
-        changed: &[Changed],
+        changed: &[ChangedSetting],
     ) -> Self {
         let taken = is_taken(suggestion, changed, before[0], after[0]);
         let advice = &suggestion.advice;
@@ -109,7 +109,12 @@ fn arrival(predicted: f64, measured: Option<f64>) -> Arrival {
 }
 
 /// Whether the advice was taken, as far as configurations and loads tell.
-fn is_taken(suggestion: &Suggestion, changed: &[Changed], before: &Run, after: &Run) -> bool {
+fn is_taken(
+    suggestion: &Suggestion,
+    changed: &[ChangedSetting],
+    before: &Run,
+    after: &Run,
+) -> bool {
     let advice = suggestion.advice.r#do.as_str();
     let has_changed = |setting: &str| changed.iter().any(|change| change.setting == setting);
     if advice.contains("requests at a time") {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::Run;
 use super::text;
-use crate::results::{Latencies, Rates};
+use crate::results::{Latencies, ResultRates};
 use roofline::predict::{BottleneckKind, Phase};
 
 /// A figure that can be predicted and measured.
@@ -114,10 +114,10 @@ impl Run {
     }
 
     /// Takes over what a capture saw. What the client measured stays: it is what users feel.
-    pub(super) fn adopt(&mut self, recorded: super::recording::Recorded) {
+    pub(super) fn adopt(&mut self, recorded: super::recording::RecordedStretch) {
         let client = std::mem::take(&mut self.measured);
         let seen = recorded.measured;
-        self.measured = super::run::Measured {
+        self.measured = super::run::MeasuredRun {
             rates: over(client.rates, seen.rates),
             latency: Latencies {
                 ttft: client.latency.ttft.or(seen.latency.ttft),
@@ -128,8 +128,8 @@ impl Run {
             ..seen
         };
         let (client, seen) = (self.load, recorded.load);
-        self.load = super::run::Workload {
-            sent: if client == super::run::Workload::default() {
+        self.load = super::run::RunWorkload {
+            sent: if client == super::run::RunWorkload::default() {
                 seen.sent
             } else {
                 client.sent
@@ -145,8 +145,8 @@ impl Run {
 }
 
 /// `client`'s rates; `seen` where it has none.
-fn over(client: Rates, seen: Rates) -> Rates {
-    Rates {
+fn over(client: ResultRates, seen: ResultRates) -> ResultRates {
+    ResultRates {
         requests_per_second: client.requests_per_second.or(seen.requests_per_second),
         output_tokens_per_second: client
             .output_tokens_per_second

@@ -18,17 +18,19 @@ mod targets;
 pub mod text;
 mod verdict;
 
-pub use baseline::{Baseline, Change, Changed, Outcome, Pair, compare, settings as settings_of};
+pub use baseline::{
+    Baseline, BaselineOutcome, ChangedSetting, FigureChange, Pair, compare, settings as settings_of,
+};
 pub use effect::{Arrival, PredictedEffect};
 pub use figure::Figure;
 pub use noise::{Estimate, NoiseBasis};
-pub use recording::{Observed, PhaseWork, Recorded, RecordedPhase, Recording};
+pub use recording::{ObservedBound, PhaseWork, RecordedPhase, RecordedStretch, Recording};
 pub use run::{
-    Against, Basis, Bottleneck, Comparison, ComparisonRow, Measured, Modelled, Moment, RoofLine,
-    RooflinePoint, Run, Suggestion, Workload,
+    Against, Basis, Bottleneck, Comparison, ComparisonRow, MeasuredRun, ModelledRun, RooflinePoint,
+    Run, RunRoof, RunWorkload, Suggestion, TimelineMoment,
 };
 pub use subject::{ModelConfig, Subject};
-pub use targets::{Targets, Verdict};
+pub use targets::{FigureTargets, TargetVerdict};
 pub use verdict::felt;
 
 use serde::{Deserialize, Serialize};
@@ -54,7 +56,7 @@ pub struct Inputs<'a> {
     /// Under this share of busy time the roofline does not explain where the time goes.
     pub overhead_below: f64,
     /// What counts as good and as bad.
-    pub targets: Targets,
+    pub targets: FigureTargets,
     /// A prediction made before, of `static --format json`.
     pub prediction: Option<Prediction>,
 }
@@ -71,7 +73,7 @@ pub struct Analysis {
     /// What was tested.
     pub configuration: Configuration,
     /// What counts as good and as bad.
-    pub targets: Targets,
+    pub targets: FigureTargets,
     /// One per load test or phase.
     pub runs: Vec<Run>,
     /// What holds for all of them.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figure::Figure;
 use super::run::Run;
-use crate::results::{Distribution, Interval};
+use crate::results::{ConfidenceInterval, Distribution};
 use roofline::statistics::Mean;
 
 /// Changes smaller than this are of no consequence, however sure.
@@ -87,7 +87,7 @@ impl Estimate {
 }
 
 /// The interval of a figure within one run.
-fn interval(run: &Run, figure: Figure) -> Option<Interval> {
+fn interval(run: &Run, figure: Figure) -> Option<ConfidenceInterval> {
     let latency = &run.measured.latency;
     let median = |distribution: Option<&Distribution>| distribution?.p50_interval;
     let tail = |distribution: Option<&Distribution>| distribution?.p99_interval;

@@ -1,20 +1,22 @@
 //! What is measured beside what was predicted, and what would help.
 
 use super::figure::Figure;
-use super::run::{Against, Bottleneck, Comparison, ComparisonRow, Measured, Suggestion, Workload};
-use roofline::predict::{Advice, Latency, Metric, Prediction, Steps};
+use super::run::{
+    Against, Bottleneck, Comparison, ComparisonRow, MeasuredRun, RunWorkload, Suggestion,
+};
+use roofline::predict::{Advice, ImprovedMetric, Latency, PredictedSteps, Prediction};
 use roofline::units::ratio;
 
 /// `measured` beside `prediction`; `None` where that has no latencies, as without a GPU.
 pub(super) fn compare(
     against: Against,
     prediction: &Prediction,
-    measured: &Measured,
+    measured: &MeasuredRun,
 ) -> Option<Comparison> {
     let latency = prediction.latency.as_ref()?;
     let batch = match &prediction.steps {
-        Steps::Steps(steps) => steps.decode.batch,
-        Steps::Step(step) => step.batch,
+        PredictedSteps::Steps(steps) => steps.decode.batch,
+        PredictedSteps::Step(step) => step.batch,
     };
     Some(Comparison {
         against,
@@ -32,7 +34,7 @@ pub(super) fn same(one: &Comparison, other: &Comparison) -> bool {
             .all(|(one, other)| (one.expected / other.expected - 1.0).abs() < 0.01)
 }
 
-fn rows(latency: &Latency, measured: &Measured) -> Vec<ComparisonRow> {
+fn rows(latency: &Latency, measured: &MeasuredRun) -> Vec<ComparisonRow> {
     let ttft = measured
         .latency
         .ttft
@@ -86,7 +88,7 @@ fn rows(latency: &Latency, measured: &Measured) -> Vec<ComparisonRow> {
 const LEAST_GAIN_OF_HARDWARE: f64 = 1.15;
 
 /// Whether `advice` fits `load` as it was measured: one user fills no batch, and twice the GPUs for next to nothing help nobody.
-pub(super) fn fits(advice: &Advice, load: &Workload) -> bool {
+pub(super) fn fits(advice: &Advice, load: &RunWorkload) -> bool {
     let one_user = load
         .concurrency
         .is_some_and(|concurrency| concurrency < 2.0);
@@ -104,7 +106,7 @@ pub(super) fn fits(advice: &Advice, load: &Workload) -> bool {
 /// that of a phase.
 pub(super) fn suggestions(
     mut advice: Vec<Advice>,
-    measured: &Measured,
+    measured: &MeasuredRun,
     bottlenecks: &[Bottleneck],
 ) -> Vec<Suggestion> {
     let found = |advice: &Advice, whole: bool| {
@@ -121,7 +123,7 @@ pub(super) fn suggestions(
         .collect()
 }
 
-fn suggestion(advice: Advice, measured: &Measured) -> Suggestion {
+fn suggestion(advice: Advice, measured: &MeasuredRun) -> Suggestion {
     let value = of(advice.metric, measured);
     let factor = ratio(advice.after, advice.before);
     Suggestion {
@@ -132,12 +134,14 @@ fn suggestion(advice: Advice, measured: &Measured) -> Suggestion {
 }
 
 /// The measured figure that a piece of advice is about.
-pub(super) fn of(metric: Metric, measured: &Measured) -> Option<f64> {
+pub(super) fn of(metric: ImprovedMetric, measured: &MeasuredRun) -> Option<f64> {
     let latency = &measured.latency;
     match metric {
-        Metric::TtftSeconds => latency.ttft.as_ref()?.p50_seconds,
-        Metric::TpotSeconds => latency.per_token()?.p50_seconds,
-        Metric::OutputTokensPerSecond => measured.rates.output_tokens_per_second,
-        Metric::StepSeconds | Metric::StepTokensPerSecond | Metric::KvCapacityTokens => None,
+        ImprovedMetric::TtftSeconds => latency.ttft.as_ref()?.p50_seconds,
+        ImprovedMetric::TpotSeconds => latency.per_token()?.p50_seconds,
+        ImprovedMetric::OutputTokensPerSecond => measured.rates.output_tokens_per_second,
+        ImprovedMetric::StepSeconds
+        | ImprovedMetric::StepTokensPerSecond
+        | ImprovedMetric::KvCapacityTokens => None,
     }
 }

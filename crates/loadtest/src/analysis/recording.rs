@@ -6,7 +6,7 @@ use roofline::bound::{Admission, Bound, TimeSeconds};
 use roofline::diagnosis::Finding;
 use roofline::units::{Bytes, Flops, Seconds};
 
-use super::run::{Measured, Modelled, Moment, Workload};
+use super::run::{MeasuredRun, ModelledRun, RunWorkload, TimelineMoment};
 
 /// A recording of one engine.
 pub trait Recording: fmt::Debug {
@@ -21,7 +21,7 @@ pub trait Recording: fmt::Debug {
 
     /// What the counters say about the time between `from` and `to` (Unix seconds); figures leave out the first `warm_up` seconds.
     /// `None` where nothing happened.
-    fn stretch(&self, from: f64, to: f64, warm_up: f64) -> Option<Recorded>;
+    fn stretch(&self, from: f64, to: f64, warm_up: f64) -> Option<RecordedStretch>;
 }
 
 /// A named phase of a recording.
@@ -43,24 +43,24 @@ pub struct RecordedPhase {
 
 /// A stretch of a recording.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct RecordedStretch {
     /// What the engine was doing.
-    pub observed: Observed,
+    pub observed: ObservedBound,
     /// What was counted and timed.
-    pub measured: Measured,
+    pub measured: MeasuredRun,
     /// What follows by the roofline.
-    pub modelled: Modelled,
+    pub modelled: ModelledRun,
     /// The same over time.
-    pub timeline: Vec<Moment>,
+    pub timeline: Vec<TimelineMoment>,
     /// What the server was asked for.
-    pub load: Workload,
+    pub load: RunWorkload,
     /// Requests answered in full.
     pub completed: u64,
 }
 
 /// What bounded a stretch, and the time and work that say so.
 #[derive(Clone, Debug)]
-pub struct Observed {
+pub struct ObservedBound {
     /// Unix time of the first reading.
     pub start: f64,
     /// Wall time between the first reading and the last.

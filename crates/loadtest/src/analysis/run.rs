@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::figure::Figure;
 use super::recording::RecordedPhase;
-use super::targets::Verdict;
-use crate::results::{Latencies, Load, Rates, Source};
+use super::targets::TargetVerdict;
+use crate::results::{Latencies, ResultLoad, ResultRates, ResultSource};
 use roofline::bound::TimeSeconds;
 use roofline::diagnosis::Finding;
 use roofline::predict::{Advice, BottleneckKind, Phase};
@@ -22,7 +22,7 @@ pub struct Run {
     /// What it is called.
     pub name: String,
     /// What wrote it, and where.
-    pub source: Source,
+    pub source: ResultSource,
     /// The name the model was served under.
     pub model: Option<String>,
     /// Unix time of its start.
@@ -30,7 +30,7 @@ pub struct Run {
     /// How long it took.
     pub duration_seconds: Seconds,
     /// What the server was asked for.
-    pub load: Workload,
+    pub load: RunWorkload,
     /// Requests answered in full.
     pub completed: u64,
     /// Requests that were not.
@@ -38,9 +38,9 @@ pub struct Run {
     /// The failed ones by kind.
     pub errors: BTreeMap<String, u64>,
     /// What was counted and timed.
-    pub measured: Measured,
+    pub measured: MeasuredRun,
     /// What follows from it by the roofline; `null` while the model is not known.
-    pub modelled: Option<Modelled>,
+    pub modelled: Option<ModelledRun>,
     /// What held the engine back and what would help, the weightiest first.
     #[serde(default)]
     pub verdict: Vec<Finding>,
@@ -49,11 +49,11 @@ pub struct Run {
     /// What limits each phase, and why.
     pub bottlenecks: Vec<Bottleneck>,
     /// The roofs over it.
-    pub roofs: Vec<RoofLine>,
+    pub roofs: Vec<RunRoof>,
     /// Utilisation over time; of captures only.
-    pub timeline: Vec<Moment>,
+    pub timeline: Vec<TimelineMoment>,
     /// Against the targets.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<TargetVerdict>,
     /// What would help, by predicted effect.
     pub advice: Vec<Suggestion>,
     /// What makes these figures less than exact.
@@ -62,10 +62,10 @@ pub struct Run {
 
 /// What the server was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Workload {
+pub struct RunWorkload {
     /// How requests were sent.
     #[serde(flatten)]
-    pub sent: Load,
+    pub sent: ResultLoad,
     /// Mean requests in flight.
     pub concurrency: Option<f64>,
     /// Mean tokens of a prompt.
@@ -76,7 +76,7 @@ pub struct Workload {
     pub output_tokens: Option<f64>,
 }
 
-impl Workload {
+impl RunWorkload {
     /// The client's truth about a phase of a recording, over what vLLM's counters say.
     pub(super) fn adopt(&mut self, phase: &RecordedPhase) {
         self.sent.max_concurrency = phase.concurrency;
@@ -89,10 +89,10 @@ impl Workload {
 
 /// What was counted and timed: by the client, by vLLM, by the GPU.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub struct MeasuredRun {
     /// What came out per second.
     #[serde(flatten)]
-    pub rates: Rates,
+    pub rates: ResultRates,
     /// How long requests waited.
     #[serde(flatten)]
     pub latency: Latencies,
@@ -114,7 +114,7 @@ pub struct Measured {
 
 /// What follows by the roofline.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Modelled {
+pub struct ModelledRun {
     /// `vllm_counters` (steps recovered from vLLM's counters) or `client_counts` (requests spread evenly over the run).
     pub basis: Basis,
     /// FLOPs of the run, all GPUs.
@@ -173,7 +173,7 @@ pub struct RooflinePoint {
 
 /// A roof over all GPUs of an engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RoofLine {
+pub struct RunRoof {
     /// `datasheet`, `attainable` or `current_clock`.
     pub level: String,
     /// Its ceiling.
@@ -188,7 +188,7 @@ pub struct RoofLine {
 
 /// A moment of the timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Moment {
+pub struct TimelineMoment {
     /// Seconds since the start of the run.
     pub start_seconds: f64,
     /// Its length.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::run::{RoofLine, Workload};
+use super::run::{RunRoof, RunWorkload};
 use roofline::cost::coefficients::Coefficients;
 use roofline::engine::{EngineFacts, Served};
-use roofline::predict::{Predictor, Scenario, Serving, Targets, Workload as Predicted};
+use roofline::predict::{Predictor, Scenario, Serving, Targets, Workload};
 use roofline::spec::deployment::{Deployment, DeploymentFlags};
 use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
@@ -94,7 +94,7 @@ impl Subject {
     }
 
     /// `load` as one engine sees it; `None` where its lengths are not known.
-    pub(super) fn serving(&self, load: &Workload) -> Option<Serving> {
+    pub(super) fn serving(&self, load: &RunWorkload) -> Option<Serving> {
         let input = load.input_tokens?;
         Some(Serving {
             input_tokens: input.max(1.0),
@@ -121,7 +121,7 @@ impl Subject {
             gpu: self.facts.gpu.clone(),
             flags: self.facts.flags.clone(),
             coefficients: self.facts.coefficients,
-            workload: Predicted::Serving(serving),
+            workload: Workload::Serving(serving),
             targets: self.targets,
         })
     }
@@ -133,13 +133,13 @@ impl Subject {
     }
 
     /// The roofs over one engine.
-    pub(super) fn roofs(&self, sm_clock_mhz: Option<f64>) -> Vec<RoofLine> {
+    pub(super) fn roofs(&self, sm_clock_mhz: Option<f64>) -> Vec<RunRoof> {
         let provenance = |level: &str| match level {
             "datasheet" => "specified",
             "attainable" => self.facts.attainable_origin(),
             _ => "measured",
         };
-        let line = |roof: roofline::engine::Roof| RoofLine {
+        let line = |roof: roofline::engine::EngineRoof| RunRoof {
             level: roof.level.to_owned(),
             peak_flops_per_second: roof.peak,
             hbm_bytes_per_second: roof.bandwidth,

@@ -1,4 +1,4 @@
-//! `Targets`: what counts as good and as bad.
+//! `FigureTargets`: what counts as good and as bad.
 //!
 //! A figure is judged by what the model on this GPU should reach under the load as measured, where that can be predicted: 200 tokens/s
 //! are much of a CPU and little of an H100. The absolute values, by default the user's own table, stand beside it as settings, and
@@ -7,14 +7,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::figure::Figure;
-use super::run::{Comparison, ComparisonRow, Measured};
+use super::run::{Comparison, ComparisonRow, MeasuredRun};
 use super::text;
 use roofline::diagnosis::VerdictLevel;
 use roofline::units::Seconds;
 
 /// What counts as good and as bad; between the two is fair.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Targets {
+pub struct FigureTargets {
     /// Output tokens per second from which on a run is good.
     pub throughput_good: f64,
     /// Output tokens per second under which it is bad.
@@ -37,7 +37,7 @@ pub struct Targets {
     pub gpu_utilization_full: f64,
 }
 
-impl Default for Targets {
+impl Default for FigureTargets {
     fn default() -> Self {
         Self {
             throughput_good: 200.0,
@@ -56,7 +56,7 @@ impl Default for Targets {
 
 /// A figure against what is expected and against its target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct TargetVerdict {
     /// Which figure.
     pub figure: Figure,
     /// Its measured value.
@@ -76,11 +76,15 @@ pub struct Verdict {
     pub against_target: Option<VerdictLevel>,
 }
 
-impl Targets {
+impl FigureTargets {
     /// The verdicts on what was measured, as far as it was; `expected` is predicted for the same load. How busy a GPU is says nothing
     /// of how well it does: it is judged only where somebody set a target for it.
     #[must_use]
-    pub fn judge(&self, measured: &Measured, expected: Option<&Comparison>) -> Vec<Verdict> {
+    pub fn judge(
+        &self,
+        measured: &MeasuredRun,
+        expected: Option<&Comparison>,
+    ) -> Vec<TargetVerdict> {
         let latency = &measured.latency;
         let values = [
             (
@@ -107,7 +111,7 @@ impl Targets {
             let rows = expected.iter().flat_map(|comparison| &comparison.rows);
             let row = rows.into_iter().find(|row| row.figure == figure);
             let against_target = self.standing(figure, value)?;
-            Some(Verdict {
+            Some(TargetVerdict {
                 figure,
                 value,
                 standing: row.map_or(against_target, against_expected),
@@ -217,16 +221,16 @@ fn against_expected(row: &ComparisonRow) -> VerdictLevel {
 mod tests {
     use super::*;
     use crate::analysis::Against;
-    use crate::results::Rates;
+    use crate::results::ResultRates;
 
-    fn verdict(targets: Targets, rate: f64, expected: Option<f64>) -> Verdict {
-        let measured = Measured {
-            rates: Rates {
+    fn verdict(targets: FigureTargets, rate: f64, expected: Option<f64>) -> TargetVerdict {
+        let measured = MeasuredRun {
+            rates: ResultRates {
                 output_tokens_per_second: Some(rate),
-                ..Rates::default()
+                ..ResultRates::default()
             },
             gpu_utilization: Some(0.98),
-            ..Measured::default()
+            ..MeasuredRun::default()
         };
         let comparison = expected.map(|expected| Comparison {
             against: Against::MeasuredLoad,
@@ -249,7 +253,7 @@ mod tests {
     #[test]
     fn what_is_expected_of_this_gpu_judges_and_the_target_stands_beside_it() {
         let of = |rate, expected| {
-            let found = verdict(Targets::default(), rate, expected);
+            let found = verdict(FigureTargets::default(), rate, expected);
             (found.standing, found.against_target)
         };
         assert_eq!(
@@ -272,10 +276,10 @@ mod tests {
 
     #[test]
     fn a_busy_gpu_is_judged_only_by_a_target_that_was_set() {
-        let figures = |targets: Targets| {
-            let measured = Measured {
+        let figures = |targets: FigureTargets| {
+            let measured = MeasuredRun {
                 gpu_utilization: Some(0.98),
-                ..Measured::default()
+                ..MeasuredRun::default()
             };
             let judged = targets.judge(&measured, None);
             judged
@@ -283,17 +287,17 @@ mod tests {
                 .map(|verdict| (verdict.figure, verdict.standing))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(figures(Targets::default()), []);
-        let set = Targets {
+        assert_eq!(figures(FigureTargets::default()), []);
+        let set = FigureTargets {
             gpu_utilization_good_up_to: 0.99,
-            ..Targets::default()
+            ..FigureTargets::default()
         };
         assert_eq!(figures(set), [(Figure::GpuUtilization, VerdictLevel::Good)]);
     }
 
     #[test]
     fn the_users_table_is_the_default() {
-        let targets = Targets::default();
+        let targets = FigureTargets::default();
         let standings =
             |figure, values: [f64; 3]| values.map(|value| targets.standing(figure, value).unwrap());
         let table = [VerdictLevel::Good, VerdictLevel::Fair, VerdictLevel::Bad];

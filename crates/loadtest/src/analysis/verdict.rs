@@ -6,11 +6,11 @@ use roofline::diagnosis::{Effect, Finding, Observation, Remedies, diagnose};
 use roofline::predict::{BottleneckKind, Phase, Scenario};
 use roofline::units::{Seconds, ratio};
 
-use super::run::{Measured, Run};
+use super::run::{MeasuredRun, Run};
 
 /// What users saw in a run, by the mean; a median where no mean was told.
 #[must_use]
-pub fn felt(measured: &Measured) -> Effect {
+pub fn felt(measured: &MeasuredRun) -> Effect {
     let latency = &measured.latency;
     let of = |distribution: Option<&crate::results::Distribution>| {
         distribution.and_then(|own| own.mean_seconds.or(own.p50_seconds))

@@ -35,7 +35,7 @@ pub fn curves(curves: &[Curve], axis: &str) -> Option<String> {
     };
     let positive = || times().filter(|seconds| *seconds > 0.0);
     let (low, high) = (positive().reduce(f64::min)?, positive().reduce(f64::max)?);
-    let axes = Axes {
+    let axes = CurveAxes {
         low: (low / 1.15).log10(),
         high: (high * 1.15).log10(),
     };
@@ -57,12 +57,12 @@ pub fn class_of(number: usize) -> String {
     format!("line-{}{dashed}", number % COLOURS)
 }
 
-struct Axes {
+struct CurveAxes {
     low: f64,
     high: f64,
 }
 
-impl Axes {
+impl CurveAxes {
     fn x(&self, seconds: f64) -> f64 {
         let share = (seconds.max(f64::MIN_POSITIVE).log10() - self.low) / (self.high - self.low);
         LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)

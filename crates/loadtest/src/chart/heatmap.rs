@@ -12,16 +12,16 @@ const BOTTOM: f64 = 34.0;
 
 /// One quantity over time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct HeatmapRow {
     /// What it is called.
     pub label: &'static str,
     /// Its cells.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<HeatmapCell>,
 }
 
 /// A quantity at a moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct HeatmapCell {
     /// Seconds since the start.
     pub start: f64,
     /// Its length.
@@ -34,7 +34,7 @@ pub struct Cell {
 
 /// Draws `rows` over a common time axis; nothing where no row has a cell.
 #[must_use]
-pub fn heatmap(rows: &[Row]) -> Option<String> {
+pub fn heatmap(rows: &[HeatmapRow]) -> Option<String> {
     let cells = || rows.iter().flat_map(|row| &row.cells);
     let start = cells().map(|cell| cell.start).reduce(f64::min)?;
     let end = cells()
@@ -86,7 +86,7 @@ pub fn heatmap(rows: &[Row]) -> Option<String> {
     Some(svg)
 }
 
-fn draw(svg: &mut String, row: &Row, cell: &Cell, x: f64, width: f64, top: f64) {
+fn draw(svg: &mut String, row: &HeatmapRow, cell: &HeatmapCell, x: f64, width: f64, top: f64) {
     let _ = write!(
         svg,
         r#"<rect class="heat" x="{x:.1}" y="{top}" width="{:.1}" height="{ROW}" fill-opacity="{:.3}" data-path="{}" data-value="{}"><title>{} at {:.0} s: {:.1} %</title></rect>"#,
@@ -125,13 +125,16 @@ mod tests {
 
     #[test]
     fn every_cell_is_drawn_with_its_value() {
-        let cells = [0.25, 1.4].iter().enumerate().map(|(place, share)| Cell {
-            start: place as f64 * 2.0,
-            seconds: 2.0,
-            share: *share,
-            path: format!("/timeline/{place}/mfu"),
-        });
-        let svg = heatmap(&[Row {
+        let cells = [0.25, 1.4]
+            .iter()
+            .enumerate()
+            .map(|(place, share)| HeatmapCell {
+                start: place as f64 * 2.0,
+                seconds: 2.0,
+                share: *share,
+                path: format!("/timeline/{place}/mfu"),
+            });
+        let svg = heatmap(&[HeatmapRow {
             label: "MFU",
             cells: cells.collect(),
         }])

@@ -32,7 +32,7 @@ pub struct RoofLine {
 
 /// A point under the roof.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Point {
+pub struct ChartPoint {
     /// `prefill` or `decode`; also the CSS class.
     pub phase: &'static str,
     /// FLOPs per byte.
@@ -56,11 +56,11 @@ pub struct Mark {
 
 /// Draws `roofs` and `points`, or nothing where there is no roof to fix the scale.
 #[must_use]
-pub fn roofline(roofs: &[RoofLine], points: &[Point]) -> Option<String> {
+pub fn roofline(roofs: &[RoofLine], points: &[ChartPoint]) -> Option<String> {
     let highest = roofs
         .iter()
         .max_by(|one, other| one.peak.0.total_cmp(&other.peak.0))?;
-    let axes = Axes::around(highest, points);
+    let axes = RooflineAxes::around(highest, points);
     let mut svg = String::with_capacity(8 << 10);
     // Writing to a String cannot fail.
     let _ = write!(
@@ -79,7 +79,7 @@ pub fn roofline(roofs: &[RoofLine], points: &[Point]) -> Option<String> {
     Some(svg)
 }
 
-fn description(points: &[Point]) -> String {
+fn description(points: &[ChartPoint]) -> String {
     let now = points
         .iter()
         .filter(|point| point.freshness >= 1.0)
@@ -96,7 +96,7 @@ fn description(points: &[Point]) -> String {
 }
 
 /// Where values are drawn.
-struct Axes {
+struct RooflineAxes {
     x: (f64, f64),
     y: (f64, f64),
     peak: f64,
@@ -119,10 +119,10 @@ fn half_decade_below(value: f64) -> f64 {
     (value.log10() * 2.0).floor() / 2.0
 }
 
-impl Axes {
+impl RooflineAxes {
     /// Axes that show `points`, the ridge of `roof` and some of its slope and ceiling, and little else. They start and end at half
     /// decades, so that they stay where they are while points move a little.
-    fn around(roof: &RoofLine, points: &[Point]) -> Self {
+    fn around(roof: &RoofLine, points: &[ChartPoint]) -> Self {
         let bandwidth = roof.peak.0 / roof.ridge.0;
         let places = || points.iter().map(|point| point.intensity).filter(in_sight);
         let heights = || {
@@ -210,12 +210,12 @@ impl Axes {
         );
     }
 
-    fn draw_point(&self, svg: &mut String, point: &Point) {
+    fn draw_point(&self, svg: &mut String, point: &ChartPoint) {
         let (x, y) = (
             self.place_x(point.intensity),
             self.place_y(point.flops_per_second),
         );
-        let Point {
+        let ChartPoint {
             phase, freshness, ..
         } = point;
         if *freshness < 1.0 {
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn points_on_the_slope_lie_on_the_roof() {
-        let axes = Axes::around(&h100(), &[]);
+        let axes = RooflineAxes::around(&h100(), &[]);
         let bandwidth = 989e12 / 295.0;
         let slope = (axes.place_y(10.0 * bandwidth) - axes.place_y(100.0 * bandwidth))
             / (axes.place_x(100.0) - axes.place_x(10.0));
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_frame_holds_every_point_and_little_else() {
-        let point = |intensity: f64, share: f64| Point {
+        let point = |intensity: f64, share: f64| ChartPoint {
             phase: "decode",
             intensity,
             flops_per_second: share * (989e12 / 295.0) * intensity,
@@ -354,7 +354,7 @@ mod tests {
         };
         for intensity in [0.3, 1.0, 8.0, 60.0] {
             let points = [point(intensity, 0.05), point(intensity, 0.9)];
-            let axes = Axes::around(&h100(), &points);
+            let axes = RooflineAxes::around(&h100(), &points);
             for point in &points {
                 let (x, y) = (point.intensity.log10(), point.flops_per_second.log10());
                 assert!(axes.x.0 < x && x < axes.x.1 && axes.y.0 < y && y < axes.y.1);
@@ -369,7 +369,7 @@ mod tests {
     }
 
     /// How far to the right a value lies.
-    fn x_of(axes: &Axes, value: f64) -> f64 {
+    fn x_of(axes: &RooflineAxes, value: f64) -> f64 {
         (axes.place_x(value) - LEFT) / (WIDTH - LEFT - RIGHT)
     }
 
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn values_beyond_the_axes_stay_on_the_drawing() {
-        let odd = Point {
+        let odd = ChartPoint {
             phase: "decode",
             intensity: 1e-9,
             flops_per_second: 1e30,

@@ -4,7 +4,7 @@ use roofline::spec::deployment::DeploymentFlags;
 
 /// What can be varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum VariedParameter {
     /// `{batch}`.
     Batch,
     /// `{gpu_memory_utilization}`.
@@ -13,7 +13,7 @@ pub enum Place {
     MaxNumBatchedTokens,
 }
 
-impl Place {
+impl VariedParameter {
     /// As it is written in a template. Other braces, such as those of JSON, are left alone.
     #[must_use]
     pub const fn text(self) -> &'static str {
@@ -38,13 +38,13 @@ impl Template {
 
     /// Whether it has `place`.
     #[must_use]
-    pub fn has(&self, place: Place) -> bool {
+    pub fn has(&self, place: VariedParameter) -> bool {
         self.0.contains(place.text())
     }
 
     /// The command line with `values` in their places.
     #[must_use]
-    pub fn filled(&self, values: &[(Place, String)]) -> String {
+    pub fn filled(&self, values: &[(VariedParameter, String)]) -> String {
         values.iter().fold(self.0.clone(), |line, (place, value)| {
             line.replace(place.text(), value)
         })
@@ -73,8 +73,11 @@ mod tests {
         let template = Template::new(
             "vllm serve m --max-num-seqs {batch} --speculative-config '{\"method\":\"ngram\"}'",
         );
-        assert!(template.has(Place::Batch) && !template.has(Place::MaxNumBatchedTokens));
-        let line = template.filled(&[(Place::Batch, "8".to_owned())]);
+        assert!(
+            template.has(VariedParameter::Batch)
+                && !template.has(VariedParameter::MaxNumBatchedTokens)
+        );
+        let line = template.filled(&[(VariedParameter::Batch, "8".to_owned())]);
         assert_eq!(
             line,
             "vllm serve m --max-num-seqs 8 --speculative-config '{\"method\":\"ngram\"}'"

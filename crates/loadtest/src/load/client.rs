@@ -12,11 +12,11 @@ use super::LoadError;
 use super::failure::Failure;
 use super::phase::PhaseReceiver;
 use super::prompt::{Ask, Content, as_messages};
-use super::run::{Api, Request};
+use super::run::{Api, RequestRecord};
 use super::run_stats::RunStats;
 use super::settings::LoadSettings;
-use super::sse::Events;
-use super::timeline::Timeline;
+use super::sse::SseEvents;
+use super::timeline::RequestTimeline;
 
 /// Connecting takes no longer, or nobody is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub struct Client {
 
 /// A request that is ready to go.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedRequest {
     body: Vec<u8>,
     input_len: Option<u32>,
     output_len: u32,
@@ -71,7 +71,7 @@ impl Client {
 
     /// Turns `ask` into bytes, so that this is done when the clock starts.
     #[must_use]
-    pub fn prepare(&self, ask: &Ask) -> Prepared {
+    pub fn prepare(&self, ask: &Ask) -> PreparedRequest {
         let mut body = self.common.clone();
         let (prompt, limit) = match self.api {
             Api::Chat => ("messages", "max_completion_tokens"),
@@ -85,7 +85,7 @@ impl Client {
         };
         body.insert(prompt.to_owned(), content);
         body.insert(limit.to_owned(), json!(ask.output_len));
-        Prepared {
+        PreparedRequest {
             body: Value::Object(body).to_string().into_bytes(),
             input_len: ask.input_len,
             output_len: ask.output_len,
@@ -95,12 +95,12 @@ impl Client {
     /// Sends `request` and follows its answer to the end, which comes early when `watch` calls for it. Times are relative to `epoch`.
     pub async fn send(
         &self,
-        request: Prepared,
+        request: PreparedRequest,
         epoch: Instant,
         run_stats: &Arc<RunStats>,
         mut watch: PhaseReceiver,
-    ) -> Request {
-        let mut timeline = Timeline::of(request.output_len);
+    ) -> RequestRecord {
+        let mut timeline = RequestTimeline::of(request.output_len);
         let sent = Instant::now();
         let answer = self.follow(request.body, sent, run_stats, &mut timeline);
         let end = tokio::select! {
@@ -121,7 +121,7 @@ impl Client {
         body: Vec<u8>,
         sent: Instant,
         run_stats: &RunStats,
-        timeline: &mut Timeline,
+        timeline: &mut RequestTimeline,
     ) -> Result<(), Failure> {
         let mut request = self
             .http
@@ -146,7 +146,7 @@ impl Client {
             run_stats.complain(failure, || complaint(&text));
             return Err(failure);
         }
-        let mut events = Events::default();
+        let mut events = SseEvents::default();
         loop {
             let piece = response.chunk().await;
             let time = sent.elapsed();

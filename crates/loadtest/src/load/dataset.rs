@@ -48,8 +48,8 @@ pub enum DatasetError {
 
 /// A line as vLLM's custom datasets have it (`prompt`, `output_tokens`), or a conversation.
 #[derive(Deserialize)]
-struct Line {
-    prompt: Option<Prompt>,
+struct DatasetLine {
+    prompt: Option<DatasetPrompt>,
     messages: Option<Value>,
     conversations: Option<Vec<Turn>>,
     #[serde(alias = "output_len", alias = "max_tokens")]
@@ -58,7 +58,7 @@ struct Line {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Prompt {
+enum DatasetPrompt {
     Text(String),
     Tokens(Vec<u32>),
 }
@@ -83,7 +83,7 @@ pub fn read(path: &Path, api: Api) -> Result<Vec<Entry>, DatasetError> {
         place,
         cause,
     };
-    let lines: Vec<(String, Result<Line, serde_json::Error>)> =
+    let lines: Vec<(String, Result<DatasetLine, serde_json::Error>)> =
         if text.trim_start().starts_with('[') {
             let list: Vec<Value> = serde_json::from_str(&text)
                 .map_err(|error| failed(format!("line {}", error.line()), error.to_string()))?;
@@ -119,11 +119,11 @@ pub fn read(path: &Path, api: Api) -> Result<Vec<Entry>, DatasetError> {
     Ok(entries)
 }
 
-fn entry(line: Line, api: Api) -> Result<Entry, String> {
+fn entry(line: DatasetLine, api: Api) -> Result<Entry, String> {
     let content = match (line.prompt, line.messages, line.conversations) {
-        (Some(Prompt::Text(text)), ..) => Content::Text(text),
-        (Some(Prompt::Tokens(ids)), ..) if api == Api::Completions => Content::Tokens(ids),
-        (Some(Prompt::Tokens(_)), ..) => {
+        (Some(DatasetPrompt::Text(text)), ..) => Content::Text(text),
+        (Some(DatasetPrompt::Tokens(ids)), ..) if api == Api::Completions => Content::Tokens(ids),
+        (Some(DatasetPrompt::Tokens(_)), ..) => {
             return Err("a prompt of token ids needs --api completions".to_owned());
         }
         (None, Some(messages), _) if api == Api::Chat => Content::Messages(messages),

@@ -12,12 +12,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::LoadError;
 use super::client::Client;
 use super::failure::is_refusal;
-use super::phase::{Phase, PhaseSender, begin};
-use super::preflight::{self, Server};
+use super::phase::{PhaseSender, RunPhase, begin};
+use super::preflight::{self, ServerOffer};
 use super::probe::Probe;
 use super::prompt::Writer;
-use super::run::{ClientCost, Lengths, Load, LoadRun, Request, SCHEMA, TOOL};
-use super::run_stats::Progress;
+use super::run::{ClientCost, Lengths, LoadRun, RequestRecord, RequestedLoad, SCHEMA, TOOL};
+use super::run_stats::RunProgress;
 use super::settings::LoadSettings;
 use super::worker_pool::WorkerPool;
 
@@ -34,7 +34,7 @@ const WARMUP_SALT: u64 = 0x9E37_79B9_7F4A_7C15;
 pub async fn run(
     settings: &LoadSettings,
     interrupt: impl Future<Output = ()>,
-    progress: impl Fn(Progress),
+    progress: impl Fn(RunProgress),
 ) -> Result<LoadRun, LoadError> {
     tokio::pin!(interrupt);
     let server = tokio::select! {
@@ -62,7 +62,7 @@ pub async fn run(
         progress,
     )
     .await;
-    let outcome = Outcome {
+    let outcome = RunOutcome {
         model: server.model,
         started_at,
         interrupted,
@@ -75,7 +75,7 @@ pub async fn run(
 /// Sends the warm-up requests, and tells of a request that is wrong before a whole run of them is.
 async fn warm_up(
     settings: &LoadSettings,
-    server: &Server,
+    server: &ServerOffer,
     client: &Arc<Client>,
 ) -> Result<(), LoadError> {
     let requests = settings.warmup_requests;
@@ -112,7 +112,7 @@ async fn supervise(
     mut workers: JoinSet<()>,
     conductor: &PhaseSender,
     mut interrupt: Pin<&mut impl Future<Output = ()>>,
-    progress: impl Fn(Progress),
+    progress: impl Fn(RunProgress),
 ) -> bool {
     let mut deadline = settings
         .limit
@@ -128,13 +128,13 @@ async fn supervise(
             },
             () = &mut interrupt, if !interrupted => {
                 interrupted = true;
-                conductor.advance(Phase::Aborted);
+                conductor.advance(RunPhase::Aborted);
             }
-            () = until(deadline) => if conductor.phase() == Phase::Sending {
-                conductor.advance(Phase::Draining);
+            () = until(deadline) => if conductor.phase() == RunPhase::Sending {
+                conductor.advance(RunPhase::Draining);
                 deadline = Some(Instant::now() + settings.grace);
             } else {
-                conductor.advance(Phase::Aborted);
+                conductor.advance(RunPhase::Aborted);
                 deadline = None;
             },
             _ = ticks.tick() => {
@@ -142,7 +142,7 @@ async fn supervise(
                 if !interrupted && worker_pool.run_stats.server_is_gone(settings.give_up_after) {
                     tracing::warn!("{} takes no connections any more: the run ends with what it has", settings.shown_url);
                     interrupted = true;
-                    conductor.advance(Phase::Aborted);
+                    conductor.advance(RunPhase::Aborted);
                 }
             }
         }
@@ -157,15 +157,15 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// What came of the run.
-struct Outcome {
+struct RunOutcome {
     model: String,
     started_at: f64,
     interrupted: bool,
     client: ClientCost,
-    requests: Vec<Request>,
+    requests: Vec<RequestRecord>,
 }
 
-impl Outcome {
+impl RunOutcome {
     fn into_run(self, settings: &LoadSettings) -> LoadRun {
         let mut errors = BTreeMap::new();
         for kind in self
@@ -182,7 +182,7 @@ impl Outcome {
             .iter()
             .map(|request| request.start_seconds + request.e2e_seconds);
         let duration = ends.fold(0.0, f64::max) - begins.fold(f64::INFINITY, f64::min);
-        let lengths = |length: fn(&Request) -> u32| {
+        let lengths = |length: fn(&RequestRecord) -> u32| {
             Lengths::of(
                 self.requests
                     .iter()
@@ -197,7 +197,7 @@ impl Outcome {
             started_at: self.started_at,
             url: settings.shown_url.clone(),
             api: settings.api,
-            load: Load {
+            load: RequestedLoad {
                 input_len: lengths(|request| request.input_tokens),
                 output_len: lengths(|request| request.output_tokens),
                 ..settings.load()

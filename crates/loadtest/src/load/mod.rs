@@ -22,7 +22,7 @@ mod worker_pool;
 
 pub use driver::run;
 pub use run::LoadRun;
-pub use run_stats::Progress;
+pub use run_stats::RunProgress;
 pub use settings::LoadSettings;
 
 /// Why there is no load test.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::LoadError;
 use super::client::{beginning, complaint, innermost};
-use super::prompt::{Prompts, SAMPLE_WORDS, Script, sample_text};
+use super::prompt::{PromptSource, SAMPLE_WORDS, Script, sample_text};
 use super::run::Api;
 use super::settings::LoadSettings;
 
@@ -22,7 +22,7 @@ const LONGEST_ANSWER: usize = 1 << 20;
 
 /// What the server serves.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Server {
+pub struct ServerOffer {
     /// The name to ask for the model by.
     pub model: String,
     /// Whether it is vLLM, which understands more than the common interface.
@@ -32,12 +32,12 @@ pub struct Server {
 }
 
 #[derive(Deserialize)]
-struct Models {
-    data: Vec<Model>,
+struct ModelsResponse {
+    data: Vec<ListedModel>,
 }
 
 #[derive(Deserialize)]
-struct Model {
+struct ListedModel {
     id: String,
     owned_by: Option<String>,
 }
@@ -51,7 +51,7 @@ struct Tokenized {
 ///
 /// # Errors
 /// [`LoadError::Unreachable`], or [`LoadError::WrongModel`] where it does not serve the model asked for.
-pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
+pub async fn ask(settings: &LoadSettings) -> Result<ServerOffer, LoadError> {
     let http = &settings.http;
     let with_key = |request: RequestBuilder| match &settings.authorization {
         Some(value) => request.header(AUTHORIZATION, value),
@@ -70,15 +70,15 @@ pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
             settings.shown_url
         )));
     }
-    let models: Vec<Model> = serde_json::from_str(&models)
-        .map(|models: Models| models.data)
+    let models: Vec<ListedModel> = serde_json::from_str(&models)
+        .map(|models: ModelsResponse| models.data)
         .unwrap_or_default();
     let is_vllm = models
         .iter()
         .any(|model| model.owned_by.as_deref() == Some("vllm"));
     let model = choose(settings, &models)?;
     let script = match (settings.api, &settings.prompts) {
-        (Api::Chat, Prompts::Synthetic(_)) => {
+        (Api::Chat, PromptSource::Synthetic(_)) => {
             let body =
                 json!({"model": model, "prompt": sample_text(), "add_special_tokens": false});
             let request = http
@@ -90,7 +90,7 @@ pub async fn ask(settings: &LoadSettings) -> Result<Server, LoadError> {
         }
         _ => Script::Tokens,
     };
-    Ok(Server {
+    Ok(ServerOffer {
         model,
         is_vllm,
         script,
@@ -119,7 +119,7 @@ async fn answer(
 }
 
 /// The model asked for, if it is served; the first that is, if none is asked for.
-fn choose(settings: &LoadSettings, models: &[Model]) -> Result<String, LoadError> {
+fn choose(settings: &LoadSettings, models: &[ListedModel]) -> Result<String, LoadError> {
     match (&settings.model, models.first()) {
         (Some(name), Some(_)) if models.iter().all(|model| model.id != *name) => {
             Err(LoadError::WrongModel {

@@ -1,4 +1,4 @@
-//! `Prompts`: what is asked, made up by length distributions or read from a file.
+//! `PromptSource`: what is asked, made up by length distributions or read from a file.
 //!
 //! Made-up prompts for completions are token ids, whose number is exact without a tokenizer. For chat they are words, as many as the
 //! server's `/tokenize` says make the length; without it a word counts as one token, and the server's own count is what is reported.
@@ -86,7 +86,7 @@ const WORDS: [&str; 64] = [
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub enum Prompts {
+pub enum PromptSource {
     /// Made up.
     Synthetic(Synthetic),
     /// Read from a file, in its order, again from the start when it ends.
@@ -148,7 +148,7 @@ pub enum Script {
 /// Makes one prompt after the other; the same seed makes the same ones.
 #[derive(Debug)]
 pub struct Writer {
-    prompts: Prompts,
+    prompts: PromptSource,
     script: Script,
     random: SmallRng,
     prefixes: Vec<Content>,
@@ -158,7 +158,7 @@ pub struct Writer {
 impl Writer {
     /// A writer of `prompts` in `script`.
     #[must_use]
-    pub fn new(prompts: Prompts, script: Script, seed: u64) -> Self {
+    pub fn new(prompts: PromptSource, script: Script, seed: u64) -> Self {
         let mut writer = Self {
             prompts,
             script,
@@ -166,7 +166,7 @@ impl Writer {
             prefixes: Vec::new(),
             next: 0,
         };
-        if let Prompts::Synthetic(synthetic) = writer.prompts
+        if let PromptSource::Synthetic(synthetic) = writer.prompts
             && synthetic.prefix_len > 0
         {
             writer.prefixes = (0..synthetic.prefixes.max(1))
@@ -179,11 +179,11 @@ impl Writer {
     /// The next prompt.
     pub fn ask(&mut self) -> Ask {
         match &self.prompts {
-            Prompts::Synthetic(synthetic) => {
+            PromptSource::Synthetic(synthetic) => {
                 let synthetic = *synthetic;
                 self.made_up(&synthetic)
             }
-            Prompts::File { entries, output } => {
+            PromptSource::File { entries, output } => {
                 let entry = &entries[self.next % entries.len()];
                 self.next += 1;
                 Ask {
@@ -281,8 +281,8 @@ pub fn as_messages(content: &Content) -> Value {
 mod tests {
     use super::*;
 
-    fn synthetic(prefix_len: u32, prefixes: u32) -> Prompts {
-        Prompts::Synthetic(Synthetic {
+    fn synthetic(prefix_len: u32, prefixes: u32) -> PromptSource {
+        PromptSource::Synthetic(Synthetic {
             input: LengthDistribution::Uniform { min: 5, max: 9 },
             output: LengthDistribution::Fixed(3),
             prefix_len,

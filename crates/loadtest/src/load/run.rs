@@ -27,7 +27,7 @@ pub struct LoadRun {
     /// Which of the server's interfaces was used.
     pub api: Api,
     /// What was asked of the server.
-    pub load: Load,
+    pub load: RequestedLoad,
     /// Requests sent before measuring began, which are in no other figure.
     pub warmup_requests: u32,
     /// From the first send to the last end of the measured requests.
@@ -43,7 +43,7 @@ pub struct LoadRun {
     /// What the client itself cost.
     pub client: ClientCost,
     /// Every measured request, in the order they were sent.
-    pub requests: Vec<Request>,
+    pub requests: Vec<RequestRecord>,
 }
 
 /// Which of the server's interfaces is used.
@@ -69,7 +69,7 @@ pub enum Mode {
 
 /// What was asked of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Load {
+pub struct RequestedLoad {
     /// How requests followed each other.
     pub mode: Mode,
     /// Requests at a time; of an open loop the most, where there was a limit.
@@ -121,7 +121,7 @@ pub struct ClientCost {
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Request {
+pub struct RequestRecord {
     /// When it was sent, in seconds since [`LoadRun::started_at`].
     pub start_seconds: f64,
     /// Prompt tokens as the server counts them, or as they were sent where it does not say.
@@ -138,7 +138,7 @@ pub struct Request {
     pub error: Option<String>,
 }
 
-impl Request {
+impl RequestRecord {
     /// Time per output token after the first, `(e2e − ttft) / (output tokens − 1)`; `None` with fewer than two tokens or a failure.
     #[must_use]
     pub fn tpot_seconds(&self) -> Option<f64> {
@@ -150,7 +150,7 @@ impl Request {
 
 impl LoadRun {
     /// The requests answered in full.
-    pub fn answered(&self) -> impl Iterator<Item = &Request> {
+    pub fn answered(&self) -> impl Iterator<Item = &RequestRecord> {
         self.requests
             .iter()
             .filter(|request| request.error.is_none())

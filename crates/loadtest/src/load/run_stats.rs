@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use super::run::Request;
+use super::run::RequestRecord;
 
 /// What has ended so far.
 #[derive(Debug, Default)]
@@ -18,14 +18,14 @@ pub struct RunStats {
     completed: AtomicU32,
     failed: AtomicU32,
     output_tokens: AtomicU64,
-    requests: Mutex<Vec<Request>>,
+    requests: Mutex<Vec<RequestRecord>>,
     complaints: Mutex<BTreeMap<String, String>>,
     refused_since: Mutex<Option<Instant>>,
 }
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Progress {
+pub struct RunProgress {
     /// Seconds since measuring began.
     pub elapsed_seconds: f64,
     /// Requests under way.
@@ -50,7 +50,7 @@ impl RunStats {
     }
 
     /// A request ended.
-    pub fn end(&self, request: Request) {
+    pub fn end(&self, request: RequestRecord) {
         self.running.fetch_sub(1, Relaxed);
         let tally = if request.error.is_none() {
             &self.completed
@@ -88,8 +88,8 @@ impl RunStats {
 
     /// Where the run stands, which began at `epoch`.
     #[must_use]
-    pub fn progress(&self, epoch: Instant) -> Progress {
-        Progress {
+    pub fn progress(&self, epoch: Instant) -> RunProgress {
+        RunProgress {
             elapsed_seconds: epoch.elapsed().as_secs_f64(),
             running: self.running.load(Relaxed),
             completed: self.completed.load(Relaxed),
@@ -100,7 +100,7 @@ impl RunStats {
 
     /// Takes what has ended, in the order it was sent.
     #[must_use]
-    pub fn take(&self) -> Vec<Request> {
+    pub fn take(&self) -> Vec<RequestRecord> {
         let mut requests = std::mem::take(&mut *held(&self.requests));
         requests.sort_by(|one, other| one.start_seconds.total_cmp(&other.start_seconds));
         requests

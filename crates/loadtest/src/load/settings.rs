@@ -10,8 +10,8 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::prompt::Prompts;
-use super::run::{Api, Load, Mode};
+use super::prompt::PromptSource;
+use super::run::{Api, Mode, RequestedLoad};
 
 /// A load and its server.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct LoadSettings {
     /// When requests are sent.
     pub arrivals: Arrivals,
     /// When it is enough.
-    pub limit: Limit,
+    pub limit: RunLimit,
     /// How long running requests may go on once it is enough.
     pub grace: Duration,
     /// How long one request may take.
@@ -41,7 +41,7 @@ pub struct LoadSettings {
     /// Requests before measuring begins.
     pub warmup_requests: u32,
     /// What is asked.
-    pub prompts: Prompts,
+    pub prompts: PromptSource,
     /// Let the model end its answers.
     pub respect_eos: bool,
     /// Members added to every request's body.
@@ -53,14 +53,14 @@ pub struct LoadSettings {
 impl LoadSettings {
     /// The load as results name it; lengths are known only afterwards.
     #[must_use]
-    pub const fn load(&self) -> Load {
+    pub const fn load(&self) -> RequestedLoad {
         let (mode, request_rate, burstiness) = match self.arrivals {
             Arrivals::Closed { .. } => (Mode::Closed, None, None),
             Arrivals::Open {
                 rate, burstiness, ..
             } => (Mode::Open, Some(rate), Some(burstiness)),
         };
-        Load {
+        RequestedLoad {
             mode,
             concurrency: self.arrivals.most(),
             request_rate,
@@ -68,8 +68,8 @@ impl LoadSettings {
             input_len: None,
             output_len: None,
             shared_prefix_len: match self.prompts {
-                Prompts::Synthetic(synthetic) => synthetic.prefix_len,
-                Prompts::File { .. } => 0,
+                PromptSource::Synthetic(synthetic) => synthetic.prefix_len,
+                PromptSource::File { .. } => 0,
             },
         }
     }
@@ -107,7 +107,7 @@ impl Arrivals {
 
 /// When it is enough: whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct RunLimit {
     /// So many requests.
     pub requests: Option<u32>,
     /// So long.

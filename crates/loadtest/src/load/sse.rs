@@ -1,4 +1,4 @@
-//! `Events`: cuts a stream of server-sent events into the payloads of its `data:` lines.
+//! `SseEvents`: cuts a stream of server-sent events into the payloads of its `data:` lines.
 //!
 //! Every line with data is an event of its own: no server of this interface spreads one over several lines.
 
@@ -9,7 +9,7 @@ const LONGEST_LINE: usize = 1 << 20;
 
 /// The line that began in one piece of the stream and ends in a later one.
 #[derive(Debug, Default)]
-pub struct Events {
+pub struct SseEvents {
     begun: Vec<u8>,
 }
 
@@ -17,7 +17,7 @@ pub struct Events {
 #[derive(Debug, PartialEq, Eq)]
 pub struct EndlessLine;
 
-impl Events {
+impl SseEvents {
     /// Calls `event` with every payload that is complete with `bytes`.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ mod tests {
 
     fn events(pieces: &[&[u8]]) -> Vec<String> {
         let mut all = Vec::new();
-        let mut events = Events::default();
+        let mut events = SseEvents::default();
         for piece in pieces {
             let fed: Result<(), EndlessLine> = events.feed(piece, |data| {
                 all.push(String::from_utf8_lossy(data).into_owned());
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_refused() {
-        let mut events = Events::default();
+        let mut events = SseEvents::default();
         let fed: Result<(), EndlessLine> = events.feed(&vec![b'x'; LONGEST_LINE + 1], |_| Ok(()));
         assert_eq!(fed, Err(EndlessLine));
     }

@@ -1,4 +1,4 @@
-//! `Timeline`: one request as its chunks come in. Pure: times are arguments, counted from when the request was sent.
+//! `RequestTimeline`: one request as its chunks come in. Pure: times are arguments, counted from when the request was sent.
 //!
 //! A chunk may carry several tokens or none (the role of a chat message, the closing usage). With continuous usage statistics the
 //! server says how many tokens there are so far; without, every choice that is more than a role counts as a chunk with tokens, as in
@@ -10,19 +10,19 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::failure::Failure;
-use super::run::Request;
+use super::run::RequestRecord;
 use super::sse::EndlessLine;
 
 /// What is of concern in a chunk.
 #[derive(Deserialize)]
 struct Chunk {
-    choices: Option<Vec<Choice>>,
+    choices: Option<Vec<ResponseChoice>>,
     usage: Option<Usage>,
     error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
+struct ResponseChoice {
     delta: Option<Delta>,
     finish_reason: Option<IgnoredAny>,
 }
@@ -33,7 +33,7 @@ struct Delta {
     content: Option<String>,
 }
 
-impl Choice {
+impl ResponseChoice {
     /// Whether it opens a chat message and says nothing yet.
     fn is_role_only(&self) -> bool {
         self.delta.as_ref().is_some_and(|delta| {
@@ -53,7 +53,7 @@ const MOST_ANSWERS: u32 = 16;
 
 /// What has come of one request.
 #[derive(Debug, Default)]
-pub struct Timeline {
+pub struct RequestTimeline {
     /// More chunks with tokens are no answer to it.
     most_chunks: u32,
     first: Option<Duration>,
@@ -71,7 +71,7 @@ impl From<EndlessLine> for Failure {
     }
 }
 
-impl Timeline {
+impl RequestTimeline {
     /// That of a request which asks for `output_len` tokens.
     #[must_use]
     pub fn of(output_len: u32) -> Self {
@@ -150,8 +150,8 @@ impl Timeline {
         end: Duration,
         sent_tokens: Option<u32>,
         failure: Option<Failure>,
-    ) -> Request {
-        Request {
+    ) -> RequestRecord {
+        RequestRecord {
             start_seconds: start.as_secs_f64(),
             input_tokens: self.input_tokens.or(sent_tokens).unwrap_or(0),
             output_tokens: self.tokens(),
@@ -168,8 +168,8 @@ mod tests {
     use super::*;
 
     /// The request that these payloads make, one a second.
-    fn check(payloads: &[&str]) -> (Request, bool) {
-        let mut timeline = Timeline::of(9);
+    fn check(payloads: &[&str]) -> (RequestRecord, bool) {
+        let mut timeline = RequestTimeline::of(9);
         let mut time = Duration::ZERO;
         for payload in payloads {
             time += Duration::from_secs(1);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn tokens_without_end_are_no_answer() {
-        let mut timeline = Timeline::of(9);
+        let mut timeline = RequestTimeline::of(9);
         let chunk = br#"{"choices":[{"text":"a"}]}"#;
         let mut taken = 0..1000;
         let refused = taken.find_map(|_| timeline.event(chunk, Duration::ZERO).err());
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_told_from_an_error_of_the_server() {
-        let mut timeline = Timeline::of(9);
+        let mut timeline = RequestTimeline::of(9);
         assert_eq!(
             timeline.event(b"{\"choices\":", Duration::ZERO),
             Err(Failure::BadStream)

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::LoadError;
 use super::arrival::Schedule;
-use super::client::{Client, Prepared};
+use super::client::{Client, PreparedRequest};
 use super::phase::PhaseReceiver;
 use super::prompt::Writer;
 use super::run_stats::RunStats;
@@ -121,7 +121,7 @@ impl WorkerPool {
     }
 
     /// The next request, as long as any is left.
-    fn next(&self) -> Option<Prepared> {
+    fn next(&self) -> Option<PreparedRequest> {
         let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = &mut supply.left {
             *left = left.checked_sub(1)?;
@@ -132,7 +132,7 @@ impl WorkerPool {
     }
 
     /// Sends `request` and tells whether it was answered in full.
-    async fn send(&self, request: Prepared, watch: PhaseReceiver) -> bool {
+    async fn send(&self, request: PreparedRequest, watch: PhaseReceiver) -> bool {
         self.run_stats.begin();
         let request = self
             .client

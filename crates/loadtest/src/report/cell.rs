@@ -1,10 +1,10 @@
-//! `Cell`: a number on the page, with the place in the JSON that it comes from.
+//! `NumberCell`: a number on the page, with the place in the JSON that it comes from.
 
 use std::fmt;
 
 /// A number as people read it, and where it comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Cell {
+pub(super) struct NumberCell {
     text: String,
     class: &'static str,
     source: Option<(String, f64)>,
@@ -12,11 +12,11 @@ pub(super) struct Cell {
 
 /// Makes cells of one analysis (`0`, `1`, …) or of the prediction (`static`), below a JSON pointer.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct CellPath {
     pointer: String,
 }
 
-impl Place {
+impl CellPath {
     pub(super) fn new(document: impl fmt::Display) -> Self {
         Self {
             pointer: format!("{document}:"),
@@ -41,16 +41,18 @@ impl Place {
         pointer: &str,
         value: impl Into<Option<f64>>,
         show: impl Fn(f64) -> String,
-    ) -> Cell {
-        value.into().map_or_else(Cell::dash, |value| Cell {
-            text: show(value),
-            class: "",
-            source: Some((self.path(pointer), value)),
-        })
+    ) -> NumberCell {
+        value
+            .into()
+            .map_or_else(NumberCell::dash, |value| NumberCell {
+                text: show(value),
+                class: "",
+                source: Some((self.path(pointer), value)),
+            })
     }
 }
 
-impl Cell {
+impl NumberCell {
     /// What is not known.
     pub(super) fn dash() -> Self {
         Self::words("–")
@@ -70,7 +72,7 @@ impl Cell {
     }
 }
 
-impl fmt::Display for Cell {
+impl fmt::Display for NumberCell {
     /// As an element of HTML, which the template takes as it is.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("<span")?;

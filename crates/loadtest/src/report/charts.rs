@@ -1,27 +1,27 @@
 //! The charts of an analysis: rooflines, heatmaps, distributions.
 
-use super::cell::{Cell, Place};
+use super::cell::{CellPath, NumberCell};
 use crate::analysis::text::{count, duration, scaled};
-use crate::analysis::{Analysis, Moment, RoofLine, RooflinePoint, Run};
+use crate::analysis::{Analysis, RooflinePoint, Run, RunRoof, TimelineMoment};
 use crate::chart::curves::{self, Curve, class_of};
-use crate::chart::heatmap::{self, Row, heatmap};
-use crate::chart::roofline::{self as chart, Mark, Point};
+use crate::chart::heatmap::{self, HeatmapRow, heatmap};
+use crate::chart::roofline::{self as chart, ChartPoint, Mark};
 use crate::results::{Distribution, Latencies};
 use roofline::units::{FlopsPerSecond, Intensity};
 
 /// A roofline and the roofs in it.
 pub(super) struct Roofline {
     pub svg: String,
-    pub roofs: Vec<Roof>,
+    pub roofs: Vec<RoofLabel>,
 }
 
 /// A roof in words.
-pub(super) struct Roof {
+pub(super) struct RoofLabel {
     pub class: &'static str,
     pub label: &'static str,
-    pub peak: Cell,
-    pub bandwidth: Cell,
-    pub ridge: Cell,
+    pub peak: NumberCell,
+    pub bandwidth: NumberCell,
+    pub ridge: NumberCell,
     pub provenance: String,
 }
 
@@ -48,13 +48,13 @@ pub(super) struct Curves {
 /// The runs of `analysis` as numbered points under its roofs.
 pub(super) fn roofline(document: usize, analysis: &Analysis) -> Option<Roofline> {
     let runs = &analysis.runs;
-    let place = Place::new(document).at("runs");
+    let place = CellPath::new(document).at("runs");
     let (most, run) = runs
         .iter()
         .enumerate()
         .max_by_key(|(_, run)| run.roofs.len())?;
     // The current clock differs from run to run; each run's own chart has it.
-    let shared = |roof: &RoofLine| runs.len() == 1 || roof.level != "current_clock";
+    let shared = |roof: &RunRoof| runs.len() == 1 || roof.level != "current_clock";
     let points = runs.iter().enumerate().flat_map(|(number, run)| {
         let own = place.at(number).at("modelled");
         means(run, |phase| Mark {
@@ -62,12 +62,12 @@ pub(super) fn roofline(document: usize, analysis: &Analysis) -> Option<Roofline>
             path: own.path(phase),
         })
     });
-    let points: Vec<Point> = points.collect();
+    let points: Vec<ChartPoint> = points.collect();
     draw(&place.at(most), run, shared, &points)
 }
 
 /// One run under its roofs, with the trail it came along.
-pub(super) fn roofline_of(place: &Place, run: &Run) -> Option<Roofline> {
+pub(super) fn roofline_of(place: &CellPath, run: &Run) -> Option<Roofline> {
     let own = place.at("modelled");
     let mut points = trail(&run.timeline);
     points.extend(means(run, |phase| Mark {
@@ -79,10 +79,10 @@ pub(super) fn roofline_of(place: &Place, run: &Run) -> Option<Roofline> {
 
 /// `points` under those roofs of `run` that are `wanted`.
 fn draw(
-    place: &Place,
+    place: &CellPath,
     run: &Run,
-    wanted: impl Fn(&RoofLine) -> bool,
-    points: &[Point],
+    wanted: impl Fn(&RunRoof) -> bool,
+    points: &[ChartPoint],
 ) -> Option<Roofline> {
     let roofs = run
         .roofs
@@ -102,7 +102,7 @@ fn draw(
     let told = roofs.map(|(number, roof)| {
         let own = place.at("roofs").at(number);
         let (peak, bandwidth) = (roof.peak_flops_per_second.0, roof.hbm_bytes_per_second.0);
-        Roof {
+        RoofLabel {
             class: named(roof).0,
             label: named(roof).1,
             peak: own.cell("peak_flops_per_second", peak, |value| {
@@ -120,7 +120,7 @@ fn draw(
 }
 
 /// The CSS class and the name of a roof.
-fn named(roof: &RoofLine) -> (&'static str, &'static str) {
+fn named(roof: &RunRoof) -> (&'static str, &'static str) {
     match roof.level.as_str() {
         "datasheet" => ("datasheet", "datasheet"),
         "attainable" => ("attainable", "attainable"),
@@ -129,7 +129,7 @@ fn named(roof: &RoofLine) -> (&'static str, &'static str) {
 }
 
 /// Where the phases of a run were on the whole.
-fn means(run: &Run, mark: impl Fn(&'static str) -> Mark) -> Vec<Point> {
+fn means(run: &Run, mark: impl Fn(&'static str) -> Mark) -> Vec<ChartPoint> {
     let Some(modelled) = &run.modelled else {
         return Vec::new();
     };
@@ -140,7 +140,7 @@ fn means(run: &Run, mark: impl Fn(&'static str) -> Mark) -> Vec<Point> {
 }
 
 /// Where they were from moment to moment, fainter the longer ago.
-fn trail(moments: &[Moment]) -> Vec<Point> {
+fn trail(moments: &[TimelineMoment]) -> Vec<ChartPoint> {
     let count = moments.len().max(1) as f64;
     let phases = moments.iter().enumerate().flat_map(|(number, moment)| {
         let freshness = (number as f64 + 1.0) / count * 0.99;
@@ -156,8 +156,8 @@ const fn placed(
     point: RooflinePoint,
     freshness: f64,
     mark: Option<Mark>,
-) -> Point {
-    Point {
+) -> ChartPoint {
+    ChartPoint {
         phase,
         intensity: point.intensity,
         flops_per_second: point.flops_per_second,
@@ -167,10 +167,14 @@ const fn placed(
 }
 
 /// A utilisation of a moment, with its name on the page and in the JSON.
-type Utilisation = (&'static str, &'static str, fn(&Moment) -> Option<f64>);
+type Utilisation = (
+    &'static str,
+    &'static str,
+    fn(&TimelineMoment) -> Option<f64>,
+);
 
 /// Utilisations of a run over time.
-pub(super) fn heatmap_of(place: &Place, run: &Run) -> Option<String> {
+pub(super) fn heatmap_of(place: &CellPath, run: &Run) -> Option<String> {
     const ROWS: [Utilisation; 5] = [
         ("GPU busy", "gpu_utilization", |moment| {
             moment.gpu_utilization
@@ -183,14 +187,14 @@ pub(super) fn heatmap_of(place: &Place, run: &Run) -> Option<String> {
         ("KV cache", "kv_cache_usage", |moment| moment.kv_cache_usage),
     ];
     let timeline = place.at("timeline");
-    let row = |(label, name, pick): &Utilisation| Row {
+    let row = |(label, name, pick): &Utilisation| HeatmapRow {
         label,
         cells: run
             .timeline
             .iter()
             .enumerate()
             .filter_map(|(number, moment)| {
-                Some(heatmap::Cell {
+                Some(heatmap::HeatmapCell {
                     start: moment.start_seconds,
                     seconds: moment.seconds,
                     share: pick(moment)?,
@@ -199,13 +203,13 @@ pub(super) fn heatmap_of(place: &Place, run: &Run) -> Option<String> {
             })
             .collect(),
     };
-    let mut rows: Vec<Row> = ROWS.iter().map(row).collect();
+    let mut rows: Vec<HeatmapRow> = ROWS.iter().map(row).collect();
     rows.retain(|row| !row.cells.is_empty());
     heatmap(&rows)
 }
 
 /// A kind of latency, with its name on the page and in the JSON.
-type Latency = (
+type LatencyChart = (
     &'static str,
     &'static str,
     fn(&Latencies) -> Option<&Distribution>,
@@ -213,7 +217,7 @@ type Latency = (
 
 /// The distributions of all runs, one chart per kind of latency.
 pub(super) fn curves(document: usize, analysis: &Analysis) -> Vec<Curves> {
-    const KINDS: [Latency; 4] = [
+    const KINDS: [LatencyChart; 4] = [
         ("Time to first token", "ttft", |latency| {
             latency.ttft.as_ref()
         }),
@@ -223,8 +227,8 @@ pub(super) fn curves(document: usize, analysis: &Analysis) -> Vec<Curves> {
         ("Time between tokens", "itl", |latency| latency.itl.as_ref()),
         ("End to end", "e2e", |latency| latency.e2e.as_ref()),
     ];
-    let place = Place::new(document).at("runs");
-    let chart = |(title, name, pick): Latency| {
+    let place = CellPath::new(document).at("runs");
+    let chart = |(title, name, pick): LatencyChart| {
         let all = analysis.runs.iter().enumerate();
         let all = all.filter_map(|(number, run)| Some((number, run, pick(&run.measured.latency)?)));
         let (known, within): (Vec<(usize, &Run, &Distribution)>, Vec<_>) =

@@ -1,13 +1,13 @@
 //! The figures of a run, each with its place in the JSON, its provenance and its target.
 
-use super::cell::{Cell, Place};
+use super::cell::{CellPath, NumberCell};
 use crate::analysis::text::{count, duration, percent, range, scaled};
-use crate::analysis::{Figure, Measured, Modelled, Run, Verdict};
+use crate::analysis::{Figure, MeasuredRun, ModelledRun, Run, TargetVerdict};
 
 /// A figure with its name, its provenance and, where there is one, its target.
 pub(super) struct Labelled {
     pub name: &'static str,
-    pub cell: Cell,
+    pub cell: NumberCell,
     pub provenance: &'static str,
     pub target: String,
 }
@@ -15,12 +15,12 @@ pub(super) struct Labelled {
 /// A row of the percentile table.
 pub(super) struct Percentiles {
     pub name: String,
-    pub cells: Vec<Cell>,
+    pub cells: Vec<NumberCell>,
     pub origin: &'static str,
 }
 
 /// A figure of `run`, coloured by its verdict.
-pub(super) fn figure_cell(place: &Place, run: &Run, figure: Figure) -> Cell {
+pub(super) fn figure_cell(place: &CellPath, run: &Run, figure: Figure) -> NumberCell {
     let latency = &run.measured.latency;
     let per_token = if latency.tpot.is_some() {
         "tpot"
@@ -48,7 +48,7 @@ pub(super) fn figure_cell(place: &Place, run: &Run, figure: Figure) -> Cell {
 }
 
 /// The verdict on `figure`; a mean is as good as its median.
-fn verdict_on(run: &Run, figure: Figure) -> Option<&Verdict> {
+fn verdict_on(run: &Run, figure: Figure) -> Option<&TargetVerdict> {
     let judged = match figure {
         Figure::TtftMeanSeconds => Figure::TtftP50Seconds,
         Figure::TpotMeanSeconds => Figure::TpotP50Seconds,
@@ -66,18 +66,18 @@ const MEASURED: &str = "measured";
 const MODELLED: &str = "modelled";
 
 /// The figures of `run`, as far as they are known.
-pub(super) fn figures(place: &Place, run: &Run) -> Vec<Labelled> {
+pub(super) fn figures(place: &CellPath, run: &Run) -> Vec<Labelled> {
     let mut figures = targeted(place, run);
     figures.extend(modelled(&place.at("modelled"), run.modelled.as_ref()));
     figures.extend(hardware(&place.at("measured"), &run.measured));
     let duration = place.cell("duration_seconds", run.duration_seconds.0, duration);
     figures.push(plain("duration", duration, MEASURED));
-    figures.retain(|figure| figure.cell != Cell::dash());
+    figures.retain(|figure| figure.cell != NumberCell::dash());
     figures
 }
 
 /// Those that have a target or are compared.
-fn targeted(place: &Place, run: &Run) -> Vec<Labelled> {
+fn targeted(place: &CellPath, run: &Run) -> Vec<Labelled> {
     let figures = [
         (Figure::OutputTokensPerSecond, MEASURED),
         (Figure::TtftMeanSeconds, MEASURED),
@@ -97,7 +97,7 @@ fn targeted(place: &Place, run: &Run) -> Vec<Labelled> {
 }
 
 /// What a judged figure stands beside.
-fn beside(verdict: &Verdict) -> String {
+fn beside(verdict: &TargetVerdict) -> String {
     let show = |value| verdict.figure.show(value);
     let expected = verdict
         .expected
@@ -106,7 +106,7 @@ fn beside(verdict: &Verdict) -> String {
 }
 
 /// What follows by the roofline.
-fn modelled(place: &Place, modelled: Option<&Modelled>) -> Vec<Labelled> {
+fn modelled(place: &CellPath, modelled: Option<&ModelledRun>) -> Vec<Labelled> {
     let Some(facts) = modelled else {
         return Vec::new();
     };
@@ -137,7 +137,7 @@ fn modelled(place: &Place, modelled: Option<&Modelled>) -> Vec<Labelled> {
 }
 
 /// What the GPU's own counters say.
-fn hardware(place: &Place, seen: &Measured) -> Vec<Labelled> {
+fn hardware(place: &CellPath, seen: &MeasuredRun) -> Vec<Labelled> {
     let of = |name, pointer, value: Option<f64>, show: fn(f64) -> String| {
         plain(name, place.cell(pointer, value, show), MEASURED)
     };
@@ -169,7 +169,7 @@ fn hardware(place: &Place, seen: &Measured) -> Vec<Labelled> {
     ]
 }
 
-const fn plain(name: &'static str, cell: Cell, provenance: &'static str) -> Labelled {
+const fn plain(name: &'static str, cell: NumberCell, provenance: &'static str) -> Labelled {
     Labelled {
         name,
         cell,
@@ -178,7 +178,7 @@ const fn plain(name: &'static str, cell: Cell, provenance: &'static str) -> Labe
     }
 }
 
-pub(super) fn percentiles(place: &Place, run: &Run) -> Vec<Percentiles> {
+pub(super) fn percentiles(place: &CellPath, run: &Run) -> Vec<Percentiles> {
     let measured = place.at("measured");
     let row = |name: &'static str, distribution: &crate::results::Distribution| {
         let own = measured.at(name);
@@ -189,7 +189,7 @@ pub(super) fn percentiles(place: &Place, run: &Run) -> Vec<Percentiles> {
                 cell("mean_seconds", distribution.mean_seconds),
                 distribution.p50_between_seconds.map_or_else(
                     || cell("p50_seconds", distribution.p50_seconds),
-                    |between| Cell::words(range(between)),
+                    |between| NumberCell::words(range(between)),
                 ),
                 cell("p90_seconds", distribution.p90_seconds),
                 cell("p95_seconds", distribution.p95_seconds),

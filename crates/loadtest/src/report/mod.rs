@@ -14,18 +14,18 @@ mod worked;
 
 use askama::Template;
 
-use crate::analysis::{Analysis, Targets, settings_of};
+use crate::analysis::{Analysis, FigureTargets, settings_of};
 use roofline::predict::Prediction;
 
 use overview::Overview;
 use prediction::PredictionView;
 use run::RunView;
-use summary::Summary;
+use summary::ReportSummary;
 use worked::StepView;
 
 /// An analysis and what it is called on the page.
 #[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
+pub struct ReportPart<'a> {
     /// Such as the name of its file.
     pub name: &'a str,
     /// The analysis.
@@ -61,10 +61,10 @@ pub enum ReportError {
 
 #[derive(Template)]
 #[template(path = "report.html")]
-struct Page {
+struct ReportPage {
     version: &'static str,
     title: String,
-    summary: Option<Summary>,
+    summary: Option<ReportSummary>,
     overview: Vec<Overview>,
     several: bool,
     steps: Vec<StepView>,
@@ -87,7 +87,10 @@ struct PartView {
 ///
 /// # Errors
 /// [`ReportError`].
-pub fn render(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> Result<String, ReportError> {
+pub fn render(
+    prediction: Option<&Prediction>,
+    parts: &[ReportPart<'_>],
+) -> Result<String, ReportError> {
     if prediction.is_none() && parts.is_empty() {
         return Err(ReportError::Nothing);
     }
@@ -95,7 +98,7 @@ pub fn render(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> Result<Str
         check_model(prediction, part)?;
     }
     let several = parts.len() > 1;
-    let page = Page {
+    let page = ReportPage {
         version: env!("CARGO_PKG_VERSION"),
         title: title(prediction, parts),
         summary: summary::summary(parts),
@@ -117,7 +120,7 @@ pub fn render(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> Result<Str
 }
 
 /// A report on two models explains neither.
-fn check_model(prediction: Option<&Prediction>, part: &Part<'_>) -> Result<(), ReportError> {
+fn check_model(prediction: Option<&Prediction>, part: &ReportPart<'_>) -> Result<(), ReportError> {
     let measured = &part.analysis.configuration;
     let Some((prediction, params)) = prediction.zip(measured.total_params) else {
         return Ok(());
@@ -134,7 +137,7 @@ fn check_model(prediction: Option<&Prediction>, part: &Part<'_>) -> Result<(), R
     })
 }
 
-fn title(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> String {
+fn title(prediction: Option<&Prediction>, parts: &[ReportPart<'_>]) -> String {
     let measured = parts.last().map(|part| &part.analysis.configuration);
     let model = measured
         .and_then(|measured| measured.model.clone())
@@ -153,7 +156,7 @@ fn title(prediction: Option<&Prediction>, parts: &[Part<'_>]) -> String {
     }
 }
 
-fn part_view(place: usize, part: &Part<'_>) -> PartView {
+fn part_view(place: usize, part: &ReportPart<'_>) -> PartView {
     let analysis = part.analysis;
     PartView {
         name: part.name.to_owned(),
@@ -161,7 +164,7 @@ fn part_view(place: usize, part: &Part<'_>) -> PartView {
         curves: charts::curves(place, analysis),
         runs: run::views(place, analysis),
         settings: settings_of(analysis),
-        targets: Targets::FIGURES
+        targets: FigureTargets::FIGURES
             .into_iter()
             .filter_map(|figure| Some((figure.label(), analysis.targets.in_words(figure)?)))
             .collect(),

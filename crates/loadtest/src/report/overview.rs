@@ -1,7 +1,7 @@
 //! All runs at a glance.
 
-use super::Part;
-use super::cell::{Cell, Place};
+use super::ReportPart;
+use super::cell::{CellPath, NumberCell};
 use super::figures::{figure_cell, spoken};
 use super::run::anchor;
 use crate::analysis::text::count;
@@ -18,13 +18,13 @@ pub(super) struct OverviewRow {
     pub anchor: String,
     pub number: usize,
     pub name: String,
-    pub cells: Vec<Cell>,
+    pub cells: Vec<NumberCell>,
     pub bound: String,
 }
 
 /// The runs of `part`, which is number `document`, as rows.
-pub(super) fn overview(document: usize, part: &Part<'_>) -> Overview {
-    let place = Place::new(document).at("runs");
+pub(super) fn overview(document: usize, part: &ReportPart<'_>) -> Overview {
+    let place = CellPath::new(document).at("runs");
     let row = |(number, run): (usize, &Run)| OverviewRow {
         anchor: anchor(document, number),
         number: number + 1,
@@ -53,7 +53,7 @@ pub(super) const OVERVIEW: [&str; 11] = [
     "GPU",
 ];
 
-fn overview_cells(place: &Place, run: &Run) -> Vec<Cell> {
+fn overview_cells(place: &CellPath, run: &Run) -> Vec<NumberCell> {
     let load = place.at("load");
     let figure = |figure| figure_cell(place, run, figure);
     vec![

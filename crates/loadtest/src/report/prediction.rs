@@ -1,10 +1,10 @@
 //! The prediction on the page.
 
-use super::cell::{Cell, Place};
+use super::cell::{CellPath, NumberCell};
 use crate::analysis::text::{count, duration, scaled};
 use roofline::bound::Bound;
 use roofline::predict::{
-    BottleneckKind, GpuFacts, Limits, MemoryFacts, Prediction, StepPrediction, Steps,
+    BatchLimits, BottleneckKind, GpuFacts, MemoryFacts, PredictedSteps, Prediction, StepPrediction,
 };
 use roofline::units::Seconds;
 
@@ -12,7 +12,7 @@ use roofline::units::Seconds;
 pub(super) struct PredictionView {
     pub facts: Vec<Fact>,
     pub steps: Vec<StepRow>,
-    pub latency: Vec<(&'static str, Cell, Cell)>,
+    pub latency: Vec<(&'static str, NumberCell, NumberCell)>,
     pub advice: Vec<(String, String, String)>,
     pub command: Option<String>,
     pub not_modelled: Vec<String>,
@@ -21,13 +21,13 @@ pub(super) struct PredictionView {
 /// A step.
 pub(super) struct StepRow {
     pub phase: &'static str,
-    pub cells: Vec<Cell>,
+    pub cells: Vec<NumberCell>,
     pub bound: &'static str,
     pub bottleneck: &'static str,
 }
 
 pub(super) fn view(prediction: &Prediction) -> PredictionView {
-    let place = Place::new("static");
+    let place = CellPath::new("static");
     let advice = prediction.advice.iter().map(|advice| {
         let phase = advice
             .phase
@@ -41,8 +41,8 @@ pub(super) fn view(prediction: &Prediction) -> PredictionView {
     PredictionView {
         facts: facts(&place, prediction),
         steps: match &prediction.steps {
-            Steps::Step(step) => vec![row(&place.at("step"), step)],
-            Steps::Steps(steps) => vec![
+            PredictedSteps::Step(step) => vec![row(&place.at("step"), step)],
+            PredictedSteps::Steps(steps) => vec![
                 row(&place.at("steps").at("prefill"), &steps.prefill),
                 row(&place.at("steps").at("decode"), &steps.decode),
             ],
@@ -63,12 +63,12 @@ fn gib(bytes: f64) -> String {
 }
 
 /// A figure: its name, itself, and whether it is specified or modelled.
-type Fact = (&'static str, Cell, &'static str);
+type Fact = (&'static str, NumberCell, &'static str);
 
 const SPECIFIED: &str = "specified";
 const MODELLED: &str = "modelled";
 
-fn facts(place: &Place, prediction: &Prediction) -> Vec<Fact> {
+fn facts(place: &CellPath, prediction: &Prediction) -> Vec<Fact> {
     let params = prediction.model.total_params as f64;
     let params = place.at("model").cell("total_params", params, scaled);
     let mut facts = vec![("parameters", params, SPECIFIED)];
@@ -79,11 +79,11 @@ fn facts(place: &Place, prediction: &Prediction) -> Vec<Fact> {
     if let Some(gpu) = &prediction.gpu {
         facts.extend(peaks(&place.at("gpu"), gpu));
     }
-    facts.retain(|(_, cell, _)| *cell != Cell::dash());
+    facts.retain(|(_, cell, _)| *cell != NumberCell::dash());
     facts
 }
 
-fn memory(place: &Place, memory: &MemoryFacts) -> [Fact; 2] {
+fn memory(place: &CellPath, memory: &MemoryFacts) -> [Fact; 2] {
     let weights = memory.weights_resident_bytes_per_gpu.0;
     let tokens = memory.kv_capacity_tokens;
     [
@@ -100,7 +100,7 @@ fn memory(place: &Place, memory: &MemoryFacts) -> [Fact; 2] {
     ]
 }
 
-fn batches(place: &Place, limits: &Limits) -> [Fact; 4] {
+fn batches(place: &CellPath, limits: &BatchLimits) -> [Fact; 4] {
     let limit = |name, pointer, value: Option<u64>| {
         let cell = place.cell(pointer, value.map(|value| value as f64), count);
         (name, cell, MODELLED)
@@ -117,7 +117,7 @@ fn batches(place: &Place, limits: &Limits) -> [Fact; 4] {
     ]
 }
 
-fn peaks(place: &Place, gpu: &GpuFacts) -> [Fact; 2] {
+fn peaks(place: &CellPath, gpu: &GpuFacts) -> [Fact; 2] {
     let flops = |value: f64| format!("{}FLOP/s", scaled(value));
     let bytes = |value: f64| format!("{}B/s", scaled(value));
     let (peak, bandwidth) = (gpu.peak_flops_per_second.0, gpu.hbm_bytes_per_second.0);
@@ -135,7 +135,7 @@ fn peaks(place: &Place, gpu: &GpuFacts) -> [Fact; 2] {
     ]
 }
 
-fn row(place: &Place, step: &StepPrediction) -> StepRow {
+fn row(place: &CellPath, step: &StepPrediction) -> StepRow {
     let seconds =
         |pointer, value: Option<Seconds>| place.cell(pointer, value.map(|value| value.0), duration);
     StepRow {
@@ -168,7 +168,10 @@ const fn spoken(bound: Option<Bound>) -> &'static str {
     }
 }
 
-fn latency(place: &Place, prediction: &Prediction) -> Vec<(&'static str, Cell, Cell)> {
+fn latency(
+    place: &CellPath,
+    prediction: &Prediction,
+) -> Vec<(&'static str, NumberCell, NumberCell)> {
     let own = place.at("latency");
     let Some(latency) = &prediction.latency else {
         return Vec::new();

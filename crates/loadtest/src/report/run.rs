@@ -1,12 +1,12 @@
 //! One run on the page.
 
-use super::cell::{Cell, Place};
+use super::cell::{CellPath, NumberCell};
 use super::charts::{self, Roofline};
 use super::figures::{Labelled, Percentiles, figures, percentiles, spoken};
-use super::summary::{self, RemedyView};
+use super::summary::{self, ReportRemedy};
 use crate::analysis::text::{count, duration, percent};
-use crate::analysis::{Against, Analysis, Bottleneck, Comparison, Modelled, Run, Suggestion};
-use roofline::predict::Metric;
+use crate::analysis::{Against, Analysis, Bottleneck, Comparison, ModelledRun, Run, Suggestion};
+use roofline::predict::ImprovedMetric;
 use roofline::units::ratio;
 
 /// A run in full.
@@ -20,20 +20,20 @@ pub(super) struct RunView {
     pub percentiles: Vec<Percentiles>,
     pub comparisons: Vec<ComparisonView>,
     pub findings: Vec<(&'static str, String)>,
-    pub remedies: Vec<RemedyView>,
+    pub remedies: Vec<ReportRemedy>,
     pub bottlenecks: Vec<BottleneckView>,
     pub roofline: Option<Roofline>,
     pub heatmap: Option<String>,
     pub time: Vec<TimePart>,
     pub advice: Vec<AdviceView>,
-    pub errors: Vec<(String, Cell)>,
+    pub errors: Vec<(String, NumberCell)>,
     pub caveats: Vec<String>,
 }
 
 /// Measured beside predicted.
 pub(super) struct ComparisonView {
     pub title: String,
-    pub rows: Vec<(&'static str, Vec<Cell>)>,
+    pub rows: Vec<(&'static str, Vec<NumberCell>)>,
 }
 
 /// What limits a phase.
@@ -48,7 +48,7 @@ pub(super) struct BottleneckView {
 pub(super) struct TimePart {
     pub name: &'static str,
     pub width: String,
-    pub cell: Cell,
+    pub cell: NumberCell,
     pub share: String,
 }
 
@@ -57,13 +57,13 @@ pub(super) struct AdviceView {
     pub r#do: String,
     pub against: String,
     pub predicted: String,
-    pub now: Cell,
-    pub then: Cell,
+    pub now: NumberCell,
+    pub then: NumberCell,
 }
 
 /// The runs of `analysis`, which is number `document`.
 pub(super) fn views(document: usize, analysis: &Analysis) -> Vec<RunView> {
-    let place = Place::new(document).at("runs");
+    let place = CellPath::new(document).at("runs");
     let of = |(number, run): (usize, &Run)| view(&place.at(number), document, number, run);
     analysis.runs.iter().enumerate().map(of).collect()
 }
@@ -73,7 +73,7 @@ pub(super) fn anchor(document: usize, number: usize) -> String {
     format!("run-{document}-{number}")
 }
 
-fn view(place: &Place, document: usize, number: usize, run: &Run) -> RunView {
+fn view(place: &CellPath, document: usize, number: usize, run: &Run) -> RunView {
     let modelled = run.modelled.as_ref();
     RunView {
         anchor: anchor(document, number),
@@ -108,7 +108,7 @@ fn view(place: &Place, document: usize, number: usize, run: &Run) -> RunView {
         errors: run
             .errors
             .iter()
-            .map(|(kind, count)| (kind.clone(), Cell::words(count.to_string())))
+            .map(|(kind, count)| (kind.clone(), NumberCell::words(count.to_string())))
             .collect(),
         caveats: run.caveats.clone(),
     }
@@ -127,7 +127,7 @@ fn source(run: &Run) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
-fn compared(place: &Place, comparison: &Comparison) -> ComparisonView {
+fn compared(place: &CellPath, comparison: &Comparison) -> ComparisonView {
     let against = match comparison.against {
         Against::Static => "against the prediction given",
         Against::MeasuredLoad => "against what is predicted for the load as measured",
@@ -164,7 +164,7 @@ fn bottleneck(found: &Bottleneck) -> BottleneckView {
     }
 }
 
-fn time(place: &Place, modelled: &Modelled) -> Vec<TimePart> {
+fn time(place: &CellPath, modelled: &ModelledRun) -> Vec<TimePart> {
     let Some(split) = modelled.time_seconds else {
         return Vec::new();
     };
@@ -185,7 +185,7 @@ fn time(place: &Place, modelled: &Modelled) -> Vec<TimePart> {
         .collect()
 }
 
-fn advice(place: &Place, suggestion: &Suggestion) -> AdviceView {
+fn advice(place: &CellPath, suggestion: &Suggestion) -> AdviceView {
     let advice = &suggestion.advice;
     let show = |value: f64| show_metric(advice.metric, value);
     let phase = advice
@@ -201,11 +201,13 @@ fn advice(place: &Place, suggestion: &Suggestion) -> AdviceView {
 }
 
 /// A value of what an advice is about.
-fn show_metric(metric: Metric, value: f64) -> String {
+fn show_metric(metric: ImprovedMetric, value: f64) -> String {
     match metric {
-        Metric::TtftSeconds | Metric::TpotSeconds | Metric::StepSeconds => duration(value),
-        Metric::OutputTokensPerSecond | Metric::StepTokensPerSecond | Metric::KvCapacityTokens => {
-            count(value)
+        ImprovedMetric::TtftSeconds | ImprovedMetric::TpotSeconds | ImprovedMetric::StepSeconds => {
+            duration(value)
         }
+        ImprovedMetric::OutputTokensPerSecond
+        | ImprovedMetric::StepTokensPerSecond
+        | ImprovedMetric::KvCapacityTokens => count(value),
     }
 }

@@ -1,9 +1,9 @@
 //! The first screen: what holds the server back, what changed, and the best remedies with their effect.
 
-use super::Part;
+use super::ReportPart;
 use super::run::anchor;
 use crate::analysis::text::change;
-use crate::analysis::{Baseline, Change, Figure, Outcome, Pair, Run, compare, felt};
+use crate::analysis::{Baseline, BaselineOutcome, Figure, FigureChange, Pair, Run, compare, felt};
 use roofline::diagnosis::{Remedy, Shift, best_remedies, worst};
 
 /// Remedies on the first screen.
@@ -12,11 +12,11 @@ const REMEDIES: usize = 3;
 const MOVED: usize = 4;
 
 /// The first screen.
-pub(super) struct Summary {
+pub(super) struct ReportSummary {
     pub headline: Option<Headline>,
     /// The first sentence on every other run of the newest analysis.
     pub others: Vec<Sentence>,
-    pub change: Option<ChangeView>,
+    pub change: Option<NewestChangeView>,
 }
 
 /// The verdict on the run that is held back the most.
@@ -25,7 +25,7 @@ pub(super) struct Headline {
     /// What else was found there.
     pub findings: Vec<String>,
     pub evidence: Vec<String>,
-    pub remedies: Vec<RemedyView>,
+    pub remedies: Vec<ReportRemedy>,
 }
 
 /// The first sentence on a run.
@@ -37,14 +37,14 @@ pub(super) struct Sentence {
 }
 
 /// A remedy with what it changes.
-pub(super) struct RemedyView {
+pub(super) struct ReportRemedy {
     pub r#do: String,
     pub free: bool,
     pub effects: Vec<Shift>,
 }
 
 /// What the newest change did.
-pub(super) struct ChangeView {
+pub(super) struct NewestChangeView {
     pub settings: Vec<String>,
     /// What moved beyond noise, the most first; empty where nothing did.
     pub moved: Vec<(&'static str, String)>,
@@ -53,7 +53,7 @@ pub(super) struct ChangeView {
 }
 
 /// The first screen of `parts`, the oldest first.
-pub(super) fn summary(parts: &[Part<'_>]) -> Option<Summary> {
+pub(super) fn summary(parts: &[ReportPart<'_>]) -> Option<ReportSummary> {
     let (document, newest) = parts.iter().enumerate().next_back()?;
     let runs = &newest.analysis.runs;
     let judged = |run: &&Run| {
@@ -66,7 +66,7 @@ pub(super) fn summary(parts: &[Part<'_>]) -> Option<Summary> {
     let worst = runs.iter().rev().max_by_key(judged);
     let worst = worst.filter(|run| !run.verdict.is_empty());
     let all = runs.iter().enumerate();
-    Some(Summary {
+    Some(ReportSummary {
         headline: worst.and_then(|run| headline(document, runs, run)),
         others: all
             .filter(|(_, run)| !worst.is_some_and(|worst| std::ptr::eq(worst, *run)))
@@ -88,10 +88,10 @@ fn headline(document: usize, runs: &[Run], run: &Run) -> Option<Headline> {
 }
 
 /// The best remedies for `run`.
-pub(super) fn remedies(run: &Run) -> Vec<RemedyView> {
+pub(super) fn remedies(run: &Run) -> Vec<ReportRemedy> {
     let felt = felt(&run.measured);
     let best = best_remedies(&run.verdict, REMEDIES).into_iter();
-    let view = |remedy: &Remedy| RemedyView {
+    let view = |remedy: &Remedy| ReportRemedy {
         r#do: remedy.r#do.clone(),
         free: remedy.free,
         effects: remedy.shifts(&felt),
@@ -110,7 +110,7 @@ fn sentence(document: usize, number: usize, run: &Run) -> Option<Sentence> {
 }
 
 /// The step to the newest of `parts`; of a single one, that from its own baseline.
-fn newest_change(parts: &[Part<'_>]) -> Option<ChangeView> {
+fn newest_change(parts: &[ReportPart<'_>]) -> Option<NewestChangeView> {
     match parts {
         [.., before, after] => {
             let compared = compare(before.analysis, after.analysis, before.name);
@@ -129,19 +129,21 @@ const fn is_felt(figure: Figure) -> bool {
     )
 }
 
-fn change_view(baseline: &Baseline) -> ChangeView {
+fn change_view(baseline: &Baseline) -> NewestChangeView {
     let mut moved: Vec<_> = baseline
         .pairs
         .iter()
         .flat_map(|pair| pair.changes.iter().map(move |change| (pair, change)))
-        .filter(|(_, change)| change.outcome != Outcome::WithinNoise && is_felt(change.figure))
+        .filter(|(_, change)| {
+            change.outcome != BaselineOutcome::WithinNoise && is_felt(change.figure)
+        })
         .collect();
     moved.sort_by(|(_, one), (_, other)| other.factor.ln().abs().total_cmp(&one.factor.ln().abs()));
-    let told = |(pair, changed): &(&Pair, &Change)| {
+    let told = |(pair, changed): &(&Pair, &FigureChange)| {
         let class = match changed.outcome {
-            Outcome::Better => "good",
-            Outcome::Worse => "bad",
-            Outcome::WithinNoise => "soft",
+            BaselineOutcome::Better => "good",
+            BaselineOutcome::Worse => "bad",
+            BaselineOutcome::WithinNoise => "soft",
         };
         let figure = changed.figure;
         let text = format!(
@@ -154,7 +156,7 @@ fn change_view(baseline: &Baseline) -> ChangeView {
         );
         (class, text)
     };
-    ChangeView {
+    NewestChangeView {
         settings: super::worked::settings(baseline),
         moved: moved.iter().take(MOVED).map(told).collect(),
         compared: !baseline.pairs.is_empty(),

@@ -1,10 +1,10 @@
 //! What worked: each analysis against the one before it.
 
-use super::Part;
-use super::cell::{Cell, Place};
+use super::ReportPart;
+use super::cell::{CellPath, NumberCell};
 use super::figures::figure_cell;
 use crate::analysis::text::change;
-use crate::analysis::{Baseline, Change, Figure, Outcome, Pair, Run, compare};
+use crate::analysis::{Baseline, BaselineOutcome, Figure, FigureChange, Pair, Run, compare};
 
 /// One step from an analysis to the next.
 pub(super) struct StepView {
@@ -17,18 +17,18 @@ pub(super) struct StepView {
 /// A load before and after.
 pub(super) struct LoadView {
     pub name: String,
-    pub rows: Vec<ChangeView>,
+    pub rows: Vec<FigureChangeView>,
     pub effects: Vec<EffectView>,
 }
 
 /// A figure before and after.
-pub(super) struct ChangeView {
+pub(super) struct FigureChangeView {
     pub figure: &'static str,
-    pub before: Cell,
+    pub before: NumberCell,
     pub before_noise: String,
-    pub after: Cell,
+    pub after: NumberCell,
     pub after_noise: String,
-    pub change: Cell,
+    pub change: NumberCell,
     pub outcome: &'static str,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct EffectView {
 }
 
 /// The steps between `parts`; of a single one, its own baseline.
-pub(super) fn steps(parts: &[Part<'_>]) -> Vec<StepView> {
+pub(super) fn steps(parts: &[ReportPart<'_>]) -> Vec<StepView> {
     if let [only] = parts {
         let baseline = only.analysis.baseline.iter();
         return baseline
@@ -52,8 +52,8 @@ pub(super) fn steps(parts: &[Part<'_>]) -> Vec<StepView> {
         let (before, after) = (&pair[0], &pair[1]);
         let compared = compare(before.analysis, after.analysis, before.name);
         let both = [
-            (Place::new(place), before.analysis.runs.as_slice()),
-            (Place::new(place + 1), after.analysis.runs.as_slice()),
+            (CellPath::new(place), before.analysis.runs.as_slice()),
+            (CellPath::new(place + 1), after.analysis.runs.as_slice()),
         ];
         step(
             format!("{} → {}", before.name, after.name),
@@ -65,7 +65,7 @@ pub(super) fn steps(parts: &[Part<'_>]) -> Vec<StepView> {
 }
 
 /// The runs before and after, with the places they come from.
-type Both<'a> = [(Place, &'a [Run]); 2];
+type Both<'a> = [(CellPath, &'a [Run]); 2];
 
 /// The settings that differ, in words.
 pub(super) fn settings(baseline: &Baseline) -> Vec<String> {
@@ -122,8 +122,8 @@ fn load(pair: &Pair, both: Option<&Both<'_>>) -> LoadView {
     }
 }
 
-fn row(pair: &Pair, changed: &Change, both: Option<&Both<'_>>) -> ChangeView {
-    let Change {
+fn row(pair: &Pair, changed: &FigureChange, both: Option<&Both<'_>>) -> FigureChangeView {
+    let FigureChange {
         figure,
         before,
         after,
@@ -131,30 +131,30 @@ fn row(pair: &Pair, changed: &Change, both: Option<&Both<'_>>) -> ChangeView {
         outcome,
     } = changed;
     let class = match outcome {
-        Outcome::Better => "good",
-        Outcome::Worse => "bad",
-        Outcome::WithinNoise => "soft",
+        BaselineOutcome::Better => "good",
+        BaselineOutcome::Worse => "bad",
+        BaselineOutcome::WithinNoise => "soft",
     };
     let value = |side: usize, name: &str, repeats: usize, mean: f64| {
         let own = both
             .filter(|_| repeats == 1)
             .and_then(|both| from_run(&both[side], name, *figure));
-        own.unwrap_or_else(|| Cell::words(figure.show(mean)))
+        own.unwrap_or_else(|| NumberCell::words(figure.show(mean)))
     };
     let noise = |plus_minus: f64| format!("± {}", figure.show(plus_minus));
-    ChangeView {
+    FigureChangeView {
         figure: figure.label(),
         before: value(0, &pair.before, pair.repeats_before, before.value),
         before_noise: noise(before.plus_minus),
         after: value(1, &pair.after, pair.repeats_after, after.value),
         after_noise: noise(after.plus_minus),
-        change: Cell::words(change(*factor)).with_class(class),
+        change: NumberCell::words(change(*factor)).with_class(class),
         outcome: outcome.as_str(),
     }
 }
 
 /// The figure of the run called `name`, with its place.
-fn from_run((place, runs): &(Place, &[Run]), name: &str, figure: Figure) -> Option<Cell> {
+fn from_run((place, runs): &(CellPath, &[Run]), name: &str, figure: Figure) -> Option<NumberCell> {
     let number = runs.iter().position(|run| run.name == name)?;
     Some(figure_cell(&place.at("runs").at(number), &runs[number], figure).with_class(""))
 }

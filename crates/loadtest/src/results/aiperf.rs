@@ -5,27 +5,30 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Distribution, Latencies, Load, LoadResult, Origin, Rates, Source, Tokens};
+use super::{
+    Distribution, Latencies, LoadResult, PercentileOrigin, ResultLoad, ResultRates, ResultSource,
+    Tokens,
+};
 use roofline::units::Seconds;
 
 /// The members that are read.
 #[derive(Debug, Deserialize)]
-pub(super) struct Export {
+pub(super) struct AiperfExport {
     aiperf_version: Option<String>,
     benchmark_id: Option<String>,
-    request_throughput: Option<Metric>,
-    request_latency: Metric,
-    request_count: Option<Metric>,
-    error_request_count: Option<Metric>,
-    time_to_first_token: Option<Metric>,
-    inter_token_latency: Option<Metric>,
-    output_token_throughput: Option<Metric>,
-    total_token_throughput: Option<Metric>,
-    output_sequence_length: Option<Metric>,
-    input_sequence_length: Option<Metric>,
-    total_usage_prompt_tokens: Option<Metric>,
-    total_usage_completion_tokens: Option<Metric>,
-    benchmark_duration: Option<Metric>,
+    request_throughput: Option<AiperfMetric>,
+    request_latency: AiperfMetric,
+    request_count: Option<AiperfMetric>,
+    error_request_count: Option<AiperfMetric>,
+    time_to_first_token: Option<AiperfMetric>,
+    inter_token_latency: Option<AiperfMetric>,
+    output_token_throughput: Option<AiperfMetric>,
+    total_token_throughput: Option<AiperfMetric>,
+    output_sequence_length: Option<AiperfMetric>,
+    input_sequence_length: Option<AiperfMetric>,
+    total_usage_prompt_tokens: Option<AiperfMetric>,
+    total_usage_completion_tokens: Option<AiperfMetric>,
+    benchmark_duration: Option<AiperfMetric>,
     #[serde(default)]
     input_config: Value,
     #[serde(default)]
@@ -35,7 +38,7 @@ pub(super) struct Export {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Metric {
+struct AiperfMetric {
     unit: String,
     avg: Option<f64>,
     #[serde(flatten)]
@@ -50,9 +53,9 @@ struct ErrorCount {
     count: u32,
 }
 
-pub(super) fn result(export: Export) -> LoadResult {
-    let mean = |metric: &Option<Metric>| metric.as_ref().and_then(|metric| metric.avg);
-    let seconds = |metric: &Option<Metric>| metric.as_ref().map(Metric::distribution);
+pub(super) fn result(export: AiperfExport) -> LoadResult {
+    let mean = |metric: &Option<AiperfMetric>| metric.as_ref().and_then(|metric| metric.avg);
+    let seconds = |metric: &Option<AiperfMetric>| metric.as_ref().map(AiperfMetric::distribution);
     let count = mean(&export.request_count)
         .or_else(|| export.request_latency.statistic("count"))
         .unwrap_or_default();
@@ -67,7 +70,7 @@ pub(super) fn result(export: Export) -> LoadResult {
         .collect();
     let failed = mean(&export.error_request_count).map_or_else(|| errors.values().sum(), whole);
     LoadResult {
-        source: Source {
+        source: ResultSource {
             tool: if export.aiperf_version.is_some() {
                 "AIPerf"
             } else {
@@ -75,13 +78,13 @@ pub(super) fn result(export: Export) -> LoadResult {
             }
             .to_owned(),
             version: export.aiperf_version.clone(),
-            ..Source::default()
+            ..ResultSource::default()
         },
         model: export
             .text("/models/items/0/name")
             .or_else(|| export.text("/model_names/0")),
         duration: Seconds(duration),
-        load: Load {
+        load: ResultLoad {
             max_concurrency: export.profiling("concurrency"),
             request_rate: export.profiling("rate"),
             burstiness: None,
@@ -90,11 +93,11 @@ pub(super) fn result(export: Export) -> LoadResult {
         failed,
         errors,
         tokens: export.tokens(count),
-        rates: Rates {
+        rates: ResultRates {
             requests_per_second: rate,
             output_tokens_per_second: mean(&export.output_token_throughput),
             total_tokens_per_second: mean(&export.total_token_throughput),
-            ..Rates::default()
+            ..ResultRates::default()
         },
         latency: Latencies {
             ttft: seconds(&export.time_to_first_token),
@@ -109,11 +112,11 @@ pub(super) fn result(export: Export) -> LoadResult {
     }
 }
 
-impl Export {
+impl AiperfExport {
     /// The server's own count where it sent one; else the client's, which tokenises the text again.
     fn tokens(&self, count: f64) -> Tokens {
-        let mean = |metric: &Option<Metric>| metric.as_ref().and_then(|metric| metric.avg);
-        let own = |lengths: &Option<Metric>| mean(lengths).unwrap_or_default() * count;
+        let mean = |metric: &Option<AiperfMetric>| metric.as_ref().and_then(|metric| metric.avg);
+        let own = |lengths: &Option<AiperfMetric>| mean(lengths).unwrap_or_default() * count;
         Tokens {
             input: mean(&self.total_usage_prompt_tokens)
                 .unwrap_or_else(|| own(&self.input_sequence_length)),
@@ -125,7 +128,7 @@ impl Export {
 
     fn caveats(&self, count: f64) -> Vec<String> {
         let mut caveats = Vec::new();
-        let mean = |metric: &Option<Metric>| metric.as_ref().and_then(|metric| metric.avg);
+        let mean = |metric: &Option<AiperfMetric>| metric.as_ref().and_then(|metric| metric.avg);
         let tokenised = mean(&self.output_sequence_length).map(|length| length * count);
         if let Some((own, server)) = tokenised.zip(mean(&self.total_usage_completion_tokens))
             && (own / server - 1.0).abs() > 0.01
@@ -165,7 +168,7 @@ impl ErrorCount {
     }
 }
 
-impl Metric {
+impl AiperfMetric {
     fn statistic(&self, name: &str) -> Option<f64> {
         self.statistics.get(name)?.as_f64()
     }
@@ -188,7 +191,7 @@ impl Metric {
             ("max", 1.0),
         ];
         Distribution {
-            origin: Origin::Tool,
+            origin: PercentileOrigin::Tool,
             count: self.statistic("count"),
             mean_seconds: self.avg.map(|mean| mean / per_second),
             std_seconds: at("std"),

@@ -7,20 +7,22 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::aiperf::per_second;
-use super::{LoadResult, Rates, Request, ResultsError, Source, Tokens, requests};
+use super::{
+    CompletedRequest, LoadResult, ResultRates, ResultSource, ResultsError, Tokens, requests,
+};
 use roofline::units::{Seconds, ratio};
 
 #[derive(Debug, Deserialize)]
-struct Line {
-    metadata: Metadata,
+struct RequestLine {
+    metadata: AiperfMetadata,
     #[serde(default)]
-    metrics: BTreeMap<String, Metric>,
+    metrics: BTreeMap<String, RequestMetric>,
     #[serde(default)]
     error: Value,
 }
 
 #[derive(Debug, Deserialize)]
-struct Metadata {
+struct AiperfMetadata {
     request_start_ns: u64,
     request_end_ns: u64,
     #[serde(default)]
@@ -28,7 +30,7 @@ struct Metadata {
 }
 
 #[derive(Debug, Deserialize)]
-struct Metric {
+struct RequestMetric {
     value: Value,
     #[serde(default)]
     unit: String,
@@ -38,18 +40,19 @@ struct Metric {
 pub(super) fn read(path: &Path, documents: Vec<Value>) -> Result<Vec<LoadResult>, ResultsError> {
     let mut lines = Vec::with_capacity(documents.len());
     for (place, document) in documents.into_iter().enumerate() {
-        let line: Line = serde_json::from_value(document).map_err(|error| ResultsError::Shape {
-            path: path.into(),
-            tool: "AIPerf's requests",
-            error: format!("request {}: {error}", place + 1),
-        })?;
+        let line: RequestLine =
+            serde_json::from_value(document).map_err(|error| ResultsError::Shape {
+                path: path.into(),
+                tool: "AIPerf's requests",
+                error: format!("request {}: {error}", place + 1),
+            })?;
         lines.push(line);
     }
     lines.retain(|line| line.metadata.benchmark_phase.as_deref() != Some("warmup"));
     Ok(vec![result(&lines)])
 }
 
-fn result(lines: &[Line]) -> LoadResult {
+fn result(lines: &[RequestLine]) -> LoadResult {
     let start = lines
         .iter()
         .map(|line| line.metadata.request_start_ns)
@@ -57,9 +60,11 @@ fn result(lines: &[Line]) -> LoadResult {
         .unwrap_or_default();
     let end = lines.iter().map(|line| line.metadata.request_end_ns).max();
     let duration = end.unwrap_or_default().saturating_sub(start) as f64 / 1e9;
-    let (good, bad): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(|line| line.error.is_null());
-    let requests: Vec<Request> = good.iter().filter_map(|line| line.request(start)).collect();
-    let sum = |of: fn(&Request) -> f64| requests.iter().map(of).sum::<f64>();
+    let (good, bad): (Vec<&RequestLine>, Vec<&RequestLine>) =
+        lines.iter().partition(|line| line.error.is_null());
+    let requests: Vec<CompletedRequest> =
+        good.iter().filter_map(|line| line.request(start)).collect();
+    let sum = |of: fn(&CompletedRequest) -> f64| requests.iter().map(of).sum::<f64>();
     let (input, output) = (
         sum(|request| request.input_tokens),
         sum(|request| request.output_tokens),
@@ -69,10 +74,10 @@ fn result(lines: &[Line]) -> LoadResult {
         *errors.entry(line.error_kind()).or_default() += 1;
     }
     LoadResult {
-        source: Source {
+        source: ResultSource {
             tool: "AIPerf".to_owned(),
             label: Some("requests".to_owned()),
-            ..Source::default()
+            ..ResultSource::default()
         },
         started_at: Some(start as f64 / 1e9),
         duration: Seconds(duration),
@@ -84,7 +89,7 @@ fn result(lines: &[Line]) -> LoadResult {
             cached: None,
             output,
         },
-        rates: Rates {
+        rates: ResultRates {
             requests_per_second: ratio(requests.len() as f64, duration),
             output_tokens_per_second: ratio(output, duration),
             output_tokens_per_second_interval: requests::throughput_interval(&requests, duration),
@@ -97,7 +102,7 @@ fn result(lines: &[Line]) -> LoadResult {
     }
 }
 
-impl Line {
+impl RequestLine {
     fn number(&self, name: &str) -> Option<f64> {
         self.metrics.get(name)?.value.as_f64()
     }
@@ -108,11 +113,11 @@ impl Line {
     }
 
     /// Lengths as the server counted them, where it did.
-    fn request(&self, origin: u64) -> Option<Request> {
+    fn request(&self, origin: u64) -> Option<CompletedRequest> {
         let counted =
             |server: &str, client: &str| self.number(server).or_else(|| self.number(client));
         let gaps = self.metrics.get("inter_chunk_latency");
-        Some(Request {
+        Some(CompletedRequest {
             start: self.metadata.request_start_ns.saturating_sub(origin) as f64 / 1e9,
             input_tokens: counted("usage_prompt_tokens", "input_sequence_length")?,
             output_tokens: counted("usage_completion_tokens", "output_sequence_length")?,

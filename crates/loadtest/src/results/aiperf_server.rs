@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Distribution, Latencies, LoadResult, Rates, Source, Tokens};
+use super::{Distribution, Latencies, LoadResult, ResultRates, ResultSource, Tokens};
 use roofline::statistics::Histogram;
 use roofline::units::{Seconds, ratio};
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Export {
+pub(super) struct AiperfServerExport {
     aiperf_version: Option<String>,
     benchmark_id: Option<String>,
-    summary: Summary,
-    metrics: BTreeMap<String, Metric>,
+    summary: ServerSummary,
+    metrics: BTreeMap<String, ServerMetric>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Summary {
+struct ServerSummary {
     #[serde(default)]
     phase_time_ranges: BTreeMap<String, Range>,
 }
@@ -32,7 +32,7 @@ struct Range {
 }
 
 #[derive(Debug, Deserialize)]
-struct Metric {
+struct ServerMetric {
     series: Vec<Series>,
 }
 
@@ -46,7 +46,7 @@ struct Series {
     buckets: BTreeMap<String, f64>,
 }
 
-pub(super) fn result(export: Export) -> LoadResult {
+pub(super) fn result(export: AiperfServerExport) -> LoadResult {
     let phase = export
         .summary
         .phase_time_ranges
@@ -60,11 +60,11 @@ pub(super) fn result(export: Export) -> LoadResult {
     let output = export.total("vllm:generation_tokens");
     let of = |name: &str| Distribution::of_histogram(&export.histogram(name));
     LoadResult {
-        source: Source {
+        source: ResultSource {
             tool: "AIPerf".to_owned(),
             version: export.aiperf_version.clone(),
             label: Some("server metrics".to_owned()),
-            ..Source::default()
+            ..ResultSource::default()
         },
         model: export.model(),
         started_at: phase.map(|phase| phase.start_ns as f64 / 1e9),
@@ -75,11 +75,11 @@ pub(super) fn result(export: Export) -> LoadResult {
             cached: Some(export.total("vllm:prompt_tokens_cached")),
             output,
         },
-        rates: Rates {
+        rates: ResultRates {
             requests_per_second: ratio(finished as f64, duration),
             output_tokens_per_second: ratio(output, duration),
             total_tokens_per_second: ratio(input + output, duration),
-            ..Rates::default()
+            ..ResultRates::default()
         },
         latency: Latencies {
             ttft: of("vllm:time_to_first_token_seconds"),
@@ -95,7 +95,7 @@ pub(super) fn result(export: Export) -> LoadResult {
     }
 }
 
-impl Export {
+impl AiperfServerExport {
     fn series(&self, name: &str) -> &[Series] {
         self.metrics
             .get(name)

@@ -7,7 +7,7 @@ use roofline::statistics::quantile;
 
 /// A 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
+pub struct ConfidenceInterval {
     /// Lower end.
     pub low: f64,
     /// Upper end.
@@ -17,7 +17,7 @@ pub struct Interval {
 /// Where percentiles come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum PercentileOrigin {
     /// Computed here from single requests, linearly interpolated.
     #[default]
     Requests,
@@ -27,7 +27,7 @@ pub enum Origin {
     Histogram,
 }
 
-impl Origin {
+impl PercentileOrigin {
     /// For people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -43,7 +43,7 @@ impl Origin {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
     /// Where the percentiles come from.
-    pub origin: Origin,
+    pub origin: PercentileOrigin,
     /// Observations.
     pub count: Option<f64>,
     /// Mean.
@@ -66,9 +66,9 @@ pub struct Distribution {
     /// Largest.
     pub max_seconds: Option<f64>,
     /// How sure the median is.
-    pub p50_interval: Option<Interval>,
+    pub p50_interval: Option<ConfidenceInterval>,
     /// How sure the 99th percentile is; none from few requests.
-    pub p99_interval: Option<Interval>,
+    pub p99_interval: Option<ConfidenceInterval>,
     /// Points of the cumulative distribution, `[share, seconds]`, ascending.
     pub quantiles: Vec<[f64; 2]>,
 }
@@ -97,7 +97,7 @@ impl Distribution {
             / count;
         let at = |q| quantile(&sorted, q);
         Some(Self {
-            origin: Origin::Requests,
+            origin: PercentileOrigin::Requests,
             count: Some(count),
             mean_seconds: Some(mean),
             std_seconds: Some(variance.sqrt()),
@@ -128,7 +128,7 @@ impl Distribution {
             histogram.quantile(q).filter(|_| resolved)
         };
         Some(Self {
-            origin: Origin::Histogram,
+            origin: PercentileOrigin::Histogram,
             count: Some(histogram.count),
             mean_seconds: Some(mean),
             p50_seconds: at(0.5),
@@ -146,7 +146,7 @@ impl Distribution {
     pub fn printed(self, computed: Option<Self>) -> Self {
         let computed = computed.unwrap_or_default();
         Self {
-            origin: Origin::Tool,
+            origin: PercentileOrigin::Tool,
             count: self.count.or(computed.count),
             mean_seconds: self.mean_seconds.or(computed.mean_seconds),
             std_seconds: self.std_seconds.or(computed.std_seconds),
@@ -169,10 +169,10 @@ impl Distribution {
 
     /// Interval of the median where only mean and deviation are told: its standard error is √(π/2) times the mean's if the values
     /// are normally distributed; latencies have a longer tail, which makes this too wide, not too narrow.
-    fn median_interval(&self) -> Option<Interval> {
+    fn median_interval(&self) -> Option<ConfidenceInterval> {
         let error = (std::f64::consts::PI / 2.0).sqrt() * self.std_seconds? / self.count?.sqrt();
         let median = self.p50_seconds?;
-        Some(Interval {
+        Some(ConfidenceInterval {
             low: (median - NORMAL_95 * error).max(0.0),
             high: median + NORMAL_95 * error,
         })
@@ -205,12 +205,12 @@ const NORMAL_95: f64 = 1.96;
     clippy::cast_sign_loss,
     reason = "ranks are checked to lie within the samples"
 )]
-fn rank_interval(sorted: &[f64], q: f64) -> Option<Interval> {
+fn rank_interval(sorted: &[f64], q: f64) -> Option<ConfidenceInterval> {
     let count = sorted.len() as f64;
     let spread = NORMAL_95 * (count * q * (1.0 - q)).sqrt();
     let low = (count * q - spread).floor();
     let high = (count * q + spread).ceil();
-    (low >= 1.0 && high < count).then(|| Interval {
+    (low >= 1.0 && high < count).then(|| ConfidenceInterval {
         low: sorted[low as usize - 1],
         high: sorted[high as usize],
     })
@@ -238,7 +238,7 @@ mod tests {
         let few = Distribution::of([1.0, 2.0, 3.0]).unwrap();
         assert_eq!(few.p50_interval, None);
         let printed = Distribution {
-            origin: Origin::Tool,
+            origin: PercentileOrigin::Tool,
             std_seconds: Some(1.0),
             ..few
         }
@@ -256,7 +256,7 @@ mod tests {
         let both = printed.printed(computed);
         assert_eq!(both.p50_seconds, Some(2.5));
         assert_eq!(both.mean_seconds, Some(2.0));
-        assert_eq!(both.origin, Origin::Tool);
+        assert_eq!(both.origin, PercentileOrigin::Tool);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub const KNOWN_TOOLS: &str = "vllm-roofline-exporter itself, vllm bench serve (
 
 /// What a document is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum DocumentKind {
     Own,
     VllmBench,
     GuideLlm,
@@ -23,7 +23,7 @@ enum Kind {
     AiPerfServer,
 }
 
-impl Kind {
+impl DocumentKind {
     /// By members that no other tool has together.
     fn of(document: &Value) -> Option<Self> {
         let has = |key: &str| document.get(key).is_some();
@@ -90,7 +90,7 @@ pub fn of_text(path: &Path, text: &str) -> Result<Vec<LoadResult>, ResultsError>
     let Some(first) = documents.first() else {
         return Err(ResultsError::Empty { path: path.into() });
     };
-    let mut results = if Kind::of(first) == Some(Kind::AiPerfRequest) {
+    let mut results = if DocumentKind::of(first) == Some(DocumentKind::AiPerfRequest) {
         aiperf_requests::read(path, documents)?
     } else {
         let mut results = Vec::new();
@@ -120,21 +120,33 @@ fn documents(path: &Path, text: &str) -> Result<Vec<Value>, ResultsError> {
 }
 
 fn results_of(path: &Path, document: Value) -> Result<Vec<LoadResult>, ResultsError> {
-    match Kind::of(&document) {
-        Some(Kind::Own) => Ok(vec![own::result(&shaped(path, Kind::Own, document)?)]),
-        Some(Kind::VllmBench) => Ok(vec![vllm_bench::result(shaped(
+    match DocumentKind::of(&document) {
+        Some(DocumentKind::Own) => Ok(vec![own::result(&shaped(
             path,
-            Kind::VllmBench,
+            DocumentKind::Own,
             document,
         )?)]),
-        Some(Kind::GuideLlm) => Ok(guidellm::results(&shaped(path, Kind::GuideLlm, document)?)),
-        Some(Kind::AiPerf) => Ok(vec![aiperf::result(shaped(path, Kind::AiPerf, document)?)]),
-        Some(Kind::AiPerfServer) => Ok(vec![aiperf_server::result(shaped(
+        Some(DocumentKind::VllmBench) => Ok(vec![vllm_bench::result(shaped(
             path,
-            Kind::AiPerfServer,
+            DocumentKind::VllmBench,
             document,
         )?)]),
-        Some(Kind::AiPerfRequest) => aiperf_requests::read(path, vec![document]),
+        Some(DocumentKind::GuideLlm) => Ok(guidellm::results(&shaped(
+            path,
+            DocumentKind::GuideLlm,
+            document,
+        )?)),
+        Some(DocumentKind::AiPerf) => Ok(vec![aiperf::result(shaped(
+            path,
+            DocumentKind::AiPerf,
+            document,
+        )?)]),
+        Some(DocumentKind::AiPerfServer) => Ok(vec![aiperf_server::result(shaped(
+            path,
+            DocumentKind::AiPerfServer,
+            document,
+        )?)]),
+        Some(DocumentKind::AiPerfRequest) => aiperf_requests::read(path, vec![document]),
         None => Err(ResultsError::Unknown {
             path: path.into(),
             found: resembled(&document),
@@ -145,7 +157,7 @@ fn results_of(path: &Path, document: Value) -> Result<Vec<LoadResult>, ResultsEr
 /// `document` as the type of its tool.
 fn shaped<T: DeserializeOwned>(
     path: &Path,
-    kind: Kind,
+    kind: DocumentKind,
     document: Value,
 ) -> Result<T, ResultsError> {
     serde_json::from_value(document).map_err(|error| ResultsError::Shape {

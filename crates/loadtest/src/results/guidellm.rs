@@ -5,24 +5,25 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    Distribution, Latencies, Load, LoadResult, Origin, Rates, Request, Source, Tokens, requests,
+    CompletedRequest, Distribution, Latencies, LoadResult, PercentileOrigin, ResultLoad,
+    ResultRates, ResultSource, Tokens, requests,
 };
 use roofline::units::Seconds;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Report {
-    metadata: Option<Metadata>,
+    metadata: Option<GuidellmMetadata>,
     benchmarks: Vec<Benchmark>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Metadata {
+struct GuidellmMetadata {
     guidellm_version: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Benchmark {
-    config: Config,
+    config: GuidellmConfig,
     metrics: Metrics,
     requests: Option<ByOutcome<Option<Vec<SingleRequest>>>>,
     start_time: f64,
@@ -30,7 +31,7 @@ struct Benchmark {
 }
 
 #[derive(Debug, Deserialize)]
-struct Config {
+struct GuidellmConfig {
     strategy: Strategy,
     backend: Option<Backend>,
 }
@@ -60,18 +61,18 @@ struct ByOutcome<T> {
 #[derive(Debug, Deserialize)]
 struct Metrics {
     request_totals: ByOutcome<u32>,
-    requests_per_second: ByOutcome<Option<Summary>>,
-    request_latency: ByOutcome<Option<Summary>>,
-    prompt_token_count: ByOutcome<Option<Summary>>,
-    output_token_count: ByOutcome<Option<Summary>>,
-    time_to_first_token_ms: ByOutcome<Option<Summary>>,
-    inter_token_latency_ms: ByOutcome<Option<Summary>>,
-    output_tokens_per_second: ByOutcome<Option<Summary>>,
-    tokens_per_second: ByOutcome<Option<Summary>>,
+    requests_per_second: ByOutcome<Option<GuidellmSummary>>,
+    request_latency: ByOutcome<Option<GuidellmSummary>>,
+    prompt_token_count: ByOutcome<Option<GuidellmSummary>>,
+    output_token_count: ByOutcome<Option<GuidellmSummary>>,
+    time_to_first_token_ms: ByOutcome<Option<GuidellmSummary>>,
+    inter_token_latency_ms: ByOutcome<Option<GuidellmSummary>>,
+    output_tokens_per_second: ByOutcome<Option<GuidellmSummary>>,
+    tokens_per_second: ByOutcome<Option<GuidellmSummary>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-struct Summary {
+struct GuidellmSummary {
     mean: f64,
     std_dev: Option<f64>,
     min: Option<f64>,
@@ -101,7 +102,7 @@ pub(super) fn results(report: &Report) -> Vec<LoadResult> {
 }
 
 /// What a metric says of the requests that were answered.
-type Answered = ByOutcome<Option<Summary>>;
+type Answered = ByOutcome<Option<GuidellmSummary>>;
 
 fn result(benchmark: &Benchmark, version: Option<&str>) -> LoadResult {
     let Benchmark {
@@ -110,11 +111,11 @@ fn result(benchmark: &Benchmark, version: Option<&str>) -> LoadResult {
     let requests = benchmark.answered();
     let totals = &metrics.request_totals;
     LoadResult {
-        source: Source {
+        source: ResultSource {
             tool: "GuideLLM".to_owned(),
             version: version.map(str::to_owned),
             label: Some(config.strategy.type_.clone()),
-            ..Source::default()
+            ..ResultSource::default()
         },
         model: config
             .backend
@@ -122,7 +123,7 @@ fn result(benchmark: &Benchmark, version: Option<&str>) -> LoadResult {
             .and_then(|backend| backend.model.clone()),
         started_at: Some(benchmark.start_time),
         duration: Seconds(benchmark.duration),
-        load: Load {
+        load: ResultLoad {
             max_concurrency: config.strategy.streams.or(config.strategy.max_concurrency),
             request_rate: config.strategy.rate,
             burstiness: None,
@@ -155,9 +156,9 @@ impl Metrics {
         }
     }
 
-    fn rates(&self, requests: &[Request], duration: f64) -> Rates {
+    fn rates(&self, requests: &[CompletedRequest], duration: f64) -> ResultRates {
         let mean = |metric: &Answered| Some(metric.successful.as_ref()?.mean);
-        Rates {
+        ResultRates {
             requests_per_second: mean(&self.requests_per_second),
             output_tokens_per_second: mean(&self.output_tokens_per_second),
             output_tokens_per_second_interval: requests::throughput_interval(requests, duration),
@@ -183,7 +184,7 @@ impl Metrics {
 
 impl Benchmark {
     /// The requests that were answered, where they were written down.
-    fn answered(&self) -> Vec<Request> {
+    fn answered(&self) -> Vec<CompletedRequest> {
         let requests = self.single_requests().iter();
         requests
             .filter_map(|request| request.request(self.start_time))
@@ -200,8 +201,8 @@ impl Benchmark {
 }
 
 impl SingleRequest {
-    fn request(&self, origin: f64) -> Option<Request> {
-        Some(Request {
+    fn request(&self, origin: f64) -> Option<CompletedRequest> {
+        Some(CompletedRequest {
             start: self.request_start_time? - origin,
             input_tokens: self.prompt_tokens?,
             output_tokens: self.output_tokens?,
@@ -212,7 +213,7 @@ impl SingleRequest {
     }
 }
 
-impl Summary {
+impl GuidellmSummary {
     /// In seconds, of values of which `per_second` make one. GuideLLM's percentiles are values that were observed.
     fn distribution(&self, requests: u32, per_second: f64) -> Distribution {
         let at = |name: &str| Some(self.percentiles.get(name)? / per_second);
@@ -228,7 +229,7 @@ impl Summary {
             ("p99", 0.99),
         ];
         Distribution {
-            origin: Origin::Tool,
+            origin: PercentileOrigin::Tool,
             count: Some(requests.into()),
             mean_seconds: Some(self.mean / per_second),
             std_seconds: self.std_dev.map(|deviation| deviation / per_second),

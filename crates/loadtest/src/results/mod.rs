@@ -15,7 +15,7 @@ mod own;
 mod requests;
 mod vllm_bench;
 
-pub use distribution::{Distribution, Interval, Origin};
+pub use distribution::{ConfidenceInterval, Distribution, PercentileOrigin};
 pub use document::{KNOWN_TOOLS, of_text, read, read_all};
 pub use error::ResultsError;
 
@@ -29,7 +29,7 @@ use roofline::units::{Seconds, ratio};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadResult {
     /// What wrote it, and where.
-    pub source: Source,
+    pub source: ResultSource,
     /// The name the model was served under.
     pub model: Option<String>,
     /// Unix time at which the first request was sent.
@@ -37,7 +37,7 @@ pub struct LoadResult {
     /// First request sent to last answer ended.
     pub duration: Seconds,
     /// What was asked of the server.
-    pub load: Load,
+    pub load: ResultLoad,
     /// Requests answered in full.
     pub completed: u64,
     /// Requests that were not.
@@ -47,11 +47,11 @@ pub struct LoadResult {
     /// Tokens of the completed requests.
     pub tokens: Tokens,
     /// What came out per second.
-    pub rates: Rates,
+    pub rates: ResultRates,
     /// How long requests waited.
     pub latency: Latencies,
     /// Each completed request, where the source has them.
-    pub requests: Vec<Request>,
+    pub requests: Vec<CompletedRequest>,
     /// What makes these figures less than exact.
     pub caveats: Vec<String>,
     /// What ties the files of one AIPerf run together.
@@ -60,7 +60,7 @@ pub struct LoadResult {
 
 /// What wrote a result, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct ResultSource {
     /// Name of the tool.
     pub tool: String,
     /// Its version, where it says.
@@ -73,7 +73,7 @@ pub struct Source {
 
 /// What was asked of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Load {
+pub struct ResultLoad {
     /// Most requests in flight; `null` if not limited.
     pub max_concurrency: Option<f64>,
     /// Requests sent per second; `null` if as fast as possible.
@@ -95,13 +95,13 @@ pub struct Tokens {
 
 /// What came out per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Rates {
+pub struct ResultRates {
     /// Requests completed per second.
     pub requests_per_second: Option<f64>,
     /// Tokens of answers per second.
     pub output_tokens_per_second: Option<f64>,
     /// 95 % confidence interval of it, from slices of the run.
-    pub output_tokens_per_second_interval: Option<Interval>,
+    pub output_tokens_per_second_interval: Option<ConfidenceInterval>,
     /// Tokens of prompts and answers per second.
     pub total_tokens_per_second: Option<f64>,
     /// Requests within the targets per second, where the tool counted them.
@@ -142,7 +142,7 @@ impl Latencies {
 
 /// One completed request.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Request {
+pub struct CompletedRequest {
     /// Seconds from the first request of the run to this one.
     pub start: f64,
     /// Tokens of its prompt.
@@ -157,7 +157,7 @@ pub struct Request {
     pub e2e: f64,
 }
 
-impl Request {
+impl CompletedRequest {
     /// Seconds per output token after the first: `(e2e − ttft) / (output − 1)`.
     #[must_use]
     pub fn tpot(&self) -> Option<f64> {

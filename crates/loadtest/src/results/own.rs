@@ -1,14 +1,16 @@
 //! Our own load generator's result.
 
-use super::{Load, LoadResult, Rates, Request, Source, Tokens, requests};
+use super::{
+    CompletedRequest, LoadResult, ResultLoad, ResultRates, ResultSource, Tokens, requests,
+};
 use crate::load::run::LoadRun;
 use roofline::units::{Seconds, ratio};
 
 /// `run` in the form that all results have.
 pub(super) fn result(run: &LoadRun) -> LoadResult {
-    let requests: Vec<Request> = run
+    let requests: Vec<CompletedRequest> = run
         .answered()
-        .map(|request| Request {
+        .map(|request| CompletedRequest {
             start: request.start_seconds,
             input_tokens: f64::from(request.input_tokens),
             output_tokens: f64::from(request.output_tokens),
@@ -17,22 +19,22 @@ pub(super) fn result(run: &LoadRun) -> LoadResult {
             e2e: request.e2e_seconds,
         })
         .collect();
-    let sum = |of: fn(&Request) -> f64| requests.iter().map(of).sum::<f64>();
+    let sum = |of: fn(&CompletedRequest) -> f64| requests.iter().map(of).sum::<f64>();
     let (input, output) = (
         sum(|request| request.input_tokens),
         sum(|request| request.output_tokens),
     );
     let duration = run.duration_seconds;
     LoadResult {
-        source: Source {
+        source: ResultSource {
             tool: run.tool.clone(),
             version: Some(run.version.clone()),
-            ..Source::default()
+            ..ResultSource::default()
         },
         model: Some(run.model.clone()),
         started_at: Some(run.started_at),
         duration: Seconds(duration),
-        load: Load {
+        load: ResultLoad {
             max_concurrency: run.load.concurrency.map(f64::from),
             request_rate: run.load.request_rate,
             burstiness: run.load.burstiness,
@@ -49,7 +51,7 @@ pub(super) fn result(run: &LoadRun) -> LoadResult {
             cached: None,
             output,
         },
-        rates: Rates {
+        rates: ResultRates {
             requests_per_second: ratio(run.completed.into(), duration),
             output_tokens_per_second: ratio(output, duration),
             output_tokens_per_second_interval: requests::throughput_interval(&requests, duration),

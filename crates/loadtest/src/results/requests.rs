@@ -1,6 +1,6 @@
 //! What follows from single requests.
 
-use super::{Distribution, Interval, Latencies, Request};
+use super::{CompletedRequest, ConfidenceInterval, Distribution, Latencies};
 use roofline::units::ratio;
 
 /// Slices of a run whose throughputs tell how steady it was.
@@ -9,10 +9,10 @@ const SLICES: usize = 10;
 const STUDENT_95: f64 = 2.262;
 
 /// The latencies of `requests`.
-pub(super) fn latencies(requests: &[Request]) -> Latencies {
+pub(super) fn latencies(requests: &[CompletedRequest]) -> Latencies {
     Latencies {
         ttft: Distribution::of(requests.iter().filter_map(|request| request.ttft)),
-        tpot: Distribution::of(requests.iter().filter_map(Request::tpot)),
+        tpot: Distribution::of(requests.iter().filter_map(CompletedRequest::tpot)),
         itl: Distribution::of(
             requests
                 .iter()
@@ -24,7 +24,10 @@ pub(super) fn latencies(requests: &[Request]) -> Latencies {
 
 /// 95 % interval of the output tokens per second of a run of `duration` seconds, by the method of batch means over ten slices of
 /// it. The first and the last slice are left out: there the load rises and drains.
-pub(super) fn throughput_interval(requests: &[Request], duration: f64) -> Option<Interval> {
+pub(super) fn throughput_interval(
+    requests: &[CompletedRequest],
+    duration: f64,
+) -> Option<ConfidenceInterval> {
     if requests.len() < 2 * SLICES || duration <= 0.0 {
         return None;
     }
@@ -43,14 +46,14 @@ pub(super) fn throughput_interval(requests: &[Request], duration: f64) -> Option
     let half = STUDENT_95 * (variance / SLICES as f64).sqrt();
     let produced: f64 = requests.iter().map(|request| request.output_tokens).sum();
     let whole = ratio(produced, duration)?;
-    Some(Interval {
+    Some(ConfidenceInterval {
         low: whole - half,
         high: whole + half,
     })
 }
 
 /// Shares out the tokens of `request` evenly over the time in which it produced them.
-fn spread(request: &Request, slice: f64, tokens: &mut [f64]) {
+fn spread(request: &CompletedRequest, slice: f64, tokens: &mut [f64]) {
     let first = request.start + request.ttft.unwrap_or(0.0);
     let last = (request.start + request.e2e).max(first + 1e-9);
     for (place, total) in tokens.iter_mut().enumerate() {
@@ -66,14 +69,14 @@ mod tests {
 
     #[test]
     fn a_steady_run_is_sure_of_its_throughput_and_an_uneven_one_is_not() {
-        let run = |rest: &dyn Fn(u32) -> f64| -> Vec<Request> {
+        let run = |rest: &dyn Fn(u32) -> f64| -> Vec<CompletedRequest> {
             (0..100)
-                .map(|place| Request {
+                .map(|place| CompletedRequest {
                     start: f64::from(place),
                     output_tokens: rest(place),
                     ttft: Some(0.1),
                     e2e: 1.0,
-                    ..Request::default()
+                    ..CompletedRequest::default()
                 })
                 .collect()
         };

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Distribution, Latencies, Load, LoadResult, Origin, Rates, Request, Source, Tokens, requests,
+    CompletedRequest, Distribution, Latencies, LoadResult, PercentileOrigin, ResultLoad,
+    ResultRates, ResultSource, Tokens, requests,
 };
 use roofline::units::Seconds;
 
@@ -63,14 +64,14 @@ pub(super) fn result(file: BenchServe) -> LoadResult {
         e2e: file.printed("e2el", computed.e2e),
     };
     LoadResult {
-        source: Source {
+        source: ResultSource {
             tool: "vllm bench serve".to_owned(),
             label: file.label.clone(),
-            ..Source::default()
+            ..ResultSource::default()
         },
         started_at: file.started_at(),
         duration: Seconds(file.duration),
-        load: Load {
+        load: ResultLoad {
             max_concurrency: file.max_concurrency,
             // "inf" is no rate.
             request_rate: file.request_rate.as_ref().and_then(Value::as_f64),
@@ -84,7 +85,7 @@ pub(super) fn result(file: BenchServe) -> LoadResult {
             cached: None,
             output: file.total_output_tokens,
         },
-        rates: Rates {
+        rates: ResultRates {
             requests_per_second: Some(file.request_throughput),
             output_tokens_per_second: Some(file.output_throughput),
             output_tokens_per_second_interval: requests::throughput_interval(
@@ -135,7 +136,7 @@ impl BenchServe {
         .collect();
         quantiles.sort_by(|one, other| one[0].total_cmp(&other[0]));
         let printed = Distribution {
-            origin: Origin::Tool,
+            origin: PercentileOrigin::Tool,
             count: Some(self.completed.into()),
             mean_seconds: seconds("mean"),
             std_seconds: seconds("std"),
@@ -150,7 +151,7 @@ impl BenchServe {
     }
 
     /// The completed requests of a detailed file.
-    fn requests(&self) -> Vec<Request> {
+    fn requests(&self) -> Vec<CompletedRequest> {
         let origin = self
             .start_times
             .iter()
@@ -159,7 +160,7 @@ impl BenchServe {
         let lengths = self.input_lens.iter().zip(&self.output_lens);
         let rows = lengths.zip(self.ttfts.iter().zip(&self.itls)).enumerate();
         rows.filter(|(place, _)| self.errors.get(*place).is_none_or(String::is_empty))
-            .map(|(place, ((input, output), (ttft, itl)))| Request {
+            .map(|(place, ((input, output), (ttft, itl)))| CompletedRequest {
                 start: self
                     .start_times
                     .get(place)

@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::setting::{Point, Setting};
-use super::{Metric, Slo};
+use super::setting::{Setting, SweepPoint};
+use super::{Objective, Slo};
 
 /// The best setting.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Choice {
+pub struct BestSetting {
     /// What to set.
     #[serde(flatten)]
-    pub point: Point,
+    pub point: SweepPoint,
     /// What `metric` is there.
     pub value: f64,
     /// Whether it keeps the promise; if not, none does.
@@ -24,7 +24,7 @@ pub struct Choice {
 /// Of those that keep the promise, or of all if none does, the ones within `noise` of the best by `metric`; and of these the one
 /// that is best for the other side: shortest waits if throughput was asked for, most throughput if latency was.
 #[must_use]
-pub fn best(settings: &[Setting], metric: Metric, slo: &Slo, noise: f64) -> Option<Choice> {
+pub fn best(settings: &[Setting], metric: Objective, slo: &Slo, noise: f64) -> Option<BestSetting> {
     let keeping: Vec<&Setting> = settings
         .iter()
         .filter(|setting| setting.meets_slo && setting.figure(metric).is_some())
@@ -45,8 +45,8 @@ pub fn best(settings: &[Setting], metric: Metric, slo: &Slo, noise: f64) -> Opti
     };
     let top = candidates.iter().map(score).reduce(f64::max)?;
     let other = match metric {
-        Metric::Throughput | Metric::Goodput => Metric::Tpot,
-        Metric::Ttft | Metric::Tpot => Metric::Throughput,
+        Objective::Throughput | Objective::Goodput => Objective::Tpot,
+        Objective::Ttft | Objective::Tpot => Objective::Throughput,
     };
     let other_score = |setting: &&Setting| {
         setting
@@ -61,7 +61,7 @@ pub fn best(settings: &[Setting], metric: Metric, slo: &Slo, noise: f64) -> Opti
     let chosen = equals
         .iter()
         .max_by(|one, two| other_score(one).total_cmp(&other_score(two)))?;
-    Some(Choice {
+    Some(BestSetting {
         point: chosen.point,
         value: chosen.figure(metric)?,
         meets_slo,
@@ -70,19 +70,19 @@ pub fn best(settings: &[Setting], metric: Metric, slo: &Slo, noise: f64) -> Opti
 }
 
 /// More is better, or less is.
-const fn sign(metric: Metric) -> f64 {
+const fn sign(metric: Objective) -> f64 {
     match metric {
-        Metric::Throughput | Metric::Goodput => 1.0,
-        Metric::Ttft | Metric::Tpot => -1.0,
+        Objective::Throughput | Objective::Goodput => 1.0,
+        Objective::Ttft | Objective::Tpot => -1.0,
     }
 }
 
-fn why(metric: Metric, slo: &Slo, meets_slo: bool, equals: usize, noise: f64) -> String {
+fn why(metric: Objective, slo: &Slo, meets_slo: bool, equals: usize, noise: f64) -> String {
     let superlative = match metric {
-        Metric::Throughput => "most output tokens per second",
-        Metric::Ttft => "shortest time to first token",
-        Metric::Tpot => "shortest time per output token",
-        Metric::Goodput => "most requests per second within the targets",
+        Objective::Throughput => "most output tokens per second",
+        Objective::Ttft => "shortest time to first token",
+        Objective::Tpot => "shortest time per output token",
+        Objective::Goodput => "most requests per second within the targets",
     };
     let promise = format!(
         "P{} TTFT ≤ {:.0} ms and TPOT ≤ {:.0} ms",
@@ -97,8 +97,8 @@ fn why(metric: Metric, slo: &Slo, meets_slo: bool, equals: usize, noise: f64) ->
     };
     if equals > 1 {
         let tie = match metric {
-            Metric::Throughput | Metric::Goodput => "the shortest time per output token",
-            Metric::Ttft | Metric::Tpot => "the highest throughput",
+            Objective::Throughput | Objective::Goodput => "the shortest time per output token",
+            Objective::Ttft | Objective::Tpot => "the highest throughput",
         };
         format!(
             "{among}; of {equals} within {:.0} % of each other, {tie}",
@@ -115,7 +115,7 @@ fn why(metric: Metric, slo: &Slo, meets_slo: bool, equals: usize, noise: f64) ->
 pub fn saturated(settings: &[Setting], gain: f64) -> bool {
     let throughput: Vec<f64> = settings
         .iter()
-        .filter_map(|setting| setting.figure(Metric::Throughput))
+        .filter_map(|setting| setting.figure(Objective::Throughput))
         .collect();
     let Some((before @ [_, ..], last)) = throughput
         .len()
@@ -132,7 +132,7 @@ pub fn saturated(settings: &[Setting], gain: f64) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::setting::{Measured, Spread};
+    use super::super::setting::{MeasuredPoint, Spread};
     use super::*;
     use roofline::units::Seconds;
 
@@ -149,14 +149,14 @@ mod tests {
             max: mean,
         };
         Setting {
-            point: Point {
+            point: SweepPoint {
                 batch,
                 gpu_memory_utilization: None,
                 max_num_batched_tokens: None,
             },
             meets_slo: tpot <= 0.1,
             error: None,
-            measured: Some(Measured {
+            measured: Some(MeasuredPoint {
                 repeats: 1,
                 completed: 10,
                 failed: 0,
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    fn check(settings: &[Setting], metric: Metric, batch: u32, meets_slo: bool) {
+    fn check(settings: &[Setting], metric: Objective, batch: u32, meets_slo: bool) {
         let choice = best(settings, metric, &SLO, 0.03).unwrap();
         assert_eq!(
             (choice.point.batch, choice.meets_slo),
@@ -189,14 +189,14 @@ mod tests {
             setting(2, 180.0, 0.011),
             setting(4, 300.0, 0.2),
         ];
-        check(&rising, Metric::Throughput, 2, true);
-        check(&rising, Metric::Tpot, 1, true);
+        check(&rising, Objective::Throughput, 2, true);
+        check(&rising, Objective::Tpot, 1, true);
         let flat = [setting(4, 300.0, 0.02), setting(8, 305.0, 0.04)];
-        check(&flat, Metric::Throughput, 4, true);
+        check(&flat, Objective::Throughput, 4, true);
         let slow = [setting(1, 100.0, 0.3), setting(2, 150.0, 0.4)];
-        check(&slow, Metric::Throughput, 2, false);
+        check(&slow, Objective::Throughput, 2, false);
         let failed = Setting::failed(slow[0].point, "no".to_owned());
-        assert_eq!(best(&[failed], Metric::Throughput, &SLO, 0.03), None);
+        assert_eq!(best(&[failed], Objective::Throughput, &SLO, 0.03), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use roofline::units::Seconds;
 
-use choice::Choice;
+use choice::BestSetting;
 use prediction::Predicted;
 use setting::Setting;
 
@@ -19,7 +19,7 @@ pub const SCHEMA: u32 = 1;
 /// What is to be best.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Metric {
+pub enum Objective {
     /// Output tokens per second, the more the better.
     #[default]
     Throughput,
@@ -48,7 +48,7 @@ pub struct Sweep {
     /// Version of this form.
     pub schema: u32,
     /// What was to be best.
-    pub metric: Metric,
+    pub metric: Objective,
     /// What users are promised.
     pub slo: Slo,
     /// What `batch` is: `concurrency` of the load, or what `launch` made of it.
@@ -62,7 +62,7 @@ pub struct Sweep {
     /// Whether it was interrupted.
     pub interrupted: bool,
     /// The best setting; `None` if none was measured.
-    pub best: Option<Choice>,
+    pub best: Option<BestSetting>,
     /// How far the roofline says it could go from there; `None` without model and GPU.
     pub predicted: Option<Predicted>,
     /// Why there is no prediction, in words.

@@ -3,8 +3,8 @@
 use anyhow::Context;
 use serde::Serialize;
 
-use super::setting::Measured;
-use roofline::predict::{Latency, Limits, Scenario, Serving, Workload};
+use super::setting::MeasuredPoint;
+use roofline::predict::{BatchLimits, Latency, Scenario, Serving, Workload};
 use roofline::spec::to_f64;
 
 /// What the roofline says of the load at the best setting. All of it is modelled, but for the measured share.
@@ -17,7 +17,7 @@ pub struct Predicted {
     /// Measured throughput over the bound.
     pub share_of_bound: f64,
     /// Batches at which something changes.
-    pub limits: Limits,
+    pub limits: BatchLimits,
     /// The largest batch expected to keep the promise, and what is expected there; `None` where none is.
     pub at_slo_batch: Option<AtBatch>,
 }
@@ -36,7 +36,11 @@ impl Predicted {
     ///
     /// # Errors
     /// A GPU that is not known, or a deployment that does not go together.
-    pub fn of(scenario: &Scenario, serving: Serving, measured: &Measured) -> anyhow::Result<Self> {
+    pub fn of(
+        scenario: &Scenario,
+        serving: Serving,
+        measured: &MeasuredPoint,
+    ) -> anyhow::Result<Self> {
         let gpu = scenario
             .gpu
             .as_ref()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Metric, Slo};
+use super::{Objective, Slo};
 use crate::load::LoadRun;
 use crate::load::failure::Failure;
 use roofline::statistics::quantile_of;
@@ -15,7 +15,7 @@ const TOLERATED_FAILURES: f64 = 0.01;
 
 /// What is set at one point.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Point {
+pub struct SweepPoint {
     /// Requests at a time, of the load or of the server.
     pub batch: u32,
     /// `--gpu-memory-utilization`, where it is varied.
@@ -31,9 +31,9 @@ pub struct Point {
 pub struct Setting {
     /// What was set.
     #[serde(flatten)]
-    pub point: Point,
+    pub point: SweepPoint,
     /// What was measured; `None` where nothing could be.
-    pub measured: Option<Measured>,
+    pub measured: Option<MeasuredPoint>,
     /// Whether the promise was kept.
     pub meets_slo: bool,
     /// Why nothing was measured.
@@ -43,7 +43,7 @@ pub struct Setting {
 
 /// What was measured at one point.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Measured {
+pub struct MeasuredPoint {
     /// Runs.
     pub repeats: usize,
     /// Requests answered in full, of all repeats.
@@ -105,8 +105,8 @@ impl Spread {
 impl Setting {
     /// `point` with what `runs` saw there.
     #[must_use]
-    pub fn of(point: Point, runs: &[LoadRun], slo: &Slo) -> Self {
-        let measured = Measured::of(runs, slo);
+    pub fn of(point: SweepPoint, runs: &[LoadRun], slo: &Slo) -> Self {
+        let measured = MeasuredPoint::of(runs, slo);
         Self {
             point,
             meets_slo: measured
@@ -122,7 +122,7 @@ impl Setting {
 
     /// `point`, where nothing could be measured.
     #[must_use]
-    pub const fn failed(point: Point, error: String) -> Self {
+    pub const fn failed(point: SweepPoint, error: String) -> Self {
         Self {
             point,
             measured: None,
@@ -133,7 +133,7 @@ impl Setting {
 
     /// The figure that `metric` is about.
     #[must_use]
-    pub fn figure(&self, metric: Metric) -> Option<f64> {
+    pub fn figure(&self, metric: Objective) -> Option<f64> {
         self.measured
             .as_ref()?
             .spread(metric)
@@ -141,14 +141,14 @@ impl Setting {
     }
 }
 
-impl Measured {
+impl MeasuredPoint {
     fn of(runs: &[LoadRun], slo: &Slo) -> Option<Self> {
         let useful: Vec<&LoadRun> = runs.iter().filter(|run| run.completed > 0).collect();
         let spread = |figure: &dyn Fn(&LoadRun) -> Option<f64>| {
             let values: Vec<f64> = useful.iter().filter_map(|run| figure(run)).collect();
             Spread::of(&values)
         };
-        let mean = |tokens: fn(&crate::load::run::Request) -> u32| {
+        let mean = |tokens: fn(&crate::load::run::RequestRecord) -> u32| {
             let all = useful.iter().flat_map(|run| run.answered());
             let (sum, count) = all.fold((0.0, 0.0), |(sum, count), request| {
                 (sum + f64::from(tokens(request)), count + 1.0)
@@ -173,7 +173,7 @@ impl Measured {
             tpot_seconds: spread(&|run| {
                 quantile_of(
                     run.answered()
-                        .filter_map(crate::load::run::Request::tpot_seconds),
+                        .filter_map(crate::load::run::RequestRecord::tpot_seconds),
                     share,
                 )
             }),
@@ -184,12 +184,12 @@ impl Measured {
 
     /// The figure that `metric` is about, over the repeats.
     #[must_use]
-    pub const fn spread(&self, metric: Metric) -> Option<Spread> {
+    pub const fn spread(&self, metric: Objective) -> Option<Spread> {
         match metric {
-            Metric::Throughput => Some(self.output_tokens_per_second),
-            Metric::Ttft => self.ttft_seconds,
-            Metric::Tpot => self.tpot_seconds,
-            Metric::Goodput => Some(self.goodput_requests_per_second),
+            Objective::Throughput => Some(self.output_tokens_per_second),
+            Objective::Ttft => self.ttft_seconds,
+            Objective::Tpot => self.tpot_seconds,
+            Objective::Goodput => Some(self.goodput_requests_per_second),
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// How batches follow each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Steps {
+pub enum BatchSteps {
     /// Each is a multiple of the one before.
     #[default]
     Geometric,
@@ -12,10 +12,10 @@ pub enum Steps {
 
 /// Batches from `start` to `end`, both included; `step` is the factor, or the summand.
 #[must_use]
-pub fn batches(start: u32, end: u32, steps: Steps, step: u32) -> Vec<u32> {
+pub fn batches(start: u32, end: u32, steps: BatchSteps, step: u32) -> Vec<u32> {
     let next = |batch: &u32| match steps {
-        Steps::Geometric => batch.checked_mul(step.max(2)),
-        Steps::Linear => batch.checked_add(step.max(1)),
+        BatchSteps::Geometric => batch.checked_mul(step.max(2)),
+        BatchSteps::Linear => batch.checked_add(step.max(1)),
     };
     let mut batches: Vec<u32> = std::iter::successors(Some(start), next)
         .take_while(|batch| *batch < end)
@@ -33,15 +33,15 @@ mod tests {
         let check = |start, end, steps, step, expected: &[u32]| {
             assert_eq!(batches(start, end, steps, step), expected);
         };
-        check(1, 16, Steps::Geometric, 2, &[1, 2, 4, 8, 16]);
-        check(1, 20, Steps::Geometric, 3, &[1, 3, 9, 20]);
-        check(2, 8, Steps::Linear, 3, &[2, 5, 8]);
-        check(1, 4, Steps::Linear, 1, &[1, 2, 3, 4]);
-        check(7, 7, Steps::Geometric, 2, &[7]);
+        check(1, 16, BatchSteps::Geometric, 2, &[1, 2, 4, 8, 16]);
+        check(1, 20, BatchSteps::Geometric, 3, &[1, 3, 9, 20]);
+        check(2, 8, BatchSteps::Linear, 3, &[2, 5, 8]);
+        check(1, 4, BatchSteps::Linear, 1, &[1, 2, 3, 4]);
+        check(7, 7, BatchSteps::Geometric, 2, &[7]);
         check(
             1,
             u32::MAX,
-            Steps::Geometric,
+            BatchSteps::Geometric,
             1 << 30,
             &[1, 1 << 30, u32::MAX],
         );

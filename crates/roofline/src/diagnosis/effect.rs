@@ -11,7 +11,7 @@ use crate::units::{Seconds, ratio};
 
 /// A load as measured: lengths, and how many requests are in the engine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Load {
+pub struct ObservedLoad {
     /// Tokens of each prompt.
     pub input_tokens: f64,
     /// Those of them that the prefix cache has.
@@ -24,7 +24,7 @@ pub struct Load {
     pub offered: f64,
 }
 
-impl Load {
+impl ObservedLoad {
     fn serving(&self) -> Serving {
         Serving {
             input_tokens: self.input_tokens,
@@ -62,7 +62,7 @@ pub(super) struct Gain {
 
 /// A change whose effect is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Change {
+pub(super) struct LoadChange {
     /// The deployment with the change.
     pub(super) scenario: Scenario,
     /// Requests that then run at a time, as far as there are so many.
@@ -78,7 +78,7 @@ pub(super) struct Change {
 impl Gain {
     /// What `change` does to `load`, which `now` serves; `None` where either cannot be predicted.
     #[must_use]
-    pub(super) fn of(now: &Scenario, load: &Load, change: &Change) -> Option<Self> {
+    pub(super) fn of(now: &Scenario, load: &ObservedLoad, change: &LoadChange) -> Option<Self> {
         let before = predicted(now, load, load.running, 1.0)?;
         let running = change.running.min(load.offered / change.replicas).max(1.0);
         let after = predicted(&change.scenario, load, running, change.replicas)?;
@@ -159,7 +159,7 @@ impl Gain {
 /// What one of `replicas` engines is expected to do with its part of `load`, `running` of its requests at a time.
 pub(super) fn predicted(
     scenario: &Scenario,
-    load: &Load,
+    load: &ObservedLoad,
     running: f64,
     replicas: f64,
 ) -> Option<Latency> {

@@ -15,7 +15,7 @@ mod shift;
 mod tests;
 mod text;
 
-pub use effect::{Effect, Load};
+pub use effect::{Effect, ObservedLoad};
 pub use finding::{Finding, FindingKind, Severity, diagnose};
 pub use outlook::{Outlook, VerdictLevel};
 pub use remedy::{Remedies, Remedy, RemedyKind};
@@ -121,10 +121,10 @@ impl Observation {
 
     /// The load as it was measured, for predictions; `None` where its lengths are not known.
     #[must_use]
-    pub fn load(&self) -> Option<Load> {
+    pub fn load(&self) -> Option<ObservedLoad> {
         let running = self.running.filter(|running| *running > 0.0)?.max(1.0);
         let input = self.input_tokens?.max(1.0);
-        Some(Load {
+        Some(ObservedLoad {
             input_tokens: input,
             cached_tokens: self.cached_tokens.clamp(0.0, input - 1.0),
             output_tokens: self.output_tokens?.max(1.0),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Effect, Load, predicted};
+use super::effect::{Effect, ObservedLoad, predicted};
 use crate::predict::Scenario;
 use crate::units::Seconds;
 
@@ -102,7 +102,11 @@ impl Outlook {
     }
 
     /// That of `scenario` under `load`; `None` where it cannot be predicted. Where the traffic sets the throughput, none is expected.
-    pub(super) fn of(scenario: &Scenario, load: &Load, traffic_limits: bool) -> Option<Self> {
+    pub(super) fn of(
+        scenario: &Scenario,
+        load: &ObservedLoad,
+        traffic_limits: bool,
+    ) -> Option<Self> {
         let latency = predicted(scenario, load, load.running, 1.0)?;
         let decodes = load.output_tokens > 1.5;
         let effect = |rate: f64, ttft: Seconds, tpot: Seconds| Effect {

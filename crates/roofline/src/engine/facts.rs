@@ -5,13 +5,13 @@ use crate::cost::coefficients::Coefficients;
 use crate::cost::shard::Shard;
 use crate::cost::step::RequestGroup;
 use crate::spec::deployment::{Deployment, DeploymentFlags};
-use crate::spec::gpu::{GpuSpec, Provenance};
+use crate::spec::gpu::{GpuProvenance, GpuSpec};
 use crate::spec::precision::Precision;
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
 /// A fact that could not be found out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Missing {
+pub struct MissingFact {
     /// Which: `model`, `gpu`, `tensor_parallel_size`, …
     pub fact: &'static str,
     /// Why, what it leaves out, and the remedy.
@@ -32,7 +32,7 @@ pub struct EngineFacts {
     /// Where each fact came from, in words.
     pub origins: Vec<(&'static str, String)>,
     /// What could not be found out.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingFact>,
     /// Attainable shares and overheads.
     pub coefficients: Coefficients,
 }
@@ -258,9 +258,9 @@ impl EngineFacts {
     pub fn gpu_spec_labels(&self) -> Option<[&str; 3]> {
         let gpu = self.gpu.as_ref()?;
         let provenance = match gpu.provenance {
-            Provenance::Table => "table",
-            Provenance::User => "user",
-            Provenance::Derived => "derived",
+            GpuProvenance::Table => "table",
+            GpuProvenance::User => "user",
+            GpuProvenance::Derived => "derived",
         };
         Some([&gpu.id, provenance, self.attainable_origin()])
     }
@@ -268,17 +268,17 @@ impl EngineFacts {
     /// `measured`, `assumed` or `calibrated`.
     #[must_use]
     pub fn attainable_origin(&self) -> &'static str {
-        use crate::spec::gpu::Origin;
+        use crate::spec::gpu::CoefficientOrigin;
         if self.coefficients.is_calibrated() {
-            return Origin::Calibrated.name();
+            return CoefficientOrigin::Calibrated.name();
         }
         let measured =
             self.gpu
                 .as_ref()
                 .zip(self.main_precision())
                 .is_some_and(|(gpu, precision)| {
-                    gpu.attainable_hbm.origin == Origin::Measured
-                        && gpu.attainable_flops(precision).origin == Origin::Measured
+                    gpu.attainable_hbm.origin == CoefficientOrigin::Measured
+                        && gpu.attainable_flops(precision).origin == CoefficientOrigin::Measured
                 });
         if measured { "measured" } else { "assumed" }
     }

@@ -3,5 +3,5 @@
 mod facts;
 mod roofs;
 
-pub use facts::{EngineFacts, Missing, Served};
-pub use roofs::Roof;
+pub use facts::{EngineFacts, MissingFact, Served};
+pub use roofs::EngineRoof;

@@ -8,7 +8,7 @@ use super::facts::EngineFacts;
 
 /// A roof over all GPUs of an engine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Roof {
+pub struct EngineRoof {
     /// `datasheet`, `attainable` or `current_clock`.
     pub level: &'static str,
     /// Its ceiling.
@@ -17,7 +17,7 @@ pub struct Roof {
     pub bandwidth: BytesPerSecond,
 }
 
-impl Roof {
+impl EngineRoof {
     /// Where it bends.
     #[must_use]
     pub fn ridge(&self) -> Intensity {
@@ -56,11 +56,11 @@ impl EngineFacts {
 
     /// The roofs over the engine; the last is there only where the SM clock is known.
     #[must_use]
-    pub fn roofs(&self, sm_clock_mhz: Option<f64>) -> Vec<Roof> {
+    pub fn roofs(&self, sm_clock_mhz: Option<f64>) -> Vec<EngineRoof> {
         let Some((gpu, precision)) = self.gpu.as_ref().zip(self.main_precision()) else {
             return Vec::new();
         };
-        let roof = |level, peak: FlopsPerSecond, bandwidth: BytesPerSecond| Roof {
+        let roof = |level, peak: FlopsPerSecond, bandwidth: BytesPerSecond| EngineRoof {
             level,
             peak: self.scaled(peak),
             bandwidth: bandwidth * self.gpus(),

@@ -7,7 +7,9 @@
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Metric, Phase, Prediction, Scenario, Serving, StepPrediction, Steps, Workload};
+use super::{
+    ImprovedMetric, Phase, PredictedSteps, Prediction, Scenario, Serving, StepPrediction, Workload,
+};
 use crate::bound::Bound;
 use crate::cost::step::RequestGroup;
 use crate::spec::deployment::DeploymentFlags;
@@ -33,7 +35,7 @@ pub struct Advice {
     /// What that should change, for people.
     pub predicted_effect: String,
     /// What it changes.
-    pub metric: Metric,
+    pub metric: ImprovedMetric,
     /// Its value now.
     pub before: f64,
     /// Its value then.
@@ -88,14 +90,14 @@ fn kv_capacity<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
 #[derive(Clone, Copy)]
 struct View<'a> {
     step: &'a StepPrediction,
-    time: Metric,
-    rate: Metric,
+    time: ImprovedMetric,
+    rate: ImprovedMetric,
 }
 
 /// A change that may help.
-struct Remedy {
+struct RemedyCandidate {
     action: String,
-    metric: Metric,
+    metric: ImprovedMetric,
     scenario: Scenario,
 }
 
@@ -121,21 +123,21 @@ fn advise_against(
         ));
     }
     let views = match &prediction.steps {
-        Steps::Step(step) => vec![View {
+        PredictedSteps::Step(step) => vec![View {
             step,
-            time: Metric::StepSeconds,
-            rate: Metric::StepTokensPerSecond,
+            time: ImprovedMetric::StepSeconds,
+            rate: ImprovedMetric::StepTokensPerSecond,
         }],
-        Steps::Steps(steps) => vec![
+        PredictedSteps::Steps(steps) => vec![
             View {
                 step: &steps.prefill,
-                time: Metric::TtftSeconds,
-                rate: Metric::OutputTokensPerSecond,
+                time: ImprovedMetric::TtftSeconds,
+                rate: ImprovedMetric::OutputTokensPerSecond,
             },
             View {
                 step: &steps.decode,
-                time: Metric::TpotSeconds,
-                rate: Metric::OutputTokensPerSecond,
+                time: ImprovedMetric::TpotSeconds,
+                rate: ImprovedMetric::OutputTokensPerSecond,
             },
         ],
     };
@@ -174,7 +176,7 @@ fn tried(
     prediction: &Prediction,
     bound: BottleneckKind,
     phase: Option<Phase>,
-    remedies: Vec<Remedy>,
+    remedies: Vec<RemedyCandidate>,
 ) -> impl Iterator<Item = Advice> {
     remedies.into_iter().filter_map(move |remedy| {
         let metric = remedy.metric;
@@ -203,8 +205,8 @@ impl Scenario {
         advise_against(self, prediction, found)
     }
 
-    fn for_cache(&self) -> Vec<Remedy> {
-        let metric = Metric::KvCapacityTokens;
+    fn for_cache(&self) -> Vec<RemedyCandidate> {
+        let metric = ImprovedMetric::KvCapacityTokens;
         let mut remedies = self.narrower_weights(metric);
         remedies.push(self.fp8_cache(metric));
         remedies.push(self.more_ranks(metric));
@@ -221,7 +223,12 @@ impl Scenario {
         remedies
     }
 
-    fn for_bound(&self, bound: Bound, view: View<'_>, prediction: &Prediction) -> Vec<Remedy> {
+    fn for_bound(
+        &self,
+        bound: Bound,
+        view: View<'_>,
+        prediction: &Prediction,
+    ) -> Vec<RemedyCandidate> {
         let bytes = &view.step.bytes_by_role;
         let weights_dominate = bytes.all_weights() >= bytes.kv_read + bytes.kv_write + bytes.state;
         let mut remedies = Vec::new();
@@ -255,12 +262,12 @@ impl Scenario {
     fn with_flags(
         &self,
         action: String,
-        metric: Metric,
+        metric: ImprovedMetric,
         change: impl FnOnce(&mut DeploymentFlags),
-    ) -> Remedy {
+    ) -> RemedyCandidate {
         let mut scenario = self.clone();
         change(&mut scenario.flags);
-        Remedy {
+        RemedyCandidate {
             action,
             metric,
             scenario,
@@ -268,7 +275,7 @@ impl Scenario {
     }
 
     /// Other checkpoints of a model that is not quantised, each a method for `--quantization` and what to ask for.
-    fn checkpoints(&self, metric: Metric, known: &[(&str, &str)]) -> Vec<Remedy> {
+    fn checkpoints(&self, metric: ImprovedMetric, known: &[(&str, &str)]) -> Vec<RemedyCandidate> {
         let stated = Quantization::read(
             self.model.quantization_config.as_ref(),
             self.flags.quantization.as_deref(),
@@ -285,13 +292,13 @@ impl Scenario {
     }
 
     /// Fewer bytes per weight.
-    fn narrower_weights(&self, metric: Metric) -> Vec<Remedy> {
+    fn narrower_weights(&self, metric: ImprovedMetric) -> Vec<RemedyCandidate> {
         let int4 = ("awq", "a 4-bit checkpoint (AWQ or GPTQ)");
         self.checkpoints(metric, &[int4, ("fp8", "--quantization fp8")])
     }
 
     /// Multiplications in a format with a higher peak, where the GPU has it.
-    fn narrower_arithmetic(&self, metric: Metric) -> Vec<Remedy> {
+    fn narrower_arithmetic(&self, metric: ImprovedMetric) -> Vec<RemedyCandidate> {
         let known = [
             (Precision::Fp4, ("modelopt_fp4", "an NVFP4 checkpoint")),
             (Precision::Fp8, ("fp8", "--quantization fp8")),
@@ -309,20 +316,20 @@ impl Scenario {
         self.checkpoints(metric, &known)
     }
 
-    fn fp8_cache(&self, metric: Metric) -> Remedy {
+    fn fp8_cache(&self, metric: ImprovedMetric) -> RemedyCandidate {
         self.with_flags("--kv-cache-dtype fp8".to_owned(), metric, |flags| {
             flags.kv_cache_dtype = Some("fp8".to_owned());
         })
     }
 
-    fn more_ranks(&self, metric: Metric) -> Remedy {
+    fn more_ranks(&self, metric: ImprovedMetric) -> RemedyCandidate {
         let ranks = 2 * self.flags.tensor_parallel_size.unwrap_or(1);
         self.with_flags(format!("--tensor-parallel-size {ranks}"), metric, |flags| {
             flags.tensor_parallel_size = Some(ranks);
         })
     }
 
-    fn fewer_ranks(&self, metric: Metric) -> Option<Remedy> {
+    fn fewer_ranks(&self, metric: ImprovedMetric) -> Option<RemedyCandidate> {
         let ranks = self.flags.tensor_parallel_size.unwrap_or(1) / 2;
         let action =
             format!("--tensor-parallel-size {ranks}, and a replica on the GPUs that frees");
@@ -333,7 +340,7 @@ impl Scenario {
         })
     }
 
-    fn cuda_graphs(&self, metric: Metric) -> Option<Remedy> {
+    fn cuda_graphs(&self, metric: ImprovedMetric) -> Option<RemedyCandidate> {
         let action = "CUDA graphs: drop --enforce-eager".to_owned();
         self.flags
             .enforce_eager
@@ -341,7 +348,7 @@ impl Scenario {
     }
 
     /// Propose three tokens a step.
-    fn speculation(&self, view: View<'_>) -> Option<Remedy> {
+    fn speculation(&self, view: View<'_>) -> Option<RemedyCandidate> {
         let config = r#"{"method":"ngram","num_speculative_tokens":3}"#;
         let is_load = matches!(self.workload, Workload::Serving(_));
         let applies =
@@ -358,7 +365,7 @@ impl Scenario {
     }
 
     /// As many requests as the knee, the memory and the targets allow.
-    fn more_requests(&self, view: View<'_>, prediction: &Prediction) -> Option<Remedy> {
+    fn more_requests(&self, view: View<'_>, prediction: &Prediction) -> Option<RemedyCandidate> {
         let limits = prediction.limits.as_ref()?;
         let bounds = [
             limits.knee_batch,
@@ -377,7 +384,7 @@ impl Scenario {
     }
 
     /// Half of each prompt from the prefix cache.
-    fn cached_prefix(&self, view: View<'_>) -> Option<Remedy> {
+    fn cached_prefix(&self, view: View<'_>) -> Option<RemedyCandidate> {
         let halved = |group: &RequestGroup| RequestGroup {
             new_tokens: group.new_tokens / 2.0,
             cached_tokens_before: group.cached_tokens_before + group.new_tokens / 2.0,
@@ -390,7 +397,7 @@ impl Scenario {
             }),
             Workload::Step(groups) => Workload::Step(groups.iter().map(halved).collect()),
         };
-        (view.step.phase == Phase::Prefill).then(|| Remedy {
+        (view.step.phase == Phase::Prefill).then(|| RemedyCandidate {
             action: "prompts that share half of their tokens (prefix caching)".to_owned(),
             metric: view.time,
             scenario: Self {

@@ -85,10 +85,13 @@ pub fn calibrate(
         return Err(CalibrateError::TooShort(fitted.len(), checked.len()));
     }
     let shard = Shard::of(deployment);
-    let priced = |spans: &[ObservedSteps]| -> Vec<Priced> {
-        spans.iter().map(|span| Priced::of(span, &shard)).collect()
+    let priced = |spans: &[ObservedSteps]| -> Vec<PricedSteps> {
+        spans
+            .iter()
+            .map(|span| PricedSteps::of(span, &shard))
+            .collect()
     };
-    let subject = Subject {
+    let subject = CalibrationSubject {
         deployment,
         gpu,
         shard: &shard,
@@ -112,12 +115,12 @@ pub fn calibrate(
 }
 
 /// The work of observed steps.
-struct Priced {
+struct PricedSteps {
     kinds: Vec<(f64, StepWork)>,
     seconds: f64,
 }
 
-impl Priced {
+impl PricedSteps {
     fn of(span: &ObservedSteps, shard: &Shard) -> Self {
         let kinds = span.kinds.iter();
         Self {
@@ -137,14 +140,14 @@ impl Priced {
     }
 }
 
-struct Subject<'a> {
+struct CalibrationSubject<'a> {
     deployment: &'a Deployment,
     gpu: &'a GpuSpec,
     shard: &'a Shard,
     start: Coefficients,
 }
 
-impl Subject<'_> {
+impl CalibrationSubject<'_> {
     /// The coefficients that calibration started from, with `factors` applied.
     fn scaled(&self, factors: &Factors) -> Coefficients {
         let [memory, compute, kv_cache, experts, fixed, engine, launch] = factors.map(f64::exp);
@@ -175,7 +178,7 @@ impl Subject<'_> {
     fn deviations<'a>(
         &self,
         coefficients: &Coefficients,
-        spans: &'a [Priced],
+        spans: &'a [PricedSteps],
     ) -> impl Iterator<Item = f64> + use<'a> {
         let timer = StepTimer::new(self.deployment, self.shard, self.gpu, *coefficients);
         spans
@@ -183,7 +186,7 @@ impl Subject<'_> {
             .map(move |span| (span.expected(&timer).0 / span.seconds).ln())
     }
 
-    fn errors(&self, coefficients: &Coefficients, spans: &[Priced]) -> StepErrors {
+    fn errors(&self, coefficients: &Coefficients, spans: &[PricedSteps]) -> StepErrors {
         let mut sizes: Vec<f64> = self
             .deviations(coefficients, spans)
             .map(|deviation| deviation.exp_m1().abs())

@@ -10,7 +10,7 @@ use crate::cost::coefficients::{BETWEEN_GPUS, Coefficient, Coefficients};
 use crate::cost::memory::MemoryPlan;
 use crate::cost::shard::Shard;
 use crate::spec::deployment::Deployment;
-use crate::spec::gpu::{Confidence, Origin, Provenance};
+use crate::spec::gpu::{CoefficientOrigin, Confidence, GpuProvenance};
 use crate::spec::model::ModelSpec;
 use crate::spec::precision::Precision;
 use crate::spec::to_f64;
@@ -64,7 +64,7 @@ pub struct GpuFacts {
     /// Memory as the driver reports it.
     pub memory_bytes: Bytes,
     /// Where these figures come from.
-    pub provenance: Provenance,
+    pub provenance: GpuProvenance,
     /// How far to trust them.
     pub confidence: Confidence,
 }
@@ -175,11 +175,11 @@ fn what_would_fit(deployment: &Deployment) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origins {
     /// Attainable share of the compute peak.
-    pub attainable_flops: Origin,
+    pub attainable_flops: CoefficientOrigin,
     /// Attainable share of memory bandwidth.
-    pub attainable_hbm: Origin,
+    pub attainable_hbm: CoefficientOrigin,
     /// Costs of kernels, engine and frontend; the weakest of them.
-    pub overheads: Origin,
+    pub overheads: CoefficientOrigin,
     /// Each of them.
     pub coefficients: BTreeMap<String, Coefficient>,
     /// Accepted share of proposed tokens, which nobody measured.
@@ -190,18 +190,22 @@ pub struct Origins {
 impl Origins {
     pub(super) fn of(predictor: &Predictor, coefficients: &Coefficients) -> Option<Self> {
         let gpu = predictor.deployment.gpu.as_ref()?;
-        let of_share = |stated: Option<Coefficient>, own: Origin| {
+        let of_share = |stated: Option<Coefficient>, own: CoefficientOrigin| {
             stated.map_or(own, |coefficient| coefficient.origin)
         };
         let costs = in_use(predictor, coefficients)?;
-        let weakest = [Origin::Assumed, Origin::Stated, Origin::Fitted]
-            .into_iter()
-            .find(|origin| costs.values().any(|cost| cost.origin == *origin));
+        let weakest = [
+            CoefficientOrigin::Assumed,
+            CoefficientOrigin::Stated,
+            CoefficientOrigin::Fitted,
+        ]
+        .into_iter()
+        .find(|origin| costs.values().any(|cost| cost.origin == *origin));
         let flops = gpu.attainable_flops(predictor.main_precision());
         Some(Self {
             attainable_flops: of_share(coefficients.flops_fraction, flops.origin),
             attainable_hbm: of_share(coefficients.hbm_fraction, gpu.attainable_hbm.origin),
-            overheads: weakest.unwrap_or(Origin::Measured),
+            overheads: weakest.unwrap_or(CoefficientOrigin::Measured),
             coefficients: costs,
             assumed_acceptance: (predictor.deployment.speculative_tokens > 0)
                 .then_some(ASSUMED_ACCEPTANCE),

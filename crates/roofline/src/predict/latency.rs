@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::arrival::{Burst, Prefill, Steady, Waves};
-use super::{Predictor, Roof, Serving};
+use super::{GpuRoof, Predictor, Serving};
 use crate::cost::step::RequestGroup;
 use crate::spec::to_f64;
 use crate::units::Seconds;
@@ -59,7 +59,7 @@ struct Decode {
 
 /// A prompt that is read.
 #[derive(Clone, Copy, Debug, Default)]
-struct Prompt {
+struct PrefillPrompt {
     /// Least time when nothing else runs.
     bound: Seconds,
     /// Least time that it keeps the tensor cores of a stage busy.
@@ -95,7 +95,7 @@ impl Predictor {
     }
 
     /// Requests of `length` tokens that run at a time at most: each needs its cache, and its share of a step's token budget.
-    pub(super) fn most_running(&self, roof: &Roof, length: f64) -> f64 {
+    pub(super) fn most_running(&self, roof: &GpuRoof, length: f64) -> f64 {
         let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
         let fitting = roof.memory.sequences(length).floor();
         fitting.min(budget / self.decode_group(1.0, length).tokens())
@@ -104,7 +104,7 @@ impl Predictor {
     /// What users see with `running` requests in the steps and the rest of the load waiting.
     pub(super) fn latency_of(
         &self,
-        roof: &Roof,
+        roof: &GpuRoof,
         serving: &Serving,
         running: f64,
     ) -> Option<Latency> {
@@ -161,7 +161,7 @@ impl Predictor {
     }
 
     /// The prompts of the whole load, all at once.
-    fn burst(&self, roof: &Roof, serving: &Serving) -> Burst {
+    fn burst(&self, roof: &GpuRoof, serving: &Serving) -> Burst {
         let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
         let new_tokens = serving.input_tokens - serving.cached_tokens;
         let together = (budget / new_tokens).min(serving.batch).max(1.0);
@@ -189,7 +189,7 @@ impl Predictor {
     }
 
     /// A decode step of `batch` requests, averaged over the length of the answers.
-    fn mean_decode(&self, roof: &Roof, serving: &Serving, batch: f64) -> Decode {
+    fn mean_decode(&self, roof: &GpuRoof, serving: &Serving, batch: f64) -> Decode {
         let mut mean = Decode::default();
         let weight = 1.0 / f64::from(SAMPLES);
         for sample in 0..SAMPLES {
@@ -207,10 +207,10 @@ impl Predictor {
     }
 
     /// A prompt alone in the engine, and among `running` requests, which leave it at least a token of each step's budget.
-    fn prompt(&self, roof: &Roof, serving: &Serving, running: f64) -> Prompt {
+    fn prompt(&self, roof: &GpuRoof, serving: &Serving, running: f64) -> PrefillPrompt {
         let passed_on = self.stages() - 1.0;
         let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
-        let mut prompt = Prompt::default();
+        let mut prompt = PrefillPrompt::default();
         let mut last = Seconds::ZERO;
         for chunk in chunks(serving, budget) {
             let work = self.shard.work_of_step(&[chunk]);

@@ -1,4 +1,4 @@
-//! `Limits`: batches at which something changes.
+//! `BatchLimits`: batches at which something changes.
 //!
 //! - ridge: where reading the weights takes as long as computing with them, `peak · bytes per weight / (2 · bandwidth)` if dense;
 //! - knee: where KV cache and states weigh as much as the weights, half of the largest decode throughput;
@@ -9,12 +9,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Predictor, Roof, Targets, Workload};
+use super::{GpuRoof, Predictor, Targets, Workload};
 use crate::cost::step::StepWork;
 
 /// Batches per engine at which something changes; `None` where nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct BatchLimits {
     /// Weights turn compute-bound.
     pub ridge_batch: Option<u64>,
     /// KV cache outweighs the weights.
@@ -30,7 +30,7 @@ pub struct Limits {
 /// Batches beyond this are never.
 const MOST: f64 = 1_048_576.0;
 
-impl Limits {
+impl BatchLimits {
     /// The limits of `predictor` under `workload`; `None` without a GPU.
     #[must_use]
     pub fn of(predictor: &Predictor, workload: &Workload, targets: &Targets) -> Option<Self> {
@@ -67,7 +67,7 @@ impl Limits {
 }
 
 /// Whether `workload` is expected to meet the targets.
-fn meets(predictor: &Predictor, roof: &Roof, workload: &Workload, targets: &Targets) -> bool {
+fn meets(predictor: &Predictor, roof: &GpuRoof, workload: &Workload, targets: &Targets) -> bool {
     match workload {
         Workload::Step(_) => {
             let group = predictor.decode_group(workload.batch(), workload.context());

@@ -1,13 +1,13 @@
-//! `Metric`: the figure by which a remedy is judged.
+//! `ImprovedMetric`: the figure by which a remedy is judged.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Prediction, Steps};
+use super::{PredictedSteps, Prediction};
 
 /// A figure that a remedy improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Metric {
+pub enum ImprovedMetric {
     /// Expected seconds of the step.
     StepSeconds,
     /// Expected tokens per second of steps like it.
@@ -22,12 +22,12 @@ pub enum Metric {
     KvCapacityTokens,
 }
 
-impl Metric {
+impl ImprovedMetric {
     /// Its value in `prediction`.
     pub(super) fn of(self, prediction: &Prediction) -> Option<f64> {
         let step = match &prediction.steps {
-            Steps::Step(step) => Some(step),
-            Steps::Steps(_) => None,
+            PredictedSteps::Step(step) => Some(step),
+            PredictedSteps::Steps(_) => None,
         };
         let seconds = || Some(step?.expected_seconds?.0);
         let latency = prediction.latency.as_ref();

@@ -17,10 +17,10 @@ mod step;
 pub use advice::{Advice, BottleneckKind};
 pub use facts::{GpuFacts, MemoryFacts, ModelFacts, Origins};
 pub use latency::Latency;
-pub use limits::Limits;
-pub use metric::Metric;
+pub use limits::BatchLimits;
+pub use metric::ImprovedMetric;
 pub use recommend::Recommendation;
-pub use step::{Phase, Predictor, Roof, StepPrediction, TimeByComponent};
+pub use step::{GpuRoof, Phase, Predictor, StepPrediction, TimeByComponent};
 
 use serde::{Deserialize, Serialize};
 
@@ -180,9 +180,9 @@ pub struct Prediction {
     pub memory: MemoryFacts,
     /// The steps.
     #[serde(flatten)]
-    pub steps: Steps,
+    pub steps: PredictedSteps,
     /// Batches at which something changes.
-    pub limits: Option<Limits>,
+    pub limits: Option<BatchLimits>,
     /// What users see; only of a load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
@@ -199,7 +199,7 @@ pub struct Prediction {
 /// The one step asked for, or the two that a load consists of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Steps {
+pub enum PredictedSteps {
     /// The step asked for.
     Step(Box<StepPrediction>),
     /// Those of a load.
@@ -238,16 +238,21 @@ impl Scenario {
     /// The prediction without advice, which is itself made of predictions.
     fn outcome(&self) -> Result<Prediction, DeploymentError> {
         let predictor = self.predictor()?;
-        let limits = Limits::of(&predictor, &self.workload, &self.targets);
+        let limits = BatchLimits::of(&predictor, &self.workload, &self.targets);
         let (steps, latency) = match &self.workload {
-            Workload::Step(groups) => (Steps::Step(Box::new(predictor.step(groups))), None),
+            Workload::Step(groups) => {
+                (PredictedSteps::Step(Box::new(predictor.step(groups))), None)
+            }
             Workload::Serving(serving) => {
                 let decode = predictor.decode_group(serving.batch, serving.mean_context());
                 let steps = LoadSteps {
                     prefill: predictor.step(&[predictor.first_chunk(serving)]),
                     decode: predictor.step(&[decode]),
                 };
-                (Steps::Steps(Box::new(steps)), predictor.latency(serving))
+                (
+                    PredictedSteps::Steps(Box::new(steps)),
+                    predictor.latency(serving),
+                )
             }
         };
         Ok(Prediction {

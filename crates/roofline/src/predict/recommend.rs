@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::limits::whole;
-use super::{Limits, Predictor, Scenario};
+use super::{BatchLimits, Predictor, Scenario};
 use crate::cost::step::RequestGroup;
 use crate::spec::deployment::DeploymentFlags;
 use crate::spec::to_f64;
@@ -25,7 +25,11 @@ pub struct Recommendation {
 
 impl Recommendation {
     /// For `scenario`; `None` where not one request fits.
-    pub(super) fn of(scenario: &Scenario, predictor: &Predictor, limits: &Limits) -> Option<Self> {
+    pub(super) fn of(
+        scenario: &Scenario,
+        predictor: &Predictor,
+        limits: &BatchLimits,
+    ) -> Option<Self> {
         let roof = predictor.roof.as_ref()?;
         let fitting = limits.kv_capacity_batch.unwrap_or(u64::MAX);
         if fitting == 0 {

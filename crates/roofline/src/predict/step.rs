@@ -135,7 +135,7 @@ pub struct StepPrediction {
 
 /// What a GPU gives and holds.
 #[derive(Clone, Debug)]
-pub struct Roof {
+pub struct GpuRoof {
     /// The data sheet's ceilings.
     pub theoretical: Ceiling,
     /// Attainable ceilings and fixed costs.
@@ -144,7 +144,7 @@ pub struct Roof {
     pub memory: MemoryPlan,
 }
 
-impl Roof {
+impl GpuRoof {
     /// The time that no step with this work beats.
     #[must_use]
     pub fn bound(&self, work: &StepWork) -> Seconds {
@@ -167,7 +167,7 @@ pub struct Predictor {
     /// What one of its GPUs does.
     pub shard: Shard,
     /// What that GPU gives, if there is one.
-    pub roof: Option<Roof>,
+    pub roof: Option<GpuRoof>,
 }
 
 impl Predictor {
@@ -180,7 +180,7 @@ impl Predictor {
             .gpu
             .as_ref()
             .zip(memory)
-            .map(|(gpu, memory)| Roof {
+            .map(|(gpu, memory)| GpuRoof {
                 theoretical: Ceiling::theoretical(gpu),
                 timer: StepTimer::new(&deployment, &shard, gpu, coefficients),
                 memory,

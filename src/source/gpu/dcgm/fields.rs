@@ -4,7 +4,7 @@ use crate::exposition::Sample;
 
 /// Something a metric tells of a GPU, in the exporter's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Field {
+pub(super) enum DcgmField {
     /// Share, 0..=1.
     Dram,
     /// Share.
@@ -47,7 +47,7 @@ pub(super) enum Field {
     ClockReasons,
 }
 
-impl Field {
+impl DcgmField {
     /// The most that any GPU shows, with room for those to come. Beyond it, and below 0, it is no value.
     const fn most(self) -> f64 {
         match self {
@@ -72,62 +72,78 @@ impl Field {
 }
 
 /// Name in lower case, field, and factor to the field's unit.
-const NAMES: &[(&str, Field, f64)] = &[
-    ("dcgm_fi_prof_dram_active", Field::Dram, 1.0),
-    ("dcgm_fi_prof_dram_util_ratio", Field::Dram, 1.0),
-    ("dcgm_fi_prof_pipe_tensor_active", Field::Tensor, 1.0),
-    ("dcgm_fi_prof_tensor_util_ratio", Field::Tensor, 1.0),
-    ("dcgm_fi_prof_gr_engine_active", Field::Graphics, 1.0),
-    ("dcgm_fi_prof_gr_engine_util_ratio", Field::Graphics, 1.0),
-    ("dcgm_fi_prof_sm_active", Field::Sm, 1.0),
-    ("dcgm_fi_prof_sm_util_ratio", Field::Sm, 1.0),
-    ("dcgm_fi_prof_sm_occupancy", Field::Occupancy, 1.0),
-    ("dcgm_fi_prof_sm_occupancy_ratio", Field::Occupancy, 1.0),
-    ("dcgm_fi_prof_pcie_tx_bytes", Field::PcieSent, 1.0),
-    ("dcgm_fi_prof_pcie_rx_bytes", Field::PcieReceived, 1.0),
-    ("dcgm_fi_prof_nvlink_tx_bytes", Field::NvlinkSent, 1.0),
-    ("dcgm_fi_prof_nvlink_rx_bytes", Field::NvlinkReceived, 1.0),
-    ("dcgm_fi_dev_sm_clock", Field::SmClock, 1.0),
-    ("dcgm_sm_clock", Field::SmClock, 1.0),
-    ("dcgm_fi_dev_mem_clock", Field::MemClock, 1.0),
-    ("dcgm_memory_clock", Field::MemClock, 1.0),
-    ("dcgm_fi_dev_power_usage", Field::Power, 1.0),
-    ("dcgm_fi_dev_board_power_watts", Field::Power, 1.0),
-    ("dcgm_power_usage", Field::Power, 1.0),
-    ("dcgm_fi_dev_total_energy_consumption", Field::Energy, 1e-3),
-    ("dcgm_total_energy_consumption", Field::Energy, 1e-3),
-    ("dcgm_fi_dev_fb_used", Field::MemoryUsed, MIB),
-    ("dcgm_fb_used", Field::MemoryUsed, MIB),
-    ("dcgm_fi_dev_fb_free", Field::MemoryFree, MIB),
-    ("dcgm_fb_free", Field::MemoryFree, MIB),
-    ("dcgm_fi_dev_fb_reserved", Field::MemoryReserved, MIB),
-    ("dcgm_fi_dev_gpu_util", Field::Utilization, 1e-2),
-    ("dcgm_fi_dev_gpu_util_ratio", Field::Utilization, 1e-2),
-    ("dcgm_gpu_utilization", Field::Utilization, 1e-2),
-    ("dcgm_fi_dev_gpu_temp", Field::Temperature, 1.0),
-    ("dcgm_fi_dev_gpu_temp_celsius", Field::Temperature, 1.0),
-    ("dcgm_gpu_temp", Field::Temperature, 1.0),
-    ("dcgm_fi_dev_clocks_event_reasons", Field::ClockReasons, 1.0),
+const NAMES: &[(&str, DcgmField, f64)] = &[
+    ("dcgm_fi_prof_dram_active", DcgmField::Dram, 1.0),
+    ("dcgm_fi_prof_dram_util_ratio", DcgmField::Dram, 1.0),
+    ("dcgm_fi_prof_pipe_tensor_active", DcgmField::Tensor, 1.0),
+    ("dcgm_fi_prof_tensor_util_ratio", DcgmField::Tensor, 1.0),
+    ("dcgm_fi_prof_gr_engine_active", DcgmField::Graphics, 1.0),
+    (
+        "dcgm_fi_prof_gr_engine_util_ratio",
+        DcgmField::Graphics,
+        1.0,
+    ),
+    ("dcgm_fi_prof_sm_active", DcgmField::Sm, 1.0),
+    ("dcgm_fi_prof_sm_util_ratio", DcgmField::Sm, 1.0),
+    ("dcgm_fi_prof_sm_occupancy", DcgmField::Occupancy, 1.0),
+    ("dcgm_fi_prof_sm_occupancy_ratio", DcgmField::Occupancy, 1.0),
+    ("dcgm_fi_prof_pcie_tx_bytes", DcgmField::PcieSent, 1.0),
+    ("dcgm_fi_prof_pcie_rx_bytes", DcgmField::PcieReceived, 1.0),
+    ("dcgm_fi_prof_nvlink_tx_bytes", DcgmField::NvlinkSent, 1.0),
+    (
+        "dcgm_fi_prof_nvlink_rx_bytes",
+        DcgmField::NvlinkReceived,
+        1.0,
+    ),
+    ("dcgm_fi_dev_sm_clock", DcgmField::SmClock, 1.0),
+    ("dcgm_sm_clock", DcgmField::SmClock, 1.0),
+    ("dcgm_fi_dev_mem_clock", DcgmField::MemClock, 1.0),
+    ("dcgm_memory_clock", DcgmField::MemClock, 1.0),
+    ("dcgm_fi_dev_power_usage", DcgmField::Power, 1.0),
+    ("dcgm_fi_dev_board_power_watts", DcgmField::Power, 1.0),
+    ("dcgm_power_usage", DcgmField::Power, 1.0),
+    (
+        "dcgm_fi_dev_total_energy_consumption",
+        DcgmField::Energy,
+        1e-3,
+    ),
+    ("dcgm_total_energy_consumption", DcgmField::Energy, 1e-3),
+    ("dcgm_fi_dev_fb_used", DcgmField::MemoryUsed, MIB),
+    ("dcgm_fb_used", DcgmField::MemoryUsed, MIB),
+    ("dcgm_fi_dev_fb_free", DcgmField::MemoryFree, MIB),
+    ("dcgm_fb_free", DcgmField::MemoryFree, MIB),
+    ("dcgm_fi_dev_fb_reserved", DcgmField::MemoryReserved, MIB),
+    ("dcgm_fi_dev_gpu_util", DcgmField::Utilization, 1e-2),
+    ("dcgm_fi_dev_gpu_util_ratio", DcgmField::Utilization, 1e-2),
+    ("dcgm_gpu_utilization", DcgmField::Utilization, 1e-2),
+    ("dcgm_fi_dev_gpu_temp", DcgmField::Temperature, 1.0),
+    ("dcgm_fi_dev_gpu_temp_celsius", DcgmField::Temperature, 1.0),
+    ("dcgm_gpu_temp", DcgmField::Temperature, 1.0),
+    (
+        "dcgm_fi_dev_clocks_event_reasons",
+        DcgmField::ClockReasons,
+        1.0,
+    ),
     (
         "dcgm_fi_dev_clock_throttle_reasons",
-        Field::ClockReasons,
+        DcgmField::ClockReasons,
         1.0,
     ),
     // AMD's exporter counts the kilobytes that its profiler fetched and wrote, over a time that it does not tell: no traffic there.
-    ("gpu_prof_tensor_active_percent", Field::Tensor, 1e-2),
-    ("gpu_package_power", Field::Power, 1.0),
-    ("gpu_power_usage", Field::Power, 1.0),
-    ("gpu_energy_consumed", Field::Energy, 1e-6),
-    ("gpu_used_vram", Field::MemoryUsed, MIB),
-    ("gpu_total_vram", Field::MemoryTotal, MIB),
-    ("gpu_gfx_activity", Field::Utilization, 1e-2),
-    ("gpu_junction_temperature", Field::Temperature, 1.0),
+    ("gpu_prof_tensor_active_percent", DcgmField::Tensor, 1e-2),
+    ("gpu_package_power", DcgmField::Power, 1.0),
+    ("gpu_power_usage", DcgmField::Power, 1.0),
+    ("gpu_energy_consumed", DcgmField::Energy, 1e-6),
+    ("gpu_used_vram", DcgmField::MemoryUsed, MIB),
+    ("gpu_total_vram", DcgmField::MemoryTotal, MIB),
+    ("gpu_gfx_activity", DcgmField::Utilization, 1e-2),
+    ("gpu_junction_temperature", DcgmField::Temperature, 1.0),
 ];
 
 const MIB: f64 = 1_048_576.0;
 
 /// What `sample` tells, and its value in the field's unit. Nothing of what DCGM prints for a value that it does not have.
-pub(super) fn field(sample: &Sample<'_>) -> Option<(Field, f64)> {
+pub(super) fn field(sample: &Sample<'_>) -> Option<(DcgmField, f64)> {
     let name = sample.name.to_ascii_lowercase();
     let name = name.strip_prefix("amd_").unwrap_or(&name);
     if is_blank(sample.value) {
@@ -145,12 +161,12 @@ pub(super) fn field(sample: &Sample<'_>) -> Option<(Field, f64)> {
 }
 
 /// AMD has one metric for all clocks; the first of its system clocks stands for the SM clock.
-fn amd_clock(sample: &Sample<'_>) -> Option<Field> {
+fn amd_clock(sample: &Sample<'_>) -> Option<DcgmField> {
     let kind = sample.labels.get("clock_type")?.to_ascii_lowercase();
     if kind.ends_with("system") {
-        Some(Field::SmClock)
+        Some(DcgmField::SmClock)
     } else if kind.ends_with("memory") {
-        Some(Field::MemClock)
+        Some(DcgmField::MemClock)
     } else {
         None
     }
@@ -169,7 +185,7 @@ fn is_blank(value: f64) -> bool {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Option<(Field, f64)> {
+    fn read(line: &str) -> Option<(DcgmField, f64)> {
         let (page, errors) = crate::exposition::Exposition::parse(line);
         assert_eq!(errors, []);
         field(page.samples().next().unwrap())
@@ -191,7 +207,7 @@ mod tests {
     #[test]
     fn millijoules_and_microjoules_become_joules() {
         let dcgm = read("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION 66252765\n").unwrap();
-        assert_eq!(dcgm.0, Field::Energy);
+        assert_eq!(dcgm.0, DcgmField::Energy);
         assert!((dcgm.1 - 66_252.765).abs() < 1e-6);
         let amd = read("amd_gpu_energy_consumed 1.4e17\n").unwrap();
         assert!((amd.1 - 1.4e11).abs() < 1.0);

@@ -12,12 +12,12 @@ use reqwest::Url;
 
 use crate::address::{Address, RequestOptions};
 use crate::exposition;
-use crate::sample::gpu::GpuFacts;
+use crate::sample::gpu::GpuIdentity;
 use crate::source::http::{FetchError, Fetcher, shown};
 use roofline::units::{Joules, Seconds};
 
 use super::{GpuError, GpuReadResult};
-use page::{MOST_GPUS, Page, Row};
+use page::{DcgmPage, DcgmRow, MOST_GPUS};
 
 /// Bytes of the largest page that is read: all MIG slices of a node with sixteen GPUs have 3 MB.
 const LARGEST_PAGE: usize = 4 << 20;
@@ -41,7 +41,7 @@ pub struct DcgmSource {
     shown: String,
     fetcher: Fetcher,
     selection: Selection,
-    facts: Vec<GpuFacts>,
+    facts: Vec<GpuIdentity>,
     /// The energy of each GPU, and since when it reads so.
     energies: BTreeMap<String, (Joules, Seconds)>,
 }
@@ -75,7 +75,7 @@ impl DcgmSource {
         })
     }
 
-    pub(super) fn facts(&self) -> Vec<GpuFacts> {
+    pub(super) fn facts(&self) -> Vec<GpuIdentity> {
         self.facts.clone()
     }
 
@@ -112,13 +112,13 @@ impl DcgmSource {
     }
 
     /// The GPUs on the page that are asked for.
-    fn rows(&self, body: &[u8]) -> Result<Vec<Row>, GpuError> {
+    fn rows(&self, body: &[u8]) -> Result<Vec<DcgmRow>, GpuError> {
         let nothing = |cause: String| GpuError::NoGpuOnPage {
             url: self.shown.clone(),
             cause,
         };
         let text = exposition::utf8(body).map_err(|error| nothing(error.to_string()))?;
-        let page = Page::read(text);
+        let page = DcgmPage::read(text);
         if page.too_many {
             return Err(GpuError::Fetch {
                 reason: "too_large",
@@ -149,7 +149,7 @@ impl DcgmSource {
         self.asked_for(rows, seen)
     }
 
-    fn asked_for(&self, rows: Vec<Row>, seen: String) -> Result<Vec<Row>, GpuError> {
+    fn asked_for(&self, rows: Vec<DcgmRow>, seen: String) -> Result<Vec<DcgmRow>, GpuError> {
         let devices = &self.selection.devices;
         let unseen = devices
             .iter()
@@ -165,9 +165,9 @@ impl DcgmSource {
         Ok(rows)
     }
 
-    fn sight(&mut self, rows: Vec<Row>, now: Seconds) -> GpuReadResult {
+    fn sight(&mut self, rows: Vec<DcgmRow>, now: Seconds) -> GpuReadResult {
         let mut sight = GpuReadResult::default();
-        self.facts = rows.iter().map(Row::facts).collect();
+        self.facts = rows.iter().map(DcgmRow::facts).collect();
         self.energies
             .retain(|uuid, _| rows.iter().any(|row| row.is_called(uuid)));
         for row in rows {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::exposition::{Labels, Line, Lines, ParseError, Sample};
-use crate::sample::gpu::{Availability, Cause, Gpm, GpuFacts, GpuReading, Quantity, Traffic};
+use crate::sample::gpu::{Availability, Cause, Gpm, GpuIdentity, GpuQuantity, GpuReading, Traffic};
 use roofline::units::{BytesPerSecond, Joules, Seconds};
 
-use super::fields::{Field, field};
+use super::fields::{DcgmField, field};
 
 /// GPUs and MIG instances of one page: a node of 16 GPUs has 112 at most.
 pub(super) const MOST_GPUS: usize = 256;
@@ -17,8 +17,8 @@ const LONGEST_LABEL: usize = 256;
 
 /// What a page shows.
 #[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) rows: Vec<Row>,
+pub(super) struct DcgmPage {
+    pub(super) rows: Vec<DcgmRow>,
     /// The first line that could not be read: dcgm-exporter does not escape its labels.
     pub(super) fault: Option<ParseError>,
     /// Whether there are more GPUs than [`MOST_GPUS`].
@@ -27,7 +27,7 @@ pub(super) struct Page {
 
 /// One GPU, or one MIG instance of it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Row {
+pub(super) struct DcgmRow {
     uuid: String,
     index: Option<String>,
     name: String,
@@ -36,10 +36,10 @@ pub(super) struct Row {
     mig: Option<String>,
     /// The pods that it is labelled with, with their namespaces.
     pods: Vec<(String, Option<String>)>,
-    values: BTreeMap<Field, f64>,
+    values: BTreeMap<DcgmField, f64>,
 }
 
-impl Page {
+impl DcgmPage {
     /// Gathers what `text` shows by GPU.
     pub(super) fn read(text: &str) -> Self {
         let mut page = Self::default();
@@ -68,7 +68,7 @@ impl Page {
             return;
         }
         let place = known.unwrap_or_else(|| {
-            self.rows.push(Row::new(uuid, sample.labels));
+            self.rows.push(DcgmRow::new(uuid, sample.labels));
             self.rows.len() - 1
         });
         let row = &mut self.rows[place];
@@ -103,7 +103,7 @@ fn identity(labels: Labels<'_>) -> Option<String> {
     })
 }
 
-impl Row {
+impl DcgmRow {
     fn new(uuid: String, labels: Labels<'_>) -> Self {
         Self {
             uuid,
@@ -144,30 +144,30 @@ impl Row {
         })
     }
 
-    fn value(&self, field: Field) -> Option<f64> {
+    fn value(&self, field: DcgmField) -> Option<f64> {
         self.values.get(&field).copied()
     }
 
     /// What is known of the GPU.
-    pub(super) fn facts(&self) -> GpuFacts {
-        let used = self.value(Field::MemoryUsed);
-        let free = self.value(Field::MemoryFree);
-        let reserved = self.value(Field::MemoryReserved).unwrap_or(0.0);
+    pub(super) fn facts(&self) -> GpuIdentity {
+        let used = self.value(DcgmField::MemoryUsed);
+        let free = self.value(DcgmField::MemoryFree);
+        let reserved = self.value(DcgmField::MemoryReserved).unwrap_or(0.0);
         let sum = used.zip(free).map(|(used, free)| used + free + reserved);
-        GpuFacts {
+        GpuIdentity {
             uuid: self.uuid.clone(),
             name: self.name.clone(),
             driver: self.driver.clone(),
-            memory_bytes: self.value(Field::MemoryTotal).or(sum),
+            memory_bytes: self.value(DcgmField::MemoryTotal).or(sum),
             gpm: self.gpm_access(),
             is_mig_slice: self.mig.is_some(),
             shared_by_pods: self.pods.len() > 1,
-            ..GpuFacts::default()
+            ..GpuIdentity::default()
         }
     }
 
     fn gpm_access(&self) -> Availability {
-        match (&self.mig, self.value(Field::Dram)) {
+        match (&self.mig, self.value(DcgmField::Dram)) {
             (Some(_), _) => Availability::Absent(Cause::WholeGpu),
             (None, Some(_)) => Availability::Offered,
             (None, None) => Availability::Absent(Cause::NotExported),
@@ -177,7 +177,7 @@ impl Row {
     /// The values as a reading at `now`. Of a MIG instance, what is counted for the whole GPU is left out.
     pub(super) fn into_reading(self, now: Seconds) -> GpuReading {
         let mut absent = Vec::new();
-        let mut take = |quantity: Quantity, field: Field, of_board: bool| {
+        let mut take = |quantity: GpuQuantity, field: DcgmField, of_board: bool| {
             let whole = of_board && self.mig.is_some();
             let value = self.value(field).filter(|_| !whole);
             if value.is_none() {
@@ -190,17 +190,17 @@ impl Row {
             }
             value
         };
-        let energy = take(Quantity::Energy, Field::Energy, true).map(Joules);
-        let power_watts = take(Quantity::Power, Field::Power, true);
-        let utilization = take(Quantity::Utilization, Field::Utilization, true);
-        let sm_clock_mhz = take(Quantity::SmClock, Field::SmClock, false);
-        let mem_clock_mhz = take(Quantity::MemClock, Field::MemClock, false);
-        let memory_used_bytes = take(Quantity::Memory, Field::MemoryUsed, false);
-        let temperature_celsius = take(Quantity::Temperature, Field::Temperature, false);
-        let reasons = take(Quantity::ClockReasons, Field::ClockReasons, false);
+        let energy = take(GpuQuantity::Energy, DcgmField::Energy, true).map(Joules);
+        let power_watts = take(GpuQuantity::Power, DcgmField::Power, true);
+        let utilization = take(GpuQuantity::Utilization, DcgmField::Utilization, true);
+        let sm_clock_mhz = take(GpuQuantity::SmClock, DcgmField::SmClock, false);
+        let mem_clock_mhz = take(GpuQuantity::MemClock, DcgmField::MemClock, false);
+        let memory_used_bytes = take(GpuQuantity::Memory, DcgmField::MemoryUsed, false);
+        let temperature_celsius = take(GpuQuantity::Temperature, DcgmField::Temperature, false);
+        let reasons = take(GpuQuantity::ClockReasons, DcgmField::ClockReasons, false);
         let gpm = self.gpm();
         if let (None, Availability::Absent(cause)) = (gpm, self.gpm_access()) {
-            absent.push((Quantity::Gpm, cause));
+            absent.push((GpuQuantity::Gpm, cause));
         }
         GpuReading {
             time: now,
@@ -230,13 +230,13 @@ impl Row {
             })
         };
         let gpm = Gpm {
-            dram_bandwidth: self.value(Field::Dram),
-            any_tensor: self.value(Field::Tensor),
-            sm: self.value(Field::Sm),
-            sm_occupancy: self.value(Field::Occupancy),
-            graphics: self.value(Field::Graphics),
-            pcie: traffic(Field::PcieSent, Field::PcieReceived),
-            nvlink: traffic(Field::NvlinkSent, Field::NvlinkReceived),
+            dram_bandwidth: self.value(DcgmField::Dram),
+            any_tensor: self.value(DcgmField::Tensor),
+            sm: self.value(DcgmField::Sm),
+            sm_occupancy: self.value(DcgmField::Occupancy),
+            graphics: self.value(DcgmField::Graphics),
+            pcie: traffic(DcgmField::PcieSent, DcgmField::PcieReceived),
+            nvlink: traffic(DcgmField::NvlinkSent, DcgmField::NvlinkReceived),
         };
         (gpm != Gpm::default()).then_some(gpm)
     }

@@ -4,7 +4,7 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::sample::gpu::{Availability, Cause, Gpm, GpuFacts, GpuReading, Quantity};
+use crate::sample::gpu::{Availability, Cause, Gpm, GpuIdentity, GpuQuantity, GpuReading};
 use roofline::spec::gpu::{ComputeCapability, cores_per_sm};
 use roofline::units::{Joules, Seconds};
 
@@ -18,13 +18,13 @@ const ENERGY_PAUSE: Seconds = Seconds(1.9);
 
 /// A GPU or MIG slice that is read.
 #[derive(Debug)]
-pub(super) struct Gpu<'nvml> {
+pub(super) struct NvmlDevice<'nvml> {
     nvml: &'nvml Nvml,
     device: Device<'nvml>,
     /// The GPU that a MIG slice is part of.
     parent: Option<Device<'nvml>>,
     /// What it is.
-    pub(super) facts: GpuFacts,
+    pub(super) facts: GpuIdentity,
     gpm: GpmPairs<'nvml>,
     last: Option<Seconds>,
     energy: EnergyCounter,
@@ -51,7 +51,7 @@ impl EnergyCounter {
     }
 }
 
-impl<'nvml> Gpu<'nvml> {
+impl<'nvml> NvmlDevice<'nvml> {
     /// A whole GPU.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl<'nvml> Gpu<'nvml> {
     ) -> Result<Self, NvmlError> {
         let nvlink = nvlink(&device);
         let gpm = GpmPairs::of(&device, nvlink);
-        let facts = GpuFacts {
+        let facts = GpuIdentity {
             nvlink,
             uuid: or_else(device.uuid(), || index.to_string())?,
             name: or_else(device.name(), String::new)?,
@@ -95,7 +95,7 @@ impl<'nvml> Gpu<'nvml> {
         let whole = facts(nvml, &parent);
         let attributes = device.attributes().ok();
         let attributes = attributes.as_ref();
-        let facts = GpuFacts {
+        let facts = GpuIdentity {
             uuid: device.uuid()?,
             name: or_else(device.name(), String::new)?,
             sm_count: attributes.map(|attributes| f64::from(attributes.multiprocessor_count)),
@@ -150,18 +150,19 @@ impl<'nvml> Gpu<'nvml> {
         // Clocks and power are the whole GPU's; a slice runs at them. Its share of energy and power is not counted.
         let board = self.parent.as_ref().unwrap_or(&self.device);
         let shared = self.parent.is_some();
-        let energy = answers.of_whole(Quantity::Energy, shared, || self.energy.read(board, now));
-        let power = answers.of_whole(Quantity::Power, shared, || board.power_usage());
-        let utilization =
-            answers.of_whole(Quantity::Utilization, shared, || board.utilization_rates());
-        let sm_clock = answers.take(Quantity::SmClock, board.clock_info(Clock::SM));
-        let mem_clock = answers.take(Quantity::MemClock, board.clock_info(Clock::Memory));
-        let memory = answers.take(Quantity::Memory, self.device.memory_info());
+        let energy = answers.of_whole(GpuQuantity::Energy, shared, || self.energy.read(board, now));
+        let power = answers.of_whole(GpuQuantity::Power, shared, || board.power_usage());
+        let utilization = answers.of_whole(GpuQuantity::Utilization, shared, || {
+            board.utilization_rates()
+        });
+        let sm_clock = answers.take(GpuQuantity::SmClock, board.clock_info(Clock::SM));
+        let mem_clock = answers.take(GpuQuantity::MemClock, board.clock_info(Clock::Memory));
+        let memory = answers.take(GpuQuantity::Memory, self.device.memory_info());
         let temperature = answers.take(
-            Quantity::Temperature,
+            GpuQuantity::Temperature,
             board.temperature(TemperatureSensor::Gpu),
         );
-        let reasons = answers.take(Quantity::ClockReasons, board.current_throttle_reasons());
+        let reasons = answers.take(GpuQuantity::ClockReasons, board.current_throttle_reasons());
         let reading = GpuReading {
             time: now,
             uuid: self.facts.uuid.clone(),
@@ -183,9 +184,9 @@ impl<'nvml> Gpu<'nvml> {
     fn gpm(&mut self, now: Seconds, answers: &mut Answers) -> Option<Gpm> {
         let read = self.gpm.read(self.nvml, &self.device, now);
         if let (Ok(None), Availability::Absent(cause)) = (&read, self.gpm.access()) {
-            answers.absent.push((Quantity::Gpm, cause));
+            answers.absent.push((GpuQuantity::Gpm, cause));
         }
-        answers.take(Quantity::Gpm, read).flatten()
+        answers.take(GpuQuantity::Gpm, read).flatten()
     }
 }
 
@@ -197,7 +198,7 @@ fn is_within(pause: Seconds, then: Seconds, now: Seconds) -> bool {
 /// What the calls of one reading answered beside their values.
 #[derive(Default)]
 struct Answers {
-    absent: Vec<(Quantity, Cause)>,
+    absent: Vec<(GpuQuantity, Cause)>,
     /// The GPU is gone.
     fatal: Option<NvmlError>,
     /// The last error, whatever it was.
@@ -205,7 +206,7 @@ struct Answers {
 }
 
 impl Answers {
-    fn take<T>(&mut self, quantity: Quantity, answer: Result<T, NvmlError>) -> Option<T> {
+    fn take<T>(&mut self, quantity: GpuQuantity, answer: Result<T, NvmlError>) -> Option<T> {
         match answer {
             Ok(value) => Some(value),
             Err(error) if is_fatal(&error) => {
@@ -223,7 +224,7 @@ impl Answers {
     /// A quantity of the whole GPU, which a MIG slice cannot claim.
     fn of_whole<T>(
         &mut self,
-        quantity: Quantity,
+        quantity: GpuQuantity,
         shared: bool,
         call: impl FnOnce() -> Result<T, NvmlError>,
     ) -> Option<T> {
@@ -261,13 +262,13 @@ fn or_else(
 }
 
 /// What does not change, but for names.
-fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> GpuFacts {
+fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> GpuIdentity {
     let clock = |clock| device.max_clock_info(clock).ok().map(f64::from);
     let capability = device.cuda_compute_capability().ok();
     let capability =
         capability.map(|capability| format!("{}.{}", capability.major, capability.minor));
     let cores = device.num_cores().ok();
-    GpuFacts {
+    GpuIdentity {
         driver: nvml.sys_driver_version().ok(),
         max_sm_clock_mhz: clock(Clock::SM),
         max_mem_clock_mhz: clock(Clock::Memory),
@@ -281,7 +282,7 @@ fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> GpuFacts {
             .enforced_power_limit()
             .ok()
             .map(|milliwatts| f64::from(milliwatts) / 1e3),
-        ..GpuFacts::default()
+        ..GpuIdentity::default()
     }
 }
 

@@ -15,7 +15,7 @@ use nvml_wrapper::error::NvmlError;
 use tokio::sync::mpsc as answers;
 use tokio::time::timeout;
 
-use crate::sample::gpu::GpuFacts;
+use crate::sample::gpu::GpuIdentity;
 use roofline::units::Seconds;
 
 use super::{GpuError, GpuReadResult};
@@ -25,7 +25,7 @@ use super::{GpuError, GpuReadResult};
 struct Answer {
     sight: GpuReadResult,
     /// The GPUs there are, where that has changed.
-    facts: Option<Vec<GpuFacts>>,
+    facts: Option<Vec<GpuIdentity>>,
 }
 
 /// Readings of NVML.
@@ -37,7 +37,7 @@ pub struct NvmlSource {
     awaiting: bool,
     /// How long to wait for one.
     limit: Duration,
-    facts: Vec<GpuFacts>,
+    facts: Vec<GpuIdentity>,
 }
 
 impl NvmlSource {
@@ -76,7 +76,7 @@ impl NvmlSource {
         }
     }
 
-    pub(super) fn facts(&self) -> Vec<GpuFacts> {
+    pub(super) fn facts(&self) -> Vec<GpuIdentity> {
         self.facts.clone()
     }
 

@@ -3,11 +3,11 @@
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 
-use crate::sample::gpu::GpuFacts;
+use crate::sample::gpu::GpuIdentity;
 use crate::source::gpu::{GpuError, GpuReadResult};
 use roofline::units::Seconds;
 
-use super::device::Gpu;
+use super::device::NvmlDevice;
 use super::of_gpu;
 
 /// How often is looked who computes on a GPU, and whether the GPUs are still the same.
@@ -17,7 +17,7 @@ const SURVEY_PAUSE: Seconds = Seconds(15.0);
 #[derive(Debug)]
 pub(super) struct Session<'nvml> {
     nvml: &'nvml Nvml,
-    gpus: Vec<Gpu<'nvml>>,
+    gpus: Vec<NvmlDevice<'nvml>>,
     /// GPUs that the driver counts.
     count: u32,
     /// What keeps a GPU from being read from the start.
@@ -32,7 +32,7 @@ impl<'nvml> Session<'nvml> {
             Ok(count) => (count, None),
             Err(error) => (0, Some(of_gpu("count", &error))),
         };
-        let mut found = Found::default();
+        let mut found = FoundDevices::default();
         for index in 0..count {
             match gpus_at(nvml, index) {
                 Ok(gpus) => found.gpus.extend(gpus.into_iter().map(|gpu| (index, gpu))),
@@ -57,7 +57,7 @@ impl<'nvml> Session<'nvml> {
     }
 
     /// What is known of the GPUs now.
-    pub(super) fn facts(&self) -> Vec<GpuFacts> {
+    pub(super) fn facts(&self) -> Vec<GpuIdentity> {
         self.gpus.iter().map(|gpu| gpu.facts.clone()).collect()
     }
 
@@ -73,7 +73,7 @@ impl<'nvml> Session<'nvml> {
         self.nvml
             .device_count()
             .is_ok_and(|count| count == self.count)
-            && self.gpus.iter().all(Gpu::is_still_there)
+            && self.gpus.iter().all(NvmlDevice::is_still_there)
     }
 
     /// Reads every GPU, each at its own time.
@@ -97,12 +97,12 @@ impl<'nvml> Session<'nvml> {
 
 /// What was found behind the indices that the driver counts.
 #[derive(Default)]
-struct Found<'nvml> {
-    gpus: Vec<(u32, Gpu<'nvml>)>,
+struct FoundDevices<'nvml> {
+    gpus: Vec<(u32, NvmlDevice<'nvml>)>,
     refused: Vec<(u32, GpuError)>,
 }
 
-impl Found<'_> {
+impl FoundDevices<'_> {
     /// Why a GPU that should be read is not. The driver also counts GPUs that it keeps from us: beside others, that is no failure.
     fn problem(&self, devices: &[String]) -> Option<GpuError> {
         let mut refused = self.refused.iter();
@@ -144,23 +144,25 @@ impl Found<'_> {
 }
 
 /// Whether `device`, a UUID or an index, names the GPU. An index names all MIG slices of its GPU.
-fn names(device: &str, index: u32, gpu: &GpuFacts) -> bool {
+fn names(device: &str, index: u32, gpu: &GpuIdentity) -> bool {
     device == gpu.uuid || device == index.to_string()
 }
 
 /// The GPU with this index, or its MIG slices.
-fn gpus_at(nvml: &Nvml, index: u32) -> Result<Vec<Gpu<'_>>, GpuError> {
+fn gpus_at(nvml: &Nvml, index: u32) -> Result<Vec<NvmlDevice<'_>>, GpuError> {
     let failed = |error: NvmlError| of_gpu(&index.to_string(), &error);
     let device = nvml.device_by_index(index).map_err(failed)?;
     let cut = device.mig_mode().is_ok_and(|mode| mode.current == 1);
     if !cut {
-        return Ok(vec![Gpu::whole(nvml, device, index).map_err(failed)?]);
+        return Ok(vec![
+            NvmlDevice::whole(nvml, device, index).map_err(failed)?,
+        ]);
     }
     let most = device.mig_device_count().unwrap_or(0);
     let mut slices = Vec::new();
     for slice in (0..most).filter_map(|slice| device.mig_device_by_index(slice).ok()) {
         let parent = nvml.device_by_index(index).map_err(failed)?;
-        slices.push(Gpu::slice(nvml, parent, slice).map_err(failed)?);
+        slices.push(NvmlDevice::slice(nvml, parent, slice).map_err(failed)?);
     }
     if slices.is_empty() {
         return Err(GpuError::NoMigSlice(index.to_string()));

@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 use nvml_wrapper::Nvml;
 use tokio::sync::mpsc::Sender;
 
-use crate::sample::gpu::GpuFacts;
+use crate::sample::gpu::GpuIdentity;
 use crate::source::gpu::{GpuError, GpuReadResult};
 use roofline::units::Seconds;
 
@@ -27,7 +27,7 @@ pub(super) fn run(
     requests: &Receiver<()>,
     answers: &Sender<Answer>,
 ) {
-    let mut reader = Reader {
+    let mut reader = NvmlReader {
         devices,
         clock,
         requests,
@@ -38,7 +38,7 @@ pub(super) fn run(
     while reader.run_session().is_ok() {}
 }
 
-struct Reader<'a> {
+struct NvmlReader<'a> {
     devices: &'a [String],
     clock: fn() -> Seconds,
     requests: &'a Receiver<()>,
@@ -46,10 +46,10 @@ struct Reader<'a> {
     /// How long to wait before the next new start.
     pause: Seconds,
     /// The facts told last.
-    told: Vec<GpuFacts>,
+    told: Vec<GpuIdentity>,
 }
 
-impl Reader<'_> {
+impl NvmlReader<'_> {
     /// One life of NVML.
     fn run_session(&mut self) -> Result<(), Over> {
         match Nvml::init() {
@@ -102,8 +102,8 @@ impl Reader<'_> {
     }
 
     /// What a GPU is does not change while it cannot be read: `facts`, and those of the GPUs that were there before.
-    fn with_lost(&self, facts: Vec<GpuFacts>) -> Vec<GpuFacts> {
-        let is_back = |lost: &GpuFacts| facts.iter().any(|gpu| gpu.uuid == lost.uuid);
+    fn with_lost(&self, facts: Vec<GpuIdentity>) -> Vec<GpuIdentity> {
+        let is_back = |lost: &GpuIdentity| facts.iter().any(|gpu| gpu.uuid == lost.uuid);
         let mut known: Vec<_> = self
             .told
             .iter()
@@ -118,7 +118,7 @@ impl Reader<'_> {
         self.pause = (self.pause * 2.0).min(LONGEST_PAUSE);
     }
 
-    fn answer(&mut self, sight: GpuReadResult, facts: Vec<GpuFacts>) -> Result<(), Over> {
+    fn answer(&mut self, sight: GpuReadResult, facts: Vec<GpuIdentity>) -> Result<(), Over> {
         let facts = (facts != self.told).then_some(facts);
         if let Some(facts) = &facts {
             self.told.clone_from(facts);

@@ -78,7 +78,7 @@ fn overlay(base: &mut Value, over: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::gpu::{GpuTable, Origin};
+    use crate::spec::gpu::{CoefficientOrigin, GpuTable};
 
     #[test]
     fn the_embedded_file_is_complete_and_makes_sense() {
@@ -103,19 +103,34 @@ mod tests {
                 hopper.experts.fp8.compute,
             ),
             (
-                Some(Origin::Stated),
-                Origin::Measured,
+                Some(CoefficientOrigin::Stated),
+                CoefficientOrigin::Measured,
                 Some(0.5),
                 embedded().generations.hopper.experts.fp8.compute,
             )
         );
         let table = GpuTable::embedded().expect("parses");
         let on = |gpu: &str, origin| read.origin_on(table.find(gpu).expect("known"), origin);
-        assert_eq!(on("H100", Origin::Measured), Origin::Measured);
-        assert_eq!(on("B200-SXM", Origin::Measured), Origin::Assumed);
-        assert_eq!(on("B200-SXM", Origin::Fitted), Origin::Fitted);
-        assert_eq!(on("T4", Origin::Fitted), Origin::Assumed);
-        assert_eq!(on("T4", Origin::Stated), Origin::Stated);
+        assert_eq!(
+            on("H100", CoefficientOrigin::Measured),
+            CoefficientOrigin::Measured
+        );
+        assert_eq!(
+            on("B200-SXM", CoefficientOrigin::Measured),
+            CoefficientOrigin::Assumed
+        );
+        assert_eq!(
+            on("B200-SXM", CoefficientOrigin::Fitted),
+            CoefficientOrigin::Fitted
+        );
+        assert_eq!(
+            on("T4", CoefficientOrigin::Fitted),
+            CoefficientOrigin::Assumed
+        );
+        assert_eq!(
+            on("T4", CoefficientOrigin::Stated),
+            CoefficientOrigin::Stated
+        );
     }
 
     #[test]

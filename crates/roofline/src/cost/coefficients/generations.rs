@@ -91,21 +91,21 @@ pub struct KvCacheShares {
 #[serde(deny_unknown_fields, default)]
 pub struct ExpertKernels {
     /// 16-bit weights.
-    pub wide: ExpertKernel,
+    pub wide: ExpertKernelCoefficients,
     /// 8-bit weights and activations.
-    pub fp8: ExpertKernel,
+    pub fp8: ExpertKernelCoefficients,
     /// NVFP4 weights and activations.
-    pub nvfp4: ExpertKernel,
+    pub nvfp4: ExpertKernelCoefficients,
     /// MXFP4 weights, where the GPU multiplies them natively.
-    pub mxfp4: ExpertKernel,
+    pub mxfp4: ExpertKernelCoefficients,
     /// Narrow weights that are widened before they are multiplied (Marlin).
-    pub weight_only: ExpertKernel,
+    pub weight_only: ExpertKernelCoefficients,
 }
 
 /// One kernel of routed experts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ExpertKernel {
+pub struct ExpertKernelCoefficients {
     /// Share of HBM bandwidth at which the distinct experts of uniform routing are read; above 1 where real routing reaches fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Coefficient>,
@@ -123,7 +123,7 @@ pub struct ExpertKernel {
     pub launch_seconds_per_layer: Option<Coefficient>,
 }
 
-impl ExpertKernel {
+impl ExpertKernelCoefficients {
     /// Its coefficients, `other`'s where it has none. Widening limits this kernel only.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
@@ -151,7 +151,7 @@ impl KvCacheShares {
 
 impl ExpertKernels {
     /// The kernel called `name`.
-    pub(super) fn named_mut(&mut self, name: &str) -> &mut ExpertKernel {
+    pub(super) fn named_mut(&mut self, name: &str) -> &mut ExpertKernelCoefficients {
         match name {
             "fp8" => &mut self.fp8,
             "nvfp4" => &mut self.nvfp4,

@@ -1,6 +1,6 @@
 //! Which of the coefficients by GPU generation and kernel a deployment uses.
 
-use super::generations::{ByFormat, ExpertKernel, ExpertKernels, Generation};
+use super::generations::{ByFormat, ExpertKernelCoefficients, ExpertKernels, Generation};
 use super::{Coefficient, Coefficients};
 use crate::spec::deployment::Deployment;
 use crate::spec::gpu::GpuSpec;
@@ -10,7 +10,7 @@ use crate::spec::quantization::Scheme;
 
 impl ExpertKernels {
     /// The kernel of `deployment`'s first layer with experts, by its name in the file; `None` for a dense model.
-    fn of(&self, deployment: &Deployment) -> Option<(&'static str, ExpertKernel)> {
+    fn of(&self, deployment: &Deployment) -> Option<(&'static str, ExpertKernelCoefficients)> {
         let layer = deployment
             .model
             .layers
@@ -46,7 +46,7 @@ pub struct Kernels {
     pub experts: Option<Experts>,
     compute: ByPrecision<Coefficient>,
     /// Names in the file.
-    names: Names,
+    names: KernelNames,
 }
 
 /// Routed experts of one deployment, with what the file leaves out filled in.
@@ -65,7 +65,7 @@ pub struct Experts {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Names {
+struct KernelNames {
     weights: &'static str,
     kv_cache: &'static str,
     experts: &'static str,
@@ -128,7 +128,7 @@ impl Kernels {
                         .unwrap_or(Coefficient::assumed(0.0)),
                 }
             }),
-            names: Names {
+            names: KernelNames {
                 weights: ByFormat::name(main),
                 kv_cache: kv_name,
                 experts: experts.map_or("", |(name, _)| name),
@@ -171,7 +171,7 @@ impl Kernels {
     /// All of them by their name in the file, below the generation.
     #[must_use]
     pub fn named(&self) -> Vec<(String, Coefficient)> {
-        let Names {
+        let KernelNames {
             weights,
             kv_cache,
             experts,

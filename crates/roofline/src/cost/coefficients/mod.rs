@@ -8,13 +8,13 @@ mod kernels;
 
 pub use file::CoefficientsError;
 pub use generations::{
-    ByFormat, ExpertKernel, ExpertKernels, Generation, Generations, KvCacheShares,
+    ByFormat, ExpertKernelCoefficients, ExpertKernels, Generation, Generations, KvCacheShares,
 };
 pub use kernels::{Experts, Kernels};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::spec::gpu::{GpuSpec, Origin};
+use crate::spec::gpu::{CoefficientOrigin, GpuSpec};
 
 /// Costs that only engines over several GPUs have.
 pub const BETWEEN_GPUS: [&str; 4] = [
@@ -30,7 +30,7 @@ pub struct Coefficient {
     /// In the unit that its name says.
     pub value: f64,
     /// Measured, fitted, stated by the user, or assumed to carry over.
-    pub origin: Origin,
+    pub origin: CoefficientOrigin,
 }
 
 impl Coefficient {
@@ -39,7 +39,7 @@ impl Coefficient {
     pub const fn calibrated(value: f64) -> Self {
         Self {
             value,
-            origin: Origin::Calibrated,
+            origin: CoefficientOrigin::Calibrated,
         }
     }
 
@@ -48,7 +48,7 @@ impl Coefficient {
     pub const fn assumed(value: f64) -> Self {
         Self {
             value,
-            origin: Origin::Assumed,
+            origin: CoefficientOrigin::Assumed,
         }
     }
 
@@ -67,7 +67,10 @@ impl Coefficient {
 #[serde(untagged)]
 enum InFile {
     Number(f64),
-    Full { value: f64, origin: Origin },
+    Full {
+        value: f64,
+        origin: CoefficientOrigin,
+    },
 }
 
 impl<'de> Deserialize<'de> for Coefficient {
@@ -75,7 +78,7 @@ impl<'de> Deserialize<'de> for Coefficient {
         Ok(match InFile::deserialize(deserializer)? {
             InFile::Number(value) => Self {
                 value,
-                origin: Origin::Stated,
+                origin: CoefficientOrigin::Stated,
             },
             InFile::Full { value, origin } => Self { value, origin },
         })
@@ -165,15 +168,15 @@ impl Default for Coefficients {
 impl Coefficients {
     /// These on `gpu`: what was measured or fitted on other generations is assumed; recordings are all of Hopper.
     #[must_use]
-    pub fn origin_on(&self, gpu: &GpuSpec, origin: Origin) -> Origin {
+    pub fn origin_on(&self, gpu: &GpuSpec, origin: CoefficientOrigin) -> CoefficientOrigin {
         let (_, fitted) = self.generations.of(gpu);
         let hopper = gpu
             .compute_capability
             .is_some_and(|capability| capability.major == 9);
         match origin {
-            Origin::Measured if hopper => Origin::Measured,
-            Origin::Fitted if fitted => Origin::Fitted,
-            Origin::Measured | Origin::Fitted => Origin::Assumed,
+            CoefficientOrigin::Measured if hopper => CoefficientOrigin::Measured,
+            CoefficientOrigin::Fitted if fitted => CoefficientOrigin::Fitted,
+            CoefficientOrigin::Measured | CoefficientOrigin::Fitted => CoefficientOrigin::Assumed,
             other => other,
         }
     }
@@ -185,7 +188,7 @@ impl Coefficients {
         shares
             .into_iter()
             .chain(self.costs())
-            .filter(|(_, coefficient)| coefficient.origin == Origin::Calibrated)
+            .filter(|(_, coefficient)| coefficient.origin == CoefficientOrigin::Calibrated)
             .map(|(name, coefficient)| (name, coefficient.value))
             .collect()
     }

@@ -6,8 +6,8 @@ use crate::cost::communication::Peers;
 use crate::spec::deployment::Deployment;
 use crate::spec::gpu::ComputeCapability;
 use crate::spec::model::{
-    FeedForward, GroupedAttention, Indexer, KvSource, LatentAttention, Layer, Mixer, Moe,
-    Projection, Recurrent, Span, Split,
+    AttentionSpan, FeedForward, GroupedAttention, Indexer, KvSource, LatentAttention, Layer, Mixer,
+    Moe, Projection, Recurrent, Split,
 };
 use crate::spec::precision::ByPrecision;
 use crate::spec::quantization::Scheme;
@@ -21,7 +21,7 @@ impl Shard {
         let tensor = to_f64(deployment.parallelism.tensor);
         let stage = 1.0 / to_f64(deployment.parallelism.pipeline);
         let mut shard = Self::empty(deployment, tensor, stage);
-        let builder = Builder {
+        let builder = ShardBuilder {
             deployment,
             stage,
             tensor,
@@ -75,14 +75,14 @@ fn peers(deployment: &Deployment) -> Peers {
     }
 }
 
-struct Builder<'a> {
+struct ShardBuilder<'a> {
     deployment: &'a Deployment,
     /// Share of the layers that one GPU runs.
     stage: f64,
     tensor: f64,
 }
 
-impl Builder<'_> {
+impl ShardBuilder<'_> {
     /// Final norm, head and embedding, and the all-reduce that the divided embedding needs.
     fn add_outer(&self, shard: &mut Shard) {
         let model = &self.deployment.model;
@@ -277,7 +277,7 @@ impl Builder<'_> {
         let flops_per_pair = Flops(2.0 * to_f64(indexer.heads * indexer.dim));
         AttentionLayers {
             layers: self.stage,
-            span: Span::Full,
+            span: AttentionSpan::Full,
             prefill_flops_per_pair: flops_per_pair,
             decode_flops_per_pair: flops_per_pair,
             kv_per_token: Bytes(indexer.cached_bytes()),

@@ -6,7 +6,7 @@ mod build;
 
 use super::activation::{Cache, Elementwise, ExpertKernel, Gemm};
 use super::communication::Peers;
-use crate::spec::model::Span;
+use crate::spec::model::AttentionSpan;
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, Flops};
 
@@ -98,7 +98,7 @@ impl ExpertLayers {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionLayers {
     pub(super) layers: f64,
-    pub(super) span: Span,
+    pub(super) span: AttentionSpan,
     /// FLOPs per query-key pair and layer in prefill.
     pub(super) prefill_flops_per_pair: Flops,
     /// The same in decode; it differs for MLA.

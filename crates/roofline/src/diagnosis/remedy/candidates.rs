@@ -1,7 +1,7 @@
 //! The changes that may help against each finding.
 
 use super::super::FindingKind;
-use super::super::effect::Change;
+use super::super::effect::LoadChange;
 use super::RemedyKind;
 use super::case::Case;
 use crate::bound::{Bound, Dominant};
@@ -17,7 +17,7 @@ pub(super) struct Candidate {
     pub(super) id: RemedyKind,
     pub(super) r#do: String,
     pub(super) free: bool,
-    pub(super) change: Option<Change>,
+    pub(super) change: Option<LoadChange>,
 }
 
 impl Case<'_> {
@@ -160,7 +160,7 @@ impl Case<'_> {
             id: RemedyKind::MaxNumSeqs,
             r#do: format!("raise --max-num-seqs{from} to {wanted:.0}"),
             free: true,
-            change: self.scenario.map(|scenario| Change {
+            change: self.scenario.map(|scenario| LoadChange {
                 scenario: scenario.clone(),
                 running: wanted,
                 acts_on: 1.0,
@@ -241,7 +241,7 @@ impl Case<'_> {
             free: true,
             change: self
                 .retuned(1.0, |flags| flags.tensor_parallel_size = Some(ranks))
-                .map(|change| Change {
+                .map(|change| LoadChange {
                     running: half,
                     replicas: 2.0,
                     ..change
@@ -264,7 +264,7 @@ impl Case<'_> {
             id: RemedyKind::MoreRanks,
             r#do: format!("--tensor-parallel-size {ranks}: twice the GPUs"),
             free: false,
-            change: change.map(|change| Change {
+            change: change.map(|change| LoadChange {
                 gpus: 2.0,
                 ..change
             }),
@@ -276,7 +276,7 @@ impl Case<'_> {
             id: RemedyKind::Replica,
             r#do: "a second engine on GPUs of its own".to_owned(),
             free: false,
-            change: self.scenario.map(|scenario| Change {
+            change: self.scenario.map(|scenario| LoadChange {
                 scenario: scenario.clone(),
                 running: self.load.running,
                 acts_on: 1.0,

@@ -1,9 +1,9 @@
 //! A case: the load as measured, on which a change is tried.
 
-use super::super::effect::{Change, Gain, Load};
+use super::super::effect::{Gain, LoadChange, ObservedLoad};
 use super::super::{FindingKind, Observation};
 use super::candidates::Candidate;
-use super::{Prepared, RemedyKind};
+use super::{PreparedRemedy, RemedyKind};
 use crate::bound::Bound;
 use crate::predict::Scenario;
 use crate::spec::deployment::DeploymentFlags;
@@ -17,12 +17,16 @@ const LEAST_GAIN_OF_HARDWARE: f64 = 1.15;
 pub(super) struct Case<'a> {
     pub(super) seen: &'a Observation,
     pub(super) scenario: Option<&'a Scenario>,
-    pub(super) load: Load,
+    pub(super) load: ObservedLoad,
 }
 
 impl Case<'_> {
     /// `candidate` with its gain, if that is worth a word.
-    pub(super) fn prepare(&self, against: FindingKind, candidate: Candidate) -> Option<Prepared> {
+    pub(super) fn prepare(
+        &self,
+        against: FindingKind,
+        candidate: Candidate,
+    ) -> Option<PreparedRemedy> {
         let gain = self.gain(&candidate)?;
         let least = if candidate.free {
             LEAST_GAIN
@@ -35,7 +39,7 @@ impl Case<'_> {
             return None;
         }
         let replicas = candidate.change.map_or(1.0, |change| change.replicas);
-        Some(Prepared {
+        Some(PreparedRemedy {
             against,
             id: candidate.id,
             r#do: candidate.r#do,
@@ -85,8 +89,8 @@ impl Case<'_> {
         &self,
         acts_on: f64,
         flags: impl FnOnce(&mut DeploymentFlags),
-    ) -> Option<Change> {
-        Some(Change {
+    ) -> Option<LoadChange> {
+        Some(LoadChange {
             scenario: self.with(flags)?,
             running: self.load.running,
             acts_on,
@@ -96,13 +100,13 @@ impl Case<'_> {
     }
 
     /// The load under other flags whose KV cache holds more of it.
-    pub(super) fn roomier(&self, flags: impl Fn(&mut DeploymentFlags)) -> Option<Change> {
+    pub(super) fn roomier(&self, flags: impl Fn(&mut DeploymentFlags)) -> Option<LoadChange> {
         let before = capacity(&self.with(|own| own.gpu_memory_utilization = self.utilization())?)?;
         let after = capacity(&self.with(|own| {
             own.gpu_memory_utilization = self.utilization();
             flags(own);
         })?)?;
-        Some(Change {
+        Some(LoadChange {
             running: self.load.running * (after / before).max(1.0),
             ..self.retuned(1.0, flags)?
         })

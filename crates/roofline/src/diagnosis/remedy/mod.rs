@@ -72,11 +72,11 @@ pub struct Remedy {
 pub struct Remedies {
     /// What the deployment should reach as it is.
     pub outlook: Option<Outlook>,
-    prepared: Vec<Prepared>,
+    prepared: Vec<PreparedRemedy>,
 }
 
 #[derive(Clone, Debug)]
-struct Prepared {
+struct PreparedRemedy {
     against: FindingKind,
     id: RemedyKind,
     r#do: String,
@@ -100,7 +100,7 @@ impl Remedies {
         let front_end = seen.lag().map(|_| FindingKind::FrontEnd);
         let kinds = [front_end, queue_kind(seen), Some(hardware_kind(seen.bound))];
         let prepared = kinds.into_iter().flatten().flat_map(|against| {
-            let mut found: Vec<Prepared> = case
+            let mut found: Vec<PreparedRemedy> = case
                 .iter()
                 .flat_map(|case| {
                     case.candidates(against)
@@ -108,7 +108,7 @@ impl Remedies {
                         .filter_map(|candidate| case.prepare(against, candidate))
                 })
                 .collect();
-            found.sort_by(Prepared::order);
+            found.sort_by(PreparedRemedy::order);
             found.truncate(MOST);
             found
         });
@@ -137,7 +137,7 @@ impl Remedies {
     }
 }
 
-impl Prepared {
+impl PreparedRemedy {
     /// What is free before what is not, what is predicted before what rests on an assumption, then by what it is worth.
     fn order(&self, other: &Self) -> Ordering {
         let assumed = |own: &Self| matches!(own.id, RemedyKind::Speculation | RemedyKind::HostPath);

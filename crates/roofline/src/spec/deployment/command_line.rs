@@ -4,7 +4,7 @@ use clap::{ArgAction, Args as _, Command, FromArgMatches as _};
 use thiserror::Error;
 
 use super::DeploymentFlags;
-pub use super::spelling::{Line, Spelled, Takes, normalize};
+pub use super::spelling::{LineOrigin, Spelled, Takes, normalize};
 
 /// A vLLM command line that does not say what it seems to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,7 +25,7 @@ impl DeploymentFlags {
                 .args_override_self(true),
         );
         let words = arguments.iter().map(|word| word.as_ref().to_owned());
-        let spelled = normalize(Line::Vllm, words, |name| takes(&command, name));
+        let spelled = normalize(LineOrigin::Vllm, words, |name| takes(&command, name));
         let matches = command
             .try_get_matches_from(spelled.arguments)
             .map_err(|error| CommandLineError(first_line(&error.to_string())))?;

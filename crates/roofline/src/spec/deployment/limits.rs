@@ -1,6 +1,8 @@
 //! The limits of an engine: as flags say, else as vLLM's API server sets them.
 
-use super::{DEFAULT_GPU_MEMORY_UTILIZATION, DeploymentError, DeploymentFlags, GraphLimit, Limits};
+use super::{
+    DEFAULT_GPU_MEMORY_UTILIZATION, DeploymentError, DeploymentFlags, GraphLimit, SchedulerLimits,
+};
 use crate::spec::gpu::GpuSpec;
 use crate::spec::model::ModelSpec;
 
@@ -9,7 +11,7 @@ pub(super) fn read(
     model: &ModelSpec,
     gpu: Option<&GpuSpec>,
     flags: &DeploymentFlags,
-) -> Result<Limits, DeploymentError> {
+) -> Result<SchedulerLimits, DeploymentError> {
     let utilization = flags
         .gpu_memory_utilization
         .unwrap_or(DEFAULT_GPU_MEMORY_UTILIZATION);
@@ -25,7 +27,7 @@ pub(super) fn read(
     let max_num_seqs = flags.max_num_seqs.unwrap_or(default_seqs);
     let max_model_len = flags.max_model_len.or(model.max_position_embeddings);
     let most_tokens = max_model_len.map_or(u64::MAX, |length| max_num_seqs.saturating_mul(length));
-    Ok(Limits {
+    Ok(SchedulerLimits {
         max_model_len,
         max_num_seqs,
         max_num_batched_tokens: flags

@@ -108,7 +108,7 @@ impl Parallelism {
 
 /// vLLM's limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub struct SchedulerLimits {
     /// Longest sequence.
     pub max_model_len: Option<u64>,
     /// Most sequences in one step.
@@ -144,7 +144,7 @@ pub struct Deployment {
     /// Degrees of parallelism.
     pub parallelism: Parallelism,
     /// vLLM's limits.
-    pub limits: Limits,
+    pub limits: SchedulerLimits,
     /// Tokens proposed per step by speculative decoding, 0 without.
     pub speculative_tokens: u64,
     /// What a prediction for this deployment leaves out.

@@ -67,7 +67,7 @@ pub struct Spelled {
 
 /// Whose line it is, which decides about unknown flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum LineOrigin {
     /// Of a vLLM that runs or was recorded: all of them are its own.
     Vllm,
     /// vLLM's, pasted by a person, who may have misspelt one.
@@ -81,7 +81,7 @@ pub enum Line {
 
 /// Spells `words` out for a command that has the flags of `known`.
 pub fn normalize(
-    line: Line,
+    line: LineOrigin,
     words: impl IntoIterator<Item = String>,
     known: impl Fn(&str) -> Option<Takes>,
 ) -> Spelled {
@@ -114,7 +114,7 @@ pub fn normalize(
 }
 
 struct ArgumentNormalizer<K> {
-    line: Line,
+    line: LineOrigin,
     known: K,
     out: Spelled,
     /// Members of [`OBJECTS`] that were given one by one.
@@ -208,9 +208,9 @@ impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
             // `python3 -m vllm…` and the like.
         } else if word == "vllm" && serves {
             rest.next();
-            self.line = Line::Pasted;
+            self.line = LineOrigin::Pasted;
             self.model(rest);
-        } else if self.line == (Line::Ours { names_model: true }) {
+        } else if self.line == (LineOrigin::Ours { names_model: true }) {
             self.out.arguments.push(format!("--model={word}"));
         } else {
             self.out.arguments.push(word);
@@ -257,7 +257,7 @@ impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
     }
 
     fn is_vllms(&self) -> bool {
-        matches!(self.line, Line::Vllm | Line::Pasted)
+        matches!(self.line, LineOrigin::Vllm | LineOrigin::Pasted)
     }
 
     /// Whether `long`, which is no flag of vLLM's, means one that the command has.
@@ -280,9 +280,9 @@ impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
         }
         let is_vllms = VALUED.contains(&long) || SWITCHES.contains(&positive);
         let stays = match self.line {
-            Line::Vllm => false,
-            Line::Pasted => self.is_misspelt(positive),
-            Line::Ours { .. } => true,
+            LineOrigin::Vllm => false,
+            LineOrigin::Pasted => self.is_misspelt(positive),
+            LineOrigin::Ours { .. } => true,
         };
         if !is_vllms && stays {
             self.out.arguments.push(word.to_owned());
@@ -334,12 +334,12 @@ mod tests {
         })
     }
 
-    fn spelled(line: Line, words: &str) -> Spelled {
+    fn spelled(line: LineOrigin, words: &str) -> Spelled {
         normalize(line, words.split_whitespace().map(str::to_owned), known)
     }
 
     fn ours(words: &str) -> Spelled {
-        spelled(Line::Ours { names_model: true }, words)
+        spelled(LineOrigin::Ours { names_model: true }, words)
     }
 
     #[test]
@@ -418,10 +418,10 @@ mod tests {
                 line.arguments.iter().any(|argument| argument == misspelt),
                 "{line:?}"
             );
-            let recorded = spelled(Line::Vllm, &format!("serve m {misspelt} 8"));
+            let recorded = spelled(LineOrigin::Vllm, &format!("serve m {misspelt} 8"));
             assert_eq!(recorded.arguments, ["--model=m"]);
         }
-        let module = spelled(Line::Vllm, "python3 -m vllm.entrypoints --model=m");
+        let module = spelled(LineOrigin::Vllm, "python3 -m vllm.entrypoints --model=m");
         assert_eq!(module.arguments, ["--model=m"]);
     }
 }

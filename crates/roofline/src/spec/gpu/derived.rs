@@ -6,8 +6,8 @@
 //! the rate; their name tells.
 
 use super::{
-    Attainable, ComputeCapability, Confidence, GpuSpec, Origin, Provenance, assumed_hbm_fraction,
-    bus_bandwidth,
+    Attainable, CoefficientOrigin, ComputeCapability, Confidence, GpuProvenance, GpuSpec,
+    assumed_hbm_fraction, bus_bandwidth,
 };
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, FlopsPerSecond};
@@ -67,10 +67,10 @@ impl GpuSpec {
             gpm: facts.gpm,
             attainable_hbm: Attainable {
                 fraction: assumed_hbm_fraction("nvidia", Some(capability)),
-                origin: Origin::Assumed,
+                origin: CoefficientOrigin::Assumed,
             },
             measured_flops_fractions: ByPrecision::default(),
-            provenance: Provenance::Derived,
+            provenance: GpuProvenance::Derived,
             confidence: Confidence::Low,
             notes: Some("Not in the table: ceilings computed from NVML.".to_owned()),
         }
@@ -152,7 +152,7 @@ mod tests {
             gpm: true,
         });
         assert_eq!(gpu.sm_count, Some(132));
-        assert_eq!(gpu.provenance, Provenance::Derived);
+        assert_eq!(gpu.provenance, GpuProvenance::Derived);
         assert!((gpu.hbm_bandwidth.0 / 3.352e12 - 1.0).abs() < 0.001);
         let at_boost = gpu
             .peak_at_clock(Precision::Bf16, 1830.0)

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::table::GpuTableError;
 use super::{
-    Attainable, ComputeCapability, Confidence, GpuSpec, Origin, Provenance, assumed_hbm_fraction,
+    Attainable, CoefficientOrigin, ComputeCapability, Confidence, GpuProvenance, GpuSpec,
+    assumed_hbm_fraction,
 };
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
@@ -68,7 +69,7 @@ impl GpuEntry {
     }
 
     /// The checked form.
-    pub(super) fn spec(&self, provenance: Provenance) -> Result<GpuSpec, GpuTableError> {
+    pub(super) fn spec(&self, provenance: GpuProvenance) -> Result<GpuSpec, GpuTableError> {
         let vendor = self.vendor.clone().unwrap_or_else(|| "nvidia".to_owned());
         let compute_capability = self
             .compute_capability
@@ -107,9 +108,9 @@ impl GpuEntry {
                 fraction: measured_hbm
                     .unwrap_or_else(|| assumed_hbm_fraction(&vendor, compute_capability)),
                 origin: if measured_hbm.is_some() {
-                    Origin::Measured
+                    CoefficientOrigin::Measured
                 } else {
-                    Origin::Assumed
+                    CoefficientOrigin::Assumed
                 },
             },
             measured_flops_fractions: self.measured_flops_fractions()?,

@@ -18,7 +18,7 @@ use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 /// Where the figures of a GPU come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Provenance {
+pub enum GpuProvenance {
     /// The embedded table.
     Table,
     /// A user's file, in whole or in part.
@@ -30,7 +30,7 @@ pub enum Provenance {
 /// Whether a coefficient was seen on hardware or taken over from its kin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub enum CoefficientOrigin {
     /// Measured on this part.
     Measured,
     /// Fitted to runs that others measured and published.
@@ -43,7 +43,7 @@ pub enum Origin {
     Calibrated,
 }
 
-impl Origin {
+impl CoefficientOrigin {
     /// The name in JSON and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -63,7 +63,7 @@ pub struct Attainable {
     /// Fraction of the theoretical peak, above 0 and at most 1.
     pub fraction: f64,
     /// Measured or assumed.
-    pub origin: Origin,
+    pub origin: CoefficientOrigin,
 }
 
 /// How much of a published figure to believe.
@@ -125,7 +125,7 @@ pub struct GpuSpec {
     /// Attainable share of each peak that was measured.
     pub measured_flops_fractions: ByPrecision<f64>,
     /// Where the figures come from.
-    pub provenance: Provenance,
+    pub provenance: GpuProvenance,
     /// How far they can be trusted.
     pub confidence: Confidence,
     /// What else a reader should know.
@@ -214,11 +214,11 @@ impl GpuSpec {
         self.measured_flops_fractions.get(precision).map_or(
             Attainable {
                 fraction: assumed_flops_fraction(&self.vendor, precision),
-                origin: Origin::Assumed,
+                origin: CoefficientOrigin::Assumed,
             },
             |fraction| Attainable {
                 fraction,
-                origin: Origin::Measured,
+                origin: CoefficientOrigin::Measured,
             },
         )
     }
@@ -296,12 +296,15 @@ mod tests {
     #[test]
     fn a_part_nobody_measured_says_so() {
         let t4 = gpu("T4");
-        assert_eq!(t4.attainable_hbm.origin, Origin::Assumed);
-        assert_eq!(t4.attainable_flops(Precision::Fp16).origin, Origin::Assumed);
+        assert_eq!(t4.attainable_hbm.origin, CoefficientOrigin::Assumed);
+        assert_eq!(
+            t4.attainable_flops(Precision::Fp16).origin,
+            CoefficientOrigin::Assumed
+        );
         assert_eq!(t4.peak(Precision::Bf16), None);
         assert_eq!(
             gpu("H100").attainable_flops(Precision::Bf16).origin,
-            Origin::Measured
+            CoefficientOrigin::Measured
         );
     }
 

@@ -4,7 +4,7 @@ use regex_lite::Regex;
 use thiserror::Error;
 
 use super::file::{GpuEntry, GpuFile};
-use super::{GpuSpec, Provenance};
+use super::{GpuProvenance, GpuSpec};
 
 const EMBEDDED: &str = include_str!("../../../data/gpus.yaml");
 
@@ -56,11 +56,11 @@ fn suggestion(candidates: &[String]) -> String {
 /// All known GPUs.
 #[derive(Clone, Debug)]
 pub struct GpuTable {
-    rows: Vec<Row>,
+    rows: Vec<GpuRow>,
 }
 
 #[derive(Clone, Debug)]
-struct Row {
+struct GpuRow {
     entry: GpuEntry,
     spec: GpuSpec,
 }
@@ -74,7 +74,7 @@ impl GpuTable {
         let rows = parse(EMBEDDED)?
             .gpus
             .into_iter()
-            .map(|entry| Row::new(entry, Provenance::Table))
+            .map(|entry| GpuRow::new(entry, GpuProvenance::Table))
             .collect::<Result<_, _>>()?;
         Ok(Self { rows })
     }
@@ -87,9 +87,9 @@ impl GpuTable {
         for over in parse(yaml)?.gpus {
             match self.rows.iter_mut().find(|row| row.entry.id == over.id) {
                 Some(row) => {
-                    *row = Row::new(row.entry.clone().overridden_by(over), Provenance::User)?;
+                    *row = GpuRow::new(row.entry.clone().overridden_by(over), GpuProvenance::User)?;
                 }
-                None => self.rows.push(Row::new(over, Provenance::User)?),
+                None => self.rows.push(GpuRow::new(over, GpuProvenance::User)?),
             }
         }
         Ok(self)
@@ -135,7 +135,7 @@ impl GpuTable {
     /// Ids that share the longest beginning with `wanted`, at least two characters of it.
     fn near(&self, wanted: &str) -> Vec<String> {
         let wanted = wanted.strip_prefix("nvidia").unwrap_or(wanted);
-        let shared = |row: &Row| {
+        let shared = |row: &GpuRow| {
             let id = squeezed(&row.spec.id);
             wanted
                 .chars()
@@ -152,8 +152,8 @@ impl GpuTable {
     }
 }
 
-impl Row {
-    fn new(entry: GpuEntry, provenance: Provenance) -> Result<Self, GpuTableError> {
+impl GpuRow {
+    fn new(entry: GpuEntry, provenance: GpuProvenance) -> Result<Self, GpuTableError> {
         let spec = entry.spec(provenance)?;
         Ok(Self { entry, spec })
     }
@@ -364,7 +364,7 @@ gpus:
         let table = table().with_overrides(yaml).expect("valid");
         let t4 = table.find("T4").expect("known");
         assert!((t4.hbm_bandwidth.0 - 300e9).abs() < 1.0);
-        assert_eq!(t4.provenance, Provenance::User);
+        assert_eq!(t4.provenance, GpuProvenance::User);
         assert!((t4.peak(Precision::Fp16).expect("kept").0 - 65e12).abs() < 1.0);
         assert!((table.find("my-gpu").expect("added").memory.0 - 1_073_741_824.0).abs() < 1.0);
     }

@@ -5,7 +5,7 @@ use crate::spec::to_f64;
 
 /// Which earlier tokens a query attends to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Span {
+pub enum AttentionSpan {
     /// All of them.
     Full,
     /// The last so many, itself included.
@@ -16,7 +16,7 @@ pub enum Span {
     Selected(f64),
 }
 
-impl Span {
+impl AttentionSpan {
     /// Query-key pairs of `new` tokens after `cached` ones, causal mask counted exactly.
     ///
     /// Full: `n·c + n(n+1)/2`. Window W: `Σ min(c+j, W)`. Chunk C: `Σ ((c+j−1) mod C) + 1`.
@@ -87,7 +87,7 @@ pub struct GroupedAttention {
     /// Width of a head's value.
     pub value_dim: u64,
     /// How far it looks back.
-    pub span: Span,
+    pub span: AttentionSpan,
     /// Biases on the query, key and value projections.
     pub qkv_bias: bool,
     /// Bias on the output projection.
@@ -247,9 +247,10 @@ impl LatentAttention {
 
     /// Which tokens it attends to.
     #[must_use]
-    pub fn span(&self) -> Span {
-        self.indexer
-            .map_or(Span::Full, |indexer| Span::Selected(to_f64(indexer.top_k)))
+    pub fn span(&self) -> AttentionSpan {
+        self.indexer.map_or(AttentionSpan::Full, |indexer| {
+            AttentionSpan::Selected(to_f64(indexer.top_k))
+        })
     }
 
     /// Elements that the cache holds per token: compressed vector and rotary key, once for all heads.
@@ -282,14 +283,14 @@ mod tests {
         #[expect(clippy::cast_precision_loss, reason = "test sizes are small")]
         fn closed_forms_equal_the_sums(new in 0_u64..300, cached in 0_u64..300, limit in 1_u64..200) {
             let (n, c, w) = (new as f64, cached as f64, limit as f64);
-            prop_assert!((Span::Full.pairs(n, c) - counted(new, cached, |seen| seen)).abs() < 1e-6);
-            prop_assert!((Span::Window(w).pairs(n, c) - counted(new, cached, |seen| seen.min(limit))).abs() < 1e-6);
-            prop_assert!((Span::Chunk(w).pairs(n, c) - counted(new, cached, |seen| (seen - 1) % limit + 1)).abs() < 1e-6);
+            prop_assert!((AttentionSpan::Full.pairs(n, c) - counted(new, cached, |seen| seen)).abs() < 1e-6);
+            prop_assert!((AttentionSpan::Window(w).pairs(n, c) - counted(new, cached, |seen| seen.min(limit))).abs() < 1e-6);
+            prop_assert!((AttentionSpan::Chunk(w).pairs(n, c) - counted(new, cached, |seen| (seen - 1) % limit + 1)).abs() < 1e-6);
         }
 
         #[test]
         fn splitting_a_prefill_does_not_change_its_pairs(first in 0_f64..5000.0, second in 0_f64..5000.0, cached in 0_f64..5000.0) {
-            for span in [Span::Full, Span::Window(1024.0), Span::Chunk(2048.0)] {
+            for span in [AttentionSpan::Full, AttentionSpan::Window(1024.0), AttentionSpan::Chunk(2048.0)] {
                 let whole = span.pairs(first + second, cached);
                 let parts = span.pairs(first, cached) + span.pairs(second, cached + first);
                 prop_assert!((whole - parts).abs() <= 1e-6 * whole.max(1.0));
@@ -299,9 +300,9 @@ mod tests {
 
     #[test]
     fn a_chunked_layer_reads_from_the_start_of_its_chunk() {
-        let chunk = Span::Chunk(8192.0);
+        let chunk = AttentionSpan::Chunk(8192.0);
         assert!((chunk.tokens_read(1.0, 10_000.0) - 1809.0).abs() < 1e-9);
         assert!((chunk.tokens_read(100.0, 8150.0) - 8250.0).abs() < 1e-9);
-        assert!((Span::Window(128.0).tokens_read(1.0, 1023.0) - 128.0).abs() < 1e-9);
+        assert!((AttentionSpan::Window(128.0).tokens_read(1.0, 1023.0) - 128.0).abs() < 1e-9);
     }
 }

@@ -82,13 +82,13 @@ pub(super) const LARGEST: u64 = 1 << 20;
 
 /// The fields of one configuration: the text part first, then the outer object, then the class's defaults.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a> {
+pub(super) struct ConfigFields<'a> {
     text: &'a Map<String, Value>,
     outer: &'a Map<String, Value>,
     defaults: &'static [(&'static str, u64)],
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ConfigFields<'a> {
     /// Finds the text part of `config`: itself, or the nested object that vision, audio and omni models keep it in.
     pub(super) fn of(config: &'a Value) -> Result<Self, ModelError> {
         let outer = config.as_object().ok_or(ModelError::NotAnObject)?;
@@ -180,7 +180,7 @@ impl<'a> Fields<'a> {
         names.iter().find_map(|name| whole(self.value(name)?))
     }
 
-    /// Like [`Fields::count`], and an error that names the field if it is absent, zero, or beyond all models.
+    /// Like [`ConfigFields::count`], and an error that names the field if it is absent, zero, or beyond all models.
     pub(super) fn need(&self, names: &[&str]) -> Result<u64, ModelError> {
         match self.count(names) {
             Some(0) => Err(self.bad(names[0], "must not be zero")),
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn the_text_part_wins_and_null_is_absent() {
         let config = serde_json::json!({"hidden_size": 1, "vocab_size": 9, "text_config": {"hidden_size": 2, "head_dim": null}});
-        let fields = Fields::of(&config)
+        let fields = ConfigFields::of(&config)
             .expect("object")
             .with_defaults(&[("head_dim", 256)]);
         assert_eq!(fields.count(&["hidden_size"]), Some(2));

@@ -11,7 +11,7 @@ mod layers;
 mod projection;
 mod recurrent;
 
-pub use attention::{GroupedAttention, Indexer, KvSource, LatentAttention, Span};
+pub use attention::{AttentionSpan, GroupedAttention, Indexer, KvSource, LatentAttention};
 pub use config::ModelError;
 pub use feed_forward::{Mlp, Moe};
 pub use projection::{Projection, Split};
@@ -19,8 +19,8 @@ pub use recurrent::Recurrent;
 
 use serde_json::Value;
 
-use self::config::Fields;
-use self::family::Family;
+use self::config::ConfigFields;
+use self::family::ModelFamily;
 use super::precision::Precision;
 
 /// Counts up to here are exact as floating-point numbers, in which work is computed.
@@ -182,8 +182,8 @@ impl ModelSpec {
     /// # Errors
     /// When it lacks a field, or describes a model that is not decoded token by token.
     pub fn from_config(config: &Value) -> Result<Self, ModelError> {
-        let fields = Fields::of(config)?;
-        let (family, mut not_modelled) = Family::of(&fields)?;
+        let fields = ConfigFields::of(config)?;
+        let (family, mut not_modelled) = ModelFamily::of(&fields)?;
         let fields = fields.with_defaults(family.defaults);
         let hidden_size = fields.need(&["hidden_size", "n_embd", "d_model", "n_embed"])?;
         let vocab_size = fields.need(&["vocab_size"])?;

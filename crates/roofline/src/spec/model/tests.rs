@@ -34,7 +34,13 @@ fn every_model_type_known_by_name_stands_once_and_has_a_total() {
     let totals = totals();
     let counted: BTreeSet<&str> = totals
         .iter()
-        .map(|entry| class_name(Fields::of(&entry["config"]).expect("object").model_type()))
+        .map(|entry| {
+            class_name(
+                ConfigFields::of(&entry["config"])
+                    .expect("object")
+                    .model_type(),
+            )
+        })
         .collect();
     let mut named = BTreeSet::new();
     for model_type in model_types() {
@@ -58,10 +64,10 @@ fn tiny(extra: &Value) -> Value {
 fn spans(extra: &Value) -> String {
     let letter = |layer: &Layer| match &layer.mixer {
         Mixer::Grouped(attention) => match attention.span {
-            Span::Full => 'f',
-            Span::Window(_) => 'w',
-            Span::Chunk(_) => 'c',
-            Span::Selected(_) => 's',
+            AttentionSpan::Full => 'f',
+            AttentionSpan::Window(_) => 'w',
+            AttentionSpan::Chunk(_) => 'c',
+            AttentionSpan::Selected(_) => 's',
         },
         Mixer::Latent(_) => 'l',
         Mixer::Recurrent(_) => 'r',

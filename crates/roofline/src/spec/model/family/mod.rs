@@ -1,4 +1,4 @@
-//! `Family`: what a model's class fixes and its `config.json` does not say.
+//! `ModelFamily`: what a model's class fixes and its `config.json` does not say.
 
 mod named;
 mod scope;
@@ -6,7 +6,7 @@ mod scope;
 #[cfg(test)]
 pub(super) use named::{class_name, model_types};
 
-use super::config::{Fields, ModelError};
+use super::config::{ConfigFields, ModelError};
 use crate::spec::precision::Precision;
 
 /// Whether a block of matrices carries biases.
@@ -19,7 +19,7 @@ pub(super) enum Bias {
 }
 
 impl Bias {
-    pub(super) fn holds(self, fields: &Fields<'_>) -> bool {
+    pub(super) fn holds(self, fields: &ConfigFields<'_>) -> bool {
         match self {
             Self::Always => true,
             Self::Never => false,
@@ -97,7 +97,7 @@ pub(super) enum AttentionRule {
 
 /// Traits of one model class.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Family {
+pub(super) struct ModelFamily {
     /// Head and embedding share weights unless the file says otherwise.
     pub(super) tied_head: bool,
     /// Norm vectors per layer, each as wide as the hidden size.
@@ -152,9 +152,9 @@ pub(super) enum Sinks {
     Windowed,
 }
 
-impl Family {
+impl ModelFamily {
     /// The family of a configuration, with what reading it that way leaves out.
-    pub(super) fn of(fields: &Fields<'_>) -> Result<(Self, Vec<String>), ModelError> {
+    pub(super) fn of(fields: &ConfigFields<'_>) -> Result<(Self, Vec<String>), ModelError> {
         let model_type = fields.model_type();
         let architecture = fields.architecture();
         if let Some(reason) = scope::excluded(&fields.model_types(), &architecture) {
@@ -185,7 +185,7 @@ impl Family {
     /// Parameters outside the layers that are neither embedding nor head.
     pub(super) fn outer_params(
         &self,
-        fields: &Fields<'_>,
+        fields: &ConfigFields<'_>,
         hidden: u64,
         vocab: u64,
     ) -> Result<u64, ModelError> {

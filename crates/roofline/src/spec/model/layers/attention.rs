@@ -1,9 +1,11 @@
 //! Attention layers: heads, widths, and how far each looks back.
 
-use super::{Reader, at};
+use super::{LayerReader, at};
 use crate::spec::model::config::ModelError;
 use crate::spec::model::family::{Gate, QueryKeyNorm, Sinks, WindowRule};
-use crate::spec::model::{GroupedAttention, Indexer, KvSource, LatentAttention, Mixer, Span};
+use crate::spec::model::{
+    AttentionSpan, GroupedAttention, Indexer, KvSource, LatentAttention, Mixer,
+};
 use crate::spec::{to_f64, to_u64};
 
 /// Widths of the heads of a layer, and how many keep keys and values.
@@ -14,7 +16,7 @@ struct Shape {
     kv_heads: u64,
 }
 
-impl Reader<'_> {
+impl LayerReader<'_> {
     pub(super) fn attention(&self, index: u64) -> Result<Mixer, ModelError> {
         match self.fields.count(&["kv_lora_rank"]) {
             Some(kv_rank) => self.latent(index, kv_rank).map(Mixer::Latent),
@@ -97,10 +99,12 @@ impl Reader<'_> {
     }
 
     /// Heads and widths; layers with a window, or without one, may have their own.
-    fn shape(&self, query_heads: u64, span: Span) -> Shape {
+    fn shape(&self, query_heads: u64, span: AttentionSpan) -> Shape {
         let fields = self.fields;
         let special: &[[&str; 3]] = match span {
-            Span::Window(_) => &[["swa_head_dim", "swa_v_head_dim", "swa_num_key_value_heads"]],
+            AttentionSpan::Window(_) => {
+                &[["swa_head_dim", "swa_v_head_dim", "swa_num_key_value_heads"]]
+            }
             _ => &[["global_head_dim", "", "num_global_key_value_heads"]],
         };
         let own = |position: usize| {
@@ -126,11 +130,12 @@ impl Reader<'_> {
     }
 
     /// Gemma 4's last layers read the cache of earlier ones; its global layers may take keys as values.
-    fn kv_source(&self, index: u64, span: Span) -> KvSource {
+    fn kv_source(&self, index: u64, span: AttentionSpan) -> KvSource {
         let sharing = self.fields.count(&["num_kv_shared_layers"]).unwrap_or(0);
         if sharing > 0 && index + sharing >= self.count {
             KvSource::EarlierLayer
-        } else if span == Span::Full && self.fields.flag("attention_k_eq_v") == Some(true) {
+        } else if span == AttentionSpan::Full && self.fields.flag("attention_k_eq_v") == Some(true)
+        {
             KvSource::KeysAsValues
         } else {
             KvSource::Projections
@@ -146,11 +151,11 @@ impl Reader<'_> {
         }
     }
 
-    fn sinks(&self, query_heads: u64, span: Span) -> u64 {
+    fn sinks(&self, query_heads: u64, span: AttentionSpan) -> u64 {
         let flag = self.fields.flag("add_swa_attention_sink_bias");
         match self.family.sinks {
             Sinks::All => query_heads,
-            Sinks::Windowed if span != Span::Full && flag.unwrap_or(true) => query_heads,
+            Sinks::Windowed if span != AttentionSpan::Full && flag.unwrap_or(true) => query_heads,
             _ => 0,
         }
     }
@@ -174,7 +179,7 @@ impl Reader<'_> {
     }
 
     /// How far layer `index` looks back: by the list of layer types, else by the family's rule.
-    fn span(&self, index: u64) -> Span {
+    fn span(&self, index: u64) -> AttentionSpan {
         let fields = self.fields;
         let window = fields
             .count(&["sliding_window"])
@@ -182,15 +187,23 @@ impl Reader<'_> {
         let chunk = fields
             .count(&["attention_chunk_size"])
             .filter(|tokens| *tokens > 0);
-        let windowed = || window.map_or(Span::Full, |tokens| Span::Window(to_f64(tokens)));
-        let chunked = || chunk.map_or(Span::Full, |tokens| Span::Chunk(to_f64(tokens)));
+        let windowed = || {
+            window.map_or(AttentionSpan::Full, |tokens| {
+                AttentionSpan::Window(to_f64(tokens))
+            })
+        };
+        let chunked = || {
+            chunk.map_or(AttentionSpan::Full, |tokens| {
+                AttentionSpan::Chunk(to_f64(tokens))
+            })
+        };
         if fields.flag("use_sliding_window") == Some(false) {
-            return Span::Full;
+            return AttentionSpan::Full;
         }
         match self.layer_type(index) {
             Some("sliding_attention") => return windowed(),
             Some("chunked_attention") => return chunked(),
-            Some(_) => return Span::Full,
+            Some(_) => return AttentionSpan::Full,
             None => {}
         }
         match self.family.windows {
@@ -200,7 +213,7 @@ impl Reader<'_> {
             WindowRule::FromMaxWindowLayers if self.is_past_full_layers(index) => windowed(),
             WindowRule::Marked if self.is_marked(index) => windowed(),
             WindowRule::Chunked if self.has_rotary_positions(index) => chunked(),
-            _ => Span::Full,
+            _ => AttentionSpan::Full,
         }
     }
 

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::{Reader, at};
+use super::{LayerReader, at};
 use crate::spec::model::config::{LARGEST, ModelError};
-use crate::spec::model::{FeedForward, GroupedAttention, KvSource, Mixer, Mlp, Span};
+use crate::spec::model::{AttentionSpan, FeedForward, GroupedAttention, KvSource, Mixer, Mlp};
 
 /// Intermediate widths are rounded up to a multiple of this.
 const WIDTH_STEP: u64 = 256;
 
-impl Reader<'_> {
+impl LayerReader<'_> {
     pub(super) fn described(&self, index: u64) -> Result<(Mixer, FeedForward), ModelError> {
         let blocks = self.fields.list("block_configs").unwrap_or_default();
         let block = at(blocks, index).ok_or_else(|| {
@@ -36,7 +36,7 @@ impl Reader<'_> {
             kv_heads: query_heads / group.unwrap_or(1).clamp(1, query_heads),
             head_dim,
             value_dim: head_dim,
-            span: Span::Full,
+            span: AttentionSpan::Full,
             qkv_bias: false,
             output_bias: false,
             gate_width: 0,

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Reader, at};
+use super::{LayerReader, at};
 use crate::spec::model::config::{LARGEST, ModelError};
 use crate::spec::model::family::{AttentionRule, RecurrenceKind, WindowRule};
 use crate::spec::model::{FeedForward, Mlp, Moe};
 
-impl Reader<'_> {
+impl LayerReader<'_> {
     pub(super) fn feed_forward(&self, index: u64) -> Result<FeedForward, ModelError> {
         if self.expert_count().is_some() && self.has_experts(index) {
             self.moe().map(FeedForward::Experts)

@@ -1,10 +1,10 @@
 //! Nemotron-H's layers: one block each, by a letter or by a word.
 
-use super::{Reader, at};
+use super::{LayerReader, at};
 use crate::spec::model::config::ModelError;
 use crate::spec::model::{FeedForward, Mixer};
 
-impl Reader<'_> {
+impl LayerReader<'_> {
     /// The block at `index`, by the letters `M`, `E`, `*`, `-` or the words for them.
     pub(super) fn lettered(&self, index: u64) -> Result<(Mixer, FeedForward), ModelError> {
         let pattern = self

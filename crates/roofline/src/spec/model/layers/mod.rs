@@ -6,8 +6,8 @@ mod feed_forward;
 mod lettered;
 mod recurrence;
 
-use super::config::{Fields, ModelError};
-use super::family::{Family, Skeleton};
+use super::config::{ConfigFields, ModelError};
+use super::family::{ModelFamily, Skeleton};
 use super::{FeedForward, Layer, Mixer};
 
 /// The deepest models have some hundreds.
@@ -15,11 +15,11 @@ const MOST_LAYERS: u64 = 4096;
 
 /// All layers of the model, in order.
 pub(super) fn read(
-    fields: &Fields<'_>,
-    family: &Family,
+    fields: &ConfigFields<'_>,
+    family: &ModelFamily,
     hidden: u64,
 ) -> Result<Vec<Layer>, ModelError> {
-    let reader = Reader {
+    let reader = LayerReader {
         fields,
         family,
         hidden,
@@ -33,7 +33,7 @@ pub(super) fn read(
 }
 
 /// The number of layers: stated, or as many as there are in a list or pattern of their kinds.
-fn layer_count(fields: &Fields<'_>) -> Result<u64, ModelError> {
+fn layer_count(fields: &ConfigFields<'_>) -> Result<u64, ModelError> {
     let names = &["num_hidden_layers", "n_layer", "num_layers", "n_layers"];
     let by_pattern = fields.string("hybrid_override_pattern").map(str::len);
     let by_list = fields.list("layers_block_type").map(<[_]>::len);
@@ -50,14 +50,14 @@ fn layer_count(fields: &Fields<'_>) -> Result<u64, ModelError> {
     Ok(count)
 }
 
-struct Reader<'a> {
-    fields: &'a Fields<'a>,
-    family: &'a Family,
+struct LayerReader<'a> {
+    fields: &'a ConfigFields<'a>,
+    family: &'a ModelFamily,
     hidden: u64,
     count: u64,
 }
 
-impl Reader<'_> {
+impl LayerReader<'_> {
     /// What stands at `index`: one layer, or two for mixers side by side.
     fn layers_at(&self, index: u64) -> Result<Vec<Layer>, ModelError> {
         let (mixer, feed_forward) = match self.family.skeleton {

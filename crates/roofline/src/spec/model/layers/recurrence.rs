@@ -1,11 +1,11 @@
 //! Recurrent layers, and where attention stands among them.
 
-use super::Reader;
+use super::LayerReader;
 use crate::spec::model::config::ModelError;
 use crate::spec::model::family::{AttentionRule, RecurrenceKind, Skeleton};
 use crate::spec::model::{Mixer, Recurrent};
 
-impl Reader<'_> {
+impl LayerReader<'_> {
     /// Whether layer `index` attends: by the list of layer types, else by the family's rule.
     pub(super) fn attends(&self, index: u64) -> bool {
         if self.family.recurrence.is_none() {

@@ -1,9 +1,10 @@
 //! Dense decoders with a gated MLP, and classes that differ from them by experts alone.
 
 use super::{
-    Bias, Class, Family, GLM, LLAMA, OLMO2, QWEN2, QWEN3, QueryKeyNorm, Sinks, Skeleton, WindowRule,
+    Bias, Class, GLM, LLAMA, ModelFamily, OLMO2, QWEN2, QWEN3, QueryKeyNorm, Sinks, Skeleton,
+    WindowRule,
 };
-use crate::spec::model::config::Fields;
+use crate::spec::model::config::ConfigFields;
 
 /// What `LlamaConfig` assumes; multimodal files leave such fields of their text part out.
 const LLAMA_DEFAULTS: &[(&str, u64)] = &[
@@ -24,13 +25,13 @@ const MISTRAL_DEFAULTS: &[(&str, u64)] = &[
     ("num_key_value_heads", 8),
 ];
 
-const GEMMA: Family = Family {
+const GEMMA: ModelFamily = ModelFamily {
     tied_head: true,
     defaults: &[("head_dim", 256)],
     ..LLAMA
 };
 
-const GEMMA3: Family = Family {
+const GEMMA3: ModelFamily = ModelFamily {
     norms: 4,
     query_key_norm: QueryKeyNorm::PerHead,
     windows: WindowRule::Pattern,
@@ -46,7 +47,7 @@ const GEMMA3: Family = Family {
 };
 
 /// Norms before and after each block, one scalar a layer, and further norms around experts that run beside a dense MLP.
-const GEMMA4: Family = Family {
+const GEMMA4: ModelFamily = ModelFamily {
     scalars: 1,
     expert_norms: 4,
     router_vectors: 1,
@@ -65,8 +66,8 @@ const GEMMA4: Family = Family {
 };
 
 /// Llama's family, with `defaults` where the file is a multimodal one.
-fn assuming(defaults: &'static [(&'static str, u64)], fields: &Fields<'_>) -> Family {
-    Family {
+fn assuming(defaults: &'static [(&'static str, u64)], fields: &ConfigFields<'_>) -> ModelFamily {
+    ModelFamily {
         defaults: if fields.is_nested() { defaults } else { &[] },
         ..LLAMA
     }
@@ -94,39 +95,39 @@ pub(super) const OF_LLAMAS_KIND: &[Class] = &[
         |_| LLAMA,
     ),
     (&["smollm3", "ernie4_5", "minicpm", "minicpm3"], |_| {
-        Family {
+        ModelFamily {
             tied_head: true,
             ..LLAMA
         }
     }),
-    (&["granite_swa"], |_| Family {
+    (&["granite_swa"], |_| ModelFamily {
         tied_head: true,
         sinks: Sinks::All,
         ..LLAMA
     }),
-    (&["granitemoe_swa"], |_| Family {
+    (&["granitemoe_swa"], |_| ModelFamily {
         sinks: Sinks::All,
         ..LLAMA
     }),
-    (&["nemotron-nas"], |_| Family {
+    (&["nemotron-nas"], |_| ModelFamily {
         skeleton: Skeleton::Described,
         ..LLAMA
     }),
-    (&["arcee"], |_| Family {
+    (&["arcee"], |_| ModelFamily {
         gated: false,
         ..LLAMA
     }),
-    (&["apertus"], |_| Family {
+    (&["apertus"], |_| ModelFamily {
         gated: false,
         query_key_norm: QueryKeyNorm::PerHead,
         scalars: 4,
         ..LLAMA
     }),
-    (&["olmo"], |_| Family {
+    (&["olmo"], |_| ModelFamily {
         norm_parts: 0,
         ..LLAMA
     }),
-    (&["stablelm"], |fields| Family {
+    (&["stablelm"], |fields| ModelFamily {
         norm_parts: 2,
         norms: if fields.flag("use_parallel_residual") == Some(true) {
             1
@@ -146,7 +147,7 @@ pub(super) const WITH_TRAITS: &[Class] = &[
         QWEN3
     }),
     (&["gemma"], |_| GEMMA),
-    (&["gemma2"], |_| Family {
+    (&["gemma2"], |_| ModelFamily {
         norms: 4,
         windows: WindowRule::Even,
         ..GEMMA
@@ -154,18 +155,18 @@ pub(super) const WITH_TRAITS: &[Class] = &[
     (&["gemma3"], |_| GEMMA3),
     (&["gemma4"], |_| GEMMA4),
     (&["glm"], |_| GLM),
-    (&["glm4"], |_| Family { norms: 4, ..GLM }),
-    (&["seed_oss"], |_| Family {
+    (&["glm4"], |_| ModelFamily { norms: 4, ..GLM }),
+    (&["seed_oss"], |_| ModelFamily {
         output_bias: Bias::Field("attention_out_bias", false),
         ..LLAMA
     }),
-    (&["exaone4"], |_| Family {
+    (&["exaone4"], |_| ModelFamily {
         query_key_norm: QueryKeyNorm::PerHead,
         windows: WindowRule::Pattern,
         ..LLAMA
     }),
     (&["olmo2", "olmo3", "olmoe"], |_| OLMO2),
-    (&["cohere", "cohere2", "cohere2_moe"], |_| Family {
+    (&["cohere", "cohere2", "cohere2_moe"], |_| ModelFamily {
         tied_head: true,
         norms: 1,
         windows: WindowRule::Pattern,

@@ -1,7 +1,9 @@
 //! Mixtures of experts with traits of their own.
 
-use super::{Bias, Class, Family, GLM, Gate, LLAMA, QWEN2, QWEN3, QueryKeyNorm, Sinks, WindowRule};
-use crate::spec::model::config::Fields;
+use super::{
+    Bias, Class, GLM, Gate, LLAMA, ModelFamily, QWEN2, QWEN3, QueryKeyNorm, Sinks, WindowRule,
+};
+use crate::spec::model::config::ConfigFields;
 
 /// Classes whose router corrects its scores by a learned vector.
 pub(super) const ROUTED_BY_SCORES: &[Class] = &[
@@ -15,49 +17,49 @@ pub(super) const ROUTED_BY_SCORES: &[Class] = &[
             "mimo_v2_flash",
             "mimo_v2",
         ],
-        |fields| Family {
+        |fields| ModelFamily {
             router_vectors: u64::from(fields.string("topk_method") == Some("noaux_tc")),
             windows: WindowRule::Marked,
             sinks: Sinks::Windowed,
             ..LLAMA
         },
     ),
-    (&["glm4_moe_lite", "glm_moe_dsa"], |_| Family {
+    (&["glm4_moe_lite", "glm_moe_dsa"], |_| ModelFamily {
         router_vectors: 1,
         defaults: &[("first_k_dense_replace", 1)],
         ..LLAMA
     }),
-    (&["axk1"], |_| Family {
+    (&["axk1"], |_| ModelFamily {
         router_vectors: 1,
         expert_norms: 1,
         ..LLAMA
     }),
     (
         &["ernie4_5_moe", "ernie4_5_vl_moe", "ernie4_5_moe_vl"],
-        |_| Family {
+        |_| ModelFamily {
             tied_head: true,
             router_vectors: 1,
             ..LLAMA
         },
     ),
-    (&["exaone_moe", "hy_v3"], |_| Family {
+    (&["exaone_moe", "hy_v3"], |_| ModelFamily {
         query_key_norm: QueryKeyNorm::PerHead,
         router_vectors: 1,
         windows: WindowRule::Pattern,
         defaults: &[("first_k_dense_replace", 1)],
         ..LLAMA
     }),
-    (&["minimax_m2"], |fields| Family {
+    (&["minimax_m2"], |fields| ModelFamily {
         query_key_norm: QueryKeyNorm::PerProjection,
         router_vectors: u64::from(fields.flag("use_routing_bias").unwrap_or(true)),
         ..LLAMA
     }),
-    (&["glm4_moe", "glm4v_moe"], |fields| Family {
+    (&["glm4_moe", "glm4v_moe"], |fields| ModelFamily {
         query_key_norm: norm_if(fields, "use_qk_norm"),
         router_vectors: 1,
         ..GLM
     }),
-    (&["dots1"], |_| Family {
+    (&["dots1"], |_| ModelFamily {
         query_key_norm: QueryKeyNorm::PerHead,
         router_vectors: 1,
         ..LLAMA
@@ -66,7 +68,7 @@ pub(super) const ROUTED_BY_SCORES: &[Class] = &[
 
 /// The others.
 pub(super) const WITH_TRAITS: &[Class] = &[
-    (&["afmoe"], |_| Family {
+    (&["afmoe"], |_| ModelFamily {
         norms: 4,
         query_key_norm: QueryKeyNorm::PerHead,
         gate: Gate::PerElement,
@@ -74,28 +76,28 @@ pub(super) const WITH_TRAITS: &[Class] = &[
         windows: WindowRule::Pattern,
         ..LLAMA
     }),
-    (&["laguna"], |_| Family {
+    (&["laguna"], |_| ModelFamily {
         query_key_norm: QueryKeyNorm::PerHead,
         gate: Gate::PerHead,
         router_vectors: 1,
         ..LLAMA
     }),
     (&["mellum"], |_| QWEN3),
-    (&["phimoe"], |_| Family {
+    (&["phimoe"], |_| ModelFamily {
         norm_parts: 2,
         head_bias: Bias::Field("lm_head_bias", false),
         ..LLAMA
     }),
     (&["dbrx"], |_| LLAMA),
-    (&["llama4"], |_| Family {
+    (&["llama4"], |_| ModelFamily {
         windows: WindowRule::Chunked,
         ..LLAMA
     }),
-    (&["qwen2_moe"], |_| Family {
+    (&["qwen2_moe"], |_| ModelFamily {
         shared_gate: true,
         ..QWEN2
     }),
-    (&["gpt_oss"], |_| Family {
+    (&["gpt_oss"], |_| ModelFamily {
         sinks: Sinks::All,
         expert_bias: true,
         router_vectors: 1,
@@ -104,7 +106,7 @@ pub(super) const WITH_TRAITS: &[Class] = &[
     }),
 ];
 
-fn norm_if(fields: &Fields<'_>, flag: &str) -> QueryKeyNorm {
+fn norm_if(fields: &ConfigFields<'_>, flag: &str) -> QueryKeyNorm {
     if fields.flag(flag) == Some(true) {
         QueryKeyNorm::PerHead
     } else {

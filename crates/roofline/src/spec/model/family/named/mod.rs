@@ -5,11 +5,11 @@ mod experts;
 mod hybrid;
 mod plain;
 
-use super::{AttentionRule, Bias, Family, Gate, QueryKeyNorm, Sinks, Skeleton, WindowRule};
-use crate::spec::model::config::Fields;
+use super::{AttentionRule, Bias, Gate, ModelFamily, QueryKeyNorm, Sinks, Skeleton, WindowRule};
+use crate::spec::model::config::ConfigFields;
 
 /// The common shape: `RMSNorm` twice, gated MLP, grouped attention, biases where the file asks for them.
-pub(super) const LLAMA: Family = Family {
+pub(super) const LLAMA: ModelFamily = ModelFamily {
     tied_head: false,
     norms: 2,
     norm_parts: 1,
@@ -36,7 +36,7 @@ pub(super) const LLAMA: Family = Family {
     defaults: &[],
 };
 
-pub(super) const QWEN2: Family = Family {
+pub(super) const QWEN2: ModelFamily = ModelFamily {
     qkv_bias: Bias::Always,
     output_bias: Bias::Never,
     mlp_bias: Bias::Never,
@@ -44,24 +44,27 @@ pub(super) const QWEN2: Family = Family {
     ..LLAMA
 };
 
-pub(super) const QWEN3: Family = Family {
+pub(super) const QWEN3: ModelFamily = ModelFamily {
     query_key_norm: QueryKeyNorm::PerHead,
     windows: WindowRule::FromMaxWindowLayers,
     ..LLAMA
 };
 
-pub(super) const OLMO2: Family = Family {
+pub(super) const OLMO2: ModelFamily = ModelFamily {
     query_key_norm: QueryKeyNorm::PerProjection,
     ..LLAMA
 };
 
-pub(super) const GLM: Family = Family {
+pub(super) const GLM: ModelFamily = ModelFamily {
     output_bias: Bias::Never,
     ..LLAMA
 };
 
 /// The model types of one class, and its family, of which some traits are for the file to say.
-type Class = (&'static [&'static str], fn(&Fields<'_>) -> Family);
+type Class = (
+    &'static [&'static str],
+    fn(&ConfigFields<'_>) -> ModelFamily,
+);
 
 /// All classes; each model type stands in one.
 const CLASSES: [&[Class]; 7] = [
@@ -75,7 +78,7 @@ const CLASSES: [&[Class]; 7] = [
 ];
 
 /// The family of `model_type`.
-pub(super) fn find(model_type: &str, fields: &Fields<'_>) -> Option<Family> {
+pub(super) fn find(model_type: &str, fields: &ConfigFields<'_>) -> Option<ModelFamily> {
     let name = class_name(model_type);
     let mut classes = CLASSES.into_iter().flatten();
     let (_, family) = classes.find(|(names, _)| names.contains(&name))?;

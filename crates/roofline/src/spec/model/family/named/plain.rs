@@ -1,10 +1,10 @@
 //! Decoders whose MLP has two matrices.
 
-use super::{Bias, Class, Family, LLAMA};
-use crate::spec::model::config::Fields;
+use super::{Bias, Class, LLAMA, ModelFamily};
+use crate::spec::model::config::ConfigFields;
 
 /// GPT-2's shape: `LayerNorm`, two-matrix MLP, biases everywhere.
-const GPT: Family = Family {
+const GPT: ModelFamily = ModelFamily {
     tied_head: true,
     norm_parts: 2,
     gated: false,
@@ -16,29 +16,29 @@ const GPT: Family = Family {
 
 /// Decoders whose MLP has two matrices.
 pub(super) const DECODERS: &[Class] = &[
-    (&["gpt2", "gpt_bigcode"], |_| Family {
+    (&["gpt2", "gpt_bigcode"], |_| ModelFamily {
         learned_positions: Some(0),
         ..GPT
     }),
-    (&["opt"], |_| Family {
+    (&["opt"], |_| ModelFamily {
         learned_positions: Some(2),
         ..GPT
     }),
-    (&["bloom"], |_| Family {
+    (&["bloom"], |_| ModelFamily {
         embedding_norm: true,
         ..GPT
     }),
-    (&["gpt_neox"], |_| Family {
+    (&["gpt_neox"], |_| ModelFamily {
         tied_head: false,
         ..GPT
     }),
-    (&["phi"], |_| Family {
+    (&["phi"], |_| ModelFamily {
         tied_head: false,
         norms: 1,
         head_bias: Bias::Always,
         ..GPT
     }),
-    (&["gptj"], |_| Family {
+    (&["gptj"], |_| ModelFamily {
         tied_head: false,
         norms: 1,
         qkv_bias: Bias::Never,
@@ -47,11 +47,11 @@ pub(super) const DECODERS: &[Class] = &[
         ..GPT
     }),
     (&["starcoder2"], |_| with_biases(GPT, "use_bias", true)),
-    (&["falcon"], |fields| Family {
+    (&["falcon"], |fields| ModelFamily {
         norms: falcon_norms(fields),
         ..with_biases(GPT, "bias", false)
     }),
-    (&["nemotron"], |_| Family {
+    (&["nemotron"], |_| ModelFamily {
         tied_head: false,
         qkv_bias: LLAMA.qkv_bias,
         output_bias: LLAMA.output_bias,
@@ -61,9 +61,9 @@ pub(super) const DECODERS: &[Class] = &[
 ];
 
 /// `family` with all its biases governed by one field.
-fn with_biases(family: Family, field: &'static str, default: bool) -> Family {
+fn with_biases(family: ModelFamily, field: &'static str, default: bool) -> ModelFamily {
     let bias = Bias::Field(field, default);
-    Family {
+    ModelFamily {
         qkv_bias: bias,
         output_bias: bias,
         mlp_bias: bias,
@@ -72,7 +72,7 @@ fn with_biases(family: Family, field: &'static str, default: bool) -> Family {
 }
 
 /// One norm feeds attention and MLP in parallel; the new decoder, and a sequential one, have two.
-fn falcon_norms(fields: &Fields<'_>) -> u64 {
+fn falcon_norms(fields: &ConfigFields<'_>) -> u64 {
     let new_decoder = fields.flag("new_decoder_architecture") == Some(true);
     let sequential = fields.flag("parallel_attn") == Some(false);
     if new_decoder || sequential { 2 } else { 1 }
