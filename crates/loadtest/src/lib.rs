@@ -1,8 +1,8 @@
-//! The offline half: load tests against a running server, their results and those of other tools, their analysis against the
-//! roofline, batch-size sweeps, and reports.
+//! Offline analysis: load tests against a running server, results of this and other tools, their analysis against the roofline, batch-size
+//! sweeps, and reports.
 //!
-//! [`load`] puts requests on a server; [`results`] reads what load tests wrote, one file per tool; [`analysis`] compares them with
-//! the roofline, with a [`analysis::Recording`] of the same time where there is one; [`report`] and [`chart`] draw it; [`sweep`]
+//! [`load`] generates a load; [`results`] reads the result files of load-test tools, one module per tool; [`analysis`] compares them with
+//! the roofline and with a [`analysis::Recording`] of the same time where there is one; [`report`] and [`chart`] render it; [`sweep`]
 //! repeats a load over settings of a server that [`launch`] starts.
 
 pub mod analysis;

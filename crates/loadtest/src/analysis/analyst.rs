@@ -1,4 +1,4 @@
-//! `Analyst`: works through results and captures, run by run.
+//! `Analyst`: analyses results and captures, run by run.
 
 use crate::results::{LoadResult, ResultSource};
 use roofline::predict::{Prediction, Scenario};
@@ -10,13 +10,13 @@ use super::{Configuration, Inputs, bottleneck, client, predicted, text, verdict}
 /// Seconds at the start of a capture's phase that its figures leave out.
 const WARM_UP: f64 = 2.0;
 
-/// Works through the inputs.
+/// Analyses the inputs.
 pub(super) struct Analyst<'a> {
     pub inputs: &'a Inputs<'a>,
 }
 
 impl Analyst<'_> {
-    /// A prediction of another model explains nothing.
+    /// Rejects a prediction that was made for another model.
     pub(super) fn check_prediction(&self) -> anyhow::Result<()> {
         let (Some(prediction), Some(model)) =
             (&self.inputs.prediction, self.inputs.subject.model())
@@ -77,7 +77,7 @@ impl Analyst<'_> {
         }
     }
 
-    /// The phases of the recording; the whole of it where it names none.
+    /// The phases of the recording; the whole recording where it names no phase.
     fn stretches(&self) -> Vec<Run> {
         let Some(recording) = self.inputs.recording else {
             return Vec::new();
@@ -153,7 +153,7 @@ impl Analyst<'_> {
         recording.stretch(from, from + result.duration.0, 0.0)
     }
 
-    /// `run` with everything that follows from what was measured.
+    /// Completes `run` with everything that follows from its measurements.
     fn completed(&self, mut run: Run, recorded: Option<RecordedStretch>) -> Run {
         let overhead_below = self.inputs.overhead_below;
         if let Some(recorded) = recorded {
@@ -238,8 +238,8 @@ impl Analyst<'_> {
         stated.into_iter().chain(at_load).collect()
     }
 
-    /// Against the bottlenecks that were found, which may be others than those predicted. A phase in which too little happened to
-    /// find any needs no advice, and what does not fit the load as measured is none.
+    /// Advice against the bottlenecks that were found, which can differ from the predicted ones. A phase with too little activity to have a
+    /// bottleneck gets no advice, and advice that does not fit the measured load is dropped.
     fn advice(
         &self,
         run: &Run,
@@ -320,7 +320,7 @@ impl Analyst<'_> {
     }
 }
 
-/// A short name for a run, by what was asked of the server.
+/// A short name for a run, from its load settings.
 fn name_of(result: &LoadResult) -> String {
     if let Some(label) = result
         .source
@@ -341,7 +341,7 @@ fn name_of(result: &LoadResult) -> String {
     }
 }
 
-/// Whether two names may mean the same model: one is in the other, spelling aside.
+/// Whether two names can mean the same model: one contains the other, whatever their punctuation and case.
 fn alike(one: &str, other: &str) -> bool {
     let plain = |name: &str| -> String {
         let last = name

@@ -22,61 +22,61 @@ const FIGURES: [Figure; 9] = [
     Figure::Mbu,
 ];
 
-/// An analysis against an earlier one.
+/// Compares an analysis with an earlier one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// Where the earlier one lies.
+    /// File of the earlier analysis.
     pub file: String,
-    /// What is configured differently.
+    /// Settings that differ.
     pub changed: Vec<ChangedSetting>,
-    /// Loads that both have.
+    /// Loads that both analyses have.
     pub pairs: Vec<Pair>,
-    /// Runs that only the earlier one has.
+    /// Runs that only the earlier analysis has.
     pub only_before: Vec<String>,
-    /// Runs that only the later one has.
+    /// Runs that only the later analysis has.
     pub only_after: Vec<String>,
 }
 
 /// A setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedSetting {
-    /// Which.
+    /// Name of the setting.
     pub setting: String,
-    /// Its value before; empty if vLLM's default.
+    /// Value before; empty for vLLM's default.
     pub before: String,
-    /// Its value after.
+    /// Value after.
     pub after: String,
 }
 
 /// A load before and after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
-    /// What it was called.
+    /// Name of the run before.
     pub before: String,
-    /// What it is called.
+    /// Name of the run after.
     pub after: String,
-    /// Runs of it before.
+    /// Number of runs before.
     pub repeats_before: usize,
-    /// Runs of it after.
+    /// Number of runs after.
     pub repeats_after: usize,
-    /// Each figure that both have.
+    /// Each figure that both analyses have.
     pub changes: Vec<FigureChange>,
-    /// What the earlier analysis advised, and what came of it.
+    /// What the earlier analysis advised, and how much of the predicted effect was measured.
     pub predicted: Vec<PredictedEffect>,
 }
 
 /// A figure before and after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FigureChange {
-    /// Which.
+    /// Which figure.
     pub figure: Figure,
-    /// Before.
+    /// Value before.
     pub before: Estimate,
-    /// After.
+    /// Value after.
     pub after: Estimate,
-    /// After over before.
+    /// After divided by before.
     pub factor: f64,
-    /// What that means.
+    /// What the change means.
     pub outcome: BaselineOutcome,
 }
 
@@ -88,12 +88,12 @@ pub enum BaselineOutcome {
     Better,
     /// Worse by more than noise.
     Worse,
-    /// Not to be told from chance.
+    /// Within noise: indistinguishable from chance.
     WithinNoise,
 }
 
 impl BaselineOutcome {
-    /// For people.
+    /// Label for the report.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -104,7 +104,7 @@ impl BaselineOutcome {
     }
 }
 
-/// `after` against `before`, which lies in `file`.
+/// Compares `after` with `before`, which was read from `file`.
 #[must_use]
 pub fn compare(before: &Analysis, after: &Analysis, file: &str) -> Baseline {
     let changed = changed(before, after);
@@ -116,7 +116,7 @@ pub fn compare(before: &Analysis, after: &Analysis, file: &str) -> Baseline {
         paired.push((group.clone(), later.remove(found)));
         false
     });
-    // A single load on each side is meant to be compared, even if the advice was to change it.
+    // With a single load on each side, the two are compared even if the advice was to change the load.
     if earlier.len() == 1 && later.len() == 1 && paired.is_empty() {
         paired.extend(earlier.pop().zip(later.pop()));
     }
@@ -133,7 +133,7 @@ pub fn compare(before: &Analysis, after: &Analysis, file: &str) -> Baseline {
     }
 }
 
-/// Runs of the same load together.
+/// Groups the runs of the same load.
 fn groups(runs: &[Run]) -> Vec<Vec<&Run>> {
     let mut groups: Vec<Vec<&Run>> = Vec::new();
     for run in runs {
@@ -145,7 +145,7 @@ fn groups(runs: &[Run]) -> Vec<Vec<&Run>> {
     groups
 }
 
-/// Whether the server was asked for the same, lengths to a tenth.
+/// Whether two runs put the same load on the server; lengths may differ by a tenth.
 fn same_load(one: &Run, other: &Run) -> bool {
     let near = |one: Option<f64>, other: Option<f64>| match one.zip(other) {
         Some((one, other)) => (one - other).abs() <= 0.1 * one.max(other),
@@ -213,7 +213,7 @@ fn changed(before: &Analysis, after: &Analysis) -> Vec<ChangedSetting> {
         .collect()
 }
 
-/// What is known of the deployment that `analysis` is of, by vLLM's names of flags.
+/// What is known of the deployment of `analysis`, keyed by vLLM's flag names.
 #[must_use]
 pub fn settings(analysis: &Analysis) -> Vec<(String, String)> {
     let configuration = &analysis.configuration;

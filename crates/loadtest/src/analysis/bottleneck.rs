@@ -1,8 +1,8 @@
-//! What limits each phase, with the figures that say so.
+//! What limits each phase, with the figures that show it.
 //!
-//! The rule is the exporter's own: the largest roofline component, unless all of them together explain less than a settable share of
-//! the time, which then is overhead. From a capture the time is the busy time that vLLM's counters tell; from a client's results it
-//! is the measured time per token, against a step of the roofline at the measured load.
+//! The exporter uses the same rule: the largest roofline component, unless all components together explain less than a configurable share
+//! of the time; then the bound is overhead. For a capture, the time is the busy time from vLLM's counters; for a client's results, it is
+//! the measured time per token, compared with a roofline step at the measured load.
 
 use super::recording::{ObservedBound, PhaseWork, RecordedStretch};
 use super::run::{Basis, Bottleneck, MeasuredRun};
@@ -13,10 +13,10 @@ use roofline::bound::Bound;
 use roofline::predict::{BottleneckKind, Phase, PredictedSteps, Prediction, StepPrediction};
 use roofline::units::{Seconds, ratio};
 
-/// A phase that takes less of the time than this limits nothing.
+/// A phase with a smaller share of the time than this limits nothing.
 const LEAST_SHARE: f64 = 0.02;
 
-/// Roofline seconds of a phase by what they go to, and the seconds that it took.
+/// Roofline seconds of a phase by component, and the seconds that the phase took.
 struct Times {
     compute: Seconds,
     memory: Seconds,
@@ -46,7 +46,7 @@ impl Times {
     }
 }
 
-/// From a capture.
+/// Bottlenecks from a capture.
 pub(super) fn from_capture(
     subject: &Subject,
     recorded: &RecordedStretch,
@@ -118,7 +118,7 @@ fn whole(observed: &ObservedBound, measured: &MeasuredRun) -> Option<Bottleneck>
     })
 }
 
-/// What kept requests waiting, in words.
+/// Why requests waited, in words.
 fn waiting(observed: &ObservedBound) -> Option<String> {
     let told = match observed.admission {
         Admission::Open => return None,
@@ -196,7 +196,7 @@ fn phase_of(
     })
 }
 
-/// From a client's results, against what is predicted for the load that it measured.
+/// Bottlenecks from a client's results, compared with the prediction for the measured load.
 pub(super) fn from_prediction(
     prediction: &Prediction,
     measured: &MeasuredRun,

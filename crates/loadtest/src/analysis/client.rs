@@ -1,7 +1,7 @@
-//! What a client's counts alone tell of the server, by way of the roofline.
+//! What a client's token counts show about the server, by the roofline model.
 //!
-//! Requests are spread evenly over the run: decode steps carry as many requests as were answering on average, at the mean context;
-//! each prompt is read in steps of its own. Weights that a prompt's step shares with the decodes beside it are counted twice.
+//! Requests are spread evenly over the run: decode steps carry the average number of requests that were answering, at the mean context;
+//! each prompt is processed in steps of its own. Weights that a prompt's step shares with concurrent decodes are counted twice.
 
 use super::run::{Basis, ModelledRun, RooflinePoint, RunWorkload};
 use super::subject::Subject;
@@ -23,7 +23,7 @@ pub(super) fn workload(result: &LoadResult) -> RunWorkload {
     }
 }
 
-/// What the roofline says of `result`; `None` while the model or the lengths are not known.
+/// The roofline figures of `result`; `None` while the model or the lengths are unknown.
 pub(super) fn modelled(subject: &Subject, result: &LoadResult) -> Option<ModelledRun> {
     let predictor = subject.predictor()?;
     let serving = subject.serving(&workload(result))?;
@@ -35,7 +35,7 @@ pub(super) fn modelled(subject: &Subject, result: &LoadResult) -> Option<Modelle
     Some(engine.modelled(subject, &predictor, &serving))
 }
 
-/// Requests that had their first token and not yet their last, on average.
+/// Average number of requests between their first and last token.
 fn decoding(result: &LoadResult) -> Option<f64> {
     let (ttft, e2e) = (result.latency.ttft.as_ref()?, result.latency.e2e.as_ref()?);
     let answering = e2e.mean_seconds? - ttft.mean_seconds?;
@@ -45,19 +45,19 @@ fn decoding(result: &LoadResult) -> Option<f64> {
     )
 }
 
-/// One replica's part of a run.
+/// One replica's share of a run.
 struct ReplicaShare {
     requests: f64,
     seconds: Seconds,
     decoding: Option<f64>,
 }
 
-/// What all steps of a phase do on one GPU.
+/// The work of all steps of a phase on one GPU.
 #[derive(Clone, Copy, Default)]
 struct Share {
     flops: Flops,
     bytes: Bytes,
-    /// Seconds at the attainable ceilings, by what limits.
+    /// Seconds at the attainable ceilings, by component.
     time: TimeSeconds,
 }
 
@@ -117,7 +117,7 @@ impl ReplicaShare {
         }
     }
 
-    /// The run's seconds by what they went to; the steps' seconds are scaled down where they come out longer than the run.
+    /// The run's seconds by component; the steps' seconds are scaled down where they exceed the run.
     fn split(&self, prefill: &Share, decode: &Share) -> TimeSeconds {
         let explained = prefill.seconds() + decode.seconds();
         let fit = ratio(self.seconds.0, explained.0).map_or(1.0, |fit| fit.min(1.0));
@@ -130,7 +130,7 @@ impl ReplicaShare {
         }
     }
 
-    /// Where a phase was: its work over its part of the run, which is shared out by the phases' roofline seconds.
+    /// The operating point of a phase: its work over its part of the run. The run is divided by the phases' roofline seconds.
     fn point(&self, own: &Share, other: &Share, gpus: f64) -> Option<RooflinePoint> {
         let part = ratio(own.seconds().0, (own.seconds() + other.seconds()).0)?;
         Some(RooflinePoint {

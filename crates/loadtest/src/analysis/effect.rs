@@ -1,4 +1,4 @@
-//! Whether the effect that an advice promised arrived.
+//! Whether the predicted effect of a piece of advice was measured.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,22 +8,22 @@ use super::run::{Run, Suggestion};
 use roofline::predict::ImprovedMetric;
 use roofline::units::ratio;
 
-/// What an advice promised, and what came.
+/// The predicted effect of a piece of advice, and the measured one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PredictedEffect {
     /// The advice.
     pub r#do: String,
-    /// The figure it was about.
+    /// The figure that the advice should change.
     pub metric: ImprovedMetric,
-    /// By which factor it was to change.
+    /// Predicted factor of the change.
     pub predicted_factor: f64,
-    /// By which factor it changed.
+    /// Measured factor of the change.
     pub measured_factor: Option<f64>,
-    /// What came of it.
+    /// How much of the predicted effect was measured.
     pub arrival: Arrival,
 }
 
-/// What came of a predicted effect.
+/// How much of a predicted effect was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrival {
@@ -31,18 +31,18 @@ pub enum Arrival {
     Arrived,
     /// Some of it.
     Partly,
-    /// Next to nothing.
+    /// Almost none of it.
     NotArrived,
-    /// The contrary.
+    /// The opposite.
     Opposite,
-    /// The advice was not taken, as far as the configurations tell.
+    /// The advice was not taken, as far as the configurations show.
     NotTaken,
     /// The figure was not measured on both sides.
     NotMeasured,
 }
 
 impl Arrival {
-    /// For people.
+    /// Label for the report.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Arrival {
 }
 
 impl PredictedEffect {
-    /// What came of `suggestion`, which was given for the load `before`, where `changed` is configured differently `after`.
+    /// Compares `suggestion`, given for the load `before`, with the load after; `changed` lists the settings that differ.
     pub(super) fn of(
         suggestion: &Suggestion,
         before: &[&Run],
@@ -108,7 +108,7 @@ fn arrival(predicted: f64, measured: Option<f64>) -> Arrival {
     }
 }
 
-/// Whether the advice was taken, as far as configurations and loads tell.
+/// Whether the advice was taken, as far as configurations and loads show.
 fn is_taken(
     suggestion: &Suggestion,
     changed: &[ChangedSetting],

@@ -1,4 +1,4 @@
-//! `Figure`: what is compared with a prediction, a target or an earlier run.
+//! `Figure`: a quantity that is compared with a prediction, a target or an earlier run.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +21,13 @@ pub enum Figure {
     TpotMeanSeconds,
     /// Median time to first token.
     TtftP50Seconds,
-    /// 99th percentile of it.
+    /// 99th percentile of the time to first token.
     TtftP99Seconds,
     /// Median time per output token.
     TpotP50Seconds,
-    /// 99th percentile of it.
+    /// 99th percentile of the time per output token.
     TpotP99Seconds,
-    /// Median of the whole latency.
+    /// Median end-to-end latency.
     E2eP50Seconds,
     /// Model FLOPs utilisation.
     Mfu,
@@ -38,7 +38,7 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// For people.
+    /// Label for the report.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Figure {
         }
     }
 
-    /// Whether more of it is better.
+    /// Whether a higher value is better.
     #[must_use]
     pub const fn more_is_better(self) -> bool {
         !matches!(
@@ -72,7 +72,7 @@ impl Figure {
         )
     }
 
-    /// A value of it with its unit: `23.4 ms`, `1,194`, `63.2 %`.
+    /// Formats a value with its unit: `23.4 ms`, `1,194`, `63.2 %`.
     #[must_use]
     pub fn show(self, value: f64) -> String {
         match self {
@@ -107,13 +107,13 @@ impl Run {
         }
     }
 
-    /// What was found to limit `phase`, or the run as a whole.
+    /// The bottleneck that was found for `phase`, or for the whole run.
     pub(super) fn obstacle_of(&self, phase: Option<Phase>) -> Option<BottleneckKind> {
         let found = self.bottlenecks.iter().find(|found| found.phase == phase);
         found.map(|found| found.bound)
     }
 
-    /// Takes over what a capture saw. What the client measured stays: it is what users feel.
+    /// Adopts the figures of a capture. The client's own measurements stay: they are what users experience.
     pub(super) fn adopt(&mut self, recorded: super::recording::RecordedStretch) {
         let client = std::mem::take(&mut self.measured);
         let seen = recorded.measured;
@@ -144,7 +144,7 @@ impl Run {
     }
 }
 
-/// `client`'s rates; `seen` where it has none.
+/// `client`'s rates; `seen` where the client has none.
 fn over(client: ResultRates, seen: ResultRates) -> ResultRates {
     ResultRates {
         requests_per_second: client.requests_per_second.or(seen.requests_per_second),

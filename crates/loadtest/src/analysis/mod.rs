@@ -1,7 +1,7 @@
-//! `analyze`: load tests and captures against the roofline.
+//! `analyze`: compares load tests and captures with the roofline.
 //!
-//! In goes what was measured ([`crate::results`], a capture, or both of one run) and what is known of the deployment; out comes an
-//! [`Analysis`], which `dynamic` prints, `report` draws and `--baseline` reads again. Nothing here touches the network.
+//! The inputs are measurements ([`crate::results`], a capture, or both of one run) and the known deployment; the output is an [`Analysis`],
+//! which `dynamic` prints, `report` renders and `--baseline` reads back. Nothing here touches the network.
 
 mod analyst;
 mod baseline;
@@ -44,7 +44,7 @@ use analyst::Analyst;
 /// Version of the JSON form of [`Analysis`].
 pub const SCHEMA: u32 = 1;
 
-/// What is to be analysed.
+/// Inputs of an analysis.
 #[derive(Debug)]
 pub struct Inputs<'a> {
     /// Results of load tests.
@@ -53,20 +53,20 @@ pub struct Inputs<'a> {
     pub recording: Option<&'a dyn Recording>,
     /// Model, GPU and deployment.
     pub subject: Subject,
-    /// Under this share of busy time the roofline does not explain where the time goes.
+    /// Below this share of busy time, the roofline does not explain where the time goes.
     pub overhead_below: f64,
     /// What counts as good and as bad.
     pub targets: FigureTargets,
-    /// A prediction made before, of `static --format json`.
+    /// An earlier prediction, from `static --format json`.
     pub prediction: Option<Prediction>,
 }
 
-/// What load tests say. The JSON of `dynamic`.
+/// The analysis of load tests; the JSON of `dynamic`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
     /// Version of this form.
     pub schema: u32,
-    /// What made it.
+    /// Name of the tool that made it.
     pub tool: String,
     /// Its version.
     pub version: String,
@@ -76,9 +76,9 @@ pub struct Analysis {
     pub targets: FigureTargets,
     /// One per load test or phase.
     pub runs: Vec<Run>,
-    /// What holds for all of them.
+    /// Notes that hold for all runs.
     pub notes: Vec<String>,
-    /// Against an earlier analysis; only with `--baseline`.
+    /// Comparison with an earlier analysis; only with `--baseline`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
 }
@@ -88,9 +88,9 @@ pub struct Analysis {
 pub struct Configuration {
     /// Name of the model.
     pub model: Option<String>,
-    /// Its class.
+    /// Its architecture class.
     pub architecture: Option<String>,
-    /// All its parameters.
+    /// Total parameters.
     pub total_params: Option<u64>,
     /// Id of the GPU.
     pub gpu: Option<String>,
@@ -105,7 +105,7 @@ pub struct Configuration {
 /// Analyses `inputs`.
 ///
 /// # Errors
-/// A prediction of another model than the one that was measured.
+/// When the prediction is for another model than the measured one.
 pub fn analyze(inputs: &Inputs<'_>) -> anyhow::Result<Analysis> {
     let analyst = Analyst { inputs };
     analyst.check_prediction()?;

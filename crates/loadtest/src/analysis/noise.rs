@@ -1,8 +1,8 @@
 //! Whether two figures differ by more than chance.
 //!
-//! Of repeats: Student's interval of their mean. Of a single run: the interval within it (ranks of the median, slices of the
-//! throughput), which knows nothing of what differs from run to run. Where neither is told, 5 % are assumed, and half of the value for
-//! the 99th percentile, of which few requests tell little.
+//! For repeated runs: Student's interval of their mean. For a single run: the interval within it (ranks of the median, slices of the
+//! throughput), which excludes run-to-run variation. Without either, 5 % are assumed, and half of the value for the 99th percentile, which
+//! rests on few requests.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +11,14 @@ use super::run::Run;
 use crate::results::{ConfidenceInterval, Distribution};
 use roofline::statistics::Mean;
 
-/// Changes smaller than this are of no consequence, however sure.
+/// Smaller changes have no practical effect, however certain they are.
 const LEAST_CHANGE: f64 = 0.01;
-/// Half of the interval of a single figure without one, as a share of it.
+/// Assumed half-width of the interval of a single figure without one, as a share of the value.
 const ASSUMED: f64 = 0.05;
 /// The same for a 99th percentile.
 const ASSUMED_OF_TAILS: f64 = 0.5;
 
-/// Where an interval comes from.
+/// How an interval was obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoiseBasis {
@@ -26,18 +26,18 @@ pub enum NoiseBasis {
     Repeats,
     /// Requests or slices of one run.
     WithinRun,
-    /// Nothing is told: 5 %, of tails half.
+    /// Assumed: 5 %, and half of the value for tails.
     Assumed,
 }
 
-/// A figure and how sure it is.
+/// A figure with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Its value: the mean of repeats.
     pub value: f64,
-    /// Half of its 95 % interval.
+    /// Half-width of its 95 % interval.
     pub plus_minus: f64,
-    /// Where that comes from.
+    /// How the interval was obtained.
     pub basis: NoiseBasis,
 }
 

@@ -1,4 +1,4 @@
-//! What is measured beside what was predicted, and what would help.
+//! Compares measurements with predictions, and selects the advice that helps.
 
 use super::figure::Figure;
 use super::run::{
@@ -7,7 +7,7 @@ use super::run::{
 use roofline::predict::{Advice, ImprovedMetric, Latency, PredictedSteps, Prediction};
 use roofline::units::ratio;
 
-/// `measured` beside `prediction`; `None` where that has no latencies, as without a GPU.
+/// Compares `measured` with `prediction`; `None` where the prediction has no latencies, for example without a GPU.
 pub(super) fn compare(
     against: Against,
     prediction: &Prediction,
@@ -25,7 +25,7 @@ pub(super) fn compare(
     })
 }
 
-/// Whether two predictions expect the same, to a hundredth.
+/// Whether two predictions agree to one percent.
 pub(super) fn same(one: &Comparison, other: &Comparison) -> bool {
     let pairs = one.rows.iter().zip(&other.rows);
     one.rows.len() == other.rows.len()
@@ -84,10 +84,10 @@ fn rows(latency: &Latency, measured: &MeasuredRun) -> Vec<ComparisonRow> {
         .collect()
 }
 
-/// Twice the GPUs have to gain more than that to be worth a word.
+/// Minimum gain for advice to double the GPUs.
 const LEAST_GAIN_OF_HARDWARE: f64 = 1.15;
 
-/// Whether `advice` fits `load` as it was measured: one user fills no batch, and twice the GPUs for next to nothing help nobody.
+/// Whether `advice` fits `load` as measured: one user cannot fill a larger batch, and doubling the GPUs must gain enough.
 pub(super) fn fits(advice: &Advice, load: &RunWorkload) -> bool {
     let one_user = load
         .concurrency
@@ -102,8 +102,8 @@ pub(super) fn fits(advice: &Advice, load: &RunWorkload) -> bool {
     }
 }
 
-/// `advice` with what it should do to what was measured: first what is against the bottleneck of the whole run, then what is against
-/// that of a phase.
+/// `advice` with its predicted effect on the measured figures: first the advice against the bottleneck of the whole run, then that against
+/// a phase's.
 pub(super) fn suggestions(
     mut advice: Vec<Advice>,
     measured: &MeasuredRun,

@@ -1,4 +1,4 @@
-//! `Recording`: what an analysis needs from a recording of vLLM's and the GPU's counters, whatever keeps it.
+//! `Recording`: what an analysis needs from a recording of vLLM's and the GPU's counters, whatever its storage.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use super::run::{MeasuredRun, ModelledRun, RunWorkload, TimelineMoment};
 
 /// A recording of one engine.
 pub trait Recording: fmt::Debug {
-    /// What it is called.
+    /// Its name.
     fn name(&self) -> &str;
 
     /// The name that the model was served under.
     fn served_name(&self) -> Option<String>;
 
-    /// Its phases, in order of time; none where it names none.
+    /// Its phases in order of time; empty where it names none.
     fn phases(&self) -> Vec<RecordedPhase>;
 
-    /// What the counters say about the time between `from` and `to` (Unix seconds); figures leave out the first `warm_up` seconds.
-    /// `None` where nothing happened.
+    /// What the counters show for the time between `from` and `to` (Unix seconds); the figures leave out the first `warm_up` seconds.
+    /// `None` without any activity.
     fn stretch(&self, from: f64, to: f64, warm_up: f64) -> Option<RecordedStretch>;
 }
 
@@ -35,30 +35,30 @@ pub struct RecordedPhase {
     pub to: f64,
     /// Requests that the client kept in flight.
     pub concurrency: Option<f64>,
-    /// Tokens of each prompt, by the client.
+    /// Tokens of each prompt, as the client sent them.
     pub input_tokens: Option<f64>,
-    /// Tokens of each answer, by the client.
+    /// Tokens of each answer, as the client asked for them.
     pub output_tokens: Option<f64>,
 }
 
 /// A stretch of a recording.
 #[derive(Clone, Debug)]
 pub struct RecordedStretch {
-    /// What the engine was doing.
+    /// What bounded the engine.
     pub observed: ObservedBound,
-    /// What was counted and timed.
+    /// Counts and times.
     pub measured: MeasuredRun,
-    /// What follows by the roofline.
+    /// What follows from the roofline model.
     pub modelled: ModelledRun,
-    /// The same over time.
+    /// The same figures over time.
     pub timeline: Vec<TimelineMoment>,
-    /// What the server was asked for.
+    /// The load on the server.
     pub load: RunWorkload,
     /// Requests answered in full.
     pub completed: u64,
 }
 
-/// What bounded a stretch, and the time and work that say so.
+/// What bounded a stretch, and the evidence: time and work.
 #[derive(Clone, Debug)]
 pub struct ObservedBound {
     /// Unix time of the first reading.
@@ -67,19 +67,19 @@ pub struct ObservedBound {
     pub seconds: Seconds,
     /// What bounded the engine.
     pub bound: Bound,
-    /// What kept requests waiting.
+    /// Why requests waited.
     pub admission: Admission,
     /// Where the seconds went; `None` while the model or the GPU is not known.
     pub time_seconds: Option<TimeSeconds>,
-    /// Whether memory time follows the traffic that the GPU measured.
+    /// Whether memory time uses the HBM traffic that the GPU measured.
     pub memory_is_measured: bool,
     /// Work of prefill.
     pub prefill: PhaseWork,
     /// Work of decode.
     pub decode: PhaseWork,
-    /// What held the engine back and what would help, the weightiest first.
+    /// Findings with their remedies, the weightiest first.
     pub verdict: Vec<Finding>,
-    /// What makes these figures less than exact.
+    /// Caveats: what makes these figures less than exact.
     pub caveats: Vec<String>,
 }
 
@@ -90,6 +90,6 @@ pub struct PhaseWork {
     pub flops: Option<Flops>,
     /// Modelled HBM bytes.
     pub hbm_bytes: Option<Bytes>,
-    /// Busy seconds that it took.
+    /// Busy seconds of the phase.
     pub busy_seconds: Seconds,
 }

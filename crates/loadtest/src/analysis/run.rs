@@ -1,7 +1,7 @@
-//! `Run`: what one load test, or one phase of a capture, says. The JSON form of `dynamic`.
+//! `Run`: the analysis of one load test, or of one phase of a capture. The JSON form of `dynamic`.
 //!
-//! Provenance is in the structure: what stands in `measured` was counted by the client, by vLLM or by the GPU; `modelled` follows
-//! from such counts by way of the roofline; `comparisons` sets what is measured beside what a prediction said.
+//! The structure carries the provenance: the client, vLLM or the GPU counted what is in `measured`; `modelled` follows from such counts by
+//! the roofline model; `comparisons` relates measurements to predictions.
 
 use std::collections::BTreeMap;
 
@@ -19,48 +19,48 @@ use roofline::units::{Bytes, BytesPerSecond, Flops, FlopsPerSecond, Intensity, S
 /// One load test or phase.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What wrote it, and where.
+    /// The tool that wrote it, and the file.
     pub source: ResultSource,
     /// The name the model was served under.
     pub model: Option<String>,
     /// Unix time of its start.
     pub started_at: Option<f64>,
-    /// How long it took.
+    /// Duration.
     pub duration_seconds: Seconds,
-    /// What the server was asked for.
+    /// The load on the server.
     pub load: RunWorkload,
     /// Requests answered in full.
     pub completed: u64,
-    /// Requests that were not.
+    /// Requests that failed.
     pub failed: u64,
-    /// The failed ones by kind.
+    /// Failed requests by kind.
     pub errors: BTreeMap<String, u64>,
-    /// What was counted and timed.
+    /// Counts and times.
     pub measured: MeasuredRun,
-    /// What follows from it by the roofline; `null` while the model is not known.
+    /// What follows by the roofline model; `null` while the model is unknown.
     pub modelled: Option<ModelledRun>,
-    /// What held the engine back and what would help, the weightiest first.
+    /// Findings with their remedies, the weightiest first.
     #[serde(default)]
     pub verdict: Vec<Finding>,
-    /// Measured beside predicted.
+    /// Comparisons of measured with predicted figures.
     pub comparisons: Vec<Comparison>,
     /// What limits each phase, and why.
     pub bottlenecks: Vec<Bottleneck>,
-    /// The roofs over it.
+    /// The roofs over the run.
     pub roofs: Vec<RunRoof>,
-    /// Utilisation over time; of captures only.
+    /// Utilisation over time; for captures only.
     pub timeline: Vec<TimelineMoment>,
-    /// Against the targets.
+    /// Verdicts against the targets.
     pub verdicts: Vec<TargetVerdict>,
-    /// What would help, by predicted effect.
+    /// Advice, sorted by predicted effect.
     pub advice: Vec<Suggestion>,
-    /// What makes these figures less than exact.
+    /// Caveats: what makes these figures less than exact.
     pub caveats: Vec<String>,
 }
 
-/// What the server was asked for.
+/// The load on the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunWorkload {
     /// How requests were sent.
@@ -77,28 +77,28 @@ pub struct RunWorkload {
 }
 
 impl RunWorkload {
-    /// The client's truth about a phase of a recording, over what vLLM's counters say.
+    /// Replaces what vLLM's counters say by what the client of a recorded phase knows.
     pub(super) fn adopt(&mut self, phase: &RecordedPhase) {
         self.sent.max_concurrency = phase.concurrency;
-        // A closed loop keeps them in flight.
+        // A closed loop keeps this many requests in flight.
         self.concurrency = phase.concurrency.or(self.concurrency);
         self.input_tokens = phase.input_tokens.or(self.input_tokens);
         self.output_tokens = phase.output_tokens.or(self.output_tokens);
     }
 }
 
-/// What was counted and timed: by the client, by vLLM, by the GPU.
+/// Counts and times of the client, of vLLM and of the GPU.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredRun {
-    /// What came out per second.
+    /// Throughput.
     #[serde(flatten)]
     pub rates: ResultRates,
-    /// How long requests waited.
+    /// Latencies.
     #[serde(flatten)]
     pub latency: Latencies,
-    /// Share of time in which a kernel ran on the GPU (GPM or NVML); `null` where no reading tells.
+    /// Share of time in which a kernel ran on the GPU (GPM or NVML); `null` without a reading.
     pub gpu_utilization: Option<f64>,
-    /// What told it: `gpu`.
+    /// Source of the utilisation: `gpu`.
     pub gpu_utilization_source: Option<String>,
     /// HBM traffic over the datasheet peak (GPM).
     pub hbm_utilization: Option<f64>,
@@ -112,7 +112,7 @@ pub struct MeasuredRun {
     pub power_limited_ratio: Option<f64>,
 }
 
-/// What follows by the roofline.
+/// What follows by the roofline model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelledRun {
     /// `vllm_counters` (steps recovered from vLLM's counters) or `client_counts` (requests spread evenly over the run).
@@ -131,16 +131,16 @@ pub struct ModelledRun {
     pub decode_batch: Option<f64>,
     /// Mean tokens that a decoding request attends to.
     pub context_tokens: Option<f64>,
-    /// Where the seconds went; adds up to the duration. Without vLLM's counters, overhead is all that the roofline does not explain,
+    /// Time by component; adds up to the duration. Without vLLM's counters, overhead is everything that the roofline does not explain,
     /// waiting included.
     pub time_seconds: Option<TimeSeconds>,
-    /// Where prefill was on the roofline.
+    /// Operating point of prefill on the roofline.
     pub prefill: Option<RooflinePoint>,
-    /// Where decode was on the roofline.
+    /// Operating point of decode on the roofline.
     pub decode: Option<RooflinePoint>,
 }
 
-/// What modelled figures rest on.
+/// The data that modelled figures rest on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
@@ -152,7 +152,7 @@ pub enum Basis {
 }
 
 impl Basis {
-    /// For people.
+    /// Label for the report.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -167,7 +167,7 @@ impl Basis {
 pub struct RooflinePoint {
     /// FLOPs per HBM byte.
     pub intensity: f64,
-    /// FLOPs per second of the time that the phase took.
+    /// FLOPs per second of the phase's own time.
     pub flops_per_second: f64,
 }
 
@@ -176,22 +176,22 @@ pub struct RooflinePoint {
 pub struct RunRoof {
     /// `datasheet`, `attainable` or `current_clock`.
     pub level: String,
-    /// Its ceiling.
+    /// Compute ceiling.
     pub peak_flops_per_second: FlopsPerSecond,
-    /// Its slope.
+    /// Memory bandwidth: the slope.
     pub hbm_bytes_per_second: BytesPerSecond,
-    /// Where it bends.
+    /// Arithmetic intensity of the ridge point.
     pub ridge_flops_per_byte: Intensity,
     /// `specified`, `measured` or `assumed`.
     pub provenance: String,
 }
 
-/// A moment of the timeline.
+/// One interval of the timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TimelineMoment {
     /// Seconds since the start of the run.
     pub start_seconds: f64,
-    /// Its length.
+    /// Length of the interval.
     pub seconds: f64,
     /// Output tokens per second (vLLM).
     pub output_tokens_per_second: Option<f64>,
@@ -207,28 +207,28 @@ pub struct TimelineMoment {
     pub mfu: Option<f64>,
     /// Modelled bytes over peak.
     pub mbu: Option<f64>,
-    /// Used share of the KV cache at its end (vLLM).
+    /// Used share of the KV cache at the end of the interval (vLLM).
     pub kv_cache_usage: Option<f64>,
-    /// Requests waiting at its end (vLLM).
+    /// Requests waiting at the end of the interval (vLLM).
     pub waiting: Option<f64>,
-    /// Where prefill was.
+    /// Operating point of prefill.
     pub prefill: Option<RooflinePoint>,
-    /// Where decode was.
+    /// Operating point of decode.
     pub decode: Option<RooflinePoint>,
 }
 
-/// What is measured beside one prediction.
+/// Measured figures compared with one prediction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// `static` (the file of `--static`) or `measured_load` (predicted for the load as it was measured).
     pub against: Against,
-    /// Requests at a time that the prediction is for.
+    /// Batch size of the prediction.
     pub batch: f64,
     /// The figures.
     pub rows: Vec<ComparisonRow>,
 }
 
-/// Which prediction.
+/// Which prediction a comparison uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Against {
@@ -241,17 +241,17 @@ pub enum Against {
 /// One figure, measured and predicted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonRow {
-    /// Which.
+    /// Which figure.
     pub figure: Figure,
-    /// What was measured.
+    /// Measured value.
     pub measured: f64,
-    /// What no run beats.
+    /// The bound that no run can beat.
     pub bound: f64,
-    /// What was expected.
+    /// Expected value.
     pub expected: f64,
-    /// Measured over expected.
+    /// Measured divided by expected.
     pub measured_over_expected: f64,
-    /// How much of what the bound allows was reached, 0..=1.
+    /// Share of the bound that was reached, 0..=1.
     pub share_of_bound: f64,
 }
 
@@ -260,22 +260,22 @@ pub struct ComparisonRow {
 pub struct Bottleneck {
     /// Which phase; `null` for the run as a whole.
     pub phase: Option<Phase>,
-    /// What limits it.
+    /// The bound.
     pub bound: BottleneckKind,
-    /// What says so.
+    /// The data that it rests on.
     pub basis: Basis,
-    /// In words, with the figures.
+    /// The evidence in words, with the figures.
     pub evidence: Vec<String>,
 }
 
-/// A remedy, with what it should do to what was measured.
+/// A remedy with its predicted effect on the measured figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Suggestion {
     /// The remedy with its predicted effect.
     #[serde(flatten)]
     pub advice: Advice,
-    /// What its figure was measured as.
+    /// Measured value of the figure that the advice improves.
     pub measured: Option<f64>,
-    /// What it should become, scaled by the predicted effect.
+    /// Its value after the change, scaled by the predicted effect.
     pub measured_then: Option<f64>,
 }

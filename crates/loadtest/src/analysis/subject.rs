@@ -1,4 +1,4 @@
-//! `Subject`: which model runs on what, as far as it is known, and what it is predicted to do.
+//! `Subject`: the model and its deployment, as far as known, and the predictions for them.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
 use roofline::spec::to_f64;
 
-/// What is analysed.
+/// The model, the GPU and the deployment that an analysis is about.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// What the model is called.
+    /// Name of the model.
     pub name: Option<String>,
     /// Model, GPU and deployment, as far as they are known.
     pub facts: Arc<EngineFacts>,
-    /// What users are promised, for the limits of a prediction.
+    /// The service-level targets that limit a prediction.
     pub targets: Targets,
 }
 
-/// The `config.json` of a model, and where it came from.
+/// The `config.json` of a model, and its origin.
 #[derive(Clone, Debug)]
 pub struct ModelConfig {
     /// A path, for errors and provenance.
@@ -34,11 +34,11 @@ pub struct ModelConfig {
 }
 
 impl Subject {
-    /// What flags and configuration say: `gpu` (`none` and nothing leave out the roof) from `table`, and `flags` with the `config` of
-    /// their `--model`; times by `coefficients`.
+    /// The subject that flags and configuration describe: `gpu` from `table` (`none` or nothing leaves out the roof), `flags`, and
+    /// `config`, the configuration of their `--model`; times use `coefficients`.
     ///
     /// # Errors
-    /// A GPU that is not known, a model that is not understood, or a deployment that vLLM would refuse.
+    /// An unknown GPU, a model that is not understood, or a deployment that vLLM would refuse.
     pub fn of_flags(
         flags: &DeploymentFlags,
         config: Option<&ModelConfig>,
@@ -72,7 +72,7 @@ impl Subject {
         })
     }
 
-    /// The engine that a recording is of.
+    /// The subject of a recording.
     #[must_use]
     pub fn of_engine(facts: Arc<EngineFacts>, targets: Targets) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl Subject {
         }
     }
 
-    /// The model, where it is known.
+    /// The model, where known.
     pub(super) fn model(&self) -> Option<&ModelSpec> {
         Some(&self.facts.served.as_ref()?.deployment.model)
     }
@@ -93,12 +93,12 @@ impl Subject {
         served.map_or(1.0, |served| to_f64(served.deployment.parallelism.data))
     }
 
-    /// `load` as one engine sees it; `None` where its lengths are not known.
+    /// `load` as one engine serves it; `None` while its lengths are unknown.
     pub(super) fn serving(&self, load: &RunWorkload) -> Option<Serving> {
         let input = load.input_tokens?;
         Some(Serving {
             input_tokens: input.max(1.0),
-            // At least the last token of a prompt is computed.
+            // vLLM computes at least the last token of a prompt.
             cached_tokens: load
                 .cached_tokens
                 .unwrap_or(0.0)
@@ -109,7 +109,7 @@ impl Subject {
         })
     }
 
-    /// The scenario in which this subject does `serving`; `None` while the model is not known.
+    /// The scenario in which this subject serves `serving`; `None` while the model is unknown.
     pub(super) fn scenario(&self, serving: Serving) -> Option<Scenario> {
         let model = self.model()?.clone();
         Some(Scenario {
@@ -126,7 +126,7 @@ impl Subject {
         })
     }
 
-    /// Predicts single steps of it.
+    /// Predicts single steps.
     pub(super) fn predictor(&self) -> Option<Predictor> {
         let deployment = self.facts.served.as_ref()?.deployment.clone();
         Some(Predictor::new(deployment, self.facts.coefficients))

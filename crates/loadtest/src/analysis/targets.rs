@@ -1,8 +1,8 @@
-//! `FigureTargets`: what counts as good and as bad.
+//! `FigureTargets`: which values count as good and as bad.
 //!
-//! A figure is judged by what the model on this GPU should reach under the load as measured, where that can be predicted: 200 tokens/s
-//! are much of a CPU and little of an H100. The absolute values, by default the user's own table, stand beside it as settings, and
-//! judge alone where nothing is predicted.
+//! A figure is judged by what the model on this GPU is expected to reach under the measured load, where that can be predicted: 200 tokens/s
+//! is high for a CPU and low for an H100. The absolute targets, by default the table in the configuration, are shown beside it, and judge
+//! alone where there is no prediction.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,28 +12,28 @@ use super::text;
 use roofline::diagnosis::VerdictLevel;
 use roofline::units::Seconds;
 
-/// What counts as good and as bad; between the two is fair.
+/// Which values count as good and as bad; values in between are fair.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FigureTargets {
-    /// Output tokens per second from which on a run is good.
+    /// Output tokens per second from which a run is good.
     pub throughput_good: f64,
-    /// Output tokens per second under which it is bad.
+    /// Output tokens per second below which it is bad.
     pub throughput_bad: f64,
     /// Median time to first token up to which it is good.
     pub ttft_good_seconds: Seconds,
-    /// The same beyond which it is bad.
+    /// Median time to first token above which it is bad.
     pub ttft_bad_seconds: Seconds,
     /// Median time per output token up to which it is good.
     pub tpot_good_seconds: Seconds,
-    /// The same beyond which it is bad.
+    /// Median time per output token above which it is bad.
     pub tpot_bad_seconds: Seconds,
-    /// GPU utilisation from which on it is good.
+    /// GPU utilisation from which it is good.
     pub gpu_utilization_good: f64,
     /// GPU utilisation up to which it is good.
     pub gpu_utilization_good_up_to: f64,
-    /// GPU utilisation under which it is bad.
+    /// GPU utilisation below which it is bad.
     pub gpu_utilization_bad: f64,
-    /// GPU utilisation from which on there is no headroom, which is bad too.
+    /// GPU utilisation from which there is no headroom, which is bad too.
     pub gpu_utilization_full: f64,
 }
 
@@ -54,31 +54,31 @@ impl Default for FigureTargets {
     }
 }
 
-/// A figure against what is expected and against its target.
+/// A figure compared with its expected value and with its target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetVerdict {
     /// Which figure.
     pub figure: Figure,
     /// Its measured value.
     pub value: f64,
-    /// How it stands: against what is expected under this load, against the target where nothing is.
+    /// The verdict: against the expected value for this load, or against the target where there is none.
     pub standing: VerdictLevel,
     /// What this model on this GPU is expected to reach under the load as measured.
     #[serde(default)]
     pub expected: Option<f64>,
-    /// What it cannot pass.
+    /// The upper bound.
     #[serde(default)]
     pub bound: Option<f64>,
-    /// The target in words, which is a setting.
+    /// The target in words; it is a setting.
     pub target: String,
-    /// How it stands against the target.
+    /// The verdict against the target.
     #[serde(default)]
     pub against_target: Option<VerdictLevel>,
 }
 
 impl FigureTargets {
-    /// The verdicts on what was measured, as far as it was; `expected` is predicted for the same load. How busy a GPU is says nothing
-    /// of how well it does: it is judged only where somebody set a target for it.
+    /// The verdicts on the measured figures; `expected` is the prediction for the same load. High GPU utilisation is not good in itself: it
+    /// is judged only where a target is set for it.
     #[must_use]
     pub fn judge(
         &self,
@@ -124,7 +124,7 @@ impl FigureTargets {
         verdicts.collect()
     }
 
-    /// Whether somebody set a target for the GPU's utilisation.
+    /// Whether a target is set for the GPU utilisation.
     fn judges_gpu_utilization(&self) -> bool {
         let own = |targets: &Self| {
             [
@@ -138,7 +138,7 @@ impl FigureTargets {
         own(self) != own(&Self::default())
     }
 
-    /// How `value` stands; `None` where `figure` has no target.
+    /// The verdict on `value`; `None` where `figure` has no target.
     #[must_use]
     pub fn standing(&self, figure: Figure, value: f64) -> Option<VerdictLevel> {
         let (good, bad) = match figure {
@@ -154,7 +154,7 @@ impl FigureTargets {
                 value > self.tpot_bad_seconds.0,
             ),
             Figure::GpuUtilization => {
-                // As it is shown: 99.96 % is 100.0 %.
+                // Rounded as displayed: 99.96 % is 100.0 %.
                 let value = (value * 1000.0).round() / 1000.0;
                 let good = self.gpu_utilization_good..=self.gpu_utilization_good_up_to;
                 let bad = value < self.gpu_utilization_bad || value >= self.gpu_utilization_full;
@@ -199,7 +199,7 @@ impl FigureTargets {
         })
     }
 
-    /// The figures that have a target.
+    /// The figures that can have a target.
     pub const FIGURES: [Figure; 4] = [
         Figure::OutputTokensPerSecond,
         Figure::TtftP50Seconds,
@@ -208,7 +208,7 @@ impl FigureTargets {
     ];
 }
 
-/// How a figure stands against what is expected.
+/// The verdict on a figure against its expected value.
 fn against_expected(row: &ComparisonRow) -> VerdictLevel {
     match row.figure {
         Figure::TtftP50Seconds => VerdictLevel::of_first_token(row.measured, row.expected),

@@ -1,4 +1,4 @@
-//! Numbers as people read them. The same in tables and in the report.
+//! Formats numbers for people; tables and the report share it.
 
 /// `0.0234` is `23.4 ms`, `1.5` is `1.50 s`, `0.000025` is `25.0 µs`.
 #[must_use]
@@ -19,7 +19,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Between which times something lies: `10.0 – 25.0 ms`, `≤ 10.0 ms`.
+/// Formats a range: `10.0 – 25.0 ms`, `≤ 10.0 ms`.
 #[must_use]
 pub fn range([low, high]: [f64; 2]) -> String {
     if low <= 0.0 {

@@ -1,5 +1,5 @@
-//! The verdict on a load test of which only the client's side is known: the same findings and remedies as from vLLM's counters, as far
-//! as the client can tell.
+//! The verdict on a load test with client-side data only: the same findings and remedies as from vLLM's counters, as far as client data
+//! allow.
 
 use roofline::bound::{Bound, EngineState, TimeSeconds};
 use roofline::diagnosis::{Effect, Finding, Observation, Remedies, diagnose};
@@ -8,7 +8,7 @@ use roofline::units::{Seconds, ratio};
 
 use super::run::{MeasuredRun, Run};
 
-/// What users saw in a run, by the mean; a median where no mean was told.
+/// The latencies that users saw in a run: the mean, or the median where there is no mean.
 #[must_use]
 pub fn felt(measured: &MeasuredRun) -> Effect {
     let latency = &measured.latency;
@@ -23,7 +23,7 @@ pub fn felt(measured: &MeasuredRun) -> Effect {
     }
 }
 
-/// What the client's counts of `run` say; nothing while its bottleneck is not known.
+/// Findings from the client's counts of `run`; empty while its bottleneck is unknown.
 pub(super) fn of_client(run: &Run, scenario: Option<&Scenario>) -> Vec<Finding> {
     let decode = run.obstacle_of(Some(Phase::Decode));
     let found = decode.or_else(|| run.obstacle_of(Some(Phase::Prefill)));
@@ -47,7 +47,7 @@ pub(super) fn of_client(run: &Run, scenario: Option<&Scenario>) -> Vec<Finding> 
     diagnose(&seen, &Remedies::of(&seen, scenario))
 }
 
-/// Shares of the run's time, the largest first.
+/// Shares of the run's time, largest first.
 fn shares(time: &TimeSeconds) -> Vec<(Bound, f64)> {
     let parts = [
         (Bound::MemoryBandwidth, time.memory),

@@ -1,4 +1,4 @@
-//! Cumulative distributions: which share of requests was served within a time, on a logarithmic time axis.
+//! Cumulative distributions: the share of requests served within a time, on a logarithmic time axis.
 
 use std::fmt::Write;
 
@@ -10,21 +10,21 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
-/// Colours there are; further curves take them again, dashed.
+/// Number of colours; further curves reuse them, dashed.
 const COLOURS: usize = 6;
 
 /// One distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// What it is called.
+    /// Its label.
     pub label: String,
     /// `[share, seconds]`, ascending.
     pub points: Vec<[f64; 2]>,
-    /// Its median and where that comes from, for whoever checks the page.
+    /// Its median and the JSON path of that value, for tests of the page.
     pub median: Option<(f64, String)>,
 }
 
-/// Draws `curves`; nothing where none has a point. The n-th has the class `line n`.
+/// Draws `curves`; `None` where no curve has a point. The n-th curve has the class `line n`.
 #[must_use]
 pub fn curves(curves: &[Curve], axis: &str) -> Option<String> {
     let times = || {
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(class_of(7), "line-1 dashed");
     }
 
-    /// A bare number is no distribution of any width; it must still be drawn.
+    /// A single value has no width; its axes must still be drawn.
     #[test]
     fn a_single_value_has_axes() {
         let curve = Curve {

@@ -1,4 +1,4 @@
-//! A heatmap over time: one row per quantity, one cell per moment, darker for more.
+//! A heatmap over time: one row per quantity, one cell per interval, darker for higher values.
 
 use std::fmt::Write;
 
@@ -13,26 +13,26 @@ const BOTTOM: f64 = 34.0;
 /// One quantity over time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatmapRow {
-    /// What it is called.
+    /// Its label.
     pub label: &'static str,
     /// Its cells.
     pub cells: Vec<HeatmapCell>,
 }
 
-/// A quantity at a moment.
+/// A quantity in one interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatmapCell {
     /// Seconds since the start.
     pub start: f64,
     /// Its length.
     pub seconds: f64,
-    /// A share, 0..=1; beyond, it is drawn as 1.
+    /// A share, 0..=1; higher values are drawn as 1.
     pub share: f64,
-    /// Where its value comes from, for whoever checks the page.
+    /// JSON path of its value, for tests of the page.
     pub path: String,
 }
 
-/// Draws `rows` over a common time axis; nothing where no row has a cell.
+/// Draws `rows` over a common time axis; `None` where no row has a cell.
 #[must_use]
 pub fn heatmap(rows: &[HeatmapRow]) -> Option<String> {
     let cells = || rows.iter().flat_map(|row| &row.cells);
@@ -100,7 +100,7 @@ fn draw(svg: &mut String, row: &HeatmapRow, cell: &HeatmapCell, x: f64, width: f
     );
 }
 
-/// Round times, about six.
+/// About six round times.
 fn ticks(start: f64, end: f64) -> impl Iterator<Item = f64> {
     let rough = (end - start) / 6.0;
     let decade = 10_f64.powf(rough.max(1e-3).log10().floor());

@@ -1,6 +1,6 @@
-//! The roofline as SVG: log-log, one line per roof, one point per phase with the trail it came along.
+//! The roofline as SVG: log-log, one line per roof, one point per phase with the trail of its earlier positions.
 //!
-//! Pure text, coloured by CSS classes, so that the page decides on light and dark.
+//! Plain SVG text, coloured by CSS classes, so that the page decides on light and dark.
 
 use std::fmt::Write;
 
@@ -9,12 +9,12 @@ use roofline::units::{FlopsPerSecond, Intensity};
 /// Size of the drawing, in its own units; it scales to the width of the page.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
-/// Room for the axes.
+/// Space for the axes.
 const LEFT: f64 = 66.0;
 const RIGHT: f64 = 18.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 46.0;
-/// Room for the label of a point.
+/// Space for the label of a point.
 const LABEL: f64 = 200.0;
 
 /// A roof: memory-bound slope, ridge, compute-bound ceiling.
@@ -22,11 +22,11 @@ const LABEL: f64 = 200.0;
 pub struct RoofLine {
     /// `datasheet`, `attainable` or `current_clock`; also the CSS class.
     pub level: &'static str,
-    /// What a person calls it.
+    /// Its label.
     pub label: &'static str,
-    /// Intensity at which it bends.
+    /// Intensity of the ridge point.
     pub ridge: Intensity,
-    /// Its ceiling.
+    /// Compute ceiling.
     pub peak: FlopsPerSecond,
 }
 
@@ -39,22 +39,22 @@ pub struct ChartPoint {
     pub intensity: f64,
     /// FLOPs per second.
     pub flops_per_second: f64,
-    /// 1 for now, towards 0 for the past.
+    /// 1 for the present, towards 0 for older points.
     pub freshness: f64,
-    /// A number in it, instead of its phase beside it.
+    /// A number inside the point, instead of the phase beside it.
     pub mark: Option<Mark>,
 }
 
-/// Tells a point from others of its phase.
+/// Distinguishes a point from others of the same phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// What stands in it.
+    /// Its text.
     pub text: String,
-    /// Where its values come from, for whoever checks the page.
+    /// JSON path of its values, for tests of the page.
     pub path: String,
 }
 
-/// Draws `roofs` and `points`, or nothing where there is no roof to fix the scale.
+/// Draws `roofs` and `points`; `None` without a roof, which sets the scale.
 #[must_use]
 pub fn roofline(roofs: &[RoofLine], points: &[ChartPoint]) -> Option<String> {
     let highest = roofs
@@ -95,7 +95,7 @@ fn description(points: &[ChartPoint]) -> String {
     format!("Roofline chart. {}", told.join(", "))
 }
 
-/// Where values are drawn.
+/// Ranges and scale of the axes.
 struct RooflineAxes {
     x: (f64, f64),
     y: (f64, f64),
@@ -103,13 +103,13 @@ struct RooflineAxes {
     bandwidth: f64,
 }
 
-/// How far from the ridge the slope is shown at least, and the ceiling.
+/// How far from the ridge the slope and the ceiling extend at least.
 const SLOPE: f64 = 10.0;
 const CEILING: f64 = 4.0;
-/// Room around what is shown.
+/// Margin around the drawn values.
 const MARGIN: f64 = 1.6;
 
-/// Whether a value can be one of a point that was measured: others do not widen the axes.
+/// Whether a measured point can have this value: others do not widen the axes.
 fn in_sight(value: &f64) -> bool {
     (1e-2..1e18).contains(value)
 }
@@ -120,8 +120,8 @@ fn half_decade_below(value: f64) -> f64 {
 }
 
 impl RooflineAxes {
-    /// Axes that show `points`, the ridge of `roof` and some of its slope and ceiling, and little else. They start and end at half
-    /// decades, so that they stay where they are while points move a little.
+    /// Axes that show `points`, the ridge of `roof` and part of its slope and ceiling. They start and end at half decades, so that they
+    /// stay in place while points move a little.
     fn around(roof: &RoofLine, points: &[ChartPoint]) -> Self {
         let bandwidth = roof.peak.0 / roof.ridge.0;
         let places = || points.iter().map(|point| point.intensity).filter(in_sight);
@@ -145,7 +145,7 @@ impl RooflineAxes {
         }
     }
 
-    /// The roof over an intensity.
+    /// The roof at an intensity.
     fn roof_at(&self, intensity: f64) -> f64 {
         (self.bandwidth * intensity).min(self.peak)
     }
@@ -368,7 +368,7 @@ mod tests {
         }
     }
 
-    /// How far to the right a value lies.
+    /// Horizontal position of a value.
     fn x_of(axes: &RooflineAxes, value: f64) -> f64 {
         (axes.place_x(value) - LEFT) / (WIDTH - LEFT - RIGHT)
     }

@@ -1,8 +1,8 @@
-//! Starting a vLLM of our own and ending it again, with everything that it starts itself.
+//! Starts a vLLM of our own and stops it, with every process that it starts.
 //!
-//! The command line runs under a supervisor, in a process group of its own: a Ctrl-C at the terminal reaches us and not it. The
-//! supervisor ends with everything that it started when the pipe that we hold is closed: by [`Launched::end`], when [`Launched`] is
-//! dropped, or when we are gone, whatever happened.
+//! The command line runs under a supervisor, in its own process group: Ctrl-C at the terminal reaches us and not the server. The supervisor
+//! stops everything that it started when the pipe that we hold closes: by [`Launched::end`], when [`Launched`] is dropped, or when our
+//! process ends for any reason.
 
 mod secrets;
 pub mod template;
@@ -19,32 +19,32 @@ use tokio::time::{Instant, sleep};
 
 use secrets::Secrets;
 
-/// How often the server is asked whether it is ready, and its supervisor whether it is gone.
+/// Interval of the readiness check, and of the check on the supervisor.
 const POLL: Duration = Duration::from_millis(200);
-/// One such question takes no longer.
+/// Timeout of one such check.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The supervisor kills what does not end within 30 s, so that nothing takes longer.
+/// How long we wait for the supervisor, which kills what does not end within 30 s.
 const TERMINATION_GRACE: Duration = Duration::from_secs(40);
-/// Lines of its log that an error shows.
+/// Log lines that an error shows.
 const TAIL: usize = 20;
 
-/// Why there is no server.
+/// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// Somebody else is there already.
+    /// Another server answers at this URL.
     #[error(
         "something answers at {url} already, and would be measured instead of what --launch starts; stop it, or give --vllm-url and the launched server another port"
     )]
     Occupied {
-        /// Where.
+        /// The URL.
         url: Url,
     },
-    /// The system does not start it.
+    /// The system cannot start it.
     #[error("cannot start `{line}`: {cause}")]
     Start {
         /// The command line.
         line: String,
-        /// What the system says.
+        /// The system's error.
         cause: std::io::Error,
     },
     /// It ended before it was ready.
@@ -54,7 +54,7 @@ pub enum LaunchError {
         line: String,
         /// How it ended.
         status: String,
-        /// Where it should have answered.
+        /// The URL where it should have answered.
         url: Url,
         /// The end of its log.
         tail: String,
@@ -68,7 +68,7 @@ pub enum LaunchError {
         line: String,
         /// The limit.
         limit: Duration,
-        /// Where it should have answered.
+        /// The URL where it should have answered.
         url: Url,
         /// The end of its log.
         tail: String,
@@ -87,14 +87,14 @@ pub struct Launched {
     url: Url,
     http: reqwest::Client,
     supervisor: Child,
-    /// Closed, it tells the supervisor to end.
+    /// Closing it makes the supervisor stop the server.
     lifeline: Option<ChildStdin>,
     tail: Arc<Mutex<Tail>>,
 }
 
 impl Launched {
-    /// Has `supervisor` run `line`, a server at `url` that `http` reaches; its output goes to the file `log` where one is given. It is
-    /// not ready yet.
+    /// Makes `supervisor` run `line`, a server at `url` that `http` reaches; its output goes to the file `log` if given. The server is not
+    /// ready yet when this returns.
     ///
     /// # Errors
     /// [`LaunchError::Occupied`] or [`LaunchError::Start`].
@@ -169,7 +169,7 @@ impl Launched {
         }
     }
 
-    /// How the command line ended, if it has with all that it started; what went into the background is still running.
+    /// The exit status of the command line, once it and all processes that it started have ended; a background process counts as running.
     fn ended(&mut self) -> Option<String> {
         let status = self.supervisor.try_wait().ok()??;
         Some(status.to_string())
@@ -182,7 +182,7 @@ impl Launched {
         self.secrets.masked(&tail.text())
     }
 
-    /// Ends the server, and waits until everything it started is gone.
+    /// Stops the server, and waits until every process that it started has ended.
     pub async fn end(mut self) {
         drop(self.lifeline.take());
         let asked = Instant::now();
@@ -214,13 +214,13 @@ impl Tail {
     }
 }
 
-/// Reads the log to its end: a pipe that nobody reads would stop the server.
+/// Reads the log to its end: an unread pipe would block the server.
 fn follow(output: PipeReader, mut copy: Option<std::fs::File>, tail: &Mutex<Tail>) {
     for line in BufReader::new(output).split(b'\n') {
         let Ok(line) = line else { return };
         let line = String::from_utf8_lossy(&line).into_owned();
         if let Some(file) = &mut copy {
-            // A full disk must not stop the server; the tail is kept all the same.
+            // A full disk must not stop the server; the tail is still kept.
             let _ = writeln!(file, "{line}");
         }
         tail.lock()
@@ -232,13 +232,13 @@ fn follow(output: PipeReader, mut copy: Option<std::fs::File>, tail: &Mutex<Tail
 /// `url` without user and password.
 fn shown(url: &Url) -> Url {
     let mut shown = url.clone();
-    // Only a URL that takes neither refuses them.
+    // Fails only for a URL that can have neither.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown
 }
 
-/// The status of `/health`; `None` where nobody answers.
+/// The status of `/health`; `None` without an answer.
 async fn health(http: &reqwest::Client, url: &Url) -> Result<Option<u16>, LaunchError> {
     let page = url
         .join("health")

@@ -1,10 +1,10 @@
-//! Secrets of a command line, which neither an error nor a result shows.
+//! Masks the secrets of a command line in errors and results.
 
-/// What stands in place of a secret.
+/// Replacement of a secret.
 const MASK: &str = "<secret>";
-/// A shorter value is none, and would be found everywhere.
+/// Shorter values are not masked: they would match everywhere.
 const SHORTEST: usize = 4;
-/// Last words of the names of flags and variables whose values are secret: `--api-key`, `--hf-token`, `HF_TOKEN`.
+/// Final words of flag and variable names with secret values: `--api-key`, `--hf-token`, `HF_TOKEN`.
 const NAMES: [&str; 8] = [
     "key",
     "apikey",
@@ -21,7 +21,7 @@ const NAMES: [&str; 8] = [
 pub(super) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// The values of flags and variables with such names, and what stands before the host of a URL.
+    /// The values of flags and variables with such names, and the user information of URLs.
     pub(super) fn of(line: &str) -> Self {
         let words = shlex::split(line)
             .unwrap_or_else(|| line.split_whitespace().map(str::to_owned).collect());
@@ -41,7 +41,7 @@ impl Secrets {
             secrets.extend(user_of_url(word));
         }
         secrets.retain(|secret| secret.len() >= SHORTEST);
-        // A secret may hold another.
+        // Longest first: one secret may contain another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self(secrets)
     }

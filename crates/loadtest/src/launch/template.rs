@@ -1,8 +1,8 @@
-//! `Template`: the command line of a server, with places for what a sweep varies.
+//! `Template`: the command line of a server, with placeholders for what a sweep varies.
 
 use roofline::spec::deployment::DeploymentFlags;
 
-/// What can be varied.
+/// A parameter that a sweep can vary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VariedParameter {
     /// `{batch}`.
@@ -14,7 +14,7 @@ pub enum VariedParameter {
 }
 
 impl VariedParameter {
-    /// As it is written in a template. Other braces, such as those of JSON, are left alone.
+    /// The placeholder as written in a template. Other braces, such as those of JSON, are left alone.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl VariedParameter {
     }
 }
 
-/// The command line of a server, with places for what a sweep varies.
+/// The command line of a server, with placeholders for what a sweep varies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(String);
 
@@ -36,13 +36,13 @@ impl Template {
         Self(text.into())
     }
 
-    /// Whether it has `place`.
+    /// Whether it contains `place`.
     #[must_use]
     pub fn has(&self, place: VariedParameter) -> bool {
         self.0.contains(place.text())
     }
 
-    /// The command line with `values` in their places.
+    /// The command line with `values` in place of the placeholders.
     #[must_use]
     pub fn filled(&self, values: &[(VariedParameter, String)]) -> String {
         values.iter().fold(self.0.clone(), |line, (place, value)| {
@@ -51,8 +51,8 @@ impl Template {
     }
 }
 
-/// What a command line says of the deployment, if it has vLLM's `serve` in it. Words are cut as a shell does; variables stay as
-/// they are.
+/// The deployment that a command line describes, if it contains vLLM's `serve`. Words are split as a shell does; variables are not
+/// expanded.
 #[must_use]
 pub fn deployment_of(line: &str) -> DeploymentFlags {
     let words = shlex::split(line).unwrap_or_default();
@@ -60,7 +60,7 @@ pub fn deployment_of(line: &str) -> DeploymentFlags {
         .iter()
         .position(|word| word == "serve" || word.ends_with("/serve"));
     let arguments = serve.map_or(&words[..], |serve| &words[serve..]);
-    // vLLM itself refuses what cannot be read, and says so better.
+    // vLLM itself refuses invalid flags, with a better message.
     DeploymentFlags::from_vllm_command_line(arguments).unwrap_or_default()
 }
 

@@ -1,14 +1,14 @@
-//! `Schedule`: when the requests of an open loop are sent.
+//! `Schedule`: send times of the requests of an open loop.
 //!
-//! Gaps follow a gamma distribution of shape `b` (burstiness) and mean `1 / rate`, as in `vllm bench serve`: `b = 1` is a Poisson
-//! process, less is burstier, more is steadier. Where the number of requests is known, the gaps are scaled so that the last request
-//! is sent after `n / rate`, again as vLLM's client does: else the offered rate itself would vary from run to run.
+//! Gaps follow a gamma distribution of shape `b` (burstiness) and mean `1 / rate`, as in `vllm bench serve`: `b = 1` is a Poisson process,
+//! a smaller `b` is burstier, a larger one steadier. If the number of requests is known, the gaps are scaled so that the last request is
+//! sent after `n / rate`, again as vLLM's client does: otherwise the offered rate would vary from run to run.
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Gamma};
 
-/// Seconds from the start at which requests are sent, one after the other, without end.
+/// Send times in seconds from the start, without end.
 #[derive(Debug)]
 pub struct Schedule {
     gaps: Gamma<f64>,
@@ -18,8 +18,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `rate` requests per second; `requests`, where known, are sent in `requests / rate` seconds. `None` unless rate and burstiness
-    /// are positive.
+    /// `rate` requests per second; `requests`, if known, are sent within `requests / rate` seconds. `None` unless rate and burstiness are
+    /// positive.
     #[must_use]
     pub fn new(rate: f64, burstiness: f64, requests: Option<u32>, seed: u64) -> Option<Self> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
@@ -73,7 +73,7 @@ mod tests {
         for (rate, burstiness) in [(10.0, 1.0), (2.0, 0.25), (50.0, 4.0)] {
             let (mean, variation) = gaps(rate, burstiness);
             assert!((mean * rate - 1.0).abs() < 0.05, "{mean} at {rate}/s");
-            // A gamma distribution of shape b varies by 1/b.
+            // A gamma distribution of shape b has the squared coefficient of variation 1/b.
             assert!(
                 (variation * burstiness - 1.0).abs() < 0.15,
                 "{variation} at {burstiness}"

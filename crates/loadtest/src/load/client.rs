@@ -1,4 +1,4 @@
-//! `Client`: sends one request and times what comes back.
+//! `Client`: sends one request and times its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use super::settings::LoadSettings;
 use super::sse::SseEvents;
 use super::timeline::RequestTimeline;
 
-/// Connecting takes no longer, or nobody is there.
+/// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// vLLM's server closes connections that are idle for 5 s; one of ours must not be sent into its closing.
+/// Longest idle time of a reused connection. vLLM's server closes idle connections after 5 s; a request must not race with that.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
-/// Bytes of a refusal that are read, of which the first words are passed on.
+/// Bytes read of an error response; only its first words are passed on.
 const LONGEST_REFUSAL: usize = 64 << 10;
-/// Characters of a server's complaint that are passed on.
+/// Characters passed on of a server's error message.
 const LONGEST_COMPLAINT: usize = 300;
 
 /// Sends requests to one server.
@@ -38,7 +38,7 @@ pub struct Client {
     authorization: Option<reqwest::header::HeaderValue>,
 }
 
-/// A request that is ready to go.
+/// A request that is ready to send.
 #[derive(Debug)]
 pub struct PreparedRequest {
     body: Vec<u8>,
@@ -47,7 +47,7 @@ pub struct PreparedRequest {
 }
 
 impl Client {
-    /// A client for `model` on the server of `settings`; `is_vllm` adds what only vLLM understands.
+    /// A client for `model` on the server of `settings`; `is_vllm` adds members that only vLLM understands.
     ///
     /// # Errors
     /// An API key that cannot be read, or TLS that cannot be set up.
@@ -69,7 +69,7 @@ impl Client {
         })
     }
 
-    /// Turns `ask` into bytes, so that this is done when the clock starts.
+    /// Serialises `ask`, so that this is done before the clock starts.
     #[must_use]
     pub fn prepare(&self, ask: &Ask) -> PreparedRequest {
         let mut body = self.common.clone();
@@ -92,7 +92,7 @@ impl Client {
         }
     }
 
-    /// Sends `request` and follows its answer to the end, which comes early when `watch` calls for it. Times are relative to `epoch`.
+    /// Sends `request` and reads its answer to the end, or until `watch` aborts it. Times are relative to `epoch`.
     pub async fn send(
         &self,
         request: PreparedRequest,
@@ -171,8 +171,8 @@ impl Client {
     }
 }
 
-/// How the client behaves: it neither follows redirects, which would hide where a load goes, nor asks for compression, which holds
-/// chunks back. Which certificates it trusts is the caller's to add.
+/// Options of the client: no redirects, which would hide where a load goes, and no compression, which delays chunks. The caller adds the
+/// trusted certificates.
 pub fn client_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -185,7 +185,7 @@ pub fn client_builder() -> reqwest::ClientBuilder {
         ))
 }
 
-/// What all requests have in common. The user's own members win.
+/// Members common to all requests. The user's own members override them.
 fn common_members(settings: &LoadSettings, model: &str, is_vllm: bool) -> Map<String, Value> {
     let mut stream_options = json!({"include_usage": true});
     if is_vllm {
@@ -202,7 +202,7 @@ fn common_members(settings: &LoadSettings, model: &str, is_vllm: bool) -> Map<St
     members
 }
 
-/// The text of `response`, or the first `most` bytes of it: whoever goes on is not listened to.
+/// The text of `response`, limited to the first `most` bytes.
 pub(super) async fn beginning(
     mut response: reqwest::Response,
     most: usize,
@@ -216,7 +216,7 @@ pub(super) async fn beginning(
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The server's own words: the `message` of an error, or the beginning of what it sent.
+/// The server's error message: the `message` of an error, or the beginning of the body.
 pub(super) fn complaint(text: &str) -> String {
     let parsed: Value = serde_json::from_str(text).unwrap_or_default();
     let message = parsed["error"]["message"]

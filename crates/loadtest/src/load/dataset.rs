@@ -13,7 +13,7 @@ use super::run::Api;
 pub struct Entry {
     /// The prompt.
     pub content: Content,
-    /// Tokens of its answer, where the file says.
+    /// Tokens of its answer, where the file has them.
     pub output_len: Option<u32>,
 }
 
@@ -25,20 +25,20 @@ pub enum DatasetError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// A line is no prompt.
+    /// A line is not a prompt.
     #[error("--dataset {}, {place}: {cause}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
-        /// Which line or entry.
+        /// Number of the line or entry.
         place: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what is expected.
         cause: String,
     },
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("--dataset {} has no prompt; give lines such as {{\"prompt\": \"…\", \"output_tokens\": 128}}", path.display())]
     Empty {
         /// The file.

@@ -1,4 +1,4 @@
-//! The driver: warms up, sends, and decides when a run ends.
+//! The driver: warms up, sends requests, and decides when a run ends.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,16 +21,16 @@ use super::run_stats::RunProgress;
 use super::settings::LoadSettings;
 use super::worker_pool::WorkerPool;
 
-/// How often progress is told.
+/// Interval of progress reports.
 const TICK: Duration = Duration::from_millis(500);
-/// Keeps the prompts of the warm-up out of the measured ones, which else would find them in the prefix cache.
+/// Seed offset of the warm-up prompts, so that measured prompts are not in the prefix cache.
 const WARMUP_SALT: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Puts the load on the server until it is enough, `interrupt` ends, or the server is gone; `progress` hears about it twice a second.
-/// What had ended by then is in the result, whatever happened.
+/// Runs the load until its limit, until `interrupt` ends, or until the server is gone; `progress` is called twice a second. The result
+/// holds every request that ended by then.
 ///
 /// # Errors
-/// [`LoadError`], if it does not even begin.
+/// [`LoadError`], if the run cannot start.
 pub async fn run(
     settings: &LoadSettings,
     interrupt: impl Future<Output = ()>,
@@ -72,7 +72,7 @@ pub async fn run(
     Ok(outcome.into_run(settings))
 }
 
-/// Sends the warm-up requests, and tells of a request that is wrong before a whole run of them is.
+/// Sends the warm-up requests, and returns the error if the server refuses them, before a whole run of such requests.
 async fn warm_up(
     settings: &LoadSettings,
     server: &ServerOffer,
@@ -85,7 +85,7 @@ async fn warm_up(
         settings.seed ^ WARMUP_SALT,
     );
     let worker_pool = WorkerPool::new(Arc::clone(client), writer, Some(requests));
-    // Held to the end: without a conductor a run is over.
+    // Held to the end: dropping the sender ends a run.
     let (_conductor, watch) = begin();
     let at_a_time = settings.arrivals.most().unwrap_or(requests).min(requests);
     let mut workers = worker_pool.closed_loop(at_a_time, &watch);
@@ -105,7 +105,7 @@ async fn warm_up(
     }
 }
 
-/// Hears `workers` out and moves the run from phase to phase; tells whether it ended before it was done.
+/// Collects from `workers` and advances the phase of the run; returns whether it was interrupted.
 async fn supervise(
     settings: &LoadSettings,
     worker_pool: &WorkerPool,
@@ -156,7 +156,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// What came of the run.
+/// The outcome of a run.
 struct RunOutcome {
     model: String,
     started_at: f64,

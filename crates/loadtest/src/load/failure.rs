@@ -3,24 +3,24 @@
 /// Why a request was not answered in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody listens there.
+    /// Connection refused or failed.
     Connect,
-    /// No end in time.
+    /// The request timed out.
     Timeout,
-    /// An answer that is not 200.
+    /// A status other than 200.
     Status(u16),
     /// The connection ended before the answer did.
     StreamCut,
-    /// The server told of an error in the middle of the answer.
+    /// The server reported an error within the stream.
     StreamError,
-    /// An answer that is no stream of tokens.
+    /// The answer is not a stream of tokens.
     BadStream,
     /// The run ended first.
     Cancelled,
 }
 
 impl Failure {
-    /// Its name in results.
+    /// Name of the failure in results.
     #[must_use]
     pub fn kind(self) -> String {
         match self {
@@ -35,7 +35,7 @@ impl Failure {
     }
 }
 
-/// Whether a failure of this kind befalls every request alike, because the request itself is wrong.
+/// Whether a failure of this kind affects every request alike, because the request itself is invalid.
 #[must_use]
 pub fn is_refusal(kind: &str) -> bool {
     let status = kind

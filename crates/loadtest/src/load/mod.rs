@@ -1,8 +1,7 @@
-//! The load generator: puts a load on a server of the `OpenAI` interface and writes down what each request saw.
+//! The load generator: puts a load on a server with the `OpenAI` interface and records the timing of each request.
 //!
-//! Data flows one way: `settings → (prompt, arrival) → client → timeline → run_stats → LoadRun`. [`driver`] alone decides when a run
-//! ends. Every request keeps its own time line, so that percentiles need no buckets; what the client itself costs is measured
-//! beside it ([`probe`]).
+//! Data flows one way: `settings → (prompt, arrival) → client → timeline → run_stats → LoadRun`. Only [`driver`] decides when a run ends.
+//! Every request keeps its own timeline, so percentiles need no buckets; [`probe`] measures the client's own overhead.
 
 pub mod arrival;
 pub mod client;
@@ -25,25 +24,25 @@ pub use run::LoadRun;
 pub use run_stats::RunProgress;
 pub use settings::LoadSettings;
 
-/// Why there is no load test.
+/// Why a load test did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The server is not there.
+    /// The server cannot be reached.
     #[error("cannot reach {url}: {cause}; is the server up, and --vllm-url right?")]
     Unreachable {
         /// Its URL.
         url: String,
-        /// What happened.
+        /// The cause.
         cause: String,
     },
-    /// The server serves other models.
+    /// The server does not serve this model.
     #[error("{url} does not serve `{name}`; it serves {served}: choose with --served-model-name")]
     WrongModel {
         /// The model asked for.
         name: String,
         /// Its URL.
         url: String,
-        /// What it serves.
+        /// The models that it serves.
         served: String,
     },
     /// The server refuses requests like these.
@@ -52,13 +51,13 @@ pub enum LoadError {
     /// The client cannot be set up.
     #[error("cannot set up the load: {0}")]
     Client(String),
-    /// Told to stop before there was anything to keep.
+    /// Interrupted before any request completed.
     #[error("interrupted before measuring began")]
     Interrupted,
 }
 
 impl LoadError {
-    /// Whether what was asked for is wrong, rather than the server.
+    /// Whether the request is wrong, not the server.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
         matches!(self, Self::WrongModel { .. } | Self::Refused(_))

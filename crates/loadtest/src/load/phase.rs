@@ -1,27 +1,27 @@
-//! `RunPhase`: how far a run is, told by the driver to every worker.
+//! `RunPhase`: the state of a run, sent by the driver to every worker.
 
 use tokio::sync::watch;
 
-/// How far a run is.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunPhase {
     /// Requests are sent.
     Sending,
-    /// No more are sent; those that run may end.
+    /// No more requests are sent; running ones may end.
     Draining,
-    /// Those that run are given up.
+    /// Running requests are aborted.
     Aborted,
 }
 
-/// Tells the phase.
+/// Publishes the phase.
 #[derive(Debug)]
 pub struct PhaseSender(watch::Sender<RunPhase>);
 
-/// Hears it.
+/// Receives the phase.
 #[derive(Clone, Debug)]
 pub struct PhaseReceiver(watch::Receiver<RunPhase>);
 
-/// A run that begins.
+/// Starts a run.
 #[must_use]
 pub fn begin() -> (PhaseSender, PhaseReceiver) {
     let (sender, receiver) = watch::channel(RunPhase::Sending);
@@ -29,7 +29,7 @@ pub fn begin() -> (PhaseSender, PhaseReceiver) {
 }
 
 impl PhaseSender {
-    /// Goes on to `phase`; never back.
+    /// Advances to `phase`; never goes back.
     pub fn advance(&self, phase: RunPhase) {
         self.0.send_if_modified(|now| {
             let further = phase > *now;
@@ -48,24 +48,24 @@ impl PhaseSender {
 }
 
 impl PhaseReceiver {
-    /// Whether requests are still sent.
+    /// Whether requests may still be sent.
     #[must_use]
     pub fn sending(&self) -> bool {
         *self.0.borrow() == RunPhase::Sending
     }
 
-    /// Ends when no more requests are to be sent.
+    /// Returns when no more requests may be sent.
     pub async fn drained(&mut self) {
         self.reached(RunPhase::Draining).await;
     }
 
-    /// Ends when running requests are to be given up.
+    /// Returns when running requests must be aborted.
     pub async fn aborted(&mut self) {
         self.reached(RunPhase::Aborted).await;
     }
 
     async fn reached(&mut self, phase: RunPhase) {
-        // Without a conductor there is nothing to wait for: the run is over.
+        // If the sender is gone, the run is over.
         let _ = self.0.wait_for(|now| *now >= phase).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of the server before any load: whether it is there, what it serves, and how long its words are.
+//! Checks before a load: whether the server answers, what it serves, and how many tokens its words have.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use super::prompt::{PromptSource, SAMPLE_WORDS, Script, sample_text};
 use super::run::Api;
 use super::settings::LoadSettings;
 
-/// A server that does not answer these within so long would not bear a load.
+/// Timeout of these checks. A server that needs longer could not carry a load.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes of the answers that are read: models with a thousand adapters have a few hundred thousand.
+/// Bytes read of an answer: the list of a model with a thousand adapters has a few hundred thousand.
 const LONGEST_ANSWER: usize = 1 << 20;
 
 /// What the server serves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerOffer {
-    /// The name to ask for the model by.
+    /// The model name to use in requests.
     pub model: String,
-    /// Whether it is vLLM, which understands more than the common interface.
+    /// Whether it is vLLM, which supports more than the common interface.
     pub is_vllm: bool,
-    /// In what made-up prompts are written.
+    /// The form of synthetic prompts.
     pub script: Script,
 }
 
@@ -47,10 +47,10 @@ struct Tokenized {
     count: f64,
 }
 
-/// Asks the server of `settings`.
+/// Queries the server of `settings`.
 ///
 /// # Errors
-/// [`LoadError::Unreachable`], or [`LoadError::WrongModel`] where it does not serve the model asked for.
+/// [`LoadError::Unreachable`], or [`LoadError::WrongModel`] where it does not serve the requested model.
 pub async fn ask(settings: &LoadSettings) -> Result<ServerOffer, LoadError> {
     let http = &settings.http;
     let with_key = |request: RequestBuilder| match &settings.authorization {
@@ -118,7 +118,7 @@ async fn answer(
         .map_err(|error| failed(innermost(&error)))
 }
 
-/// The model asked for, if it is served; the first that is, if none is asked for.
+/// The requested model, if it is served; the first served model, if none is requested.
 fn choose(settings: &LoadSettings, models: &[ListedModel]) -> Result<String, LoadError> {
     match (&settings.model, models.first()) {
         (Some(name), Some(_)) if models.iter().all(|model| model.id != *name) => {
@@ -141,7 +141,7 @@ fn choose(settings: &LoadSettings, models: &[ListedModel]) -> Result<String, Loa
     }
 }
 
-/// How many words make a token, by the server's count of the sample; one, where it does not say.
+/// Words per token by the server's count of the sample; one, where the server does not count.
 fn words(tokenized: Option<&str>) -> Script {
     let count = tokenized
         .and_then(|text| serde_json::from_str(text).ok())

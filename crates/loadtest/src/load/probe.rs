@@ -1,7 +1,7 @@
-//! `Probe`: what the client itself costs, measured while it runs.
+//! `Probe`: measures the client's own overhead during a run.
 //!
-//! A thread outside the runtime writes the time into a socket, and a task of the runtime reads it, as the workers read chunks. How
-//! long that takes is how late a chunk's time is taken: waiting for the processor and for the tasks before it in the queue.
+//! A thread outside the runtime writes the time into a socket, and a task of the runtime reads it, as the workers read chunks. The delay is
+//! the error of a chunk's timestamp: waiting for the processor and for earlier tasks in the queue.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream as Writer;
@@ -28,10 +28,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Begins to measure.
+    /// Starts measuring.
     ///
     /// # Errors
-    /// When the system gives no socket.
+    /// When the system provides no socket.
     pub fn start() -> std::io::Result<Self> {
         let (mut writer, reader) = Writer::pair()?;
         reader.set_nonblocking(true)?;
@@ -65,7 +65,7 @@ impl Probe {
         })
     }
 
-    /// Ends measuring.
+    /// Stops measuring.
     pub async fn finish(self) -> ClientCost {
         // Both ends see the shutdown: the thread's next write fails, the task's next read ends.
         let _ = self.stop.shutdown(std::net::Shutdown::Both);
@@ -78,7 +78,7 @@ impl Probe {
     }
 }
 
-/// CPU time that this process has used, all threads together.
+/// CPU time of this process, over all threads.
 fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).map_or(0.0, |time| time.as_secs_f64())

@@ -1,7 +1,7 @@
-//! `PromptSource`: what is asked, made up by length distributions or read from a file.
+//! `PromptSource`: prompts, generated from length distributions or read from a file.
 //!
-//! Made-up prompts for completions are token ids, whose number is exact without a tokenizer. For chat they are words, as many as the
-//! server's `/tokenize` says make the length; without it a word counts as one token, and the server's own count is what is reported.
+//! Synthetic prompts for completions are token ids, whose number is exact without a tokenizer. For chat they are words; the server's
+//! `/tokenize` gives the words per token. Without it, a word counts as one token, and the report uses the server's own count.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::dataset::Entry;
 use super::settings::LengthDistribution;
 
-/// Token ids of made-up prompts. Below are bytes, control tokens and, in some vocabularies, a thousand placeholders; few
-/// vocabularies end earlier, and a server that has not all of these says so.
+/// Token ids of synthetic prompts. Lower ids are bytes, control tokens and, in some vocabularies, a thousand placeholders; few vocabularies
+/// are smaller, and a server that lacks some of these ids reports it.
 const TOKEN_IDS: std::ops::Range<u32> = 1000..4000;
 
 /// Words that most vocabularies have as one token each, with the space before them.
@@ -84,30 +84,30 @@ const WORDS: [&str; 64] = [
     "law",
 ];
 
-/// What is asked.
+/// The source of prompts.
 #[derive(Clone, Debug)]
 pub enum PromptSource {
-    /// Made up.
+    /// Generated prompts.
     Synthetic(Synthetic),
-    /// Read from a file, in its order, again from the start when it ends.
+    /// Read from a file in order, repeated when it ends.
     File {
         /// Its prompts.
         entries: Arc<[Entry]>,
-        /// Length of answers where the file does not say.
+        /// Length of answers where the file has none.
         output: LengthDistribution,
     },
 }
 
-/// Prompts that are made up.
+/// Generated prompts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Synthetic {
     /// Tokens of a prompt after its prefix.
     pub input: LengthDistribution,
     /// Tokens of an answer.
     pub output: LengthDistribution,
-    /// Tokens that prompts start with in common, before `input`.
+    /// Tokens of the prefix that prompts share, before `input`.
     pub prefix_len: u32,
-    /// How many such prefixes there are; each prompt takes one at random.
+    /// Number of such prefixes; each prompt takes one at random.
     pub prefixes: u32,
 }
 
@@ -122,30 +122,30 @@ pub enum Content {
     Messages(Value),
 }
 
-/// One thing to ask.
+/// One request: a prompt and the length of its answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
     /// The prompt.
     pub content: Content,
     /// Tokens of the answer.
     pub output_len: u32,
-    /// Tokens of the prompt where that is known beforehand.
+    /// Tokens of the prompt, where known beforehand.
     pub input_len: Option<u32>,
 }
 
-/// In what made-up prompts are written.
+/// The form of synthetic prompts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Script {
     /// Token ids.
     Tokens,
-    /// Words, so many to a token.
+    /// Words, at a number per token.
     Words {
         /// Words per token.
         per_token: f64,
     },
 }
 
-/// Makes one prompt after the other; the same seed makes the same ones.
+/// Generates one prompt after the other; the same seed gives the same prompts.
 #[derive(Debug)]
 pub struct Writer {
     prompts: PromptSource,
@@ -258,7 +258,7 @@ fn joined(prefix: Content, own: Content) -> Content {
     }
 }
 
-/// A text of 256 words to learn from how many tokens the server makes of one.
+/// A text of 256 words, from which the server's tokens per word are measured.
 #[must_use]
 pub fn sample_text() -> String {
     words(&mut SmallRng::seed_from_u64(0), SAMPLE_WORDS)

@@ -1,4 +1,4 @@
-//! `LoadRun`: what a load test saw, request by request; the file that `dynamic --save-result` writes and `--results` reads.
+//! `LoadRun`: the outcome of a load test, request by request; the file that `dynamic --save-result` writes and `--results` reads.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the JSON form of [`LoadRun`].
 pub const SCHEMA: u32 = 1;
-/// Who wrote the file.
+/// Name of the tool that wrote the file.
 pub const TOOL: &str = "vllm-roofline-exporter";
 
-/// A load test: its settings, its requests, and what the client itself cost.
+/// A load test: its settings, its requests, and the client's own overhead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadRun {
     /// Version of this form.
@@ -18,29 +18,29 @@ pub struct LoadRun {
     pub tool: String,
     /// Version of the tool.
     pub version: String,
-    /// Unix time at which measuring began, in seconds.
+    /// Unix time of the start of the measurement, in seconds.
     pub started_at: f64,
     /// Base URL of the server.
     pub url: String,
-    /// The name that the model was asked for by.
+    /// Model name used in the requests.
     pub model: String,
     /// Which of the server's interfaces was used.
     pub api: Api,
-    /// What was asked of the server.
+    /// The load on the server.
     pub load: RequestedLoad,
-    /// Requests sent before measuring began, which are in no other figure.
+    /// Requests sent before the measurement, which no other figure includes.
     pub warmup_requests: u32,
-    /// From the first send to the last end of the measured requests.
+    /// From the first send to the end of the last measured request.
     pub duration_seconds: f64,
-    /// Whether the run ended before it was done: by the user, or because the server was gone.
+    /// Whether the run ended early: by the user, or because the server was gone.
     pub interrupted: bool,
     /// Requests that were answered in full.
     pub completed: u32,
-    /// Requests that were not.
+    /// Requests that failed.
     pub failed: u32,
     /// How often each kind of failure occurred.
     pub errors: BTreeMap<String, u32>,
-    /// What the client itself cost.
+    /// The client's own overhead.
     pub client: ClientCost,
     /// Every measured request, in the order they were sent.
     pub requests: Vec<RequestRecord>,
@@ -67,12 +67,12 @@ pub enum Mode {
     Open,
 }
 
-/// What was asked of the server.
+/// The load on the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestedLoad {
     /// How requests followed each other.
     pub mode: Mode,
-    /// Requests at a time; of an open loop the most, where there was a limit.
+    /// Concurrent requests; of an open loop the limit, if any.
     pub concurrency: Option<u32>,
     /// Requests per second of an open loop.
     pub request_rate: Option<f64>,
@@ -98,7 +98,7 @@ pub struct Lengths {
 }
 
 impl Lengths {
-    /// Those of `lengths`; `None` of nothing.
+    /// The range of `lengths`; `None` without any.
     pub fn of(lengths: impl Iterator<Item = u32> + Clone) -> Option<Self> {
         let count = lengths.clone().fold(0.0, |count, _| count + 1.0);
         let sum: f64 = lengths.clone().map(f64::from).sum();
@@ -110,12 +110,12 @@ impl Lengths {
     }
 }
 
-/// What the client itself cost, measured while it ran.
+/// The client's own overhead, measured during the run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClientCost {
     /// CPU time of this process.
     pub cpu_seconds: f64,
-    /// Time from the arrival of bytes at a socket to our seeing them, exceeded by 1 % of probes.
+    /// 99th percentile of the delay between the arrival of bytes at a socket and their processing, over all probes.
     pub event_lag_p99_seconds: f64,
 }
 
@@ -124,15 +124,15 @@ pub struct ClientCost {
 pub struct RequestRecord {
     /// When it was sent, in seconds since [`LoadRun::started_at`].
     pub start_seconds: f64,
-    /// Prompt tokens as the server counts them, or as they were sent where it does not say.
+    /// Prompt tokens as the server counts them, or as sent where it does not.
     pub input_tokens: u32,
-    /// Output tokens as the server counts them; of a failed request, those that arrived.
+    /// Output tokens as the server counts them; for a failed request, those that arrived.
     pub output_tokens: u32,
     /// From sending to the first output token; `None` if there was none.
     pub ttft_seconds: Option<f64>,
     /// Gaps between the chunks that carried output tokens.
     pub itl_seconds: Vec<f64>,
-    /// From sending to the last output token; of a failed request, to its failure.
+    /// From sending to the last output token; for a failed request, to its failure.
     pub e2e_seconds: f64,
     /// The kind of failure; `None` for a request answered in full.
     pub error: Option<String>,
@@ -156,7 +156,7 @@ impl LoadRun {
             .filter(|request| request.error.is_none())
     }
 
-    /// Output tokens of the answered requests per second of the whole run, as `vllm bench serve` counts.
+    /// Output tokens of the answered requests per second of the whole run; `vllm bench serve` uses the same definition.
     #[must_use]
     pub fn output_tokens_per_second(&self) -> f64 {
         let tokens: f64 = self

@@ -1,4 +1,4 @@
-//! The totals of what has ended so far, shared by all workers of a run.
+//! The totals of the requests that have ended, shared by all workers of a run.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::run::RequestRecord;
 
-/// What has ended so far.
+/// The requests that have ended so far.
 #[derive(Debug, Default)]
 pub struct RunStats {
     running: AtomicU32,
@@ -23,10 +23,10 @@ pub struct RunStats {
     refused_since: Mutex<Option<Instant>>,
 }
 
-/// Where a run stands.
+/// Progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunProgress {
-    /// Seconds since measuring began.
+    /// Seconds since the start of the measurement.
     pub elapsed_seconds: f64,
     /// Requests under way.
     pub running: u32,
@@ -39,17 +39,17 @@ pub struct RunProgress {
 }
 
 impl RunStats {
-    /// A request is sent.
+    /// Counts a request as sent.
     pub fn begin(&self) {
         self.running.fetch_add(1, Relaxed);
     }
 
-    /// Output tokens arrived.
+    /// Counts output tokens.
     pub fn tokens(&self, count: u32) {
         self.output_tokens.fetch_add(u64::from(count), Relaxed);
     }
 
-    /// A request ended.
+    /// Counts a request as ended.
     pub fn end(&self, request: RequestRecord) {
         self.running.fetch_sub(1, Relaxed);
         let tally = if request.error.is_none() {
@@ -65,7 +65,7 @@ impl RunStats {
         held(&self.requests).push(request);
     }
 
-    /// Notes the server's own words, the first of each kind, and logs them.
+    /// Keeps and logs the server's error message, the first of each kind.
     pub fn complain(&self, failure: Failure, words: impl FnOnce() -> String) {
         let kind = failure.kind();
         if let Entry::Vacant(first) = held(&self.complaints).entry(kind) {
@@ -74,19 +74,19 @@ impl RunStats {
         }
     }
 
-    /// The server's words for a kind of failure.
+    /// The server's message for a kind of failure.
     #[must_use]
     pub fn complaint(&self, kind: &str) -> Option<String> {
         held(&self.complaints).get(kind).cloned()
     }
 
-    /// Whether the server has taken no connection for `patience`.
+    /// Whether the server has accepted no connection for `patience`.
     #[must_use]
     pub fn server_is_gone(&self, patience: Duration) -> bool {
         held(&self.refused_since).is_some_and(|since| since.elapsed() > patience)
     }
 
-    /// Where the run stands, which began at `epoch`.
+    /// The progress of the run that began at `epoch`.
     #[must_use]
     pub fn progress(&self, epoch: Instant) -> RunProgress {
         RunProgress {
@@ -98,7 +98,7 @@ impl RunStats {
         }
     }
 
-    /// Takes what has ended, in the order it was sent.
+    /// Takes the ended requests, in the order they were sent.
     #[must_use]
     pub fn take(&self) -> Vec<RequestRecord> {
         let mut requests = std::mem::take(&mut *held(&self.requests));
@@ -107,7 +107,7 @@ impl RunStats {
     }
 }
 
-/// A worker that panicked while it held the lock left whole values behind.
+/// Ignores poisoning: a worker that panicked while it held the lock left valid values.
 fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! `LoadSettings`: what load to put on which server, checked.
+//! `LoadSettings`: the load and its server, validated.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,31 +18,31 @@ use super::run::{Api, Mode, RequestedLoad};
 pub struct LoadSettings {
     /// Base URL of the server, ending in `/`.
     pub url: Url,
-    /// The URL as it may be shown: without its password.
+    /// The URL without its password, for display.
     pub shown_url: String,
-    /// Connects to it; made from [`client_builder`](super::client::client_builder).
+    /// HTTP client; made from [`client_builder`](super::client::client_builder).
     pub http: reqwest::Client,
     /// The header with the server's API key.
     pub authorization: Option<HeaderValue>,
     /// Which of its interfaces to use.
     pub api: Api,
-    /// The name to ask for the model by; the server's first where none is given.
+    /// Model name for the requests; the server's first model where none is given.
     pub model: Option<String>,
     /// When requests are sent.
     pub arrivals: Arrivals,
-    /// When it is enough.
+    /// When the run ends.
     pub limit: RunLimit,
-    /// How long running requests may go on once it is enough.
+    /// How long running requests may continue after that.
     pub grace: Duration,
-    /// How long one request may take.
+    /// Timeout of one request.
     pub request_timeout: Duration,
-    /// The run ends when the server has taken no connection for so long.
+    /// The run ends when the server has accepted no connection for this long.
     pub give_up_after: Duration,
-    /// Requests before measuring begins.
+    /// Requests before the measurement.
     pub warmup_requests: u32,
-    /// What is asked.
+    /// The prompts.
     pub prompts: PromptSource,
-    /// Let the model end its answers.
+    /// Lets the model end its answers early.
     pub respect_eos: bool,
     /// Members added to every request's body.
     pub extra_body: Map<String, Value>,
@@ -51,7 +51,7 @@ pub struct LoadSettings {
 }
 
 impl LoadSettings {
-    /// The load as results name it; lengths are known only afterwards.
+    /// The load as it appears in results; lengths are known only afterwards.
     #[must_use]
     pub const fn load(&self) -> RequestedLoad {
         let (mode, request_rate, burstiness) = match self.arrivals {
@@ -78,9 +78,9 @@ impl LoadSettings {
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// So many at a time: the next is sent when one ends.
+    /// A fixed concurrency: the next request is sent when one ends.
     Closed {
-        /// How many.
+        /// The concurrency.
         concurrency: u32,
     },
     /// At a rate, whatever the server does.
@@ -89,13 +89,13 @@ pub enum Arrivals {
         rate: f64,
         /// Shape of the gamma distribution of the gaps: 1 is Poisson, less is burstier.
         burstiness: f64,
-        /// Most at a time; later ones wait.
+        /// Limit of concurrent requests; later ones wait.
         most: Option<u32>,
     },
 }
 
 impl Arrivals {
-    /// The most requests at a time, where that is limited.
+    /// The limit of concurrent requests, if any.
     #[must_use]
     pub const fn most(self) -> Option<u32> {
         match self {
@@ -105,19 +105,19 @@ impl Arrivals {
     }
 }
 
-/// When it is enough: whichever comes first.
+/// When a run ends: whichever limit comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLimit {
-    /// So many requests.
+    /// Number of requests.
     pub requests: Option<u32>,
-    /// So long.
+    /// Duration.
     pub duration: Option<Duration>,
 }
 
 /// A distribution of lengths in tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LengthDistribution {
-    /// All the same.
+    /// All lengths equal.
     Fixed(u32),
     /// Any from `min` to `max`, both included.
     Uniform {
@@ -160,7 +160,7 @@ impl LengthDistribution {
     }
 }
 
-/// The whole length next to `length`, at least 1.
+/// The nearest integer length, at least 1.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

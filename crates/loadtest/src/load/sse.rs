@@ -1,27 +1,27 @@
-//! `SseEvents`: cuts a stream of server-sent events into the payloads of its `data:` lines.
+//! `SseEvents`: splits a stream of server-sent events into the payloads of its `data:` lines.
 //!
-//! Every line with data is an event of its own: no server of this interface spreads one over several lines.
+//! Each `data:` line is an event of its own: servers of this interface never spread one over several lines.
 
 use memchr::memchr;
 
-/// A longer line is no answer of a model: a token with the probabilities of twenty others has a few thousand bytes.
+/// A longer line is not a model's answer: a token with the probabilities of twenty others has a few thousand bytes.
 const LONGEST_LINE: usize = 1 << 20;
 
-/// The line that began in one piece of the stream and ends in a later one.
+/// The line that begins in one chunk of the stream and ends in a later one.
 #[derive(Debug, Default)]
 pub struct SseEvents {
     begun: Vec<u8>,
 }
 
-/// A line without end.
+/// A line that exceeds the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EndlessLine;
 
 impl SseEvents {
-    /// Calls `event` with every payload that is complete with `bytes`.
+    /// Calls `event` for every payload that `bytes` completes.
     ///
     /// # Errors
-    /// Those of `event`, or a line beyond all reason.
+    /// Those of `event`, or a line that exceeds the limit.
     pub fn feed<E: From<EndlessLine>>(
         &mut self,
         bytes: &[u8],
@@ -47,7 +47,7 @@ impl SseEvents {
     }
 }
 
-/// What follows `data:`; nothing for comments, names and empty lines.
+/// The payload after `data:`; `None` for comments, names and empty lines.
 fn payload(line: &[u8]) -> Option<&[u8]> {
     let data = line.strip_prefix(b"data:")?.trim_ascii();
     (!data.is_empty()).then_some(data)

@@ -1,8 +1,8 @@
-//! `RequestTimeline`: one request as its chunks come in. Pure: times are arguments, counted from when the request was sent.
+//! `RequestTimeline`: one request as its chunks arrive. A pure function of its arguments: times count from the sending of the request.
 //!
-//! A chunk may carry several tokens or none (the role of a chat message, the closing usage). With continuous usage statistics the
-//! server says how many tokens there are so far; without, every choice that is more than a role counts as a chunk with tokens, as in
-//! `vllm bench serve`, and the closing usage alone tells how many there were.
+//! A chunk may carry several tokens or none (the role of a chat message, the closing usage). With continuous usage statistics the server
+//! counts the tokens so far; without, every choice that is more than a role counts as a chunk with tokens, as in `vllm bench serve`, and
+//! only the closing usage gives their number.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::run::RequestRecord;
 use super::sse::EndlessLine;
 
-/// What is of concern in a chunk.
+/// The members of a chunk that are read.
 #[derive(Deserialize)]
 struct Chunk {
     choices: Option<Vec<ResponseChoice>>,
@@ -34,7 +34,7 @@ struct Delta {
 }
 
 impl ResponseChoice {
-    /// Whether it opens a chat message and says nothing yet.
+    /// Whether it opens a chat message and has no content yet.
     fn is_role_only(&self) -> bool {
         self.delta.as_ref().is_some_and(|delta| {
             delta.role.is_some() && delta.content.as_deref().unwrap_or_default().is_empty()
@@ -48,13 +48,13 @@ struct Usage {
     completion_tokens: Option<u32>,
 }
 
-/// Chunks with tokens that may come for each token asked for, where several answers were asked for at a time.
+/// Chunks with tokens allowed for each requested token, where several answers are requested at a time.
 const MOST_ANSWERS: u32 = 16;
 
-/// What has come of one request.
+/// What has arrived of one request.
 #[derive(Debug, Default)]
 pub struct RequestTimeline {
-    /// More chunks with tokens are no answer to it.
+    /// Limit of chunks with tokens.
     most_chunks: u32,
     first: Option<Duration>,
     last: Duration,
@@ -72,7 +72,7 @@ impl From<EndlessLine> for Failure {
 }
 
 impl RequestTimeline {
-    /// That of a request which asks for `output_len` tokens.
+    /// The timeline of a request for `output_len` tokens.
     #[must_use]
     pub fn of(output_len: u32) -> Self {
         Self {
@@ -81,10 +81,11 @@ impl RequestTimeline {
         }
     }
 
-    /// Takes in one payload that arrived at `time`, and returns how many output tokens it brought.
+    /// Processes one payload that arrived at `time`, and returns the number of its output tokens.
     ///
     /// # Errors
-    /// [`Failure::BadStream`] for what is no chunk, and for more tokens than were asked for; [`Failure::StreamError`] where the server reports an error in the stream.
+    /// [`Failure::BadStream`] for an invalid chunk, and for more tokens than requested; [`Failure::StreamError`] where the server reports
+    /// an error in the stream.
     pub fn event(&mut self, payload: &[u8], time: Duration) -> Result<u32, Failure> {
         if payload == b"[DONE]" {
             self.finished = true;
@@ -141,8 +142,8 @@ impl RequestTimeline {
         self.chunks += 1;
     }
 
-    /// The request, which was sent at `start` of the run and ended at `end`; `sent_tokens` is the length of its prompt
-    /// where the server does not tell.
+    /// The record of the request, which was sent at `start` of the run and ended at `end`; `sent_tokens` is the length of its prompt where
+    /// the server does not report it.
     #[must_use]
     pub fn into_request(
         self,
@@ -167,7 +168,7 @@ impl RequestTimeline {
 mod tests {
     use super::*;
 
-    /// The request that these payloads make, one a second.
+    /// The record of a request with these payloads, one a second.
     fn check(payloads: &[&str]) -> (RequestRecord, bool) {
         let mut timeline = RequestTimeline::of(9);
         let mut time = Duration::ZERO;

@@ -15,7 +15,7 @@ use super::prompt::Writer;
 use super::run_stats::RunStats;
 use super::settings::{Arrivals, LoadSettings};
 
-/// A worker whose request failed waits so long, twice as long after each further failure, at most [`LONGEST_PAUSE`].
+/// Pause of a worker after a failed request; it doubles with each further failure, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// See [`FIRST_PAUSE`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -25,13 +25,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct WorkerPool {
     client: Arc<Client>,
     supply: Arc<Mutex<Supply>>,
-    /// What has ended.
+    /// The requests that have ended.
     pub(super) run_stats: Arc<RunStats>,
-    /// When the run began.
+    /// Start of the run.
     pub(super) epoch: Instant,
 }
 
-/// The prompts that are left.
+/// The remaining prompts.
 #[derive(Debug)]
 struct Supply {
     writer: Writer,
@@ -48,7 +48,7 @@ impl WorkerPool {
         }
     }
 
-    /// Sets the workers of `settings` to work.
+    /// Starts the workers of `settings`.
     pub(super) fn start(
         &self,
         settings: &LoadSettings,
@@ -71,7 +71,7 @@ impl WorkerPool {
         }
     }
 
-    /// Workers that each send one request after the other.
+    /// Workers that send one request after the other.
     pub(super) fn closed_loop(&self, concurrency: u32, watch: &PhaseReceiver) -> JoinSet<()> {
         (0..concurrency)
             .map(|_| self.clone().one_after_the_other(watch.clone()))
@@ -99,7 +99,7 @@ impl WorkerPool {
         let places = most.map(|most| Arc::new(Semaphore::new(most as usize)));
         let mut running = JoinSet::new();
         for time in schedule {
-            // Made before its time, so that it is sent on time.
+            // Prepared ahead of time, so that it is sent on time.
             let Some(request) = self.next() else { break };
             let due = self.epoch + Duration::from_secs_f64(time);
             let place = async {
@@ -120,7 +120,7 @@ impl WorkerPool {
         while running.join_next().await.is_some() {}
     }
 
-    /// The next request, as long as any is left.
+    /// The next request, while any is left.
     fn next(&self) -> Option<PreparedRequest> {
         let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = &mut supply.left {
@@ -131,7 +131,7 @@ impl WorkerPool {
         Some(self.client.prepare(&ask))
     }
 
-    /// Sends `request` and tells whether it was answered in full.
+    /// Sends `request` and returns whether it was answered in full.
     async fn send(&self, request: PreparedRequest, watch: PhaseReceiver) -> bool {
         self.run_stats.begin();
         let request = self
@@ -144,7 +144,7 @@ impl WorkerPool {
     }
 }
 
-/// A place among those that may run at a time, where that is limited.
+/// A permit of the concurrency limit, if there is one.
 async fn place(places: Option<&Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
     match places {
         Some(places) => Arc::clone(places).acquire_owned().await.ok(),

@@ -1,8 +1,8 @@
-//! `NumberCell`: a number on the page, with the place in the JSON that it comes from.
+//! `NumberCell`: a number on the page, with the JSON path of its value.
 
 use std::fmt;
 
-/// A number as people read it, and where it comes from.
+/// A formatted number, and the JSON path of its value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct NumberCell {
     text: String,
@@ -23,19 +23,19 @@ impl CellPath {
         }
     }
 
-    /// What is below this by `pointer`.
+    /// The path of `pointer` below this one.
     pub(super) fn at(&self, pointer: impl fmt::Display) -> Self {
         Self {
             pointer: format!("{}/{pointer}", self.pointer),
         }
     }
 
-    /// The place in the document, as `data-path` has it.
+    /// The path in the document, as `data-path` holds it.
     pub(super) fn path(&self, pointer: impl fmt::Display) -> String {
         format!("{}/{pointer}", self.pointer)
     }
 
-    /// The value of `pointer`, shown by `show`; a dash where it is not known.
+    /// The value at `pointer`, formatted by `show`; a dash where it is unknown.
     pub(super) fn cell(
         &self,
         pointer: &str,
@@ -53,12 +53,12 @@ impl CellPath {
 }
 
 impl NumberCell {
-    /// What is not known.
+    /// An unknown value.
     pub(super) fn dash() -> Self {
         Self::words("–")
     }
 
-    /// Words, or a number that stands in no document.
+    /// Words, or a number that is in no document.
     pub(super) fn words(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -66,14 +66,14 @@ impl NumberCell {
         }
     }
 
-    /// The same with a CSS class.
+    /// Adds a CSS class.
     pub(super) fn with_class(self, class: &'static str) -> Self {
         Self { class, ..self }
     }
 }
 
 impl fmt::Display for NumberCell {
-    /// As an element of HTML, which the template takes as it is.
+    /// Renders an HTML element, which the template does not escape.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("<span")?;
         if !self.class.is_empty() {

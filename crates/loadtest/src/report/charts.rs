@@ -25,7 +25,7 @@ pub(super) struct RoofLabel {
     pub provenance: String,
 }
 
-/// The median, where it lies on the curve: not where the curve starts above it, or jumps over it.
+/// The median, if it lies on the curve: not where the curve starts above it, or jumps over it.
 fn median_on_curve(distribution: &Distribution) -> Option<f64> {
     let starts_below = distribution
         .quantiles
@@ -45,7 +45,7 @@ pub(super) struct Curves {
     pub within: Vec<String>,
 }
 
-/// The runs of `analysis` as numbered points under its roofs.
+/// The runs of `analysis` as numbered points below its roofs.
 pub(super) fn roofline(document: usize, analysis: &Analysis) -> Option<Roofline> {
     let runs = &analysis.runs;
     let place = CellPath::new(document).at("runs");
@@ -53,7 +53,7 @@ pub(super) fn roofline(document: usize, analysis: &Analysis) -> Option<Roofline>
         .iter()
         .enumerate()
         .max_by_key(|(_, run)| run.roofs.len())?;
-    // The current clock differs from run to run; each run's own chart has it.
+    // The current clock differs between runs; each run's own chart shows it.
     let shared = |roof: &RunRoof| runs.len() == 1 || roof.level != "current_clock";
     let points = runs.iter().enumerate().flat_map(|(number, run)| {
         let own = place.at(number).at("modelled");
@@ -66,7 +66,7 @@ pub(super) fn roofline(document: usize, analysis: &Analysis) -> Option<Roofline>
     draw(&place.at(most), run, shared, &points)
 }
 
-/// One run under its roofs, with the trail it came along.
+/// One run below its roofs, with the trail of its earlier positions.
 pub(super) fn roofline_of(place: &CellPath, run: &Run) -> Option<Roofline> {
     let own = place.at("modelled");
     let mut points = trail(&run.timeline);
@@ -77,7 +77,7 @@ pub(super) fn roofline_of(place: &CellPath, run: &Run) -> Option<Roofline> {
     draw(place, run, |_| true, &points)
 }
 
-/// `points` under those roofs of `run` that are `wanted`.
+/// `points` below those roofs of `run` that are `wanted`.
 fn draw(
     place: &CellPath,
     run: &Run,
@@ -128,7 +128,7 @@ fn named(roof: &RunRoof) -> (&'static str, &'static str) {
     }
 }
 
-/// Where the phases of a run were on the whole.
+/// The mean operating points of the phases of a run.
 fn means(run: &Run, mark: impl Fn(&'static str) -> Mark) -> Vec<ChartPoint> {
     let Some(modelled) = &run.modelled else {
         return Vec::new();
@@ -139,7 +139,7 @@ fn means(run: &Run, mark: impl Fn(&'static str) -> Mark) -> Vec<ChartPoint> {
         .collect()
 }
 
-/// Where they were from moment to moment, fainter the longer ago.
+/// The operating points over time, fainter with age.
 fn trail(moments: &[TimelineMoment]) -> Vec<ChartPoint> {
     let count = moments.len().max(1) as f64;
     let phases = moments.iter().enumerate().flat_map(|(number, moment)| {
@@ -166,7 +166,7 @@ const fn placed(
     }
 }
 
-/// A utilisation of a moment, with its name on the page and in the JSON.
+/// A utilisation of an interval, with its label on the page and its name in the JSON.
 type Utilisation = (
     &'static str,
     &'static str,
@@ -208,7 +208,7 @@ pub(super) fn heatmap_of(place: &CellPath, run: &Run) -> Option<String> {
     heatmap(&rows)
 }
 
-/// A kind of latency, with its name on the page and in the JSON.
+/// A kind of latency, with its label on the page and its name in the JSON.
 type LatencyChart = (
     &'static str,
     &'static str,

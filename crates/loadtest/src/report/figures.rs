@@ -1,4 +1,4 @@
-//! The figures of a run, each with its place in the JSON, its provenance and its target.
+//! The figures of a run, each with its JSON path, its provenance and its target.
 
 use super::cell::{CellPath, NumberCell};
 use crate::analysis::text::{count, duration, percent, range, scaled};
@@ -47,7 +47,7 @@ pub(super) fn figure_cell(place: &CellPath, run: &Run, figure: Figure) -> Number
     })
 }
 
-/// The verdict on `figure`; a mean is as good as its median.
+/// The verdict on `figure`; a mean uses the verdict on its median.
 fn verdict_on(run: &Run, figure: Figure) -> Option<&TargetVerdict> {
     let judged = match figure {
         Figure::TtftMeanSeconds => Figure::TtftP50Seconds,
@@ -57,7 +57,7 @@ fn verdict_on(run: &Run, figure: Figure) -> Option<&TargetVerdict> {
     run.verdicts.iter().find(|verdict| verdict.figure == judged)
 }
 
-/// `memory_bandwidth` as people say it.
+/// Formats a name such as `memory_bandwidth` as words.
 pub(super) fn spoken(name: &str) -> String {
     name.replace('_', " ")
 }
@@ -65,7 +65,7 @@ pub(super) fn spoken(name: &str) -> String {
 const MEASURED: &str = "measured";
 const MODELLED: &str = "modelled";
 
-/// The figures of `run`, as far as they are known.
+/// The known figures of `run`.
 pub(super) fn figures(place: &CellPath, run: &Run) -> Vec<Labelled> {
     let mut figures = targeted(place, run);
     figures.extend(modelled(&place.at("modelled"), run.modelled.as_ref()));
@@ -76,7 +76,7 @@ pub(super) fn figures(place: &CellPath, run: &Run) -> Vec<Labelled> {
     figures
 }
 
-/// Those that have a target or are compared.
+/// Figures that have a target or are compared.
 fn targeted(place: &CellPath, run: &Run) -> Vec<Labelled> {
     let figures = [
         (Figure::OutputTokensPerSecond, MEASURED),
@@ -96,7 +96,7 @@ fn targeted(place: &CellPath, run: &Run) -> Vec<Labelled> {
     labelled.collect()
 }
 
-/// What a judged figure stands beside.
+/// The value that a judged figure is compared with.
 fn beside(verdict: &TargetVerdict) -> String {
     let show = |value| verdict.figure.show(value);
     let expected = verdict
@@ -105,7 +105,7 @@ fn beside(verdict: &TargetVerdict) -> String {
     format!("{}target: {}", expected.unwrap_or_default(), verdict.target)
 }
 
-/// What follows by the roofline.
+/// Figures that follow by the roofline model.
 fn modelled(place: &CellPath, modelled: Option<&ModelledRun>) -> Vec<Labelled> {
     let Some(facts) = modelled else {
         return Vec::new();
@@ -136,7 +136,7 @@ fn modelled(place: &CellPath, modelled: Option<&ModelledRun>) -> Vec<Labelled> {
     ]
 }
 
-/// What the GPU's own counters say.
+/// Figures from the GPU's own counters.
 fn hardware(place: &CellPath, seen: &MeasuredRun) -> Vec<Labelled> {
     let of = |name, pointer, value: Option<f64>, show: fn(f64) -> String| {
         plain(name, place.cell(pointer, value, show), MEASURED)

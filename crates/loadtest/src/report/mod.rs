@@ -1,6 +1,6 @@
-//! `render`: predictions and analyses as one HTML page that needs nothing from outside and no JavaScript.
+//! `render`: predictions and analyses as one HTML page without external resources or JavaScript.
 //!
-//! Every number on it stands in the JSON that it was made from: beside its text it carries the place (`data-path`) and the exact
+//! Every number on the page is in the JSON that it was made from: beside its text it carries the JSON path (`data-path`) and the exact
 //! value (`data-value`), which a test compares.
 
 mod cell;
@@ -23,22 +23,22 @@ use run::RunView;
 use summary::ReportSummary;
 use worked::StepView;
 
-/// An analysis and what it is called on the page.
+/// An analysis and its name on the page.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportPart<'a> {
-    /// Such as the name of its file.
+    /// Its name, for example of its file.
     pub name: &'a str,
     /// The analysis.
     pub analysis: &'a Analysis,
 }
 
-/// Why there is no report.
+/// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// There is nothing to report.
     #[error("neither a prediction nor an analysis is given; use --static, --dynamic or both")]
     Nothing,
-    /// The prediction is of another model than an analysis.
+    /// The prediction is for another model than an analysis.
     #[error(
         "the prediction is of {predicted} ({predicted_params} parameters), {name} is of {measured} ({measured_params}); report on one model at a time"
     )]
@@ -54,7 +54,7 @@ pub enum ReportError {
         /// Its size.
         measured_params: u64,
     },
-    /// The page cannot be written, which only lack of memory can cause.
+    /// The page cannot be rendered, which only lack of memory can cause.
     #[error("cannot write the report: {0}")]
     Template(#[from] askama::Error),
 }
@@ -83,7 +83,7 @@ struct PartView {
     notes: Vec<String>,
 }
 
-/// The page for `prediction` and `parts`, the oldest first.
+/// Renders the page for `prediction` and `parts`, the oldest first.
 ///
 /// # Errors
 /// [`ReportError`].
@@ -119,7 +119,7 @@ pub fn render(
     Ok(page.render()?)
 }
 
-/// A report on two models explains neither.
+/// Rejects a prediction of another model than the analysed one.
 fn check_model(prediction: Option<&Prediction>, part: &ReportPart<'_>) -> Result<(), ReportError> {
     let measured = &part.analysis.configuration;
     let Some((prediction, params)) = prediction.zip(measured.total_params) else {

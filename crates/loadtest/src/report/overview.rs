@@ -1,4 +1,4 @@
-//! All runs at a glance.
+//! The overview table of all runs.
 
 use super::ReportPart;
 use super::cell::{CellPath, NumberCell};

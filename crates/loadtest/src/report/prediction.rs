@@ -62,7 +62,7 @@ fn gib(bytes: f64) -> String {
     format!("{:.2} GiB", bytes / f64::from(1 << 30))
 }
 
-/// A figure: its name, itself, and whether it is specified or modelled.
+/// A figure: its name, its value, and whether it is specified or modelled.
 type Fact = (&'static str, NumberCell, &'static str);
 
 const SPECIFIED: &str = "specified";

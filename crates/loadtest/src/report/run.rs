@@ -9,7 +9,7 @@ use crate::analysis::{Against, Analysis, Bottleneck, Comparison, ModelledRun, Ru
 use roofline::predict::ImprovedMetric;
 use roofline::units::ratio;
 
-/// A run in full.
+/// All details of a run.
 pub(super) struct RunView {
     pub anchor: String,
     pub number: usize,
@@ -30,7 +30,7 @@ pub(super) struct RunView {
     pub caveats: Vec<String>,
 }
 
-/// Measured beside predicted.
+/// Measured figures compared with predicted ones.
 pub(super) struct ComparisonView {
     pub title: String,
     pub rows: Vec<(&'static str, Vec<NumberCell>)>,
@@ -68,7 +68,7 @@ pub(super) fn views(document: usize, analysis: &Analysis) -> Vec<RunView> {
     analysis.runs.iter().enumerate().map(of).collect()
 }
 
-/// The name of a run's section.
+/// The anchor of a run's section.
 pub(super) fn anchor(document: usize, number: usize) -> String {
     format!("run-{document}-{number}")
 }
@@ -200,7 +200,7 @@ fn advice(place: &CellPath, suggestion: &Suggestion) -> AdviceView {
     }
 }
 
-/// A value of what an advice is about.
+/// Formats a value of the figure that a piece of advice improves.
 fn show_metric(metric: ImprovedMetric, value: f64) -> String {
     match metric {
         ImprovedMetric::TtftSeconds | ImprovedMetric::TpotSeconds | ImprovedMetric::StepSeconds => {

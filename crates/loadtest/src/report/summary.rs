@@ -6,15 +6,15 @@ use crate::analysis::text::change;
 use crate::analysis::{Baseline, BaselineOutcome, Figure, FigureChange, Pair, Run, compare, felt};
 use roofline::diagnosis::{Remedy, Shift, best_remedies, worst};
 
-/// Remedies on the first screen.
+/// Maximum number of remedies on the first screen.
 const REMEDIES: usize = 3;
-/// Figures of a change on the first screen.
+/// Maximum number of changed figures on the first screen.
 const MOVED: usize = 4;
 
 /// The first screen.
 pub(super) struct ReportSummary {
     pub headline: Option<Headline>,
-    /// The first sentence on every other run of the newest analysis.
+    /// The first sentence of every other run of the newest analysis.
     pub others: Vec<Sentence>,
     pub change: Option<NewestChangeView>,
 }
@@ -22,13 +22,13 @@ pub(super) struct ReportSummary {
 /// The verdict on the run that is held back the most.
 pub(super) struct Headline {
     pub run: Sentence,
-    /// What else was found there.
+    /// Further findings of that run.
     pub findings: Vec<String>,
     pub evidence: Vec<String>,
     pub remedies: Vec<ReportRemedy>,
 }
 
-/// The first sentence on a run.
+/// The first sentence of a run.
 pub(super) struct Sentence {
     pub anchor: String,
     pub name: String,
@@ -36,19 +36,19 @@ pub(super) struct Sentence {
     pub text: String,
 }
 
-/// A remedy with what it changes.
+/// A remedy with its predicted effect.
 pub(super) struct ReportRemedy {
     pub r#do: String,
     pub free: bool,
     pub effects: Vec<Shift>,
 }
 
-/// What the newest change did.
+/// The effect of the newest change.
 pub(super) struct NewestChangeView {
     pub settings: Vec<String>,
-    /// What moved beyond noise, the most first; empty where nothing did.
+    /// Figures that changed beyond noise, largest change first; empty where none did.
     pub moved: Vec<(&'static str, String)>,
-    /// Whether anything could be compared.
+    /// Whether any figure could be compared.
     pub compared: bool,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn summary(parts: &[ReportPart<'_>]) -> Option<ReportSummary> {
             worst(&run.verdict),
         )
     };
-    // Of equals the first.
+    // Among equals, the first.
     let worst = runs.iter().rev().max_by_key(judged);
     let worst = worst.filter(|run| !run.verdict.is_empty());
     let all = runs.iter().enumerate();
@@ -109,7 +109,7 @@ fn sentence(document: usize, number: usize, run: &Run) -> Option<Sentence> {
     })
 }
 
-/// The step to the newest of `parts`; of a single one, that from its own baseline.
+/// The step to the newest of `parts`; for a single part, the step from its own baseline.
 fn newest_change(parts: &[ReportPart<'_>]) -> Option<NewestChangeView> {
     match parts {
         [.., before, after] => {
@@ -121,7 +121,7 @@ fn newest_change(parts: &[ReportPart<'_>]) -> Option<NewestChangeView> {
     }
 }
 
-/// Whether users feel `figure`: how far the hardware is used is no end in itself.
+/// Whether users experience `figure` directly; hardware utilisation is not an end in itself.
 const fn is_felt(figure: Figure) -> bool {
     !matches!(
         figure,

@@ -1,4 +1,4 @@
-//! What worked: each analysis against the one before it.
+//! The section "what worked": compares each analysis with the one before it.
 
 use super::ReportPart;
 use super::cell::{CellPath, NumberCell};
@@ -6,7 +6,7 @@ use super::figures::figure_cell;
 use crate::analysis::text::change;
 use crate::analysis::{Baseline, BaselineOutcome, Figure, FigureChange, Pair, Run, compare};
 
-/// One step from an analysis to the next.
+/// The step from one analysis to the next.
 pub(super) struct StepView {
     pub title: String,
     pub changed: Vec<String>,
@@ -32,7 +32,7 @@ pub(super) struct FigureChangeView {
     pub outcome: &'static str,
 }
 
-/// What came of an advice.
+/// The measured effect of a piece of advice.
 pub(super) struct EffectView {
     pub r#do: String,
     pub predicted: String,
@@ -40,7 +40,7 @@ pub(super) struct EffectView {
     pub arrival: &'static str,
 }
 
-/// The steps between `parts`; of a single one, its own baseline.
+/// The steps between `parts`; for a single part, the step from its own baseline.
 pub(super) fn steps(parts: &[ReportPart<'_>]) -> Vec<StepView> {
     if let [only] = parts {
         let baseline = only.analysis.baseline.iter();
@@ -64,7 +64,7 @@ pub(super) fn steps(parts: &[ReportPart<'_>]) -> Vec<StepView> {
     steps.collect()
 }
 
-/// The runs before and after, with the places they come from.
+/// The runs before and after, with their JSON paths.
 type Both<'a> = [(CellPath, &'a [Run]); 2];
 
 /// The settings that differ, in words.
@@ -153,7 +153,7 @@ fn row(pair: &Pair, changed: &FigureChange, both: Option<&Both<'_>>) -> FigureCh
     }
 }
 
-/// The figure of the run called `name`, with its place.
+/// The figure of the run called `name`, with its JSON path.
 fn from_run((place, runs): &(CellPath, &[Run]), name: &str, figure: Figure) -> Option<NumberCell> {
     let number = runs.iter().position(|run| run.name == name)?;
     Some(figure_cell(&place.at("runs").at(number), &runs[number], figure).with_class(""))

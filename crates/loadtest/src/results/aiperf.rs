@@ -1,4 +1,4 @@
-//! AIPerf's `profile_export_aiperf.json`, and genai-perf's file of the same form.
+//! Reads AIPerf's `profile_export_aiperf.json`, and genai-perf's file of the same form.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +101,7 @@ pub(super) fn result(export: AiperfExport) -> LoadResult {
         },
         latency: Latencies {
             ttft: seconds(&export.time_to_first_token),
-            // One value per request, (end − first token) / (tokens − 1): what the others call TPOT.
+            // One value per request, (end − first token) / (tokens − 1): other tools call it TPOT.
             tpot: seconds(&export.inter_token_latency),
             itl: None,
             e2e: Some(export.request_latency.distribution()),
@@ -113,7 +113,7 @@ pub(super) fn result(export: AiperfExport) -> LoadResult {
 }
 
 impl AiperfExport {
-    /// The server's own count where it sent one; else the client's, which tokenises the text again.
+    /// The server's own count where the file has one; otherwise the client's, which tokenises the text again.
     fn tokens(&self, count: f64) -> Tokens {
         let mean = |metric: &Option<AiperfMetric>| metric.as_ref().and_then(|metric| metric.avg);
         let own = |lengths: &Option<AiperfMetric>| mean(lengths).unwrap_or_default() * count;
@@ -148,7 +148,7 @@ impl AiperfExport {
         value.as_str().map(str::to_owned)
     }
 
-    /// A setting of the phase that was measured.
+    /// A setting of the measured phase.
     fn profiling(&self, key: &str) -> Option<f64> {
         let phases = self.input_config.pointer("/phases")?.as_array()?;
         let measured = phases
@@ -173,7 +173,7 @@ impl AiperfMetric {
         self.statistics.get(name)?.as_f64()
     }
 
-    /// In seconds.
+    /// The distribution in seconds.
     fn distribution(&self) -> Distribution {
         let per_second = per_second(&self.unit);
         let at = |name: &str| Some(self.statistic(name)? / per_second);
@@ -211,7 +211,7 @@ impl AiperfMetric {
     }
 }
 
-/// How many of `unit` make a second.
+/// Number of `unit` in a second.
 pub(super) fn per_second(unit: &str) -> f64 {
     match unit {
         "ns" => 1e9,

@@ -1,4 +1,4 @@
-//! AIPerf's `profile_export.jsonl`: one line per request.
+//! Reads AIPerf's `profile_export.jsonl`: one line per request.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -112,7 +112,7 @@ impl RequestLine {
         Some(metric.value.as_f64()? / per_second(&metric.unit))
     }
 
-    /// Lengths as the server counted them, where it did.
+    /// One request, with the lengths that the server counted, where it did.
     fn request(&self, origin: u64) -> Option<CompletedRequest> {
         let counted =
             |server: &str, client: &str| self.number(server).or_else(|| self.number(client));

@@ -1,6 +1,6 @@
-//! AIPerf's `server_metrics_export.json`: what vLLM's own counters grew by during the run.
+//! Reads AIPerf's `server_metrics_export.json`: the increase of vLLM's own counters during the run.
 //!
-//! Totals are those of the whole scrape, which starts before the load and ends after it; rates are taken over the measured phase.
+//! Totals cover the whole scrape, which starts before the load and ends after it; rates cover the measured phase.
 
 use std::collections::BTreeMap;
 
@@ -126,7 +126,7 @@ impl AiperfServerExport {
             .sum::<f64>() as u64
     }
 
-    /// All engines and API servers together.
+    /// Sums all engines and API servers.
     fn histogram(&self, name: &str) -> Histogram {
         let mut all = Histogram::default();
         for series in self.series(name) {
@@ -157,7 +157,8 @@ impl Series {
     }
 }
 
-/// `results` with each run's server metrics in the run: the server's counts outrank those of a client that tokenises again.
+/// `results` with each run's server metrics merged into the run: the server's counts take precedence over those of a client that tokenises
+/// again.
 pub(super) fn joined(results: Vec<LoadResult>) -> Vec<LoadResult> {
     let is_server = |result: &LoadResult| result.source.label.as_deref() == Some("server metrics");
     let (servers, mut runs): (Vec<_>, Vec<_>) = results.into_iter().partition(is_server);

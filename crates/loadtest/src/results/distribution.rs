@@ -1,4 +1,4 @@
-//! `Distribution`: latencies as a table of percentiles prints them, with how sure they are.
+//! `Distribution`: latencies as percentiles, with their uncertainty.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct ConfidenceInterval {
     pub high: f64,
 }
 
-/// Where percentiles come from.
+/// How percentiles were obtained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PercentileOrigin {
@@ -23,12 +23,12 @@ pub enum PercentileOrigin {
     Requests,
     /// As the tool printed them.
     Tool,
-    /// Interpolated within the buckets of a histogram of vLLM's.
+    /// Interpolated within the buckets of a vLLM histogram.
     Histogram,
 }
 
 impl PercentileOrigin {
-    /// For people.
+    /// Label for the report.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,10 +39,10 @@ impl PercentileOrigin {
     }
 }
 
-/// A distribution of latencies, in seconds. What the source does not tell is `None`.
+/// A distribution of latencies, in seconds. Values that the source does not have are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
-    /// Where the percentiles come from.
+    /// How the percentiles were obtained.
     pub origin: PercentileOrigin,
     /// Observations.
     pub count: Option<f64>,
@@ -52,9 +52,9 @@ pub struct Distribution {
     pub std_seconds: Option<f64>,
     /// Smallest.
     pub min_seconds: Option<f64>,
-    /// Median; where buckets do not resolve it, what is most likely within them.
+    /// Median; where buckets do not resolve it, the most likely value within them.
     pub p50_seconds: Option<f64>,
-    /// Between which bounds it then lies.
+    /// The bounds of such a median.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p50_between_seconds: Option<[f64; 2]>,
     /// 90th percentile.
@@ -65,9 +65,9 @@ pub struct Distribution {
     pub p99_seconds: Option<f64>,
     /// Largest.
     pub max_seconds: Option<f64>,
-    /// How sure the median is.
+    /// Confidence interval of the median.
     pub p50_interval: Option<ConfidenceInterval>,
-    /// How sure the 99th percentile is; none from few requests.
+    /// Confidence interval of the 99th percentile; `None` for few requests.
     pub p99_interval: Option<ConfidenceInterval>,
     /// Points of the cumulative distribution, `[share, seconds]`, ascending.
     pub quantiles: Vec<[f64; 2]>,
@@ -117,8 +117,8 @@ impl Distribution {
         })
     }
 
-    /// The distribution that a histogram of vLLM's shows; `None` if it is empty. Within the lowest bucket only the mean is known, which
-    /// stands for the median; what lies above the median there is not told.
+    /// The distribution of a vLLM histogram; `None` if it is empty. Within the lowest bucket only the mean is known, which stands for the
+    /// median; quantiles above the median are unknown there.
     #[must_use]
     pub fn of_histogram(histogram: &Histogram) -> Option<Self> {
         let mean = histogram.mean()?;
@@ -141,7 +141,7 @@ impl Distribution {
         })
     }
 
-    /// What a tool printed, over whatever could be computed from the requests that it wrote down beside it.
+    /// Uses what a tool printed, and fills the gaps from the requests that the tool wrote out.
     #[must_use]
     pub fn printed(self, computed: Option<Self>) -> Self {
         let computed = computed.unwrap_or_default();
@@ -167,8 +167,8 @@ impl Distribution {
         }
     }
 
-    /// Interval of the median where only mean and deviation are told: its standard error is √(π/2) times the mean's if the values
-    /// are normally distributed; latencies have a longer tail, which makes this too wide, not too narrow.
+    /// Interval of the median where only mean and deviation are known: its standard error is √(π/2) times the mean's if the values are
+    /// normally distributed; latencies have a longer tail, which makes this too wide, not too narrow.
     fn median_interval(&self) -> Option<ConfidenceInterval> {
         let error = (std::f64::consts::PI / 2.0).sqrt() * self.std_seconds? / self.count?.sqrt();
         let median = self.p50_seconds?;
@@ -179,7 +179,7 @@ impl Distribution {
     }
 }
 
-/// What a histogram knows for sure: the share within each bound, up to the one within which all are.
+/// What a histogram determines exactly: the share within each bound, up to the bound that contains all observations.
 fn known_shares(histogram: &Histogram) -> Vec<[f64; 2]> {
     let finite = histogram.buckets.iter().filter(|(le, _)| le.is_finite());
     let mut shares = Vec::new();
@@ -198,8 +198,8 @@ fn known_shares(histogram: &Histogram) -> Vec<[f64; 2]> {
 /// Two-sided 95 % quantile of the normal distribution.
 const NORMAL_95: f64 = 1.96;
 
-/// Interval of the percentile `q` from the ranks that it takes with 95 % probability, whatever the distribution; `None` where a rank
-/// lies outside the samples.
+/// Interval of the percentile `q` from the ranks that it has with 95 % probability, whatever the distribution; `None` where a rank lies
+/// outside the samples.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! Which tool wrote a file, told from its members alone. A file may hold several documents, as `--append-result` makes them.
+//! Detects which tool wrote a file, from its members alone. A file may hold several documents, as `--append-result` makes them.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{
 /// The tools whose files can be read, in words.
 pub const KNOWN_TOOLS: &str = "vllm-roofline-exporter itself, vllm bench serve (--save-result, --save-detailed), GuideLLM, AIPerf (profile_export_aiperf.json, profile_export.jsonl, server_metrics_export.json) and genai-perf";
 
-/// What a document is.
+/// The kind of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DocumentKind {
     Own,
@@ -24,7 +24,7 @@ enum DocumentKind {
 }
 
 impl DocumentKind {
-    /// By members that no other tool has together.
+    /// Detects the kind by members that no other tool combines.
     fn of(document: &Value) -> Option<Self> {
         let has = |key: &str| document.get(key).is_some();
         let is = |key: &str, value: &str| document.get(key).and_then(Value::as_str) == Some(value);
@@ -57,7 +57,7 @@ impl DocumentKind {
     }
 }
 
-/// The load tests in the files `paths`; AIPerf's server metrics become part of the run that they belong to.
+/// Reads the load tests in the files `paths`; AIPerf's server metrics become part of the run that they belong to.
 ///
 /// # Errors
 /// [`ResultsError`] for the first file that cannot be read.
@@ -69,10 +69,10 @@ pub fn read_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<LoadResult>, ResultsE
     Ok(aiperf_server::joined(results))
 }
 
-/// The load tests in the file `path`.
+/// Reads the load tests in the file `path`.
 ///
 /// # Errors
-/// [`ResultsError`], which names the file and what it should be.
+/// [`ResultsError`], which names the file and the expected format.
 pub fn read(path: &Path) -> Result<Vec<LoadResult>, ResultsError> {
     let text = std::fs::read_to_string(path).map_err(|error| ResultsError::Io {
         path: path.into(),
@@ -81,10 +81,10 @@ pub fn read(path: &Path) -> Result<Vec<LoadResult>, ResultsError> {
     of_text(path, &text)
 }
 
-/// The load tests in `text`, which is what the file `path` holds.
+/// Parses the load tests in `text`, the contents of the file `path`.
 ///
 /// # Errors
-/// [`ResultsError`], which names the file and what it should be.
+/// [`ResultsError`], which names the file and the expected format.
 pub fn of_text(path: &Path, text: &str) -> Result<Vec<LoadResult>, ResultsError> {
     let documents = documents(path, text)?;
     let Some(first) = documents.first() else {
@@ -105,7 +105,7 @@ pub fn of_text(path: &Path, text: &str) -> Result<Vec<LoadResult>, ResultsError>
     Ok(results)
 }
 
-/// One document after the other; a single array is taken as its elements (`summary.json` of a sweep of vLLM's).
+/// Splits the text into documents; a single array counts as its elements (`summary.json` of a vLLM sweep).
 fn documents(path: &Path, text: &str) -> Result<Vec<Value>, ResultsError> {
     let documents: Result<Vec<Value>, _> = Deserializer::from_str(text).into_iter().collect();
     let documents = documents.map_err(|error| ResultsError::Json {
@@ -154,7 +154,7 @@ fn results_of(path: &Path, document: Value) -> Result<Vec<LoadResult>, ResultsEr
     }
 }
 
-/// `document` as the type of its tool.
+/// Deserialises `document` as the type of its tool.
 fn shaped<T: DeserializeOwned>(
     path: &Path,
     kind: DocumentKind,
@@ -167,7 +167,7 @@ fn shaped<T: DeserializeOwned>(
     })
 }
 
-/// What else a document may be, so that the error can say so.
+/// What an unknown document resembles, for the error.
 fn resembled(document: &Value) -> String {
     let has = |key: &str| document.get(key).is_some();
     let what = if has("avg_latency") && has("latencies") {

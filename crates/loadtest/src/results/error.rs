@@ -4,47 +4,47 @@ use std::path::PathBuf;
 
 use super::KNOWN_TOOLS;
 
-/// Names the file, and the remedy.
+/// Errors that name the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
-    /// It is not there, or may not be read.
+    /// The file does not exist, or cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// It is not JSON, or ends in the middle of it.
+    /// The file is not JSON, or is truncated.
     #[error("{} is not JSON ({error}); results are the JSON files of {KNOWN_TOOLS}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The parser's error, with its position.
         error: serde_json::Error,
     },
-    /// It has nothing in it.
+    /// The file is empty.
     #[error("{} is empty; results are the JSON files of {KNOWN_TOOLS}", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// It is JSON of something else.
+    /// The JSON is of an unknown kind.
     #[error("{} is {found}; results are the JSON files of {KNOWN_TOOLS}", path.display())]
     Unknown {
         /// The file.
         path: PathBuf,
-        /// What it seems to be.
+        /// What it resembles.
         found: String,
     },
-    /// It is of a known tool, but a field is missing or has another type.
+    /// The file is of a known tool, but a field is missing or has another type.
     #[error("{} looks like {tool}, but cannot be read as such: {error}", path.display())]
     Shape {
         /// The file.
         path: PathBuf,
-        /// The tool it seems to be of.
+        /// The tool.
         tool: &'static str,
-        /// What is missing.
+        /// The missing field.
         error: String,
     },
 }

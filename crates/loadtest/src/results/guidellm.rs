@@ -1,4 +1,4 @@
-//! GuideLLM's `benchmarks.json`: one result per benchmark in it.
+//! Reads GuideLLM's `benchmarks.json`: one result per benchmark.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +101,7 @@ pub(super) fn results(report: &Report) -> Vec<LoadResult> {
     report.benchmarks.iter().map(of).collect()
 }
 
-/// What a metric says of the requests that were answered.
+/// A metric of the answered requests.
 type Answered = ByOutcome<Option<GuidellmSummary>>;
 
 fn result(benchmark: &Benchmark, version: Option<&str>) -> LoadResult {
@@ -174,7 +174,7 @@ impl Metrics {
         };
         Latencies {
             ttft: of(&self.time_to_first_token_ms, 1e3),
-            // What everybody else calls TPOT.
+            // Other tools call it TPOT.
             tpot: of(&self.inter_token_latency_ms, 1e3),
             itl: None,
             e2e: of(&self.request_latency, 1.0),
@@ -183,7 +183,7 @@ impl Metrics {
 }
 
 impl Benchmark {
-    /// The requests that were answered, where they were written down.
+    /// The answered requests, where the file lists them.
     fn answered(&self) -> Vec<CompletedRequest> {
         let requests = self.single_requests().iter();
         requests
@@ -214,7 +214,7 @@ impl SingleRequest {
 }
 
 impl GuidellmSummary {
-    /// In seconds, of values of which `per_second` make one. GuideLLM's percentiles are values that were observed.
+    /// The distribution in seconds, from values of which `per_second` make a second. GuideLLM's percentiles are observed values.
     fn distribution(&self, requests: u32, per_second: f64) -> Distribution {
         let at = |name: &str| Some(self.percentiles.get(name)? / per_second);
         let shares = [

@@ -1,8 +1,8 @@
-//! Results of load tests, whichever tool wrote them, in one form.
+//! Results of load tests of any tool, in one form.
 //!
-//! One file per tool. Percentiles that a tool printed are kept as printed; what it left out is computed from its requests, by linear
-//! interpolation as numpy does (and with it vLLM's and AIPerf's own tools). Everything here was measured by a client, unless its
-//! origin says otherwise.
+//! One module per tool. Percentiles that a tool printed are kept as printed; missing ones are computed from its requests, by linear
+//! interpolation as numpy does (and with it vLLM's and AIPerf's own tools). A client measured everything here, unless its origin says
+//! otherwise.
 
 mod aiperf;
 mod aiperf_requests;
@@ -28,55 +28,55 @@ use roofline::units::{Seconds, ratio};
 /// One load test.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadResult {
-    /// What wrote it, and where.
+    /// The tool that wrote it, and the file.
     pub source: ResultSource,
     /// The name the model was served under.
     pub model: Option<String>,
     /// Unix time at which the first request was sent.
     pub started_at: Option<f64>,
-    /// First request sent to last answer ended.
+    /// From sending the first request to the end of the last answer.
     pub duration: Seconds,
-    /// What was asked of the server.
+    /// The load on the server.
     pub load: ResultLoad,
     /// Requests answered in full.
     pub completed: u64,
-    /// Requests that were not.
+    /// Requests that failed.
     pub failed: u64,
-    /// The failed ones by what went wrong.
+    /// Failed requests by cause.
     pub errors: BTreeMap<String, u64>,
     /// Tokens of the completed requests.
     pub tokens: Tokens,
-    /// What came out per second.
+    /// Throughput.
     pub rates: ResultRates,
-    /// How long requests waited.
+    /// Latencies.
     pub latency: Latencies,
-    /// Each completed request, where the source has them.
+    /// Each completed request, where the source lists them.
     pub requests: Vec<CompletedRequest>,
-    /// What makes these figures less than exact.
+    /// Caveats: what makes these figures less than exact.
     pub caveats: Vec<String>,
-    /// What ties the files of one AIPerf run together.
+    /// The id that the files of one AIPerf run share.
     pub benchmark_id: Option<String>,
 }
 
-/// What wrote a result, and where.
+/// The tool that wrote a result, and the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultSource {
     /// Name of the tool.
     pub tool: String,
-    /// Its version, where it says.
+    /// Its version, where known.
     pub version: Option<String>,
     /// The file or directory.
     pub file: Option<String>,
-    /// What the person called this run.
+    /// The user's label of the run.
     pub label: Option<String>,
 }
 
-/// What was asked of the server.
+/// The load on the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultLoad {
     /// Most requests in flight; `null` if not limited.
     pub max_concurrency: Option<f64>,
-    /// Requests sent per second; `null` if as fast as possible.
+    /// Requests sent per second; `null` for as fast as possible.
     pub request_rate: Option<f64>,
     /// Shape of the gaps between requests; 1 is Poisson, less is burstier.
     pub burstiness: Option<f64>,
@@ -93,14 +93,14 @@ pub struct Tokens {
     pub output: f64,
 }
 
-/// What came out per second.
+/// Throughput.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultRates {
     /// Requests completed per second.
     pub requests_per_second: Option<f64>,
     /// Tokens of answers per second.
     pub output_tokens_per_second: Option<f64>,
-    /// 95 % confidence interval of it, from slices of the run.
+    /// 95 % confidence interval of the output tokens per second, from slices of the run.
     pub output_tokens_per_second_interval: Option<ConfidenceInterval>,
     /// Tokens of prompts and answers per second.
     pub total_tokens_per_second: Option<f64>,
@@ -108,7 +108,7 @@ pub struct ResultRates {
     pub goodput_requests_per_second: Option<f64>,
 }
 
-/// How long requests waited.
+/// Latencies of the requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latencies {
     /// Time to first token.
@@ -133,7 +133,7 @@ impl Latencies {
         ]
     }
 
-    /// Time per output token; where requests are not told apart, time between tokens.
+    /// Time per output token; where there are no single requests, time between tokens.
     #[must_use]
     pub fn per_token(&self) -> Option<&Distribution> {
         self.tpot.as_ref().or(self.itl.as_ref())
@@ -166,7 +166,7 @@ impl CompletedRequest {
 }
 
 impl LoadResult {
-    /// Mean requests in flight (Little's law), or the limit where latencies are not known.
+    /// Mean requests in flight (Little's law), or the limit where latencies are unknown.
     #[must_use]
     pub fn concurrency(&self) -> Option<f64> {
         let latency = self.latency.e2e.as_ref().and_then(|e2e| e2e.mean_seconds);
@@ -174,7 +174,7 @@ impl LoadResult {
         latency.and_then(in_flight).or(self.load.max_concurrency)
     }
 
-    /// Mean tokens of a prompt, of these cached, and of an answer.
+    /// Mean tokens of a prompt, cached tokens of it, and tokens of an answer.
     #[must_use]
     pub fn mean_tokens(&self) -> Option<Tokens> {
         let requests = self.completed as f64;

@@ -1,4 +1,4 @@
-//! Our own load generator's result.
+//! Reads the result of our own load generator.
 
 use super::{
     CompletedRequest, LoadResult, ResultLoad, ResultRates, ResultSource, Tokens, requests,
@@ -6,7 +6,7 @@ use super::{
 use crate::load::run::LoadRun;
 use roofline::units::{Seconds, ratio};
 
-/// `run` in the form that all results have.
+/// Converts `run` into the form that all results share.
 pub(super) fn result(run: &LoadRun) -> LoadResult {
     let requests: Vec<CompletedRequest> = run
         .answered()
@@ -65,7 +65,7 @@ pub(super) fn result(run: &LoadRun) -> LoadResult {
     }
 }
 
-/// Time from bytes at the socket to our seeing them, from which on latencies are the client's as much as the server's.
+/// Delay of the client's event loop from which latencies are the client's as much as the server's.
 const LATE: f64 = 0.005;
 
 fn caveats(run: &LoadRun) -> Vec<String> {

@@ -1,9 +1,9 @@
-//! What follows from single requests.
+//! Figures derived from single requests.
 
 use super::{CompletedRequest, ConfidenceInterval, Distribution, Latencies};
 use roofline::units::ratio;
 
-/// Slices of a run whose throughputs tell how steady it was.
+/// Slices of a run, whose throughputs show how steady it was.
 const SLICES: usize = 10;
 /// Two-sided 95 % quantile of Student's t with nine degrees of freedom.
 const STUDENT_95: f64 = 2.262;
@@ -22,8 +22,8 @@ pub(super) fn latencies(requests: &[CompletedRequest]) -> Latencies {
     }
 }
 
-/// 95 % interval of the output tokens per second of a run of `duration` seconds, by the method of batch means over ten slices of
-/// it. The first and the last slice are left out: there the load rises and drains.
+/// 95 % interval of the output tokens per second of a run of `duration` seconds, by batch means over ten slices. The first and the last
+/// slice are left out: there the load ramps up and drains.
 pub(super) fn throughput_interval(
     requests: &[CompletedRequest],
     duration: f64,
@@ -52,7 +52,7 @@ pub(super) fn throughput_interval(
     })
 }
 
-/// Shares out the tokens of `request` evenly over the time in which it produced them.
+/// Spreads the tokens of `request` evenly over the time in which it produced them.
 fn spread(request: &CompletedRequest, slice: f64, tokens: &mut [f64]) {
     let first = request.start + request.ttft.unwrap_or(0.0);
     let last = (request.start + request.e2e).max(first + 1e-9);

@@ -1,4 +1,4 @@
-//! `vllm bench serve --save-result`, plain and detailed, from 0.8 on.
+//! Reads `vllm bench serve --save-result`, plain and detailed, from 0.8 on.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use roofline::units::Seconds;
 
-/// The members that are read; everything else, percentiles among it, is in `rest`.
+/// The members that are read; all others, including percentiles, are in `rest`.
 #[derive(Debug, Deserialize)]
 pub(super) struct BenchServe {
     date: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct BenchServe {
 pub(super) fn result(file: BenchServe) -> LoadResult {
     let requests = file.requests();
     let mut computed = requests::latencies(&requests);
-    // Without details there is still the whole latency of each request.
+    // Without details, the file still has the end-to-end latency of each request.
     if requests.is_empty() && file.latencies.len() == file.completed as usize {
         computed.e2e = Distribution::of(file.latencies.iter().copied());
     }
@@ -73,7 +73,7 @@ pub(super) fn result(file: BenchServe) -> LoadResult {
         duration: Seconds(file.duration),
         load: ResultLoad {
             max_concurrency: file.max_concurrency,
-            // "inf" is no rate.
+            // "inf" means no rate limit.
             request_rate: file.request_rate.as_ref().and_then(Value::as_f64),
             burstiness: file.burstiness,
         },
@@ -103,14 +103,14 @@ pub(super) fn result(file: BenchServe) -> LoadResult {
 }
 
 impl BenchServe {
-    /// The tool writes when it ended, by the second and without a time zone: taken as UTC, which containers have.
+    /// Start of the run. The tool writes its end, to the second and without a time zone: taken as UTC, which containers use.
     fn started_at(&self) -> Option<f64> {
         let ended = DateTime::strptime("%Y%m%d-%H%M%S", self.date.as_ref()?).ok()?;
         let ended = TimeZone::UTC.to_timestamp(ended).ok()?;
         Some(ended.as_second() as f64 - self.duration)
     }
 
-    /// The percentiles of `metric` as printed; what was not printed as computed.
+    /// The percentiles of `metric` as printed; missing ones as computed.
     fn printed(&self, metric: &str, computed: Option<Distribution>) -> Option<Distribution> {
         let seconds = |statistic: &str| {
             let value = self.rest.get(&format!("{statistic}_{metric}_ms"))?;
@@ -179,7 +179,7 @@ impl BenchServe {
     }
 }
 
-/// Errors by their last line, which is what a traceback ends with.
+/// Errors by their last line, which ends a traceback.
 fn errors(texts: &[String]) -> BTreeMap<String, u64> {
     let mut kinds = BTreeMap::new();
     for text in texts {

@@ -1,4 +1,4 @@
-//! Which setting is best, and when it is no use to go on.
+//! Chooses the best setting, and decides when a sweep stops.
 
 use serde::Serialize;
 
@@ -8,21 +8,21 @@ use super::{Objective, Slo};
 /// The best setting.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BestSetting {
-    /// What to set.
+    /// The values to set.
     #[serde(flatten)]
     pub point: SweepPoint,
-    /// What `metric` is there.
+    /// The value of `metric` there.
     pub value: f64,
-    /// Whether it keeps the promise; if not, none does.
+    /// Whether it meets the SLO; if not, no setting does.
     pub meets_slo: bool,
-    /// Why this one, in words.
+    /// The reason, in words.
     pub why: String,
 }
 
 /// The best of `settings`.
 ///
-/// Of those that keep the promise, or of all if none does, the ones within `noise` of the best by `metric`; and of these the one
-/// that is best for the other side: shortest waits if throughput was asked for, most throughput if latency was.
+/// Among those that meet the SLO, or among all if none does: those within `noise` of the best by `metric`; among these, the one that is
+/// best in the other dimension: lowest latency for a throughput objective, highest throughput for a latency objective.
 #[must_use]
 pub fn best(settings: &[Setting], metric: Objective, slo: &Slo, noise: f64) -> Option<BestSetting> {
     let keeping: Vec<&Setting> = settings
@@ -69,7 +69,7 @@ pub fn best(settings: &[Setting], metric: Objective, slo: &Slo, noise: f64) -> O
     })
 }
 
-/// More is better, or less is.
+/// 1 if a higher value is better, −1 if a lower one is.
 const fn sign(metric: Objective) -> f64 {
     match metric {
         Objective::Throughput | Objective::Goodput => 1.0,
@@ -109,7 +109,7 @@ fn why(metric: Objective, slo: &Slo, meets_slo: bool, equals: usize, noise: f64)
     }
 }
 
-/// Whether the last two of `settings`, each at a larger batch, brought no more than `gain` over the best before them: the server is
+/// Whether the last two of `settings`, each at a larger batch, gained no more than `gain` over the best before them: the server is
 /// saturated.
 #[must_use]
 pub fn saturated(settings: &[Setting], gain: f64) -> bool {

@@ -1,4 +1,4 @@
-//! `Sweep`: what was measured at each setting, and which of them is best. Pure: who runs the loads hands the runs in.
+//! `Sweep`: the measurements at each setting, and the best setting. It runs no load: the caller passes the runs in.
 
 pub mod choice;
 pub mod prediction;
@@ -31,39 +31,39 @@ pub enum Objective {
     Goodput,
 }
 
-/// What users are promised, at which percentile.
+/// The service-level objective and its percentile.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Slo {
     /// Time to first token.
     pub ttft_seconds: Seconds,
     /// Time per output token.
     pub tpot_seconds: Seconds,
-    /// The percentile that must keep to them.
+    /// The percentile that must meet it.
     pub percentile: f64,
 }
 
-/// The answer.
+/// The result of a sweep.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sweep {
     /// Version of this form.
     pub schema: u32,
-    /// What was to be best.
+    /// The objective.
     pub metric: Objective,
-    /// What users are promised.
+    /// The service-level objective.
     pub slo: Slo,
     /// What `batch` is: `concurrency` of the load, or what `launch` made of it.
     pub varied: &'static str,
-    /// Requests at a time where the server's setting was varied.
+    /// Concurrent requests where a server setting was varied.
     pub concurrency: Option<u32>,
-    /// What was measured.
+    /// The measurements.
     pub settings: Vec<Setting>,
-    /// Why settings were left out, in words.
+    /// Why settings were skipped, in words.
     pub stopped: Vec<String>,
     /// Whether it was interrupted.
     pub interrupted: bool,
     /// The best setting; `None` if none was measured.
     pub best: Option<BestSetting>,
-    /// How far the roofline says it could go from there; `None` without model and GPU.
+    /// How far performance could go by the roofline; `None` without model and GPU.
     pub predicted: Option<Predicted>,
     /// Why there is no prediction, in words.
     pub not_predicted: Option<String>,

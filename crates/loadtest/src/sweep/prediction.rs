@@ -1,4 +1,4 @@
-//! How far the roofline says that the best setting could go.
+//! How far the best setting could go by the roofline.
 
 use anyhow::Context;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::setting::MeasuredPoint;
 use roofline::predict::{BatchLimits, Latency, Scenario, Serving, Workload};
 use roofline::spec::to_f64;
 
-/// What the roofline says of the load at the best setting. All of it is modelled, but for the measured share.
+/// The roofline prediction for the load at the best setting. All values are modelled, except the measured share.
 #[derive(Clone, Debug, Serialize)]
 pub struct Predicted {
     /// The GPU.
@@ -16,26 +16,26 @@ pub struct Predicted {
     pub latency: Latency,
     /// Measured throughput over the bound.
     pub share_of_bound: f64,
-    /// Batches at which something changes.
+    /// Batches at which a limit is reached.
     pub limits: BatchLimits,
-    /// The largest batch expected to keep the promise, and what is expected there; `None` where none is.
+    /// The largest batch expected to meet the SLO, and the expectation there; `None` where there is none.
     pub at_slo_batch: Option<AtBatch>,
 }
 
-/// What is expected at one batch.
+/// The expectation at one batch.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct AtBatch {
-    /// Requests at a time.
+    /// Concurrent requests.
     pub batch: u64,
     /// Expected output tokens per second.
     pub output_tokens_per_second_expected: f64,
 }
 
 impl Predicted {
-    /// What `scenario` predicts for `serving`, the load that was `measured`.
+    /// The prediction of `scenario` for `serving`, the load that was `measured`.
     ///
     /// # Errors
-    /// A GPU that is not known, or a deployment that does not go together.
+    /// An unknown GPU, or a contradictory deployment.
     pub fn of(
         scenario: &Scenario,
         serving: Serving,
@@ -67,7 +67,7 @@ impl Predicted {
     }
 }
 
-/// What is expected with `batch` requests at a time instead.
+/// The expectation with `batch` concurrent requests instead.
 fn at(scenario: &Scenario, serving: Serving, batch: u64) -> anyhow::Result<Option<AtBatch>> {
     let serving = Serving {
         batch: to_f64(batch),

@@ -1,4 +1,4 @@
-//! `Setting`: one point of a sweep and what was measured there, over its repeats.
+//! `Setting`: one point of a sweep with its measurements, over its repeats.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::load::failure::Failure;
 use roofline::statistics::quantile_of;
 use roofline::units::Seconds;
 
-/// Share of failed requests above which a setting does not count as keeping its promise.
+/// Share of failed requests above which a setting does not meet the SLO.
 const TOLERATED_FAILURES: f64 = 0.01;
 
-/// What is set at one point.
+/// The values set at one point.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SweepPoint {
-    /// Requests at a time, of the load or of the server.
+    /// Concurrent requests, of the load or of the server.
     pub batch: u32,
     /// `--gpu-memory-utilization`, where it is varied.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,29 +26,29 @@ pub struct SweepPoint {
     pub max_num_batched_tokens: Option<u64>,
 }
 
-/// One point and what was measured there.
+/// One point with its measurements.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Setting {
-    /// What was set.
+    /// The values that were set.
     #[serde(flatten)]
     pub point: SweepPoint,
-    /// What was measured; `None` where nothing could be.
+    /// The measurements; `None` where there are none.
     pub measured: Option<MeasuredPoint>,
-    /// Whether the promise was kept.
+    /// Whether the SLO was met.
     pub meets_slo: bool,
     /// Why nothing was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// What was measured at one point.
+/// The measurements at one point.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MeasuredPoint {
-    /// Runs.
+    /// Number of runs.
     pub repeats: usize,
-    /// Requests answered in full, of all repeats.
+    /// Requests answered in full, over all repeats.
     pub completed: u32,
-    /// Requests that were not.
+    /// Requests that failed.
     pub failed: u32,
     /// How often each kind of failure occurred.
     pub errors: BTreeMap<String, u32>,
@@ -56,11 +56,11 @@ pub struct MeasuredPoint {
     pub output_tokens_per_second: Spread,
     /// Requests per second.
     pub requests_per_second: Spread,
-    /// Requests per second that kept the promise.
+    /// Requests per second that met the SLO.
     pub goodput_requests_per_second: Spread,
-    /// Time to first token at the percentile of the SLO; `None` without any.
+    /// Time to first token at the percentile of the SLO; `None` without tokens.
     pub ttft_seconds: Option<Spread>,
-    /// Time per output token at the percentile of the SLO; `None` of answers of one token.
+    /// Time per output token at the percentile of the SLO; `None` for answers of one token.
     pub tpot_seconds: Option<Spread>,
     /// Mean prompt tokens.
     pub input_tokens: f64,
@@ -80,7 +80,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// The spread of `values`; `None` of nothing.
+    /// The spread of `values`; `None` without any.
     fn of(values: &[f64]) -> Option<Self> {
         let count = roofline::spec::to_f64(values.len() as u64);
         let fold = |of: fn(f64, f64) -> f64| values.iter().copied().reduce(of);
@@ -103,7 +103,7 @@ impl Spread {
 }
 
 impl Setting {
-    /// `point` with what `runs` saw there.
+    /// `point` with the measurements of `runs`.
     #[must_use]
     pub fn of(point: SweepPoint, runs: &[LoadRun], slo: &Slo) -> Self {
         let measured = MeasuredPoint::of(runs, slo);
@@ -120,7 +120,7 @@ impl Setting {
         }
     }
 
-    /// `point`, where nothing could be measured.
+    /// `point` without measurements.
     #[must_use]
     pub const fn failed(point: SweepPoint, error: String) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl Setting {
         }
     }
 
-    /// The figure that `metric` is about.
+    /// The value of the figure that `metric` names.
     #[must_use]
     pub fn figure(&self, metric: Objective) -> Option<f64> {
         self.measured
@@ -182,7 +182,7 @@ impl MeasuredPoint {
         })
     }
 
-    /// The figure that `metric` is about, over the repeats.
+    /// The spread of the figure that `metric` names, over the repeats.
     #[must_use]
     pub const fn spread(&self, metric: Objective) -> Option<Spread> {
         match metric {
@@ -194,7 +194,7 @@ impl MeasuredPoint {
     }
 
     fn meets(&self, slo: &Slo) -> bool {
-        // What we took back ourselves, when the user wanted an end, is no failure of the server.
+        // Requests that we cancelled when the user stopped the run are not failures of the server.
         let cancelled = self.errors.get(&Failure::Cancelled.kind());
         let failed = self.failed - cancelled.copied().unwrap_or_default();
         let all = f64::from(self.completed + failed);
@@ -207,7 +207,7 @@ impl MeasuredPoint {
     }
 }
 
-/// Requests per second that kept both promises; an answer of one token has no time per output token to keep.
+/// Requests per second that met both targets; an answer of one token has no time per output token.
 fn goodput(run: &LoadRun, slo: &Slo) -> f64 {
     let kept = run.answered().filter(|request| {
         request

@@ -10,7 +10,7 @@ pub enum BatchSteps {
     Linear,
 }
 
-/// Batches from `start` to `end`, both included; `step` is the factor, or the summand.
+/// Batches from `start` to `end`, both included; `step` is the factor, or the increment.
 #[must_use]
 pub fn batches(start: u32, end: u32, steps: BatchSteps, step: u32) -> Vec<u32> {
     let next = |batch: &u32| match steps {
