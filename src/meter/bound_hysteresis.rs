@@ -50,18 +50,12 @@ mod tests {
     use crate::meter::verdict::OVERHEAD_BELOW;
 
     fn spent(compute: f64, memory: f64, host: f64) -> TimeSpent {
-        let total = Seconds(compute + memory + host);
-        TimeSpent {
-            seconds: total,
-            busy: total,
-            stalled: Seconds::ZERO,
-            busy_time: Some(BusyTime {
-                compute: Seconds(compute),
-                memory: Seconds(memory),
-                host: Seconds(host),
-                ..BusyTime::default()
-            }),
-        }
+        TimeSpent::busy_throughout(BusyTime {
+            compute: Seconds(compute),
+            memory: Seconds(memory),
+            host: Seconds(host),
+            ..BusyTime::default()
+        })
     }
 
     fn shown(recent: &[TimeSpent]) -> Vec<Bound> {

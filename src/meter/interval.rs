@@ -293,28 +293,18 @@ fn observed(before: &Histograms, after: &Histograms) -> Result<Histograms, Gap> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::engine::{CacheConfig, EngineKey, Gauges};
+    use crate::sample::engine::EngineKey;
 
     fn totals(time: f64, generated: f64) -> EngineTotals {
         let mut counters = Counters::default();
         counters.set(Counter::GenerationTokens, generated);
+        let key = EngineKey {
+            model_name: "m".into(),
+            engine: "0".into(),
+        };
         EngineTotals {
-            key: EngineKey {
-                model_name: "m".into(),
-                engine: "0".into(),
-            },
-            time: Seconds(time),
             counters,
-            gauges: Gauges::default(),
-            histograms: Histograms::default(),
-            cache: CacheConfig::default(),
-            engines_on_page: 1,
-            single_api_server: true,
-            process_started: None,
-            published_every: Seconds::ZERO,
-            adapters: false,
-            prompt_count: PromptCount::Counted,
-            missing: Vec::new(),
+            ..EngineTotals::empty(key, Seconds(time))
         }
     }
 

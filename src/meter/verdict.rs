@@ -133,18 +133,12 @@ mod tests {
     use super::*;
 
     fn busy(compute: f64, memory: f64, overhead: f64) -> TimeSpent {
-        let total = Seconds(compute + memory + overhead);
-        TimeSpent {
-            seconds: total,
-            busy: total,
-            stalled: Seconds::ZERO,
-            busy_time: Some(BusyTime {
-                compute: Seconds(compute),
-                memory: Seconds(memory),
-                overhead: Seconds(overhead),
-                ..BusyTime::default()
-            }),
-        }
+        TimeSpent::busy_throughout(BusyTime {
+            compute: Seconds(compute),
+            memory: Seconds(memory),
+            overhead: Seconds(overhead),
+            ..BusyTime::default()
+        })
     }
 
     #[test]

@@ -101,6 +101,26 @@ impl std::fmt::Display for MissingInput {
 }
 
 impl EngineTotals {
+    /// The totals of an engine that shows nothing yet, alone on a page that was read at `time`.
+    #[must_use]
+    pub fn empty(key: EngineKey, time: Seconds) -> Self {
+        Self {
+            key,
+            time,
+            counters: Counters::default(),
+            gauges: Gauges::default(),
+            histograms: Histograms::default(),
+            cache: CacheConfig::default(),
+            engines_on_page: 1,
+            single_api_server: true,
+            process_started: None,
+            published_every: Seconds::ZERO,
+            adapters: false,
+            prompt_count: PromptCount::default(),
+            missing: Vec::new(),
+        }
+    }
+
     /// KV capacity in tokens: the engine's own figure, else blocks × block size.
     ///
     /// The product is wrong for models with several KV groups (sliding window, Mamba); vLLM ≥ 0.24 says it right.

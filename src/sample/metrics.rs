@@ -95,9 +95,9 @@ impl VllmMetric {
     }
 }
 
-/// Declares the metrics of one kind: the list, each one's row, and the array that holds one value of each.
-macro_rules! scalars {
-    ($(#[$enum_doc:meta])* $kind:ident, $(#[$table_doc:meta])* $table:ident { $($(#[$doc:meta])* $name:ident = $row:expr;)* }) => {
+/// Declares the metrics of one kind: the list, and each one's row.
+macro_rules! rows {
+    ($(#[$enum_doc:meta])* $kind:ident { $($(#[$doc:meta])* $name:ident = $row:expr;)* }) => {
         $(#[$enum_doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $kind {
@@ -115,6 +115,13 @@ macro_rules! scalars {
                 &Self::ROWS[self as usize]
             }
         }
+    };
+}
+
+/// Metrics of one value each, and the array that holds one value of each.
+macro_rules! scalars {
+    ($(#[$enum_doc:meta])* $kind:ident, $(#[$table_doc:meta])* $table:ident { $($(#[$doc:meta])* $name:ident = $row:expr;)* }) => {
+        rows!($(#[$enum_doc])* $kind { $($(#[$doc])* $name = $row;)* });
 
         $(#[$table_doc])*
         #[derive(Clone, Debug, Default, PartialEq)]
@@ -135,26 +142,10 @@ macro_rules! scalars {
     };
 }
 
-/// The same for histograms, whose values are fields.
+/// Histograms, and the struct that holds one of each in a field.
 macro_rules! histograms {
     ($(#[$enum_doc:meta])* $kind:ident, $(#[$table_doc:meta])* $table:ident { $($(#[$doc:meta])* $name:ident $field:ident = $row:expr;)* }) => {
-        $(#[$enum_doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $kind {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl $kind {
-            /// Every one of them, in order.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-            const ROWS: &[VllmMetric] = &[$($row,)*];
-
-            /// Its row.
-            #[must_use]
-            pub const fn metric(self) -> &'static VllmMetric {
-                &Self::ROWS[self as usize]
-            }
-        }
+        rows!($(#[$enum_doc])* $kind { $($(#[$doc])* $name = $row;)* });
 
         $(#[$table_doc])*
         #[derive(Clone, Debug, Default, PartialEq)]

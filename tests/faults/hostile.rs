@@ -10,7 +10,7 @@ use vllm_roofline_exporter::sample::page::{MOST_ENGINES, MOST_LABEL_BYTES};
 
 use crate::support::{Exporter, ok, value};
 use crate::vllm::{Vllm, engine, request};
-use crate::{assert_sound, decoded, failures, up};
+use crate::{assert_sound, decoded, failures, serve_every, up};
 
 /// Memory that all of them together may take at once, in KiB. A page has 16 MiB at most, is read into a buffer that doubles, and the
 /// allocator keeps what it got.
@@ -20,15 +20,7 @@ const MOST_MEMORY: u64 = 64 << 10;
 const TICK: &str = "1s";
 
 fn start(vllm: &Vllm) -> Exporter {
-    Exporter::start(&[
-        "serve",
-        "--vllm-url",
-        &vllm.url,
-        "--gpu-source",
-        "none",
-        "--tick",
-        TICK,
-    ])
+    serve_every(TICK, &vllm.url)
 }
 
 fn repeated(line: impl Fn(usize) -> String, times: usize) -> String {

@@ -32,6 +32,19 @@ fn serve(vllm: &str) -> Exporter {
     Exporter::start(&["serve", "--vllm-url", vllm, "--gpu-source", "none"])
 }
 
+/// The same, reading it once per `tick`.
+fn serve_every(tick: &str, vllm: &str) -> Exporter {
+    Exporter::start(&[
+        "serve",
+        "--vllm-url",
+        vllm,
+        "--gpu-source",
+        "none",
+        "--tick",
+        tick,
+    ])
+}
+
 /// The library `name`, made in `directory` of its source here, to be loaded into the exporter.
 fn library(name: &str, directory: &Path) -> String {
     let library = directory.join(name).with_extension("so");

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::support::{Answering, Exporter, ok, value};
 use crate::vllm::{Vllm, request};
-use crate::{assert_sound, decoded, discards, failures, serve, up};
+use crate::{assert_sound, decoded, discards, failures, serve, serve_every, up};
 
 /// More than all GPUs of the world could do: the jump is discarded, and what comes after it counts.
 #[test]
@@ -124,15 +124,7 @@ fn dear_answers_are_asked_for_less_often() {
             let _ = stream.write_all(head);
             while stream.write_all(&pieces).is_ok() {}
         });
-        let exporter = Exporter::start(&[
-            "serve",
-            "--vllm-url",
-            &vllm.url,
-            "--gpu-source",
-            "none",
-            "--tick",
-            "200ms",
-        ]);
+        let exporter = serve_every("200ms", &vllm.url);
         exporter.wait_for("/metrics", 20, |page| up(page).is_some());
         exporter.wait_for("/metrics", 60, |page| failures(page, "costly") >= 2.0);
         assert_eq!(exporter.get("/-/healthy").0, 200, "{name}");
@@ -156,15 +148,7 @@ fn a_page_that_differs_each_time_logs_no_line_a_tick() {
         );
         let _ = stream.write_all(&ok(&page));
     });
-    let exporter = Exporter::start(&[
-        "serve",
-        "--vllm-url",
-        &vllm.url,
-        "--gpu-source",
-        "none",
-        "--tick",
-        "200ms",
-    ]);
+    let exporter = serve_every("200ms", &vllm.url);
     exporter.wait_for("/metrics", 20, |page| up(page).is_some());
     exporter.wait_for("/metrics", 60, |page| discards(page, "counter_reset") >= 30);
     let told = exporter.log().matches("vLLM restarted").count();

@@ -19,7 +19,7 @@ use vllm_roofline_exporter::meter::Meter;
 use vllm_roofline_exporter::meter::engine::MeterSettings;
 use vllm_roofline_exporter::meter::figures::Figures;
 use vllm_roofline_exporter::sample::engine::{
-    CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms, PromptCount,
+    CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
 
 /// A steady load: so many requests decode in each of 1,000 steps, with so many tokens of context each.
@@ -108,12 +108,11 @@ fn page(load: &Load, part: f64, resident: f64) -> EngineTotals {
     } else {
         0.0
     };
+    let key = EngineKey {
+        model_name: "m".into(),
+        engine: "0".into(),
+    };
     EngineTotals {
-        key: EngineKey {
-            model_name: "m".into(),
-            engine: "0".into(),
-        },
-        time: Seconds(1000.0 + 10.0 * part),
         counters,
         gauges,
         histograms: Histograms {
@@ -131,13 +130,7 @@ fn page(load: &Load, part: f64, resident: f64) -> EngineTotals {
             block_size: Some(BLOCK),
             ..CacheConfig::default()
         },
-        engines_on_page: 1,
-        single_api_server: true,
-        process_started: None,
-        published_every: Seconds::ZERO,
-        adapters: false,
-        prompt_count: PromptCount::Counted,
-        missing: Vec::new(),
+        ..EngineTotals::empty(key, Seconds(1000.0 + 10.0 * part))
     }
 }
 

@@ -23,7 +23,7 @@ use vllm_roofline_exporter::meter::figures::Figures;
 use vllm_roofline_exporter::meter::interval::Gap;
 use vllm_roofline_exporter::meter::spans::AccountedSpan;
 use vllm_roofline_exporter::sample::engine::{
-    CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms, PromptCount,
+    CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Histograms,
 };
 use vllm_roofline_exporter::sample::gpu::{GpuIdentity, GpuReading};
 
@@ -103,27 +103,19 @@ fn fresh(time: f64) -> EngineTotals {
     observe(&mut histograms.iteration_tokens, 1.0, 0.0);
     observe(&mut histograms.inter_token_latency, 1.0, 0.0);
     observe(&mut histograms.time_to_first_token, 1.0, 0.0);
+    let key = EngineKey {
+        model_name: "m".into(),
+        engine: "0".into(),
+    };
     EngineTotals {
-        key: EngineKey {
-            model_name: "m".into(),
-            engine: "0".into(),
-        },
-        time: Seconds(time),
         counters,
-        gauges: Gauges::default(),
         histograms,
         cache: CacheConfig {
             size_tokens: Some(460_000.0),
             block_size: Some(16.0),
             ..CacheConfig::default()
         },
-        engines_on_page: 1,
-        single_api_server: true,
-        process_started: None,
-        published_every: Seconds::ZERO,
-        adapters: false,
-        prompt_count: PromptCount::Counted,
-        missing: Vec::new(),
+        ..EngineTotals::empty(key, Seconds(time))
     }
 }
 

@@ -113,6 +113,18 @@ pub struct TimeSpent {
 }
 
 impl TimeSpent {
+    /// A span that was busy throughout, as `busy_time` says.
+    #[cfg(test)]
+    pub(crate) fn busy_throughout(busy_time: BusyTime) -> Self {
+        let seconds = busy_time.roofline() + busy_time.unexplained();
+        Self {
+            seconds,
+            busy: seconds,
+            stalled: Seconds::ZERO,
+            busy_time: Some(busy_time),
+        }
+    }
+
     /// The seconds by component, or `None` while the model or the GPU is unknown. `split` says whether the GPU's own activity was
     /// measured in any of them.
     #[must_use]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::exposition::Sample;
 use crate::sample::engine::{
     CacheConfig, Counter, Counters, Distribution, EngineKey, EngineTotals, Gauge, Gauges,
-    Histograms, PromptCount,
+    Histograms,
 };
 use crate::sample::metrics::MetricQuantity;
 use roofline::statistics::Histogram;
@@ -167,19 +167,11 @@ impl Draft {
             });
         }
         EngineTotals {
-            key: self.key,
-            time: Seconds::ZERO,
             counters,
             gauges,
             histograms,
             cache,
-            engines_on_page: 1,
-            single_api_server: true,
-            process_started: None,
-            published_every: Seconds::ZERO,
-            adapters: false,
-            prompt_count: PromptCount::Counted,
-            missing: Vec::new(),
+            ..EngineTotals::empty(self.key, Seconds::ZERO)
         }
     }
 }

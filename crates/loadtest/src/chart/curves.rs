@@ -166,6 +166,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::corners;
     use super::*;
 
     #[test]
@@ -176,18 +177,7 @@ mod tests {
             median: Some((0.02, "/runs/0".to_owned())),
         };
         let svg = curves(&[curve], "time").unwrap();
-        let points = svg
-            .split("points=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap();
-        let corners: Vec<(f64, f64)> = points
-            .split(' ')
-            .map(|corner| corner.split_once(',').unwrap())
-            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
-            .collect();
+        let corners = corners(&svg);
         assert!(
             corners
                 .windows(2)

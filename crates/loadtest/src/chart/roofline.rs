@@ -299,6 +299,7 @@ pub fn rate(flops_per_second: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::corners;
     use super::*;
 
     fn h100() -> RoofLine {
@@ -313,20 +314,9 @@ mod tests {
     #[test]
     fn the_ridge_is_where_slope_and_ceiling_meet() {
         let svg = roofline(&[h100()], &[]).unwrap();
-        let points = svg
-            .split("points=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap();
-        let corners: Vec<(f64, f64)> = points
-            .split(' ')
-            .map(|corner| corner.split_once(',').unwrap())
-            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
-            .collect();
+        let corners = corners(&svg);
         let [start, ridge, end] = corners[..] else {
-            panic!("{points}")
+            panic!("{corners:?}")
         };
         assert!(start.0 < ridge.0 && ridge.0 < end.0);
         assert!(start.1 > ridge.1 && (ridge.1 - end.1).abs() < 1e-9);

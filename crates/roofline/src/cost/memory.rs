@@ -168,6 +168,7 @@ fn feed_forward_width(layer: &Layer, tensor: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[cfg(feature = "clap")]
 mod tests {
     use serde_json::{Value, json};
 

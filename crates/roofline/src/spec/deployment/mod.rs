@@ -376,4 +376,5 @@ pub fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> 
 }
 
 #[cfg(test)]
+#[cfg(feature = "clap")]
 mod tests;
