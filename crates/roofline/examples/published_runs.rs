@@ -1,8 +1,8 @@
 //! Scores expected times against a file of published runs: `published_runs FILE [COEFFICIENTS]`.
 //!
 //! The file has `configs` (a `config.json` by model) and `points`, each with `model`, `gpu`, `tp`, `dp`, `ep`, `concurrency`,
-//! `input_len_mean`, `output_len_mean`, the flags of the run below `serve`, and `ttft_ms` and `tpot_ms` below `measured`; or the form
-//! of `tests/fixtures/published-runs.json`. It fails where a run beats its bounds.
+//! `input_len_mean`, `output_len_mean`, the flags of the run in `serve`, and `ttft_ms` and `tpot_ms` in `measured`; or the form of
+//! `tests/fixtures/published-runs.json`. It fails if a run exceeds its bounds.
 
 #![expect(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The states of an engine: what bounds it, what keeps requests waiting, what it is doing. A prediction and a measurement share them.
+//! The states of an engine: what bounds it, why requests wait, what it is doing. Predictions and measurements share them.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,11 +39,11 @@ states!(
         MemoryBandwidth = "memory_bandwidth",
         /// Links between GPUs.
         Interconnect = "interconnect",
-        /// No kernel ran: the GPU waited for the engine's process, its scheduler, an API server or a launch.
+        /// No kernel ran: the GPU waited for the engine's process, its scheduler, an API server or a kernel launch.
         Host = "host",
         /// A kernel ran that neither compute, memory nor links explain: small kernels, dequantisation, low occupancy.
         KernelLatency = "kernel_latency",
-        /// Host or kernel latency, where nothing tells the two apart.
+        /// Host or kernel latency, where no measurement separates the two.
         Overhead = "overhead",
         /// Nothing ran.
         Idle = "idle",
@@ -53,17 +53,17 @@ states!(
 );
 
 states!(
-    /// What keeps waiting requests out.
+    /// Why requests wait.
     Admission {
         /// Nothing: no request waits.
         Open = "open",
         /// The KV cache is full.
         KvCapacity = "kv_capacity",
-        /// As many requests run as `--max-num-seqs` allows.
+        /// `--max-num-seqs` requests are running.
         MaxNumSeqs = "max_num_seqs",
         /// The step's token budget, `--max-num-batched-tokens`.
         TokenBudget = "token_budget",
-        /// Requests wait beside free KV, and `--max-num-seqs` is not known.
+        /// Requests wait although KV cache is free, and `--max-num-seqs` is unknown.
         Unknown = "unknown",
     }
 );
@@ -71,32 +71,32 @@ states!(
 states!(
     /// What the engine is doing.
     EngineState {
-        /// Requests run and something moves.
+        /// Requests run and tokens are produced.
         Running = "running",
         /// No request.
         Idle = "idle",
-        /// Requests run and nothing moves.
+        /// Requests run and no counter moves.
         Stalled = "stalled",
         /// Put to sleep: weights are off the GPU.
         Sleeping = "sleeping",
-        /// Its page cannot be read.
+        /// Its metrics page cannot be read.
         Unreachable = "unreachable",
     }
 );
 
 states!(
-    /// Which kind of bytes is most of the traffic.
+    /// Which kind of bytes dominates the traffic.
     Dominant {
         /// Weights.
         Weights = "weights",
-        /// The KV cache, or the recurrent state that stands in its place.
+        /// The KV cache, or the recurrent state that replaces it.
         Kv = "kv",
         /// Activations.
         Activations = "activations",
     }
 );
 
-/// Where the seconds of a span went.
+/// The seconds of a time span by component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TimeSeconds {
     /// Steps bound by the tensor cores.
@@ -105,22 +105,22 @@ pub struct TimeSeconds {
     pub memory: Seconds,
     /// Collectives.
     pub communication: Seconds,
-    /// No kernel ran though a request was running: the GPU waited for the host. Absent where nothing measures it.
+    /// No kernel ran while a request was running: the GPU waited for the host. Absent without a measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Seconds>,
-    /// A kernel ran that the roofline does not explain. Absent where nothing measures it.
+    /// A kernel ran that the roofline does not explain. Absent without a measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_latency: Option<Seconds>,
-    /// Either of the two, where nothing tells them apart.
+    /// Host or kernel latency, where no measurement separates the two.
     pub overhead: Seconds,
     /// No request running.
     pub idle: Seconds,
-    /// Requests running, nothing moving.
+    /// Requests running without progress.
     pub stalled: Seconds,
 }
 
 impl TimeSeconds {
-    /// The components there are, with their label values.
+    /// The components that are present, with their label values.
     #[must_use]
     pub fn components(&self) -> Vec<(&'static str, Seconds)> {
         [

@@ -1,7 +1,7 @@
 //! Quantities with their units in the type.
 //!
-//! Only lawful operations exist: `Flops / Seconds` is a `FlopsPerSecond`, `Flops / Bytes` an `Intensity`, and adding bytes to
-//! seconds does not compile. Prefixes (GB/s, TFLOP/s) exist only where text is read or printed.
+//! Only valid operations exist: `Flops / Seconds` is a `FlopsPerSecond`, `Flops / Bytes` an `Intensity`, and adding bytes to seconds does
+//! not compile. Prefixes (GB/s, TFLOP/s) appear only where text is parsed or printed.
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
@@ -16,7 +16,7 @@ macro_rules! quantity {
         pub struct $name(pub f64);
 
         impl $name {
-            /// Nothing of it.
+            /// Zero.
             pub const ZERO: Self = Self(0.0);
 
             /// The smaller of the two.
@@ -81,7 +81,7 @@ macro_rules! quantity {
     };
 }
 
-/// `$amount / $per = $rate`, and the two laws that follow from it.
+/// `$amount / $per = $rate`, and the two inverse operations.
 macro_rules! rate {
     ($amount:ident / $per:ident = $rate:ident) => {
         impl Div<$per> for $amount {
@@ -116,7 +116,7 @@ quantity!(
     Bytes
 );
 quantity!(
-    /// Seconds: a span, or a moment counted from the Unix epoch.
+    /// Seconds: a duration, or a Unix time.
     Seconds
 );
 quantity!(
@@ -154,7 +154,7 @@ impl Div<BytesPerSecond> for FlopsPerSecond {
     }
 }
 
-/// `numerator / denominator`, or `None` where the quotient has no meaning (0/0, a negative or an infinite part).
+/// `numerator / denominator`, or `None` where the quotient is undefined (0/0, a negative or infinite operand).
 #[must_use]
 pub fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     let quotient = numerator / denominator;

@@ -1,6 +1,6 @@
-//! Expected times against published runs of vLLM that others measured, by tensor-parallel degree, kind of model and GPU.
+//! Expected times against third-party published runs of vLLM, by tensor-parallel degree, kind of model and GPU.
 //!
-//! The coefficients were fitted to these runs, so this guards what the fit reached; `docs/prediction.md` has the cross-validation.
+//! The coefficients were fitted to these runs, so this test guards the quality of the fit; `docs/prediction.md` has the cross-validation.
 //! `cargo test -p roofline --test published_runs -- --nocapture` prints the table; the example `published_runs` does so for a file.
 
 #![expect(clippy::expect_used, reason = "a test may panic")]

@@ -1,4 +1,4 @@
-//! `Ceiling`: what one GPU gives, in theory and in practice, and how fast it reaches its peers.
+//! `Ceiling`: the theoretical and attainable ceilings of one GPU, and of its link to peers.
 
 use super::coefficients::Coefficients;
 use crate::spec::gpu::GpuSpec;
@@ -18,13 +18,13 @@ pub struct Ceiling {
 /// Connection to a peer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
-    /// One way.
+    /// Bandwidth in one direction.
     pub bandwidth: BytesPerSecond,
-    /// What a kernel reaches that sums a small message in one go.
+    /// Bandwidth that a one-shot kernel reaches on a small message.
     pub small_messages: BytesPerSecond,
-    /// What NCCL reaches on a large one.
+    /// Bandwidth that NCCL reaches on a large message.
     pub large_messages: BytesPerSecond,
-    /// Time of a collective that carries next to nothing.
+    /// Latency of a collective with a negligible payload.
     pub latency: Seconds,
 }
 
@@ -52,8 +52,8 @@ impl Ceiling {
 
     /// The attainable roof with the SMs at `sm_clock_mhz`.
     ///
-    /// The measured shares of the peak were taken under the power cap; here the clock says so itself, and kernels that keep the
-    /// tensor cores busy come to `clock_fraction` of the peak at that clock.
+    /// The measured shares of the peak were taken under the power cap; with a measured clock, kernels that keep the tensor cores busy reach
+    /// `clock_fraction` of the peak at that clock.
     #[must_use]
     pub fn at_clock(gpu: &GpuSpec, coefficients: &Coefficients, sm_clock_mhz: f64) -> Self {
         let attainable = Self::attainable(gpu, coefficients);
@@ -82,7 +82,7 @@ impl Ceiling {
         let large = generation
             .all_reduce_large_fraction
             .map_or(1.0, |share| share.value);
-        // Without NVLink there are no kernels of its own for small messages.
+        // Without NVLink there are no dedicated kernels for small messages.
         let (latency, small) = match gpu.nvlink_per_direction {
             Some(_) => (
                 coefficients.nvlink_latency_seconds,
@@ -105,7 +105,7 @@ impl Ceiling {
         }
     }
 
-    /// Peak at `precision`; where the GPU has no such arithmetic, that of the widest format it has.
+    /// Peak at `precision`; if the GPU does not support it, the peak of its widest format.
     #[must_use]
     pub fn peak(&self, precision: Precision) -> FlopsPerSecond {
         let stated = self.peaks.get(precision);
@@ -114,13 +114,13 @@ impl Ceiling {
             .unwrap_or_default()
     }
 
-    /// Intensity above which compute limits, at `precision`.
+    /// Arithmetic intensity above which compute is the limit, at `precision`.
     #[must_use]
     pub fn ridge(&self, precision: Precision) -> Intensity {
         self.peak(precision) / self.hbm
     }
 
-    /// The roof over `intensity`: `min(peak, bandwidth × intensity)`.
+    /// The roof at `intensity`: `min(peak, bandwidth × intensity)`.
     #[must_use]
     pub fn roof(&self, precision: Precision, intensity: Intensity) -> FlopsPerSecond {
         self.peak(precision).min(self.hbm * intensity)

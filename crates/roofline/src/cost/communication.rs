@@ -1,16 +1,16 @@
-//! What travels between the GPUs of a deployment in one step.
+//! Traffic between the GPUs of a deployment in one step.
 //!
-//! Tensor parallelism sums T × H activations after each block and after the embedding. Logits are gathered on one rank. Experts
-//! spread over replicas dispatch and combine `T·k·H`; a pipeline hands T × H on.
+//! Tensor parallelism sums T × H activations after each block and after the embedding. Logits are gathered on one rank. Experts spread over
+//! replicas dispatch and combine `T·k·H`; a pipeline stage passes T × H on.
 //!
 //! One all-reduce of `s` bytes over t ranks, with the latency α of a kernel that waits for all ranks, takes
 //!
-//! * in one go, where each rank reads the others' tensors: `α + (t−1)·s / small`,
-//! * in two, where each sums its part and then reads the others': `2α + 2(t−1)/t·s / small`,
+//! * in one shot, where each rank reads the others' tensors: `α + (t−1)·s / small`,
+//! * in two shots, where each sums its part and then reads the others': `2α + 2(t−1)/t·s / small`,
 //! * above [`LARGE_MESSAGE`], by NCCL: `2α + 2(t−1)/t·s / large`.
 //!
-//! vLLM's own kernels choose between the first two by size, as the minimum does here. Decoding a batch of 64 with TP 8, α alone is
-//! a tenth to a third of a step.
+//! vLLM's own kernels choose between the first two by size, as the minimum does here. When decoding a batch of 64 with TP 8, α alone is a
+//! tenth to a third of a step.
 
 use super::ceiling::Link;
 use super::shard::Shard;
@@ -22,20 +22,20 @@ use crate::units::{Bytes, Seconds};
 pub struct Communication {
     /// All-reduces.
     pub all_reduces: f64,
-    /// Bytes that each of them sums, all together.
+    /// Total payload of the all-reduces.
     pub all_reduce_payload: Bytes,
     /// Ranks that take part in each.
     pub ranks: f64,
     /// All-reduces of one number per token: norms over heads that the ranks share.
     pub norm_reduces: f64,
-    /// Bytes sent besides: logits, expert tokens, pipeline stages.
+    /// Messages that carry these bytes.
     pub point_to_point: Bytes,
     /// Messages that carry them.
     pub messages: f64,
 }
 
 impl Communication {
-    /// Bytes that pass one link, one way.
+    /// Bytes that cross one link in one direction.
     #[must_use]
     pub fn link_bytes(&self) -> Bytes {
         self.all_reduce_payload * self.ring_factor() + self.point_to_point
@@ -49,7 +49,7 @@ impl Communication {
             + link.latency * (self.norm_reduces + self.messages)
     }
 
-    /// Share of a payload that passes each link in two goes, `2(t−1)/t`.
+    /// Share of a payload that crosses each link in two shots, `2(t−1)/t`.
     #[must_use]
     pub fn ring_factor(&self) -> f64 {
         if self.ranks > 1.0 {
@@ -79,7 +79,7 @@ impl Communication {
     }
 }
 
-/// The largest message that vLLM's own all-reduce takes (`max_size` of its `CustomAllreduce`); NCCL sums larger ones.
+/// The largest message that vLLM's own all-reduce handles (`max_size` of its `CustomAllreduce`); NCCL sums larger ones.
 pub const LARGE_MESSAGE: Bytes = Bytes(8.0 * 1024.0 * 1024.0);
 
 /// How a shard takes part in communication.
@@ -87,7 +87,7 @@ pub const LARGE_MESSAGE: Bytes = Bytes(8.0 * 1024.0 * 1024.0);
 pub(super) struct Peers {
     pub(super) tensor: f64,
     pub(super) pipeline: f64,
-    /// Ranks that exchange tokens with experts, 1 without.
+    /// Ranks that exchange tokens with experts; 1 without expert parallelism.
     pub(super) expert: f64,
 }
 

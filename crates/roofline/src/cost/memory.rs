@@ -1,9 +1,9 @@
-//! `MemoryPlan`: what a GPU's memory holds beside the weights, and how many tokens of KV cache that leaves.
+//! `MemoryPlan`: what a GPU's memory holds besides the weights, and how many tokens of KV cache fit.
 //!
-//! vLLM takes `utilisation × memory`, profiles one step of `max_num_batched_tokens` tokens, and gives what remains to the cache:
-//! `cache = utilisation × visible − weights − activations − runtime`. The coefficients below were fitted to what vLLM 0.25 logged
-//! on an H100 for three models (8B bf16 twice, 0.5B bf16, 7B AWQ) and reproduce each within 1 %; an 8B in fp8 and a 4B with
-//! sliding windows, recorded later, are met within 1.5 %.
+//! vLLM takes `utilisation × memory`, profiles one step of `max_num_batched_tokens` tokens, and gives the rest to the cache:
+//! `cache = utilisation × visible − weights − activations − runtime`. The coefficients below were fitted to the values that vLLM 0.25
+//! logged on an H100 for three models (8B bf16 twice, 0.5B bf16, 7B AWQ) and reproduce each within 1 %; an 8B in fp8 and a 4B with sliding
+//! windows, recorded later, agree within 1.5 %.
 
 use super::shard::Shard;
 use crate::spec::deployment::Deployment;
@@ -13,13 +13,13 @@ use crate::units::Bytes;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What the driver keeps of the memory that it reports: CUDA sees 79.19 GiB of an H100's 81,559 MiB.
+/// Driver reserve of the reported memory: CUDA sees 79.19 GiB of an H100's 81,559 MiB.
 const DRIVER_RESERVE: Bytes = Bytes(470.0 * MIB);
 
 /// CUDA context, cuBLAS and CUDA graphs on one GPU.
 const RUNTIME: Bytes = Bytes(0.27 * 1024.0 * MIB);
 
-/// The same with NCCL's buffers (llm-d-planner's figure for two and more H100s; not measured here).
+/// The same with NCCL's buffers (llm-d-planner's figure for two or more H100s; not measured here).
 const RUNTIME_TENSOR_PARALLEL: Bytes = Bytes(2.1 * 1024.0 * MIB);
 
 /// Tensors as wide as the residual stream that are alive at the peak of a forward pass.
@@ -31,7 +31,7 @@ const BYTES_PER_LOGIT: f64 = 10.0;
 /// The memory of one GPU.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryPlan {
-    /// What vLLM may take: utilisation times what CUDA sees.
+    /// What vLLM may use: utilisation times the memory that CUDA sees.
     pub budget: Bytes,
     /// Weights.
     pub weights: Bytes,
@@ -39,7 +39,7 @@ pub struct MemoryPlan {
     pub activations: Bytes,
     /// Runtime, communication buffers, CUDA graphs.
     pub runtime: Bytes,
-    /// What remains for KV cache and recurrent states; zero if nothing does.
+    /// The rest, for KV cache and recurrent states; zero if nothing is left.
     pub cache: Bytes,
     /// Longest sequence, if there is a limit.
     max_model_len: Option<f64>,
@@ -51,7 +51,7 @@ pub struct MemoryPlan {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct CacheLayers {
     bytes_per_token: Bytes,
-    /// Tokens kept of one sequence, if not all.
+    /// Tokens kept of one sequence, if limited.
     limit: Option<f64>,
 }
 
@@ -88,13 +88,13 @@ impl MemoryPlan {
         })
     }
 
-    /// Whether the weights leave any room for a cache.
+    /// Whether the weights leave space for a cache.
     #[must_use]
     pub fn fits(&self) -> bool {
         self.cache > Bytes::ZERO
     }
 
-    /// Cache and state of one sequence of `tokens` tokens. Windowed layers keep their window and one step.
+    /// Cache and state of one sequence of `tokens` tokens. Windowed layers keep their window plus one step.
     #[must_use]
     pub fn sequence_bytes(&self, tokens: f64) -> Bytes {
         let cached: Bytes = self
@@ -107,7 +107,7 @@ impl MemoryPlan {
         cached + self.state_per_sequence
     }
 
-    /// How many sequences of `tokens` tokens fit; infinite for a model without cache and state.
+    /// How many sequences of `tokens` tokens fit; infinite for a model without cache or state.
     #[must_use]
     pub fn sequences(&self, tokens: f64) -> f64 {
         self.cache / self.sequence_bytes(tokens)
@@ -121,9 +121,9 @@ impl MemoryPlan {
     }
 }
 
-/// Layers that share a block table. vLLM's groups have one kind of layer each (full attention, one window) and all the same number of
-/// layers, that of the rarest kind; it pads the last group of each kind. Where the kinds are about as many, it pads the rarer ones.
-/// Source: `_get_kv_cache_groups_uniform_page_size` of vLLM 0.25.
+/// Layers that share a block table. vLLM's groups contain one kind of layer each (full attention, one window) and have the same number of
+/// layers, that of the rarest kind; it pads the last group of each kind. If the kinds have similar counts, it pads the rarer ones. Source:
+/// `_get_kv_cache_groups_uniform_page_size` of vLLM 0.25.
 fn group_size(kinds: &[f64]) -> f64 {
     let least = kinds.iter().copied().fold(f64::INFINITY, f64::min);
     let most = kinds.iter().copied().fold(1.0, f64::max);
@@ -147,8 +147,8 @@ fn activation_peak(deployment: &Deployment) -> Bytes {
     Bytes(forward.max(sampling))
 }
 
-/// Elements per token of a block's intermediate tensors: up projection with its gate, and the activated product. An expert's
-/// first buffer also takes its output.
+/// Elements per token of a block's intermediate tensors: the up projection with its gate, and the activated product. The first buffer of
+/// routed experts also holds their output.
 fn feed_forward_width(layer: &Layer, tensor: f64) -> f64 {
     match &layer.feed_forward {
         FeedForward::None => 0.0,

@@ -1,4 +1,4 @@
-//! The roofline: what a step costs, what the hardware gives, and where the one meets the other.
+//! The roofline model: the work of a step, the ceilings of the hardware, and the resulting time.
 //!
 //! Pure functions of a deployment and the requests of a step; the live path and the offline commands share them.
 

@@ -1,9 +1,9 @@
-//! `work_of_step`: FLOPs and bytes of one engine step, exact for the requests in it.
+//! `work_of_step`: FLOPs and bytes of one engine step, exact for its requests.
 //!
-//! T tokens in R requests; 2 FLOPs per multiply-add. Weights are read once per step whatever T; of the routed experts the expected
-//! distinct ones; keys and values of the attended tokens once per request; the LM head on one row per request (every row of a
-//! speculative verification). Softmax, norms, RoPE and activations are not counted as FLOPs; their traffic is `activation_bytes`,
-//! which stands beside the lower bound.
+//! T tokens in R requests; 2 FLOPs per multiply-add. Weights are read once per step whatever T; of the routed experts, the expected number
+//! of distinct ones; keys and values of the attended tokens once per request; the LM head is applied to one row per request (to every row
+//! in speculative verification). FLOPs exclude softmax, norms, RoPE and activation functions; their traffic is `activation_bytes`, which is
+//! kept apart from the lower bound.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,22 +13,22 @@ use super::shard::Shard;
 use crate::spec::precision::ByPrecision;
 use crate::units::{Bytes, Flops, Intensity, Seconds};
 
-/// Requests of a step that look alike. Counts may be averages of many steps.
+/// Requests of a step with the same lengths. Counts may be averages over many steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestGroup {
-    /// How many requests.
+    /// Number of requests.
     pub count: f64,
-    /// Tokens that each computes in the step.
+    /// Tokens that each request computes in the step.
     pub new_tokens: f64,
-    /// Tokens that each has in the cache before it.
+    /// Tokens that each request has in the cache before the step.
     pub cached_tokens_before: f64,
-    /// Prefill: one row of logits per request, MLA not absorbed.
+    /// Whether it is a prefill: one row of logits per request, MLA not absorbed.
     pub is_prefill: bool,
 }
 
 impl RequestGroup {
-    /// `count` requests that each decode one token after `context` cached ones.
+    /// `count` requests that each decode one token after `context` cached tokens.
     #[must_use]
     pub const fn decode(count: f64, context: f64) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl RequestGroup {
         }
     }
 
-    /// `count` requests that each prefill `new_tokens` tokens after `cached` ones.
+    /// `count` requests that each prefill `new_tokens` tokens after `cached` tokens.
     #[must_use]
     pub const fn prefill(count: f64, new_tokens: f64, cached: f64) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl RequestGroup {
         }
     }
 
-    /// Tokens of all its requests.
+    /// Tokens of all requests.
     #[must_use]
     pub fn tokens(&self) -> f64 {
         self.count * self.new_tokens
@@ -83,7 +83,7 @@ pub struct FlopsByRole {
 }
 
 impl FlopsByRole {
-    /// All of them.
+    /// Total FLOPs.
     #[must_use]
     pub fn total(&self) -> Flops {
         self.linear
@@ -95,10 +95,10 @@ impl FlopsByRole {
     }
 }
 
-/// HBM bytes of a step on one GPU, each operand once, by what is moved.
+/// HBM bytes of a step on one GPU, each operand once, by role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BytesByRole {
-    /// All weights but routed experts and LM head.
+    /// All weights except routed experts and LM head.
     pub weights: Bytes,
     /// The expected distinct routed experts.
     pub routed_experts: Bytes,
@@ -115,7 +115,7 @@ pub struct BytesByRole {
 }
 
 impl BytesByRole {
-    /// All of them.
+    /// Total bytes.
     #[must_use]
     pub fn total(&self) -> Bytes {
         self.all_weights() + self.embedding + self.kv_read + self.kv_write + self.state
@@ -128,10 +128,10 @@ impl BytesByRole {
     }
 }
 
-/// Attention of some of a step's requests. Prompts and decoding requests go through kernels of their own, one after the other.
+/// Attention of a group of a step's requests. Prompts and decoding requests use separate kernels, one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct AttentionWork {
-    /// How many requests.
+    /// Number of requests.
     pub requests: f64,
     /// Queries × keys and scores × values.
     pub flops: Flops,
@@ -146,23 +146,23 @@ pub struct StepWork {
     pub tokens: f64,
     /// Requests.
     pub requests: f64,
-    /// Tokens of prompts among those computed.
+    /// Prompt tokens among those computed.
     pub prompt_tokens: f64,
     /// Rows of logits.
     pub logits_rows: f64,
     /// FLOPs by role.
     pub flops: FlopsByRole,
-    /// FLOPs by what they compute in.
+    /// FLOPs by compute precision.
     pub flops_at: ByPrecision<Flops>,
     /// Bytes by role, the lower bound.
     pub bytes: BytesByRole,
-    /// Attention of the prompts among them.
+    /// Attention of the prompts.
     pub prefill_attention: AttentionWork,
     /// Attention of the decoding requests.
     pub decode_attention: AttentionWork,
-    /// Traffic beyond it: activations, and weights read again past the L2.
+    /// Traffic beyond the lower bound: activations, and weights read again from HBM.
     pub activation_bytes: Bytes,
-    /// What travels between GPUs.
+    /// Traffic between GPUs.
     pub communication: Communication,
 }
 
@@ -173,7 +173,7 @@ impl StepWork {
         self.flops.total() / self.bytes.total()
     }
 
-    /// Time that the FLOPs take at the peak of what they compute in.
+    /// Time of the FLOPs at the peak of their compute precision.
     #[must_use]
     pub fn compute_seconds(&self, ceiling: &Ceiling) -> Seconds {
         self.flops_at
@@ -182,7 +182,7 @@ impl StepWork {
             .sum()
     }
 
-    /// Time that the bytes take at peak bandwidth.
+    /// Time of the bytes at peak bandwidth.
     #[must_use]
     pub fn memory_seconds(&self, ceiling: &Ceiling) -> Seconds {
         self.bytes.total() / ceiling.hbm
@@ -190,7 +190,7 @@ impl StepWork {
 }
 
 impl Shard {
-    /// The work of one step with the requests of `groups`.
+    /// The work of one step with the requests in `groups`.
     #[must_use]
     pub fn work_of_step(&self, groups: &[RequestGroup]) -> StepWork {
         let tokens: f64 = groups.iter().map(RequestGroup::tokens).sum();
@@ -269,7 +269,7 @@ impl Shard {
             .sum()
     }
 
-    /// States are read and written once per step; a first prefill has none to read.
+    /// States are read and written once per step; a first prefill reads none.
     fn state_traffic(&self, group: &RequestGroup) -> Bytes {
         let starts = group.is_prefill && group.cached_tokens_before <= 0.0;
         self.state_per_sequence * (group.count * if starts { 1.0 } else { 2.0 })

@@ -1,20 +1,20 @@
-//! `StepTimer`: how long a step is expected to take, and on what the time goes.
+//! `StepTimer`: the expected time of a step, by component.
 //!
-//! The GPU runs one operation after another, each the larger of its compute and its memory time at what its kernel attains, and small
-//! kernels in between. Meanwhile the engine's process prepares the next step and the API server hands out the tokens of the last.
-//! Each can be what all wait for; where two take about as long, they get in each other's way:
+//! The GPU runs one operation after another, each taking the larger of its compute and its memory time at its kernel's attainable rates,
+//! with small kernels in between. Meanwhile the engine's process prepares the next step and the API server sends the tokens of the last
+//! one. The slowest of the three sets the pace; where two take about as long, they delay each other:
 //!
 //! `t = ∛(gpu³ + engine³ + frontend³)`
 //!
-//! * `gpu = step + L·layer + L_moe·experts + L_mla·latent + Σ max(F/peak, B/bandwidth) + communication`. The fixed parts are kernels
-//!   whose time neither FLOPs nor bytes explain: norms, rotary embedding, quantising of activations, routing and sorting of tokens.
-//!   Kernels of prefill attention and decode attention follow each other, so their times add up.
-//! * `engine = step + R·sequence + launch`. Steps that a CUDA graph was captured for are launched at once; larger ones, and all of
-//!   them with `--enforce-eager`, layer by layer.
+//! * `gpu = step + L·layer + L_moe·experts + L_mla·latent + Σ max(F/peak, B/bandwidth) + communication`. The fixed parts are kernels whose
+//!   time neither FLOPs nor bytes explain: norms, rotary embedding, quantisation of activations, routing and sorting of tokens. Kernels of
+//!   prefill attention and decode attention run one after the other, so their times add up.
+//! * `engine = step + R·sequence + launch`. Steps with a captured CUDA graph are launched at once; larger ones, and all of them with
+//!   `--enforce-eager`, layer by layer.
 //! * `frontend = R·output + P·prompt`, with R rows of logits and P prompt tokens.
 //!
-//! The cube is the lowest power that meets the recorded steps of 1 to 256 sequences of a large and a small model alike. Values and
-//! their sources: `data/coefficients.yaml`; what each term contributes to the accuracy: `docs/prediction.md`.
+//! The cube is the lowest power that fits the recorded steps of 1 to 256 sequences of both a large and a small model. Values and their
+//! sources: `data/coefficients.yaml`; each term's contribution to the accuracy: `docs/prediction.md`.
 
 use super::ceiling::Ceiling;
 use super::coefficients::{Coefficients, Kernels};
@@ -27,7 +27,7 @@ use crate::spec::precision::{ByPrecision, Precision};
 use crate::spec::{to_f64, to_u64};
 use crate::units::{Bytes, BytesPerSecond, Flops, Seconds};
 
-/// Where the expected time of a step goes.
+/// The expected time of a step, by component.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepTime {
     /// Operations that arithmetic limits.
@@ -36,7 +36,7 @@ pub struct StepTime {
     pub memory: Seconds,
     /// Traffic between GPUs.
     pub communication: Seconds,
-    /// Launches, scheduling, the host.
+    /// Launches, scheduling, other host time.
     pub overhead: Seconds,
 }
 
@@ -47,7 +47,7 @@ impl StepTime {
         self.compute + self.memory + self.communication + self.overhead
     }
 
-    /// Adds an operation to the side that limits it.
+    /// Adds an operation to the component that limits it.
     fn add(&mut self, compute: Seconds, memory: Seconds) {
         if compute > memory {
             self.compute += compute;
@@ -57,14 +57,14 @@ impl StepTime {
     }
 }
 
-/// What the steps of one deployment are timed with.
+/// Computes the expected times of the steps of one deployment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepTimer {
     ceiling: Ceiling,
     coefficients: Coefficients,
     kernels: Kernels,
     main: Precision,
-    /// Kernels of a step outside the operations.
+    /// Fixed time of a step's kernels outside the operations.
     between: Seconds,
     launch: Launch,
     /// Rates of reading.
@@ -76,14 +76,14 @@ pub struct StepTimer {
     per_expert_flop: f64,
     per_base_flop: f64,
     vocabulary: f64,
-    /// Share of the output that the frontend sends on one by one.
+    /// Share of the output that the frontend sends token by token.
     streamed: f64,
 }
 
-/// What the engine's process needs to launch the layers of a step.
+/// The time that the engine's process needs to launch the layers of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Launch {
-    /// Most tokens of a step that a CUDA graph was captured for.
+    /// Largest number of tokens with a captured CUDA graph.
     most_tokens: f64,
     /// Time outside graphs.
     layers: Seconds,
@@ -143,7 +143,7 @@ impl StepTimer {
         }
     }
 
-    /// What a request with `prompt_tokens` takes to its first token beside steps.
+    /// Time to first token of a request with `prompt_tokens` outside of steps.
     #[must_use]
     pub fn per_request(&self, prompt_tokens: f64) -> Seconds {
         let costs = &self.coefficients;
@@ -152,7 +152,7 @@ impl StepTimer {
         )
     }
 
-    /// Steps that a request waits for until its own: those that decode, and those that also read prompts.
+    /// Steps that a request waits for before its first step: decode steps, and steps that also process prompts.
     #[must_use]
     pub const fn waits(&self) -> (f64, f64) {
         (
@@ -161,13 +161,13 @@ impl StepTimer {
         )
     }
 
-    /// The attainable ceilings, as the live figures use them.
+    /// The attainable ceilings; the live figures use the same.
     #[must_use]
     pub const fn ceiling(&self) -> &Ceiling {
         &self.ceiling
     }
 
-    /// What most of the dense multiplications compute in.
+    /// Compute precision of most dense multiplications.
     #[must_use]
     pub const fn main_precision(&self) -> Precision {
         self.main
@@ -190,7 +190,7 @@ impl StepTimer {
         time
     }
 
-    /// What the engine's process needs of a step.
+    /// Time of the engine's process for a step.
     fn engine(&self, work: &StepWork) -> Seconds {
         let costs = &self.coefficients;
         let scheduling = Seconds(
@@ -204,7 +204,7 @@ impl StepTimer {
         }
     }
 
-    /// What the API server and its clients need of a step.
+    /// Time of the API server and its clients for a step.
     fn frontend(&self, work: &StepWork) -> Seconds {
         let costs = &self.coefficients;
         Seconds(
@@ -213,7 +213,7 @@ impl StepTimer {
         )
     }
 
-    /// The roofline of each operation, one after another.
+    /// The roofline time of each operation, summed.
     #[must_use]
     pub fn operations(&self, work: &StepWork) -> StepTime {
         let (flops, bytes) = (&work.flops, &work.bytes);
@@ -240,7 +240,7 @@ impl StepTimer {
         time
     }
 
-    /// What attention moves: the keys and values of its requests, and for each some more that its tiles read beyond them.
+    /// Bytes that attention reads: the keys and values of its requests, and for each request the extra tokens of its tiles.
     fn attention_bytes(&self, attention: &AttentionWork, work: &StepWork) -> Bytes {
         let extra = self.coefficients.attention_extra_tokens.value * attention.requests;
         attention.kv_read + work.bytes.kv_write * (extra / work.tokens.max(1.0))
@@ -252,7 +252,7 @@ impl StepTimer {
     }
 }
 
-/// Layers of one GPU that have fixed costs.
+/// Layers of one GPU with fixed costs.
 #[derive(Clone, Copy, Debug)]
 struct LayerCounts {
     all: f64,
@@ -287,7 +287,7 @@ impl LayerCounts {
         )
     }
 
-    /// How steps are launched: by graphs, up to their limit; eagerly if there are none.
+    /// How steps are launched: by graphs, up to their limit; eagerly without graphs.
     fn launch(&self, costs: &Coefficients, kernels: &Kernels, deployment: &Deployment) -> Launch {
         let experts = kernels
             .experts
@@ -318,13 +318,13 @@ fn most_computed(flops: &ByPrecision<Flops>) -> Precision {
         .map_or(Precision::Bf16, |(precision, _)| precision)
 }
 
-/// What of the frontend's work per token remains with `--stream-interval`: every token is turned into text, but only each n-th is
-/// sent. That half of the work is sending is assumed.
+/// Remaining share of the frontend's work per token with `--stream-interval`: every token is detokenised, but only every n-th is sent. The
+/// half that is attributed to sending is an assumption.
 fn streamed(interval: u64) -> f64 {
     0.5 + 0.5 / to_f64(interval.max(1))
 }
 
-/// How long processes take that wait for each other: the longest, and more where others take about as long.
+/// Combined time of processes that wait for each other: the longest, plus a delay where others take about as long.
 fn together(parts: &[Seconds]) -> Seconds {
     let cubes: f64 = parts.iter().map(|part| part.0.powi(3)).sum();
     Seconds(cubes.cbrt())

@@ -1,7 +1,7 @@
-//! What a remedy would change: the load as measured, predicted without and with it.
+//! The effect of a remedy: the measured load, predicted without and with it.
 //!
-//! The predictor gives the ratio, the measurement the level. Two limits keep a promise honest. A remedy against one component of
-//! busy time saves at most that component's share (Amdahl). And no figure may pass the roofline's bound of the changed deployment.
+//! The predictor gives the ratio, the measurement gives the level. Two limits apply. A remedy against one component of busy time saves at
+//! most that component's share (Amdahl's law). And no figure may exceed the roofline bound of the changed deployment.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,18 +9,18 @@ use crate::predict::{Latency, Scenario, Serving};
 use crate::spec::to_f64;
 use crate::units::{Seconds, ratio};
 
-/// A load as measured: lengths, and how many requests are in the engine.
+/// The measured load: token lengths, and the number of requests in the engine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ObservedLoad {
     /// Tokens of each prompt.
     pub input_tokens: f64,
-    /// Those of them that the prefix cache has.
+    /// Prompt tokens found in the prefix cache.
     pub cached_tokens: f64,
     /// Tokens generated for each.
     pub output_tokens: f64,
     /// Requests running.
     pub(super) running: f64,
-    /// Requests running and waiting: more than that no remedy can run.
+    /// Requests running and waiting: an upper bound for any remedy.
     pub offered: f64,
 }
 
@@ -36,7 +36,7 @@ impl ObservedLoad {
     }
 }
 
-/// What users see and what it costs; `None` is what is not known.
+/// User-visible latency and throughput, and their cost; `None` where unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// Output tokens per second.
@@ -49,34 +49,34 @@ pub struct Effect {
     pub dollars_per_million_tokens: Option<f64>,
 }
 
-/// What a remedy multiplies the measured figures with, and what they cannot pass.
+/// The factors by which a remedy changes the measured figures, and their upper bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Gain {
     throughput: f64,
     ttft: f64,
     tpot: f64,
-    /// GPUs then over GPUs now.
+    /// GPUs after the change divided by GPUs now.
     gpus: f64,
     limit: Option<Latency>,
 }
 
-/// A change whose effect is asked for.
+/// A change whose effect is to be predicted.
 #[derive(Clone, Debug)]
 pub(super) struct LoadChange {
     /// The deployment with the change.
     pub(super) scenario: Scenario,
-    /// Requests that then run at a time, as far as there are so many.
+    /// Concurrent requests after the change, as far as there are as many.
     pub(super) running: f64,
-    /// Share of busy time that the change acts on: no more of the time per token can be saved.
+    /// Share of busy time that the change affects: the time per token cannot shrink by more.
     pub(super) acts_on: f64,
-    /// GPUs then over GPUs now.
+    /// GPUs after the change divided by GPUs now.
     pub(super) gpus: f64,
-    /// Engines then over engines now, each with its part of the load.
+    /// Engines after the change divided by engines now, each with its share of the load.
     pub(super) replicas: f64,
 }
 
 impl Gain {
-    /// What `change` does to `load`, which `now` serves; `None` where either cannot be predicted.
+    /// The effect of `change` on `load`, which `now` serves; `None` where either cannot be predicted.
     #[must_use]
     pub(super) fn of(now: &Scenario, load: &ObservedLoad, change: &LoadChange) -> Option<Self> {
         let before = predicted(now, load, load.running, 1.0)?;
@@ -87,7 +87,7 @@ impl Gain {
         let of = |after: Seconds, before: Seconds| ratio(after.0, before.0);
         let throughput = after.output_tokens_per_second_expected * change.replicas
             / before.output_tokens_per_second_expected;
-        // Each request brings at most its own throughput, and time saved on one component at most that component's share.
+        // Each request adds at most its own throughput, and a change saves at most its component's share of time.
         let most = (grown / left.max(1e-3)).max(1.0);
         Some(Self {
             throughput: throughput.min(most),
@@ -111,8 +111,8 @@ impl Gain {
         }
     }
 
-    /// What it does for users on a logarithmic scale: the sum over the figures that they feel, so that what one of them gains at the
-    /// cost of another counts less. A first token counts half, and throughput only where the traffic does not set it.
+    /// The benefit for users on a logarithmic scale: the sum over the user-visible figures, so that a gain in one at the cost of another
+    /// counts less. The time to first token has half the weight, and throughput counts only where the traffic does not limit it.
     #[must_use]
     pub(super) fn benefit(&self, felt: &Effect, traffic_limits: bool) -> f64 {
         let gained = |felt: Option<f64>, factor: f64| felt.map_or(0.0, |_| factor.max(1e-9).ln());
@@ -122,7 +122,7 @@ impl Gain {
             - gained(felt.tpot_seconds, self.tpot)
     }
 
-    /// `measured` as the remedy leaves it; where the traffic limits the throughput, it stays.
+    /// `measured` after the remedy; where the traffic limits the throughput, it stays.
     #[must_use]
     pub(super) fn applied(&self, measured: &Effect, replicas: f64, traffic_limits: bool) -> Effect {
         let limit = self.limit.as_ref();
@@ -156,7 +156,7 @@ impl Gain {
     }
 }
 
-/// What one of `replicas` engines is expected to do with its part of `load`, `running` of its requests at a time.
+/// The prediction for one of `replicas` engines with its share of `load`, with `running` concurrent requests.
 pub(super) fn predicted(
     scenario: &Scenario,
     load: &ObservedLoad,
@@ -169,7 +169,7 @@ pub(super) fn predicted(
         ..load.serving()
     };
     let latency = predictor.latency_at(&serving, running)?;
-    // A prediction is of all data-parallel replicas together, a load of one engine.
+    // A prediction covers all data-parallel replicas, a load one engine.
     let engines = to_f64(predictor.deployment.parallelism.data);
     Some(Latency {
         output_tokens_per_second_bound: latency.output_tokens_per_second_bound / engines,

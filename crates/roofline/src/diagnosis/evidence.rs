@@ -1,10 +1,10 @@
-//! What says so: the figures behind a finding, each with its origin.
+//! The evidence: the figures behind a finding, each with its origin.
 
 use super::text::{count, duration, percent};
 use super::{FindingKind, Observation};
 use crate::bound::{Admission, Bound};
 
-/// Shares of busy time below this go without saying.
+/// Smaller shares of busy time are not listed.
 const LEAST_SHARE: f64 = 0.01;
 
 /// The evidence for a finding of kind `id` in `seen`.
@@ -82,7 +82,7 @@ fn front_end(seen: &Observation) -> Vec<String> {
     whole.into_iter().chain(token).collect()
 }
 
-/// How full the cache is; where it is what requests wait for, how full it gets.
+/// The usage of the KV cache; its maximum if requests wait for the cache.
 fn kv_usage(seen: &Observation) -> Option<String> {
     let most = seen
         .kv_usage_most

@@ -1,4 +1,4 @@
-//! What is found, how bad it is, and in which order.
+//! Findings, their severity and their order.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,17 +13,17 @@ states!(
     FindingKind {
         /// vLLM's page cannot be read.
         Unreachable = "unreachable",
-        /// Requests are in the engine and nothing moves.
+        /// Requests are in the engine and no counter moves.
         Stalled = "stalled",
         /// The engine sleeps.
         Sleeping = "sleeping",
         /// Requests wait for room in the KV cache.
         KvCapacity = "kv_capacity",
-        /// Requests wait since as many run as `--max-num-seqs` allows.
+        /// Requests wait because `--max-num-seqs` requests are running.
         MaxNumSeqs = "max_num_seqs",
         /// Requests wait for their share of `--max-num-batched-tokens`.
         TokenBudget = "token_budget",
-        /// Requests wait, and why is not known.
+        /// Requests wait for an unknown reason.
         Waiting = "waiting",
         /// Requests spend their time in the API server.
         FrontEnd = "front_end",
@@ -35,13 +35,13 @@ states!(
         Interconnect = "interconnect",
         /// The GPU waits for the host.
         Host = "host",
-        /// Kernels that no component explains.
+        /// Kernels whose time no component explains.
         KernelLatency = "kernel_latency",
-        /// Host or kernels, not told apart.
+        /// Host or kernels; no measurement separates the two.
         Overhead = "overhead",
         /// A power limit holds the clock down.
         PowerLimit = "power_limit",
-        /// It fares worse than engines that should be like it.
+        /// It is slower than comparable engines.
         Replica = "replica",
         /// No request runs.
         Idle = "idle",
@@ -50,15 +50,15 @@ states!(
     }
 );
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Nothing to act on at once.
+    /// No immediate action is needed.
     Info,
     /// Costs throughput or latency.
     Warning,
-    /// Users feel it now.
+    /// Users are affected now.
     Critical,
 }
 
@@ -77,17 +77,17 @@ impl Severity {
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Which.
+    /// Which kind.
     pub id: FindingKind,
-    /// The same as a sentence, the first that users read.
+    /// The finding as a sentence; users read it first.
     pub finding: String,
-    /// How much it matters.
+    /// Its severity.
     pub severity: Severity,
-    /// Share of requests that wait, or of busy time that goes there.
+    /// Share of requests that wait, or of busy time in this component.
     pub share: Option<f64>,
-    /// What says so, each with its origin.
+    /// The evidence, each item with its origin.
     pub evidence: Vec<String>,
-    /// What would help: what needs no hardware first, then by predicted gain.
+    /// The remedies: those without new hardware first, then by predicted gain.
     pub remedies: Vec<Remedy>,
 }
 
@@ -109,7 +109,7 @@ impl Finding {
     }
 }
 
-/// The findings of `seen`, the weightiest first, with the remedies that `remedies` holds for them.
+/// The findings of `seen`, the weightiest first, with their remedies from `remedies`.
 #[must_use]
 pub fn diagnose(seen: &Observation, remedies: &Remedies) -> Vec<Finding> {
     let mut found = match seen.state {
@@ -151,7 +151,7 @@ fn of_running(seen: &Observation) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(queue(seen));
     let hardware = hardware(seen);
-    // Prompts that wait beside saturated tensor cores wait for these.
+    // Prompts that wait while the tensor cores are saturated wait for the tensor cores.
     let is_symptom = |finding: &Finding| {
         matches!(finding.id, FindingKind::TokenBudget | FindingKind::Waiting)
             && seen.bound == Bound::Compute
@@ -163,7 +163,7 @@ fn of_running(seen: &Observation) -> Vec<Finding> {
     found
 }
 
-/// What keeps requests waiting.
+/// Why requests wait.
 fn queue(seen: &Observation) -> Option<Finding> {
     let running = seen.running.unwrap_or(0.0);
     let waiting = seen.waiting.unwrap_or(0.0);
@@ -214,7 +214,7 @@ fn queue(seen: &Observation) -> Option<Finding> {
     Some(Finding::new(id, severity, share, sentence))
 }
 
-/// An API server that does not keep up with the engine: what users wait for first.
+/// An API server that does not keep up with the engine: users wait for it first.
 fn front_end(seen: &Observation) -> Option<Finding> {
     let share = seen.lag()?;
     let severity = if share > 0.5 {
@@ -234,7 +234,7 @@ fn front_end(seen: &Observation) -> Option<Finding> {
     ))
 }
 
-/// What most of the HBM traffic is, as the subject of a sentence.
+/// The dominant HBM traffic, as the subject of a sentence.
 const fn traffic(dominant: Option<Dominant>) -> &'static str {
     match dominant {
         Some(Dominant::Weights) => "traffic, mostly of weights,",
@@ -243,7 +243,7 @@ const fn traffic(dominant: Option<Dominant>) -> &'static str {
     }
 }
 
-/// What bounds the requests that run.
+/// What bounds the running requests.
 fn hardware(seen: &Observation) -> Finding {
     let share = seen.share_of(seen.bound);
     let part = share.map_or_else(|| "most".to_owned(), percent);
@@ -307,10 +307,10 @@ fn hardware(seen: &Observation) -> Finding {
     Finding::new(id, severity, share, sentence)
 }
 
-/// A clock that is held down for most of the time.
+/// A clock that is limited most of the time.
 fn power(seen: &Observation) -> Option<Finding> {
     let share = seen.power_limited_ratio.filter(|share| *share > 0.5)?;
-    // A lower clock costs arithmetic, and little of memory traffic.
+    // A lower clock reduces arithmetic throughput, and memory bandwidth only slightly.
     let severity = if seen.bound == Bound::Compute {
         Severity::Warning
     } else {

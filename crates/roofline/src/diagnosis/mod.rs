@@ -1,8 +1,8 @@
-//! The verdict: what holds an engine back, what says so, and what would help.
+//! The verdict: what holds an engine back, the evidence, and the remedies.
 //!
-//! One ranked list from plain figures, whoever measured them: the exporter live, a replay, or a load test. Requests that wait because
-//! of the KV cache or `--max-num-seqs` come before the hardware, and of what helps, what needs no hardware comes first. What a
-//! remedy promises is predicted for the load as measured, and bounded by what was measured ([`effect`]).
+//! One ranked list from plain figures of any source: the live exporter, a replay, or a load test. Requests that wait because of the KV
+//! cache or `--max-num-seqs` rank before the hardware, and remedies that need no hardware rank first. The effect of a remedy is predicted
+//! for the measured load, and bounded by the measurement ([`effect`]).
 
 mod effect;
 mod evidence;
@@ -24,24 +24,24 @@ pub use shift::{Shift, best_remedies};
 
 use crate::bound::{Admission, Bound, Dominant, EngineState};
 
-/// An engine idle for less than this is kept busy by its requests.
+/// An engine with a smaller idle share than this counts as busy.
 const MOSTLY_BUSY: f64 = 0.05;
 
-/// From this share of a request's time on, the API server is behind.
+/// From this share of a request's time, the API server is behind.
 const LAGGING: f64 = 0.2;
 
-/// What was measured of an engine over a span; `None` is what is not known. Means, unless said otherwise.
+/// The measurements of an engine over a time span; `None` where unknown. Means, unless stated otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
-    /// What the engine was doing.
+    /// The state of the engine.
     pub state: EngineState,
     /// What bound it.
     pub bound: Bound,
-    /// What kept requests waiting.
+    /// Why requests waited.
     pub admission: Admission,
-    /// Which kind of bytes was most of the traffic.
+    /// The dominant kind of bytes.
     pub dominant: Option<Dominant>,
-    /// Shares of busy time by component, the largest first.
+    /// Shares of busy time by component, largest first.
     pub busy_shares: Vec<(Bound, f64)>,
     /// Share of time without a request.
     pub idle_share: f64,
@@ -51,11 +51,11 @@ pub struct Observation {
     pub waiting: Option<f64>,
     /// Used share of the KV cache.
     pub kv_usage: Option<f64>,
-    /// The largest used share of it.
+    /// Its maximum.
     pub kv_usage_most: Option<f64>,
     /// Tokens that the KV cache holds.
     pub kv_capacity_tokens: Option<f64>,
-    /// Preempted requests per second.
+    /// Preemptions per second.
     pub preemptions_per_second: f64,
     /// Requests of a decode step.
     pub decode_batch: Option<f64>,
@@ -65,11 +65,11 @@ pub struct Observation {
     pub cached_tokens: f64,
     /// Tokens of an output.
     pub output_tokens: Option<f64>,
-    /// What users see.
+    /// User-visible latency and throughput.
     pub users: Effect,
     /// Share of a request's time that passes outside the engine, in the API server.
     pub outside_share: Option<f64>,
-    /// What a request takes from its arrival to its end.
+    /// Seconds from the arrival of a request to its end.
     pub request_seconds: Option<f64>,
     /// HBM traffic over the datasheet peak, and whether it was measured.
     pub hbm_share: Option<(f64, bool)>,
@@ -87,12 +87,12 @@ impl Observation {
         found.map(|(_, share)| *share)
     }
 
-    /// The share of a request's time that passes in the API server, where that is more than its part.
+    /// The share of a request's time in the API server, where it exceeds the threshold.
     pub(crate) fn lag(&self) -> Option<f64> {
         self.outside_share.filter(|share| *share >= LAGGING)
     }
 
-    /// What users see. The engine's time per token leaves out what the API server adds to it.
+    /// User-visible figures. The engine's time per token excludes what the API server adds.
     #[must_use]
     pub fn felt(&self) -> Effect {
         let whole = self.lag().and(self.request_seconds);
@@ -113,13 +113,13 @@ impl Observation {
         }
     }
 
-    /// Whether the engine was idle for some of the time and nothing queued: then the traffic sets its throughput.
+    /// Whether the engine was partly idle without a queue: then the traffic limits its throughput.
     #[must_use]
     pub fn waits_for_requests(&self) -> bool {
         self.idle_share > MOSTLY_BUSY && self.admission == Admission::Open
     }
 
-    /// The load as it was measured, for predictions; `None` where its lengths are not known.
+    /// The measured load, for predictions; `None` where its lengths are unknown.
     #[must_use]
     pub fn load(&self) -> Option<ObservedLoad> {
         let running = self.running.filter(|running| *running > 0.0)?.max(1.0);
@@ -135,7 +135,7 @@ impl Observation {
 }
 
 impl Default for Observation {
-    /// An engine of which nothing is known.
+    /// An engine without any measurement.
     fn default() -> Self {
         Self {
             state: EngineState::Idle,
@@ -164,7 +164,7 @@ impl Default for Observation {
     }
 }
 
-/// The worst of a verdict; `None` where nothing was found.
+/// The highest severity of a verdict; `None` without findings.
 #[must_use]
 pub fn worst(verdict: &[Finding]) -> Option<Severity> {
     verdict.iter().map(|finding| finding.severity).max()

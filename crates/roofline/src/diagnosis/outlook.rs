@@ -1,4 +1,4 @@
-//! What the model on this GPU should reach under the load as measured, and how a figure stands beside that.
+//! What the model on this GPU is expected to reach under the measured load, and the verdict on a measured figure.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,28 +6,28 @@ use super::effect::{Effect, ObservedLoad, predicted};
 use crate::predict::Scenario;
 use crate::units::Seconds;
 
-/// Of what is expected, a figure that reaches this share is good.
+/// From this share of the expected value, a figure is good.
 const GOOD: f64 = 0.8;
-/// One that stays under this share is bad.
+/// Below this share it is bad.
 const BAD: f64 = 0.5;
-/// The same of a first token, which depends on how requests happen to arrive.
+/// The same for a time to first token, which depends on when requests arrive.
 const GOOD_FIRST_TOKEN: f64 = 0.5;
 const BAD_FIRST_TOKEN: f64 = 0.25;
-/// What HTTP, the tokeniser and the scheduler add to a first token, which no prediction has.
+/// Time that HTTP, the tokeniser and the scheduler add to a first token; predictions exclude it.
 const SERVING: Seconds = Seconds(0.02);
 
-/// By so much a figure may pass its bound: lengths and batches are means.
+/// Tolerance above the bound: lengths and batches are means.
 const TOLERANCE: f64 = 1.1;
 
-/// How a figure stands.
+/// The verdict on a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VerdictLevel {
-    /// As it should be.
+    /// As expected.
     Good,
     /// Between good and bad.
     Fair,
-    /// Not as it should be.
+    /// Well below expectation.
     Bad,
 }
 
@@ -42,19 +42,19 @@ impl VerdictLevel {
         }
     }
 
-    /// How a rate stands of which `expected` is predicted.
+    /// The verdict on a rate, given its prediction `expected`.
     #[must_use]
     pub fn of_rate(measured: f64, expected: f64) -> Self {
         Self::of_share(measured / expected, GOOD, BAD)
     }
 
-    /// How a time stands of which `expected` is predicted.
+    /// The verdict on a time, given its prediction `expected`.
     #[must_use]
     pub fn of_time(measured: f64, expected: f64) -> Self {
         Self::of_share(expected / measured, GOOD, BAD)
     }
 
-    /// How a time to first token stands of which `expected` is predicted.
+    /// The verdict on a time to first token, given its prediction `expected`.
     #[must_use]
     pub fn of_first_token(measured: f64, expected: f64) -> Self {
         let share = (expected + SERVING.0) / measured;
@@ -72,17 +72,17 @@ impl VerdictLevel {
     }
 }
 
-/// What the deployment should reach under a load.
+/// What the deployment is expected to reach under a load.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Outlook {
-    /// What is expected.
+    /// The expected values.
     pub expected: Effect,
-    /// What it cannot pass.
+    /// The bounds.
     pub bound: Effect,
 }
 
 impl Outlook {
-    /// Whether it can be of the load under which `measured` was seen: nothing beats a bound, so what does was another load.
+    /// Whether it can describe the load of `measured`: no measurement exceeds a bound, so one that does belongs to another load.
     #[must_use]
     pub fn holds_for(&self, measured: &Effect) -> bool {
         let both = |one: Option<f64>, other: Option<f64>| one.zip(other);
@@ -101,7 +101,8 @@ impl Outlook {
                 .all(|(time, least)| time * TOLERANCE >= least)
     }
 
-    /// That of `scenario` under `load`; `None` where it cannot be predicted. Where the traffic sets the throughput, none is expected.
+    /// The outlook of `scenario` under `load`; `None` where it cannot be predicted. If the traffic limits the throughput, no throughput is
+    /// expected.
     pub(super) fn of(
         scenario: &Scenario,
         load: &ObservedLoad,

@@ -1,18 +1,18 @@
-//! A replica beside its like: engines of the same model on the same GPU with the same flags should fare alike.
+//! Compares a replica with its peers: engines with the same model, GPU and flags should perform alike.
 
 use super::finding::{Finding, FindingKind, Severity};
 use super::text::{count, percent, requests};
 
-/// An efficiency below this share of that of the others is no chance.
+/// An efficiency below this share of its peers' is significant.
 const LEAST_EFFICIENCY: f64 = 0.7;
-/// A queue that is so many times as long as that of the others is no chance…
+/// A queue this many times as long as its peers' is significant…
 const LONGEST_QUEUE: f64 = 2.0;
-/// … if it is longer by so many requests.
+/// … if it is longer by this many requests.
 const LEAST_EXTRA: f64 = 8.0;
-/// Decode batches up to this ratio make efficiencies comparable: small batches leave more time to the host.
+/// Up to this ratio of decode batches, efficiencies are comparable: small batches leave more time to the host.
 const LIKE_BATCH: f64 = 1.5;
 
-/// How one of several like engines fares.
+/// The measurements of one of several equal engines.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Replica {
     /// Share of busy time that the roofline explains.
@@ -24,7 +24,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// In what this replica differs from `others` that should be like it; a queue before an efficiency.
+    /// How this replica differs from its peers `others`; a queue is reported before an efficiency.
     #[must_use]
     pub fn difference(&self, others: &[Self]) -> Option<Finding> {
         self.longer_queue(others)
@@ -75,7 +75,7 @@ fn finding(share: Option<f64>, sentence: String, evidence: String) -> Finding {
     found
 }
 
-/// The middle one of `values`, the lower of two; `None` of none.
+/// The median of `values`, the lower of two; `None` without any.
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

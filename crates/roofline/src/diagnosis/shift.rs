@@ -1,4 +1,4 @@
-//! What a remedy changes, in words.
+//! Describes the effect of a remedy in words.
 
 use super::text::{dollars, duration, rate};
 use super::{Effect, Finding, Remedy};
@@ -8,15 +8,15 @@ use super::{Effect, Finding, Remedy};
 pub struct Shift {
     /// Its name.
     pub name: &'static str,
-    /// As it was measured.
+    /// Measured value.
     pub now: String,
-    /// As it is predicted.
+    /// Predicted value.
     pub then: String,
-    /// Whether that is better for users: what one figure gains may cost another.
+    /// Whether it is better for users: a gain in one figure may cost another.
     pub better: bool,
 }
 
-/// A figure that users feel: its name, its value, how it is written, and whether more of it is better.
+/// A user-visible figure: its name, its value, its format, and whether a higher value is better.
 type Felt = (
     &'static str,
     fn(&Effect) -> Option<f64>,
@@ -42,7 +42,7 @@ const FELT: [Felt; 4] = [
 ];
 
 impl Remedy {
-    /// The figures that it changes of what was `measured`.
+    /// The `measured` figures that the remedy changes.
     #[must_use]
     pub fn shifts(&self, measured: &Effect) -> Vec<Shift> {
         let shift = |(name, of, show, more_is_better): Felt| {
@@ -59,7 +59,7 @@ impl Remedy {
     }
 }
 
-/// The best `most` remedies of all findings, those of the weightiest first, each once.
+/// The best `most` remedies of all findings, those of the weightiest finding first, without duplicates.
 #[must_use]
 pub fn best_remedies(verdict: &[Finding], most: usize) -> Vec<&Remedy> {
     let mut best: Vec<&Remedy> = Vec::new();

@@ -57,7 +57,7 @@ fn decoding() -> Observation {
     }
 }
 
-/// The same with a queue that `admission` keeps.
+/// The same with a queue caused by `admission`.
 fn queueing(admission: Admission) -> Observation {
     Observation {
         admission,
@@ -242,7 +242,7 @@ fn an_api_server_that_is_behind_comes_first_and_users_feel_it() {
         verdict[0].finding.contains("57 % of a request's time"),
         "{verdict:?}"
     );
-    // 3.25 s less the first token, over 255 more: not the 6.6 ms of the engine.
+    // 3.25 s minus the first token, over 255 more tokens: not the 6.6 ms of the engine.
     let felt = seen(0.57).felt().tpot_seconds.unwrap();
     assert!((felt - (3.25 - 0.03) / 255.0).abs() < 1e-9, "{felt}");
     let remedy = &verdict[0].remedies[0];

@@ -1,4 +1,4 @@
-//! Numbers as people read them in a sentence.
+//! Formats numbers for sentences.
 
 /// `0.0234` is `23.4 ms`, `0.234` is `234 ms`, `1.5` is `1.50 s`.
 pub(super) fn duration(seconds: f64) -> String {
@@ -21,7 +21,7 @@ pub(super) fn dollars(value: f64) -> String {
     format!("${value:.2}")
 }
 
-/// `0.632` is `63 %`; a share that is neither nothing nor all does not read as if it were.
+/// `0.632` is `63 %`; a small or large share is never rounded to 0 % or 100 %.
 pub(super) fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.005 {
         return "under 1 %".to_owned();

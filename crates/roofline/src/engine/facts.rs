@@ -1,4 +1,4 @@
-//! What is known of one engine beside its counters: its model, how it is deployed, its GPUs, and what could not be found out.
+//! Facts about one engine besides its counters: its model, its deployment, its GPUs, and which facts are missing.
 
 use crate::cost::ceiling::Ceiling;
 use crate::cost::coefficients::Coefficients;
@@ -9,42 +9,42 @@ use crate::spec::gpu::{GpuProvenance, GpuSpec};
 use crate::spec::precision::Precision;
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
-/// A fact that could not be found out.
+/// A fact that could not be determined.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct MissingFact {
-    /// Which: `model`, `gpu`, `tensor_parallel_size`, …
+    /// Its name: `model`, `gpu`, `tensor_parallel_size`, …
     pub fact: &'static str,
-    /// Why, what it leaves out, and the remedy.
+    /// The reason, the figures that are absent without it, and the remedy.
     pub why: String,
 }
 
-/// Everything known of one engine beside its counters.
+/// All known facts about one engine besides its counters.
 #[derive(Clone, Debug, Default)]
 pub struct EngineFacts {
-    /// The model as it is served, and the work of one of its GPUs.
+    /// The deployed model, and the work of one of its GPUs.
     pub served: Option<Served>,
     /// The engine's kind of GPU.
     pub gpu: Option<GpuSpec>,
-    /// UUIDs of its GPUs, as far as they are read.
+    /// UUIDs of those of its GPUs that are read.
     pub gpu_uuids: Vec<String>,
     /// vLLM's flags, as far as they are known.
     pub flags: DeploymentFlags,
-    /// Where each fact came from, in words.
+    /// The origin of each fact, in words.
     pub origins: Vec<(&'static str, String)>,
-    /// What could not be found out.
+    /// Facts that could not be determined.
     pub missing: Vec<MissingFact>,
     /// Attainable shares and overheads.
     pub coefficients: Coefficients,
 }
 
-/// A model as it is served.
+/// A deployed model.
 #[derive(Clone, Debug)]
 pub struct Served {
     /// Model, number formats, parallelism, limits.
     pub deployment: Deployment,
     /// The work of one GPU.
     pub shard: Shard,
-    /// What most of its FLOPs compute in.
+    /// Compute precision of most of its FLOPs.
     pub precision: Precision,
 }
 
@@ -67,7 +67,7 @@ impl Served {
 }
 
 impl EngineFacts {
-    /// GPUs of the engine: what its parallelism needs, else the GPUs read, else one.
+    /// GPUs of the engine: what its parallelism needs, otherwise the GPUs read, otherwise one.
     #[must_use]
     pub fn gpus(&self) -> f64 {
         let needed = self
@@ -79,7 +79,7 @@ impl EngineFacts {
         needed.max(1) as f64
     }
 
-    /// GPUs of the engine that are read: fewer than it has where it spans nodes; all where they are not told apart.
+    /// GPUs of the engine that are read: fewer than it has where it spans nodes; all if GPUs cannot be assigned to engines.
     #[must_use]
     pub fn gpus_read(&self) -> f64 {
         match self.gpu_uuids.len() {
@@ -88,13 +88,13 @@ impl EngineFacts {
         }
     }
 
-    /// `--max-num-seqs`, only where it was told: vLLM's default depends on what no metric shows.
+    /// `--max-num-seqs`, only where it was set: vLLM's default depends on values that no metric exposes.
     #[must_use]
     pub fn max_num_seqs(&self) -> Option<f64> {
         self.flags.max_num_seqs.map(|limit| limit as f64)
     }
 
-    /// Prompt tokens a step can carry: as told, else vLLM's default for this GPU.
+    /// Prompt tokens that fit in a step: as set, otherwise vLLM's default for this GPU.
     #[must_use]
     pub fn token_budget(&self) -> Option<f64> {
         self.served
@@ -102,9 +102,9 @@ impl EngineFacts {
             .map(|served| served.deployment.limits.max_num_batched_tokens as f64)
     }
 
-    /// Tokens of a sequence that holds `resident` tokens' worth of KV cache, as vLLM counts its capacity: in sequences of the
-    /// longest length. Where every layer keeps every token the two are the same; windowed layers and recurrent state hold less of
-    /// a long sequence and more of a short one.
+    /// Tokens of a sequence that holds `resident` tokens' worth of KV cache, as vLLM counts its capacity: in sequences of the longest
+    /// length. Where every layer keeps every token the two are equal; windowed layers and recurrent state hold less of a long sequence and
+    /// more of a short one.
     #[must_use]
     pub fn tokens_held(&self, resident: f64) -> f64 {
         let Some(served) = &self.served else {
@@ -124,7 +124,7 @@ impl EngineFacts {
         served.shard.tokens_cached(held, longest)
     }
 
-    /// The attainable ceiling of one GPU, at its current clock where that is known.
+    /// The attainable ceiling of one GPU, at its current clock where known.
     #[must_use]
     pub fn ceiling(&self, sm_clock_mhz: Option<f64>) -> Option<Ceiling> {
         let gpu = self.gpu.as_ref()?;
@@ -143,7 +143,7 @@ impl EngineFacts {
         })
     }
 
-    /// What the engine's large matrix multiplications compute in.
+    /// Compute precision of the engine's large matrix multiplications.
     #[must_use]
     pub fn main_precision(&self) -> Option<Precision> {
         self.served.as_ref().map(|served| served.precision)
@@ -174,7 +174,7 @@ impl EngineFacts {
         Some(self.gpu.as_ref()?.hbm_bandwidth * self.gpus())
     }
 
-    /// What the links between the GPUs of an engine that has several carry one way, summed over its GPUs.
+    /// Bandwidth of the links between an engine's GPUs in one direction, summed over its GPUs; `None` for a single GPU.
     #[must_use]
     pub fn peak_interconnect(&self) -> Option<BytesPerSecond> {
         let gpu = self.gpu.as_ref().filter(|_| self.gpus() > 1.0)?;
@@ -199,10 +199,10 @@ impl EngineFacts {
         Some(self.served.as_ref()?.shard.kv_per_token() * self.gpus())
     }
 
-    /// Decode batches at which a limit is reached with `context` tokens a request.
+    /// Decode batches at which a limit is reached, with `context` tokens per request.
     ///
-    /// `ridge`: the weights' FLOPs take as long as their bytes. `knee`: KV traffic equals weight traffic, half of the best
-    /// throughput. `kv_capacity`: the cache is full.
+    /// `ridge`: the weights' FLOPs take as long as their bytes. `knee`: KV traffic equals weight traffic, half of the maximum throughput.
+    /// `kv_capacity`: the cache is full.
     #[must_use]
     pub fn batch_limits(
         &self,
@@ -253,7 +253,7 @@ impl EngineFacts {
         ])
     }
 
-    /// Labels of `gpu_info` about the spec: its id, where it is from, and whether its attainable ceilings were measured.
+    /// Labels of `gpu_info` about the spec: its id, its origin, and whether its attainable ceilings were measured.
     #[must_use]
     pub fn gpu_spec_labels(&self) -> Option<[&str; 3]> {
         let gpu = self.gpu.as_ref()?;
@@ -283,7 +283,7 @@ impl EngineFacts {
         if measured { "measured" } else { "assumed" }
     }
 
-    /// Labels of `deployment_info`; empty where not known.
+    /// Labels of `deployment_info`; empty where unknown.
     #[must_use]
     pub fn deployment_labels(&self) -> [(&'static str, String); 5] {
         let told = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());

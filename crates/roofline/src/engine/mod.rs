@@ -1,4 +1,4 @@
-//! What is known of one engine: its model, its deployment, its GPUs, and the roofs over them.
+//! Facts about one engine: its model, its deployment, its GPUs, and their roofs.
 
 mod facts;
 mod roofs;

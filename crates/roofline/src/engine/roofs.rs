@@ -1,4 +1,4 @@
-//! The roofs over an engine: all its GPUs together, at the data sheet's ceilings, the attainable ones, and those of the current clock.
+//! The roofs of an engine, over all its GPUs: datasheet ceilings, attainable ceilings, and those at the current clock.
 
 use crate::cost::ceiling::Ceiling;
 use crate::spec::precision::Precision;
@@ -11,20 +11,20 @@ use super::facts::EngineFacts;
 pub struct EngineRoof {
     /// `datasheet`, `attainable` or `current_clock`.
     pub level: &'static str,
-    /// Its ceiling.
+    /// Compute ceiling.
     pub peak: FlopsPerSecond,
-    /// Its slope.
+    /// Memory bandwidth: the slope.
     pub bandwidth: BytesPerSecond,
 }
 
 impl EngineRoof {
-    /// Where it bends.
+    /// The ridge point.
     #[must_use]
     pub fn ridge(&self) -> Intensity {
         self.peak / self.bandwidth
     }
 
-    /// The points that draw it: intensity 0.1 (or a decade below a lower ridge), the ridge, two decades right of it.
+    /// The points that draw the roof: intensity 0.1 (or a decade below a lower ridge), the ridge, two decades right of it.
     #[must_use]
     pub fn corners(&self) -> [(&'static str, Intensity, FlopsPerSecond); 3] {
         let ridge = self.ridge();
@@ -54,7 +54,7 @@ impl EngineFacts {
         peaks.collect()
     }
 
-    /// The roofs over the engine; the last is there only where the SM clock is known.
+    /// The roofs of the engine; the last one only if the SM clock is known.
     #[must_use]
     pub fn roofs(&self, sm_clock_mhz: Option<f64>) -> Vec<EngineRoof> {
         let Some((gpu, precision)) = self.gpu.as_ref().zip(self.main_precision()) else {

@@ -1,8 +1,8 @@
-//! `Advice`: what helps against a bound, each remedy with its effect predicted by predicting again.
+//! `Advice`: remedies against a bound, each with the effect of a second prediction.
 //!
-//! Which remedy fits which bound: a larger batch raises the intensity of weight-bound decode and does nothing but harm once compute
-//! limits; weight-only quantisation saves bytes, not arithmetic; CUDA graphs and larger steps cure overhead; fewer ranks cure the
-//! interconnect. A remedy that the GPU cannot run, or that gains less than 2 %, is not given.
+//! Which remedy fits which bound: a larger batch raises the arithmetic intensity of weight-bound decode, and only adds latency once compute
+//! is the limit; weight-only quantisation saves bytes, not arithmetic; CUDA graphs and larger steps reduce overhead; fewer ranks reduce
+//! interconnect time. A remedy that the GPU cannot run, or that gains less than 2 %, is dropped.
 
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,38 +17,38 @@ use crate::spec::precision::Precision;
 use crate::spec::quantization::Quantization;
 use crate::spec::to_f64;
 
-/// Gains below this are within the error of a prediction.
+/// Smaller gains are within the error of a prediction.
 const LEAST_GAIN: f64 = 1.02;
 
-/// `--gpu-memory-utilization` that leaves room for little else.
+/// `--gpu-memory-utilization` that leaves little for other uses.
 const HIGH_UTILIZATION: f64 = 0.95;
 
 /// One remedy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Advice {
-    /// What it helps against.
+    /// The bottleneck that it addresses.
     pub bound: BottleneckKind,
-    /// In which phase; `None`: in both.
+    /// The phase; `None` for both.
     pub phase: Option<Phase>,
-    /// What to do.
+    /// The action to take.
     pub r#do: String,
-    /// What that should change, for people.
+    /// The predicted effect, in words.
     pub predicted_effect: String,
-    /// What it changes.
+    /// The figure that it improves.
     pub metric: ImprovedMetric,
     /// Its value now.
     pub before: f64,
-    /// Its value then.
+    /// Its value after the change.
     pub after: f64,
 }
 
-/// What a remedy helps against.
+/// What a remedy addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum BottleneckKind {
     /// What bounds a step.
     Step(Bound),
-    /// Room in the KV cache, which bounds no step but the load.
+    /// Lack of KV cache, which limits the load, not a step.
     #[serde(serialize_with = "kv_capacity")]
     KvCapacity,
 }
@@ -63,7 +63,7 @@ impl BottleneckKind {
         }
     }
 
-    /// What bounds a step, where it is that.
+    /// The bound of a step, if it is one.
     const fn of_step(self) -> Option<Bound> {
         match self {
             Self::Step(bound) => Some(bound),
@@ -86,7 +86,7 @@ fn kv_capacity<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(BottleneckKind::KvCapacity.name())
 }
 
-/// What the remedies of a phase are measured by.
+/// The phase and the figure by which its remedies are compared.
 #[derive(Clone, Copy)]
 struct View<'a> {
     step: &'a StepPrediction,
@@ -94,19 +94,19 @@ struct View<'a> {
     rate: ImprovedMetric,
 }
 
-/// A change that may help.
+/// A candidate change.
 struct RemedyCandidate {
     action: String,
     metric: ImprovedMetric,
     scenario: Scenario,
 }
 
-/// The remedies for what bounds `prediction`, largest gain first.
+/// The remedies for the bottlenecks of `prediction`, largest gain first.
 pub(super) fn advise(scenario: &Scenario, prediction: &Prediction) -> Vec<Advice> {
     advise_against(scenario, prediction, |_| None)
 }
 
-/// The same, for what was `found` by measuring of a phase or of the whole; for what is predicted where nothing was found.
+/// The same for measured bottlenecks in `found`, of a phase or of the whole run; for the predicted ones where none was found.
 fn advise_against(
     scenario: &Scenario,
     prediction: &Prediction,
@@ -162,7 +162,7 @@ fn gain(advice: &Advice) -> f64 {
     advice.metric.gain(advice.before, advice.after)
 }
 
-/// Whether requests wait for room, or the model does not even fit.
+/// Whether requests wait for KV cache, or the model does not fit at all.
 fn is_short_of_cache(scenario: &Scenario, prediction: &Prediction) -> bool {
     let capacity = prediction
         .limits
@@ -171,7 +171,7 @@ fn is_short_of_cache(scenario: &Scenario, prediction: &Prediction) -> bool {
     capacity.is_some_and(|capacity| to_f64(capacity) < scenario.workload.batch())
 }
 
-/// Those of `remedies` that run and gain something.
+/// Those of `remedies` that can run and gain enough.
 fn tried(
     prediction: &Prediction,
     bound: BottleneckKind,
@@ -195,8 +195,8 @@ fn tried(
 }
 
 impl Scenario {
-    /// What helps against what was `found` by measuring, of each phase and of the whole (`None`). Where nothing was found, what bounds
-    /// `prediction`, which is this scenario's, counts. Largest predicted gain first.
+    /// Remedies against the measured bottlenecks `found`, of each phase and of the whole run (`None`). Where none was found, the
+    /// bottlenecks of `prediction`, which belongs to this scenario, are used. Largest predicted gain first.
     pub fn advise_against(
         &self,
         prediction: &Prediction,
@@ -274,7 +274,7 @@ impl Scenario {
         }
     }
 
-    /// Other checkpoints of a model that is not quantised, each a method for `--quantization` and what to ask for.
+    /// Other checkpoints of an unquantised model, each a method for `--quantization` and the advice to give.
     fn checkpoints(&self, metric: ImprovedMetric, known: &[(&str, &str)]) -> Vec<RemedyCandidate> {
         let stated = Quantization::read(
             self.model.quantization_config.as_ref(),
@@ -347,7 +347,7 @@ impl Scenario {
             .then(|| self.with_flags(action, metric, |flags| flags.enforce_eager = false))
     }
 
-    /// Propose three tokens a step.
+    /// Propose three tokens per step.
     fn speculation(&self, view: View<'_>) -> Option<RemedyCandidate> {
         let config = r#"{"method":"ngram","num_speculative_tokens":3}"#;
         let is_load = matches!(self.workload, Workload::Serving(_));

@@ -1,16 +1,16 @@
-//! The time to first token in a closed loop, where each request is followed by the next: one by one, and all at once.
+//! The time to first token in a closed loop, for requests that arrive one by one and for a burst.
 //!
-//! With D a decode step, M the mixed steps that read one prompt of n tokens, P what these take longer than decode steps, and
-//! `λ = running / (M + (o − 1)·TPOT)` the rate at which requests arrive:
+//! With D a decode step, M the mixed steps that process one prompt of n tokens, P the time that these take longer than decode steps, and
+//! `λ = running / (M + (o − 1)·TPOT)` the arrival rate of requests:
 //!
-//! * **steady**: `S = M + wait + outside`. Before its own steps a request waits for those that are already composed,
-//!   `R = w_d·(1 − λM)·D + w_m·λM·M/steps`, and for the prompts that arrived just before it, `½·λ·(R + M/2)·P`; never longer than
-//!   all the others' prompts take. *outside* is HTTP, tokenising and handing over.
-//! * **burst**: c requests start together. Steps fill the token budget with prompts; the average request is answered after half of
-//!   them: `B = full step · (c/together + 1)/2`.
-//! * Requests beyond those that fit wait for a cycle each (Little's law).
+//! * **steady**: `S = M + wait + outside`. Before its first step a request waits for the steps that are already scheduled,
+//!   `R = w_d·(1 − λM)·D + w_m·λM·M/steps`, and for the prompts that arrived just before it, `½·λ·(R + M/2)·P`; never longer than all the
+//!   others' prompts take. *outside* is HTTP, tokenising and transfer.
+//! * **burst**: c requests start together. Steps fill the token budget with prompts; the average request is answered after half of them:
+//!   `B = full step · (c/together + 1)/2`.
+//! * Requests beyond those that fit wait for one cycle each (Little's law).
 //!
-//! A load of w waves sees the burst once: `TTFT = (1 − 1/w)·(S + queue) + B/w`. Published figures behave like w = 10.
+//! A load of w waves has one burst: `TTFT = (1 − 1/w)·(S + queue) + B/w`. Published figures correspond to w = 10.
 
 use crate::units::Seconds;
 
@@ -23,22 +23,22 @@ pub(super) struct Steady {
     pub(super) decode: Seconds,
     pub(super) tpot: Seconds,
     pub(super) prefill: Prefill,
-    /// What a first token takes beside steps.
+    /// Time to first token spent outside of steps.
     pub(super) outside: Seconds,
 }
 
-/// The steps that read one prompt, or `together` prompts, while the others decode.
+/// The steps that process one prompt, or `together` prompts, while other requests decode.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prefill {
     pub(super) seconds: Seconds,
     pub(super) steps: f64,
-    /// What they take longer than decode steps.
+    /// Additional time compared with decode steps.
     pub(super) delay: Seconds,
     pub(super) together: f64,
 }
 
 impl Steady {
-    /// Time to first token, where a request waits for `waits` steps: those that decode, and those that read prompts.
+    /// Time to first token for a request that waits for `waits` steps: decode steps, and steps that process prompts.
     pub(super) fn ttft(&self, waits: (f64, f64)) -> Seconds {
         self.prefill.seconds + self.wait(waits) + self.outside
     }
@@ -69,16 +69,16 @@ impl Steady {
     }
 }
 
-/// Share of the time that steps read prompts, at most: the rest is what a queue needs to be stable.
+/// Maximum share of time for steps that process prompts: a stable queue needs the rest.
 const MOST_READING: f64 = 0.95;
 
-/// Requests that all start at once.
+/// Requests that start at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Burst {
     pub(super) prompts: f64,
-    /// Prompts that fill a step, or one whose steps each fill one.
+    /// Prompts that fit in a step; 1 if a prompt fills one or more steps.
     pub(super) together: f64,
-    /// The time of these steps.
+    /// Time of these steps.
     pub(super) seconds: Seconds,
 }
 
@@ -89,7 +89,7 @@ impl Burst {
     }
 }
 
-/// A load whose first requests start at once and are followed by others one by one.
+/// A load whose first requests start at once, followed by requests one by one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waves {
     pub(super) steady: Seconds,
@@ -97,7 +97,7 @@ pub(super) struct Waves {
 }
 
 impl Waves {
-    /// Mean time to first token of `waves` requests in a row.
+    /// Mean time to first token of `waves` successive requests.
     pub(super) fn mean(&self, waves: f64) -> Seconds {
         let first = 1.0 / waves.max(1.0);
         self.steady * (1.0 - first) + self.burst * first

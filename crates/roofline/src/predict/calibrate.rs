@@ -1,10 +1,10 @@
-//! Coefficients of a deployment from its own recording.
+//! Fits the coefficients of a deployment to its own recording.
 //!
-//! Seven factors, all 1 before: on the shares of memory bandwidth and of the compute peak that kernels reach, on those of the KV
-//! cache's and the experts' kernels besides, on the fixed time of a step's kernels, on the time of the engine's process and its
-//! frontend, and on the time that steps outside CUDA graphs take to launch. They are searched for the least mean of
-//! `|ln(expected / observed)|` over the observed spans, with a pull towards 1 so that what the recording says nothing of stays as it
-//! is. A mean of squares would follow the few spans whose large steps are cut by their ends.
+//! Seven factors, all 1 initially: on the shares of memory bandwidth and of the compute peak that kernels reach, additionally on those of
+//! the KV cache's and the experts' kernels, on the fixed time of a step's kernels, on the time of the engine's process and its frontend,
+//! and on the launch time of steps outside CUDA graphs. The search minimises the mean of `|ln(expected / observed)|` over the observed
+//! spans, with a pull towards 1, so that factors that the recording does not determine stay unchanged. A mean of squares would follow the
+//! few spans whose large steps are cut by their ends.
 
 use thiserror::Error;
 
@@ -19,13 +19,13 @@ use crate::units::Seconds;
 /// The steps of a span of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedSteps {
-    /// How often each kind of step ran, and the requests in it.
+    /// Each kind of step: how often it ran, and its requests.
     pub kinds: Vec<(f64, Vec<RequestGroup>)>,
-    /// Time that all of them took.
+    /// Total time of these steps.
     pub seconds: Seconds,
 }
 
-/// How far expected steps are from observed ones, as shares: 0.1 is 10 %.
+/// Relative errors of expected steps against observed ones: 0.1 is 10 %.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct StepErrors {
     /// Mean of the absolute errors.
@@ -34,18 +34,18 @@ pub struct StepErrors {
     pub median: f64,
 }
 
-/// Coefficients from a recording, and what they brought on the part of it that they were not fitted to.
+/// Coefficients from a recording, and their accuracy on the part of it that they were not fitted to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibrated {
-    /// With the calibrated values replaced.
+    /// The coefficients with the calibrated values.
     pub coefficients: Coefficients,
-    /// With the coefficients that calibration started from.
+    /// Errors with the initial coefficients.
     pub before: StepErrors,
-    /// With the calibrated ones.
+    /// Errors with the calibrated coefficients.
     pub after: StepErrors,
 }
 
-/// Why a recording cannot be calibrated with.
+/// Why a recording cannot be used for calibration.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CalibrateError {
     /// No GPU, no ceilings.
@@ -58,9 +58,9 @@ pub enum CalibrateError {
     TooShort(usize, usize),
 }
 
-/// Observed spans that each part needs.
+/// Minimum number of observed spans in each part.
 const FEWEST: usize = 2;
-/// Weight of the pull towards 1, beside a mean over all steps.
+/// Weight of the pull towards 1, relative to a mean over all steps.
 const PULL: f64 = 0.02;
 /// The search starts with steps of this size, in logarithms, and ends with steps below the second.
 const STEPS: (f64, f64) = (0.2, 0.005);
@@ -70,10 +70,10 @@ const FARTHEST: f64 = 1.0;
 /// Memory, compute, KV cache, experts, fixed kernels, engine, launches: logarithms of their factors.
 type Factors = [f64; 7];
 
-/// Calibrates `start` for `deployment` on the spans `fitted`, and compares on those of `checked`.
+/// Calibrates `start` for `deployment` on the spans `fitted`, and evaluates on those in `checked`.
 ///
 /// # Errors
-/// When the GPU is not known or there are too few steps.
+/// When the GPU is unknown or there are too few steps.
 pub fn calibrate(
     deployment: &Deployment,
     start: Coefficients,
@@ -114,7 +114,7 @@ pub fn calibrate(
     })
 }
 
-/// The work of observed steps.
+/// Observed steps with their work.
 struct PricedSteps {
     kinds: Vec<(f64, StepWork)>,
     seconds: f64,
@@ -148,7 +148,7 @@ struct CalibrationSubject<'a> {
 }
 
 impl CalibrationSubject<'_> {
-    /// The coefficients that calibration started from, with `factors` applied.
+    /// The initial coefficients with `factors` applied.
     fn scaled(&self, factors: &Factors) -> Coefficients {
         let [memory, compute, kv_cache, experts, fixed, engine, launch] = factors.map(f64::exp);
         let timer = StepTimer::new(self.deployment, self.shard, self.gpu, self.start);
@@ -199,7 +199,7 @@ impl CalibrationSubject<'_> {
     }
 }
 
-/// The factors with the least `cost`: one after the other is moved while that helps, by ever smaller steps.
+/// Minimises `cost` by coordinate search: moves one factor after the other while that helps, by ever smaller steps.
 fn search(cost: impl Fn(&Factors) -> f64) -> Factors {
     let mut best = Factors::default();
     let mut least = cost(&best);
@@ -247,7 +247,7 @@ mod tests {
         Deployment::new(model, Some(gpu), &DeploymentFlags::default()).expect("runs")
     }
 
-    /// Steps as an engine would take them whose memory and engine are slower than the coefficients say.
+    /// Steps of an engine whose memory and engine process are slower than the coefficients say.
     fn observed(deployment: &Deployment, batches: &[f64]) -> Vec<ObservedSteps> {
         let shard = Shard::of(deployment);
         let gpu = deployment.gpu.clone().expect("has one");

@@ -1,4 +1,4 @@
-//! What a prediction says of the model, of the GPU and of its memory.
+//! Facts about the model, the GPU and its memory, as part of a prediction.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 pub struct ModelFacts {
     /// Its name.
     pub name: String,
-    /// Its class.
+    /// Its architecture class.
     pub architecture: String,
-    /// All parameters of the text part.
+    /// Parameters of the text part.
     pub total_params: u64,
-    /// Those that one token meets, the input embedding included.
+    /// Parameters that one token uses, the input embedding included.
     pub active_params: u64,
     /// The same without the gathered embedding.
     pub active_params_excluding_input_embedding: u64,
@@ -44,28 +44,28 @@ impl ModelFacts {
     }
 }
 
-/// The GPU, with the peaks of the precision that most of the work is done in.
+/// The GPU, with its peaks at the precision of most of the work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GpuFacts {
     /// Id in the table.
     pub id: String,
     /// Product name.
     pub name: String,
-    /// What the peaks are those of.
+    /// Precision of the peaks.
     pub precision: Precision,
     /// Dense peak of the data sheet.
     pub peak_flops_per_second: FlopsPerSecond,
     /// Memory bandwidth of the data sheet.
     pub hbm_bytes_per_second: BytesPerSecond,
-    /// Peak that good kernels reach.
+    /// Attainable peak.
     pub attainable_flops_per_second: FlopsPerSecond,
-    /// Bandwidth that good kernels reach.
+    /// Attainable bandwidth.
     pub attainable_hbm_bytes_per_second: BytesPerSecond,
     /// Memory as the driver reports it.
     pub memory_bytes: Bytes,
-    /// Where these figures come from.
+    /// Origin of these figures.
     pub provenance: GpuProvenance,
-    /// How far to trust them.
+    /// Their confidence.
     pub confidence: Confidence,
 }
 
@@ -99,13 +99,13 @@ pub struct MemoryFacts {
     pub kv_bytes_per_token_per_gpu: Bytes,
     /// Recurrent state of one sequence.
     pub state_bytes_per_sequence_per_gpu: Bytes,
-    /// What vLLM may take.
+    /// What vLLM may use.
     pub budget_bytes_per_gpu: Option<Bytes>,
-    /// What remains for the cache.
+    /// What is left for the cache.
     pub kv_cache_bytes_per_gpu: Option<Bytes>,
     /// Tokens of KV cache as vLLM logs them.
     pub kv_capacity_tokens: Option<f64>,
-    /// Whether the weights leave room for a cache.
+    /// Whether the weights leave space for a cache.
     pub fits: Option<bool>,
     /// Why vLLM would refuse to start.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +128,7 @@ impl MemoryFacts {
     }
 }
 
-/// Why vLLM would refuse to start: no room for a cache, or for one sequence of the longest length.
+/// Why vLLM would refuse to start: no space for a cache, or for one sequence of the longest length.
 fn problem(predictor: &Predictor) -> Option<String> {
     let plan = &predictor.roof.as_ref()?.memory;
     let gib = |bytes: Bytes| bytes.0 / f64::from(1 << 30);
@@ -151,7 +151,7 @@ fn problem(predictor: &Predictor) -> Option<String> {
     })
 }
 
-/// The fewest GPUs of a host over which `deployment` fits, or what else takes less memory.
+/// The smallest number of GPUs of a host on which `deployment` fits, or another change that needs less memory.
 fn what_would_fit(deployment: &Deployment) -> String {
     let degrees = [2, 4, 8, 16].into_iter();
     let more = degrees.filter(|tensor| *tensor > deployment.parallelism.tensor);
@@ -171,18 +171,18 @@ fn what_would_fit(deployment: &Deployment) -> String {
     }
 }
 
-/// Which coefficients were measured on this part and which were taken over from its kin.
+/// Which coefficients were measured on this GPU and which are assumed from similar ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origins {
     /// Attainable share of the compute peak.
     pub attainable_flops: CoefficientOrigin,
     /// Attainable share of memory bandwidth.
     pub attainable_hbm: CoefficientOrigin,
-    /// Costs of kernels, engine and frontend; the weakest of them.
+    /// Costs of kernels, engine and frontend; the weakest of their origins.
     pub overheads: CoefficientOrigin,
     /// Each of them.
     pub coefficients: BTreeMap<String, Coefficient>,
-    /// Accepted share of proposed tokens, which nobody measured.
+    /// Assumed acceptance rate of proposed tokens, which was not measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assumed_acceptance: Option<f64>,
 }
@@ -213,8 +213,7 @@ impl Origins {
     }
 }
 
-/// The coefficients that the expected times of `predictor` depend on, by their names in the file, with what their origin is worth on
-/// its GPU.
+/// The coefficients that the expected times of `predictor` depend on, by their names in the file, with their origin on its GPU.
 fn in_use(
     predictor: &Predictor,
     coefficients: &Coefficients,

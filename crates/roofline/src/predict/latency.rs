@@ -1,13 +1,13 @@
 //! `Latency`: time to first token, time per output token and throughput under a steady load.
 //!
-//! Bound. TTFT: a prompt alone, chunk by chunk. TPOT: decode steps alone, averaged over the growing context. Throughput: in one
-//! request's cycle the engine reads B prompts, each of which yields a first token, and decodes the other `osl − 1` of B requests, so
-//! a cycle takes at least `max((osl − 1)·t_memory, (osl − 1)·t_compute + B·t_compute of a prompt)`.
+//! Bound. TTFT: a prompt alone, chunk by chunk. TPOT: decode steps alone, averaged over the growing context. Throughput: in one request's
+//! cycle the engine processes B prompts, each of which yields a first token, and decodes the other `osl − 1` tokens of B requests, so a
+//! cycle takes at least `max((osl − 1)·t_memory, (osl − 1)·t_compute + B·t_compute of a prompt)`.
 //!
-//! Expected. Prompts are read in the steps that decode the others. Each holds up the others by what its steps take longer than decode
-//! steps (where answers are short, several prompts share a step); over a cycle that falls on all of a request's tokens alike.
-//! With a pipeline a token passes all stages, each busy with its own share of the requests. The time to first token, and what waiting
-//! adds to it: [`arrival`](super::arrival).
+//! Expected. The steps that decode other requests also process prompts. Each prompt delays the others by the time that its steps take
+//! longer than decode steps (where answers are short, several prompts share a step); over a cycle, this delay is spread over all of a
+//! request's tokens. With a pipeline a token passes through all stages, each of which works on its own share of the requests. For the time
+//! to first token, including the wait, see [`arrival`](super::arrival).
 
 use serde::{Deserialize, Serialize};
 
@@ -17,34 +17,34 @@ use crate::cost::step::RequestGroup;
 use crate::spec::to_f64;
 use crate::units::Seconds;
 
-/// Points over the length of an answer at which decode steps are taken.
+/// Number of points over the length of an answer at which decode steps are evaluated.
 const SAMPLES: u32 = 8;
 
-/// Share of proposed tokens that are accepted one after another, where nobody measured.
+/// Assumed acceptance rate of successive proposed tokens, without a measurement.
 pub(super) const ASSUMED_ACCEPTANCE: f64 = 0.7;
 
-/// What users see.
+/// User-visible latency and throughput.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// Least time to first token, of a prompt alone.
+    /// Lower bound of the time to first token, for a prompt alone.
     pub ttft_bound_seconds: Seconds,
-    /// Expected time to first token: the mean over `waves` waves of requests, of which the first starts all at once.
+    /// Expected time to first token: the mean over `waves` waves of requests, the first of which starts at once.
     pub ttft_expected_seconds: Seconds,
-    /// The same for requests that arrive one by one, each when another has ended.
+    /// The same for requests that arrive one by one, each when another ends.
     #[serde(default)]
     pub ttft_steady_seconds: Seconds,
     /// The same for requests that all start at once.
     #[serde(default)]
     pub ttft_burst_seconds: Seconds,
-    /// Least time per output token.
+    /// Lower bound of the time per output token.
     pub tpot_bound_seconds: Seconds,
-    /// Expected time per output token, prompts of others included.
+    /// Expected time per output token, including delays by other requests' prompts.
     pub tpot_expected_seconds: Seconds,
-    /// Most tokens per second of all replicas together.
+    /// Upper bound of tokens per second of all replicas together.
     pub output_tokens_per_second_bound: f64,
     /// Expected tokens per second of all replicas together.
     pub output_tokens_per_second_expected: f64,
-    /// Requests of one engine that run at a time; the others wait.
+    /// Concurrent requests of one engine; the others wait.
     pub running_requests: f64,
 }
 
@@ -57,30 +57,30 @@ struct Decode {
     expected: Seconds,
 }
 
-/// A prompt that is read.
+/// The prefill of a prompt.
 #[derive(Clone, Copy, Debug, Default)]
 struct PrefillPrompt {
-    /// Least time when nothing else runs.
+    /// Lower bound of its time when nothing else runs.
     bound: Seconds,
-    /// Least time that it keeps the tensor cores of a stage busy.
+    /// Lower bound of the time that it occupies the tensor cores of a stage.
     compute: Seconds,
     /// Expected time among the running requests.
     expected: Seconds,
-    /// Steps that it takes.
+    /// Number of its steps.
     chunks: f64,
-    /// How much longer its steps take than decode steps, shared among the prompts in them.
+    /// Additional time of its steps compared with decode steps, shared among the prompts in them.
     delay: Seconds,
-    /// Prompts that share its steps, itself included.
+    /// Prompts that share its steps, including itself.
     together: f64,
 }
 
 impl Predictor {
-    /// What users see under the load `serving`; `None` without a GPU, or where not one request fits.
+    /// User-visible figures under the load `serving`; `None` without a GPU, or where not one request fits.
     #[must_use]
     pub fn latency(&self, serving: &Serving) -> Option<Latency> {
         let roof = self.roof.as_ref()?;
         let limit = to_f64(self.deployment.limits.max_num_seqs);
-        // Of requests that started at different times, the average one holds the cache of half its answer.
+        // Among requests that started at different times, the average one holds the cache of half its answer.
         let length = serving.input_tokens + serving.output_tokens / 2.0;
         let running = serving
             .batch
@@ -89,19 +89,19 @@ impl Predictor {
         self.latency_of(roof, serving, running)
     }
 
-    /// The same with `running` requests in the steps, as was measured, and the rest of the load waiting.
+    /// The same with `running` requests in the steps, as measured, and the rest of the load waiting.
     pub(crate) fn latency_at(&self, serving: &Serving, running: f64) -> Option<Latency> {
         self.latency_of(self.roof.as_ref()?, serving, running)
     }
 
-    /// Requests of `length` tokens that run at a time at most: each needs its cache, and its share of a step's token budget.
+    /// Maximum number of concurrent requests of `length` tokens: each needs its cache, and its share of a step's token budget.
     pub(super) fn most_running(&self, roof: &GpuRoof, length: f64) -> f64 {
         let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
         let fitting = roof.memory.sequences(length).floor();
         fitting.min(budget / self.decode_group(1.0, length).tokens())
     }
 
-    /// What users see with `running` requests in the steps and the rest of the load waiting.
+    /// User-visible figures with `running` requests in the steps and the rest of the load waiting.
     pub(super) fn latency_of(
         &self,
         roof: &GpuRoof,
@@ -160,7 +160,7 @@ impl Predictor {
         })
     }
 
-    /// The prompts of the whole load, all at once.
+    /// The prompts of the whole load, as one burst.
     fn burst(&self, roof: &GpuRoof, serving: &Serving) -> Burst {
         let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
         let new_tokens = serving.input_tokens - serving.cached_tokens;
@@ -181,7 +181,7 @@ impl Predictor {
         }
     }
 
-    /// Most and expected tokens of a decode step and request: `(1 − a^{g+1}) / (1 − a)` of g proposed with acceptance a.
+    /// Maximum and expected tokens per decode step and request: `(1 − a^{g+1}) / (1 − a)` of g proposed with acceptance rate a.
     fn tokens_per_step(&self) -> (f64, f64) {
         let verified = 1.0 + to_f64(self.deployment.speculative_tokens);
         let accepted = (1.0 - ASSUMED_ACCEPTANCE.powf(verified)) / (1.0 - ASSUMED_ACCEPTANCE);
@@ -206,7 +206,7 @@ impl Predictor {
         mean
     }
 
-    /// A prompt alone in the engine, and among `running` requests, which leave it at least a token of each step's budget.
+    /// A prompt alone in the engine, and among `running` requests, which leave it at least one token of each step's budget.
     fn prompt(&self, roof: &GpuRoof, serving: &Serving, running: f64) -> PrefillPrompt {
         let passed_on = self.stages() - 1.0;
         let budget = to_f64(self.deployment.limits.max_num_batched_tokens);
@@ -220,7 +220,7 @@ impl Predictor {
         }
         prompt.bound += last * passed_on;
 
-        // Of a request's tokens only the first comes from its prompt; for the others it stands in the decode batch.
+        // Only the first of a request's tokens comes from its prompt; for the others it is in the decode batch.
         let others = (running - 1.0) * (1.0 - 1.0 / serving.output_tokens);
         let mut beside = self.decode_group(others, serving.mean_context());
         beside.count = beside.count.min(others);
@@ -230,7 +230,7 @@ impl Predictor {
         } else {
             Seconds::ZERO
         };
-        // Prompts come as fast as answers end; as many as the budget takes share a step.
+        // Prompts arrive as fast as answers end; as many as fit in the budget share a step.
         let length = serving.input_tokens - serving.cached_tokens;
         prompt.together = (running / serving.output_tokens)
             .min((left / length).floor())

@@ -1,33 +1,33 @@
-//! `BatchLimits`: batches at which something changes.
+//! `BatchLimits`: batch sizes at which a limit is reached.
 //!
 //! - ridge: where reading the weights takes as long as computing with them, `peak · bytes per weight / (2 · bandwidth)` if dense;
-//! - knee: where KV cache and states weigh as much as the weights, half of the largest decode throughput;
+//! - knee: where KV cache and states have as many bytes as the weights, half of the maximum decode throughput;
 //! - KV capacity: how many requests fit at their longest;
-//! - compute saturation: where decode, attention included, turns compute-bound; never if a request's cache takes longer to read
-//!   than its FLOPs to compute;
-//! - SLO: how many requests at a time still meet the targets, as far as they fit.
+//! - compute saturation: where decode, including attention, becomes compute-bound; never if reading a request's cache takes longer than its
+//!   FLOPs;
+//! - SLO: the largest number of concurrent requests that fits and meets the targets.
 
 use serde::{Deserialize, Serialize};
 
 use super::{GpuRoof, Predictor, Targets, Workload};
 use crate::cost::step::StepWork;
 
-/// Batches per engine at which something changes; `None` where nothing does.
+/// Batch sizes per engine at which a limit is reached; `None` where it is never reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchLimits {
-    /// Weights turn compute-bound.
+    /// The weights become compute-bound.
     pub ridge_batch: Option<u64>,
     /// KV cache outweighs the weights.
     pub knee_batch: Option<u64>,
     /// The KV cache is full.
     pub kv_capacity_batch: Option<u64>,
-    /// A whole decode step turns compute-bound.
+    /// A whole decode step becomes compute-bound.
     pub compute_saturation_batch: Option<u64>,
-    /// The largest that meets the targets; 0 if none does.
+    /// The largest batch that meets the targets; 0 if none does.
     pub slo_batch: Option<u64>,
 }
 
-/// Batches beyond this are never.
+/// Larger batches count as never reached.
 const MOST: f64 = 1_048_576.0;
 
 impl BatchLimits {
@@ -75,7 +75,7 @@ fn meets(predictor: &Predictor, roof: &GpuRoof, workload: &Workload, targets: &T
             step * predictor.stages() <= targets.tpot
         }
         Workload::Serving(serving) => {
-            // All of them run: this asks what `--max-num-seqs` should be, not what it is.
+            // All of them run: the question is what `--max-num-seqs` should be, not what it is.
             let latency = predictor.latency_of(roof, serving, serving.batch);
             latency.is_some_and(|latency| {
                 let streams = serving.output_tokens > 1.0;
@@ -86,7 +86,7 @@ fn meets(predictor: &Predictor, roof: &GpuRoof, workload: &Workload, targets: &T
     }
 }
 
-/// The batch from which `reached` holds, to the nearest whole one, at least 1.
+/// The batch from which `reached` holds, rounded to an integer, at least 1.
 fn crossing(reached: impl Fn(f64) -> bool) -> Option<u64> {
     if !reached(MOST) {
         return None;
@@ -103,7 +103,7 @@ fn crossing(reached: impl Fn(f64) -> bool) -> Option<u64> {
     Some(whole(above.round().max(1.0)))
 }
 
-/// The largest whole batch up to `most` for which `meets` holds, given that it holds for all smaller ones; 0 if for none.
+/// The largest integer batch up to `most` for which `meets` holds, given that it holds for all smaller ones; 0 if for none.
 fn largest(most: f64, meets: impl Fn(f64) -> bool) -> u64 {
     let mut good = 0.0;
     let mut step = 1.0;
@@ -120,7 +120,7 @@ fn largest(most: f64, meets: impl Fn(f64) -> bool) -> u64 {
     whole(good)
 }
 
-/// The whole part of a count.
+/// The integer part of a count.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! `ImprovedMetric`: the figure by which a remedy is judged.
+//! `ImprovedMetric`: the figure by which remedies are compared.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::{PredictedSteps, Prediction};
 pub enum ImprovedMetric {
     /// Expected seconds of the step.
     StepSeconds,
-    /// Expected tokens per second of steps like it.
+    /// Expected tokens per second of such steps.
     StepTokensPerSecond,
     /// Expected time to first token.
     TtftSeconds,

@@ -1,8 +1,8 @@
-//! `Prediction`: what a deployment can reach and what it is expected to reach, before anything runs.
+//! `Prediction`: the bound and the expected performance of a deployment, before anything runs.
 //!
-//! Always two answers. The *bound* takes the data sheet's ceilings and counts each byte once: reality never beats it. The *expected*
-//! value takes attainable ceilings, activations, communication and fixed costs ([`crate::cost::timing`]). Formulas:
-//! [`crate::roofline`] for one step, `latency` and `limits` here for what follows from many.
+//! There are always two values. The *bound* uses the datasheet's ceilings and counts each byte once: no measurement exceeds it. The
+//! *expected* value uses attainable ceilings, activations, communication and fixed costs ([`crate::cost::timing`]). For the formulas of one
+//! step see [`crate::cost`]; `latency` and `limits` here combine many steps.
 
 mod advice;
 mod arrival;
@@ -34,51 +34,51 @@ use crate::units::Seconds;
 /// Version of the JSON form of [`Prediction`].
 pub const SCHEMA: u32 = 1;
 
-/// What is to be predicted.
+/// The inputs of a prediction.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Name of the model, for people.
+    /// Name of the model, for display.
     pub name: String,
     /// The model.
     pub model: ModelSpec,
-    /// The GPU; without one there is work, but no time.
+    /// The GPU; without one there are FLOPs and bytes, but no times.
     pub gpu: Option<GpuSpec>,
-    /// How it is deployed.
+    /// Its deployment flags.
     pub flags: DeploymentFlags,
-    /// What turns bounds into expectations.
+    /// The coefficients that turn bounds into expected values.
     pub coefficients: Coefficients,
-    /// What it does.
+    /// The workload.
     pub workload: Workload,
-    /// How fast it should answer.
+    /// The latency targets.
     pub targets: Targets,
 }
 
-/// What the engine does.
+/// The workload of the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Workload {
     /// One step with these requests.
     Step(Vec<RequestGroup>),
-    /// Requests that come and go.
+    /// A continuous load of requests.
     Serving(Serving),
 }
 
-/// A steady load: as many requests as `batch`, each replaced by the next when it ends.
+/// A steady load of `batch` concurrent requests, each replaced by the next when it ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Serving {
     /// Tokens of each prompt.
     pub input_tokens: f64,
-    /// Those of them that the prefix cache has.
+    /// Prompt tokens found in the prefix cache.
     pub cached_tokens: f64,
     /// Tokens generated for each.
     pub output_tokens: f64,
-    /// Requests of one engine at a time.
+    /// Concurrent requests of one engine.
     pub batch: f64,
-    /// Requests that each client sends one after another. All clients start at once, so the first of each sees a burst.
+    /// Requests that each client sends one after another. All clients start at once, so the first request of each is part of a burst.
     pub waves: f64,
 }
 
 impl Default for Serving {
-    /// One request of 1,000 + 200 tokens at a time, ten in a row.
+    /// One concurrent request of 1,000 + 200 tokens, ten in a row.
     fn default() -> Self {
         Self {
             input_tokens: 1000.0,
@@ -123,7 +123,7 @@ impl Workload {
         }
     }
 
-    /// Requests at a time.
+    /// Concurrent requests.
     #[must_use]
     pub fn batch(&self) -> f64 {
         match self {
@@ -132,7 +132,7 @@ impl Workload {
         }
     }
 
-    /// The same with `batch` requests at a time.
+    /// The same with `batch` concurrent requests.
     fn with_batch(&self, batch: f64) -> Self {
         match self {
             Self::Serving(serving) => Self::Serving(Serving { batch, ..*serving }),
@@ -158,7 +158,7 @@ fn mean(groups: &[RequestGroup], value: impl Fn(&RequestGroup) -> f64) -> f64 {
         / requests
 }
 
-/// What users are promised.
+/// Latency targets (SLO).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Targets {
     /// Time to first token.
@@ -167,7 +167,7 @@ pub struct Targets {
     pub tpot: Seconds,
 }
 
-/// The answer. What needs a GPU's ceilings is `None` without one.
+/// A prediction. Values that need a GPU's ceilings are `None` without one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Version of this form.
@@ -178,31 +178,31 @@ pub struct Prediction {
     pub gpu: Option<GpuFacts>,
     /// What fits into its memory.
     pub memory: MemoryFacts,
-    /// The steps.
+    /// The predicted steps.
     #[serde(flatten)]
     pub steps: PredictedSteps,
-    /// Batches at which something changes.
+    /// Batch sizes at which a limit is reached.
     pub limits: Option<BatchLimits>,
-    /// What users see; only of a load.
+    /// User-visible latency; only for a load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// What would help, by predicted gain.
+    /// Advice, sorted by predicted gain.
     pub advice: Vec<Advice>,
     /// Settings for this load.
     pub recommended: Option<Recommendation>,
-    /// What the prediction leaves out.
+    /// Effects that the prediction omits.
     pub not_modelled: Vec<String>,
-    /// Which coefficients were measured.
+    /// The origin of the coefficients.
     pub origins: Option<Origins>,
 }
 
-/// The one step asked for, or the two that a load consists of.
+/// The requested step, or the two kinds of steps of a load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PredictedSteps {
-    /// The step asked for.
+    /// The requested step.
     Step(Box<StepPrediction>),
-    /// Those of a load.
+    /// The steps of a load.
     Steps(Box<LoadSteps>),
 }
 
@@ -216,10 +216,10 @@ pub struct LoadSteps {
 }
 
 impl Scenario {
-    /// Predicts.
+    /// Computes the prediction.
     ///
     /// # Errors
-    /// When model, GPU and flags do not go together.
+    /// When model, GPU and flags are incompatible.
     pub fn predict(&self) -> Result<Prediction, DeploymentError> {
         let mut prediction = self.outcome()?;
         prediction.advice = advice::advise(self, &prediction);
@@ -229,13 +229,13 @@ impl Scenario {
     /// The predictor of this deployment.
     ///
     /// # Errors
-    /// When model, GPU and flags do not go together.
+    /// When model, GPU and flags are incompatible.
     pub fn predictor(&self) -> Result<Predictor, DeploymentError> {
         let deployment = Deployment::new(self.model.clone(), self.gpu.clone(), &self.flags)?;
         Ok(Predictor::new(deployment, self.coefficients))
     }
 
-    /// The prediction without advice, which is itself made of predictions.
+    /// The prediction without advice; advice itself is computed from predictions.
     fn outcome(&self) -> Result<Prediction, DeploymentError> {
         let predictor = self.predictor()?;
         let limits = BatchLimits::of(&predictor, &self.workload, &self.targets);

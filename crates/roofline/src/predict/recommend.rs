@@ -9,22 +9,22 @@ use crate::cost::step::RequestGroup;
 use crate::spec::deployment::DeploymentFlags;
 use crate::spec::to_f64;
 
-/// Token budgets that people choose from, smallest first.
+/// Common token budgets, smallest first.
 const TOKEN_BUDGETS: [u64; 6] = [512, 1024, 2048, 4096, 8192, 16384];
 
-/// Settings, and the command line that they make.
+/// Recommended settings, and their command line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recommendation {
-    /// As many requests as meet the targets and fit.
+    /// The largest number of requests that meets the targets and fits.
     pub max_num_seqs: u64,
-    /// The largest step with a chunk of prompt that no token waits for longer than the target.
+    /// The largest step budget at which a prompt chunk does not delay a token beyond the target.
     pub max_num_batched_tokens: u64,
     /// `vllm serve …`.
     pub command: String,
 }
 
 impl Recommendation {
-    /// For `scenario`; `None` where not one request fits.
+    /// The recommendation for `scenario`; `None` where not one request fits.
     pub(super) fn of(
         scenario: &Scenario,
         predictor: &Predictor,

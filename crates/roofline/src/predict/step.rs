@@ -43,9 +43,9 @@ fn largest_part(time: &StepTime) -> Bound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// All read prompts.
+    /// All are in prefill.
     Prefill,
-    /// All generate.
+    /// All decode.
     Decode,
     /// Some of each.
     Mixed,
@@ -72,7 +72,7 @@ impl Phase {
     }
 }
 
-/// Expected seconds of a step, by what they go to. They add up to the step.
+/// Expected seconds of a step by component. They add up to the step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimeByComponent {
     /// Operations that arithmetic limits.
@@ -81,7 +81,7 @@ pub struct TimeByComponent {
     pub memory: Seconds,
     /// Traffic between GPUs.
     pub communication: Seconds,
-    /// Launches, scheduling, the host.
+    /// Launches, scheduling, other host time.
     pub overhead: Seconds,
 }
 
@@ -99,9 +99,9 @@ impl From<StepTime> for TimeByComponent {
 /// One step on one GPU. Times are `None` without a GPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepPrediction {
-    /// What its requests do.
+    /// Its phase.
     pub phase: Phase,
-    /// How many requests.
+    /// Number of requests.
     pub batch: f64,
     /// FLOPs.
     pub flops_per_gpu: Flops,
@@ -115,58 +115,58 @@ pub struct StepPrediction {
     pub activation_bytes_per_gpu: Bytes,
     /// FLOPs per byte of the bound.
     pub arithmetic_intensity: Intensity,
-    /// FLOPs at the peaks of what they compute in.
+    /// Time of the FLOPs at the peaks of their compute precisions.
     pub compute_seconds: Option<Seconds>,
     /// Bytes at peak bandwidth.
     pub memory_seconds: Option<Seconds>,
     /// Traffic between GPUs at the link's bandwidth, without latencies.
     pub communication_seconds: Option<Seconds>,
-    /// The larger of compute and memory: never beaten.
+    /// The larger of compute and memory time: a lower bound.
     pub bound_seconds: Option<Seconds>,
-    /// What it should take.
+    /// Expected time.
     pub expected_seconds: Option<Seconds>,
-    /// Where the expected time goes.
+    /// Expected time by component.
     pub time_seconds: Option<TimeByComponent>,
-    /// Which side of the roofline is larger.
+    /// The larger side of the roofline.
     pub bound: Option<Bound>,
     /// The largest part of the expected time.
     pub bottleneck: Option<Bound>,
 }
 
-/// What a GPU gives and holds.
+/// The ceilings and the memory of a GPU.
 #[derive(Clone, Debug)]
 pub struct GpuRoof {
     /// The data sheet's ceilings.
     pub theoretical: Ceiling,
     /// Attainable ceilings and fixed costs.
     pub timer: StepTimer,
-    /// What its memory holds.
+    /// The memory plan.
     pub memory: MemoryPlan,
 }
 
 impl GpuRoof {
-    /// The time that no step with this work beats.
+    /// The lower bound of the time of a step with this work.
     #[must_use]
     pub fn bound(&self, work: &StepWork) -> Seconds {
         let compute = work.compute_seconds(&self.theoretical);
         compute.max(work.memory_seconds(&self.theoretical))
     }
 
-    /// The time that such a step should take.
+    /// The expected time of such a step.
     #[must_use]
     pub fn expected(&self, work: &StepWork) -> Seconds {
         self.timer.expected(work).total()
     }
 }
 
-/// A deployment with its shard and its roof, ready for any number of steps.
+/// A deployment with its shard and its roof, for any number of steps.
 #[derive(Clone, Debug)]
 pub struct Predictor {
     /// The deployment.
     pub deployment: Deployment,
-    /// What one of its GPUs does.
+    /// The work of one of its GPUs.
     pub shard: Shard,
-    /// What that GPU gives, if there is one.
+    /// The ceilings of that GPU, if there is one.
     pub roof: Option<GpuRoof>,
 }
 
@@ -226,7 +226,7 @@ impl Predictor {
         }
     }
 
-    /// What most of a token's FLOPs compute in; attention over a long context aside.
+    /// Compute precision of most of a token's FLOPs, without attention over a long context.
     #[must_use]
     pub fn main_precision(&self) -> Precision {
         let work = self.shard.work_of_step(&[RequestGroup::decode(1.0, 0.0)]);
@@ -236,12 +236,12 @@ impl Predictor {
             .map_or_else(|| self.shard.base_precision(), |(precision, _)| precision)
     }
 
-    /// Stages of the pipeline. Each works on its own part of the running requests.
+    /// Stages of the pipeline. Each works on its own share of the running requests.
     pub(super) fn stages(&self) -> f64 {
         to_f64(self.deployment.parallelism.pipeline)
     }
 
-    /// The requests of one decode step of `batch` running ones with `context` tokens cached.
+    /// The requests of one decode step, with `batch` running requests and `context` cached tokens.
     pub(super) fn decode_group(&self, batch: f64, context: f64) -> RequestGroup {
         RequestGroup {
             count: (batch / self.stages()).max(1.0),

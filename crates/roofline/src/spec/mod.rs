@@ -1,4 +1,4 @@
-//! What is known before anything runs: GPUs, models, quantisation and how a model is deployed on GPUs.
+//! Specifications: GPUs, models, quantisation, and how a model is deployed on GPUs.
 
 pub mod deployment;
 pub mod gpu;
@@ -6,7 +6,7 @@ pub mod model;
 pub mod precision;
 pub mod quantization;
 
-/// A count as a factor.
+/// A count as a floating-point number.
 #[expect(
     clippy::cast_precision_loss,
     reason = "parameter and token counts stay below 2^53"

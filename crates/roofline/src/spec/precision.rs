@@ -1,11 +1,11 @@
-//! Number formats: how wide they are, and which peak a matrix multiplication in them runs against.
+//! Number formats: their width, and the peak that applies to a matrix multiplication in them.
 
 use std::fmt;
 use std::ops::Add;
 
 use serde::{Deserialize, Serialize};
 
-/// A number format that a GPU multiplies matrices in.
+/// A number format for matrix multiplications on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -40,7 +40,7 @@ impl Precision {
         Self::Int4,
     ];
 
-    /// Bytes that one number takes, scales not counted.
+    /// Bytes of one number, without scales.
     #[must_use]
     pub const fn bytes(self) -> f64 {
         match self {
@@ -66,7 +66,7 @@ impl Precision {
         }
     }
 
-    /// Reads a dtype as `PyTorch` and vLLM spell it: `bfloat16`, `torch.float16`, `half`, `float`.
+    /// Parses a dtype in the spelling of `PyTorch` and vLLM: `bfloat16`, `torch.float16`, `half`, `float`.
     #[must_use]
     pub fn from_torch_name(name: &str) -> Option<Self> {
         match name.strip_prefix("torch.").unwrap_or(name) {
@@ -113,7 +113,7 @@ impl<T: Copy> ByPrecision<T> {
 }
 
 impl<T: Copy + Default + Add<Output = T>> ByPrecision<T> {
-    /// Adds `amount` to the value at `precision`, which starts from nothing.
+    /// Adds `amount` to the value at `precision`, initially zero.
     pub fn add(&mut self, precision: Precision, amount: T) {
         let before = self.get(precision).unwrap_or_default();
         self.set(precision, before + amount);

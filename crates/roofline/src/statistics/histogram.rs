@@ -9,27 +9,27 @@ pub struct Histogram {
     pub sum: f64,
     /// Number of observations.
     pub count: f64,
-    /// Whether `sum` was put together from the middles of buckets, as Ray's metrics agent does: then no mean is made of it.
+    /// Whether `sum` was computed from bucket midpoints, as Ray's metrics agent does: then there is no mean.
     pub sum_of_midpoints: bool,
 }
 
-/// A bucket resolves a percentile whose upper bound is at most so many times its lower one: what is interpolated in it is then off by
-/// at most a sixth.
+/// A bucket resolves a percentile if its upper bound is at most this many times its lower one: interpolation within it is then off by at
+/// most a sixth.
 const RESOLVED: f64 = 1.35;
 
-/// What buckets know of a percentile.
+/// What the buckets determine about a percentile.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Percentile {
-    /// Nothing was observed, or not in buckets.
+    /// No observations, or none in buckets.
     Unknown,
     /// Between these bounds.
     Between(f64, f64),
-    /// About this.
+    /// Approximately this.
     Known(f64),
 }
 
 impl Percentile {
-    /// Its value, where the buckets resolve it.
+    /// Its value, if the buckets resolve it.
     #[must_use]
     pub const fn known(self) -> Option<f64> {
         match self {
@@ -38,7 +38,7 @@ impl Percentile {
         }
     }
 
-    /// The bounds that it lies between, where the buckets do not resolve it.
+    /// Its bounds, if the buckets do not resolve it.
     #[must_use]
     pub const fn between(self) -> Option<[f64; 2]> {
         match self {
@@ -49,7 +49,7 @@ impl Percentile {
 }
 
 impl Histogram {
-    /// Adds `count` to the bucket `le`, keeping the buckets ascending. Bounds that repeat are summed, as over label sets.
+    /// Adds `count` to the bucket `le`, in ascending order. Repeated bounds are summed, for example over label sets.
     pub fn add_bucket(&mut self, le: f64, count: f64) {
         match self
             .buckets
@@ -60,7 +60,7 @@ impl Histogram {
         }
     }
 
-    /// What was observed since `earlier`, or `None` if any part went down (a restart).
+    /// The observations since `earlier`, or `None` if any count went down (a restart).
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Option<Self> {
         let mut buckets = Vec::with_capacity(self.buckets.len());
@@ -104,13 +104,13 @@ impl Histogram {
             .map_or(0.0, |&(_, at_most)| (self.count - at_most).max(0.0))
     }
 
-    /// Mean of the observations, or `None` without any, or where only the middles of their buckets are known.
+    /// Mean of the observations, or `None` without any, or where only bucket midpoints are known.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0.0 && !self.sum_of_midpoints).then(|| self.sum / self.count)
     }
 
-    /// What the buckets know of the quantile `q` in 0..=1.
+    /// What the buckets determine about the quantile `q` in 0..=1.
     #[must_use]
     pub fn percentile(&self, q: f64) -> Percentile {
         let Some(mean) = self.mean().filter(|_| !self.buckets.is_empty()) else {
@@ -127,7 +127,7 @@ impl Histogram {
         let low = place
             .checked_sub(1)
             .map_or(0.0, |below| self.buckets[below].0);
-        // Markov: no more than the share (1 − q) lies above mean / (1 − q).
+        // Markov's inequality: at most the share (1 − q) lies above mean / (1 − q).
         let high = self.buckets[place].0.min(mean / (1.0 - q)).max(low);
         if high <= low * RESOLVED {
             self.quantile(q).map_or(Percentile::Unknown, |value| {
@@ -140,8 +140,8 @@ impl Histogram {
 
     /// The quantile `q` in 0..=1, interpolated within its bucket as `histogram_quantile` does.
     ///
-    /// In the lowest bucket linear interpolation from 0 says nothing (vLLM's lowest inter-token bucket is 10 ms, above a whole
-    /// decode step of a fast GPU), so there the mean is the better estimate: it is measured, and the bound caps it.
+    /// In the lowest bucket, interpolation from 0 is meaningless (vLLM's lowest inter-token bucket is 10 ms, above a whole decode step of a
+    /// fast GPU), so there the mean is the better estimate: it is measured, and the bound caps it.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
         if self.count <= 0.0 {

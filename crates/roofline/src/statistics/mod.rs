@@ -1,4 +1,4 @@
-//! Quantiles of samples, and histograms as Prometheus has them.
+//! Quantiles of samples, and Prometheus histograms.
 
 mod histogram;
 mod quantile;

@@ -1,6 +1,6 @@
-//! Quantiles by linear interpolation, as numpy's default and the other load tools have them.
+//! Quantiles by linear interpolation, as numpy and other load-test tools compute them.
 
-/// The `q` quantile (0 to 1) of `sorted`; `None` of nothing.
+/// The `q` quantile (0 to 1) of `sorted`; `None` without values.
 #[must_use]
 #[expect(
     clippy::cast_precision_loss,

@@ -1,16 +1,16 @@
-//! Means of few values, and how sure they are.
+//! Means of few values, and their uncertainty.
 
-/// A mean with half of its 95 % interval.
+/// A mean with the half-width of its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mean {
     /// Its value.
     pub value: f64,
-    /// Half of its 95 % interval, by Student's t.
+    /// Half-width of its 95 % interval, by Student's t.
     pub plus_minus: f64,
 }
 
 impl Mean {
-    /// The mean of `values`; `None` of fewer than two.
+    /// The mean of `values`; `None` for fewer than two.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len() as f64;

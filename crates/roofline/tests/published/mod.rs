@@ -1,4 +1,4 @@
-//! Published runs of vLLM, and how far their expected times are from the measured ones.
+//! Published runs of vLLM, and the errors of their expected times.
 
 #![expect(clippy::print_stdout, reason = "prints its table")]
 
@@ -11,7 +11,7 @@ use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
 use serde_json::Value;
 
-/// One run: how it was served, and what was measured.
+/// One run: its deployment, and its measurements.
 pub(crate) struct Run {
     pub(crate) model: String,
     pub(crate) gpu: String,
@@ -21,7 +21,7 @@ pub(crate) struct Run {
     pub(crate) tpot_seconds: f64,
 }
 
-/// A run's expected values over the measured ones, less 1.
+/// A run's expected values divided by the measured ones, minus 1.
 pub(crate) struct Scored {
     pub(crate) run: Run,
     pub(crate) latency: Latency,
@@ -115,7 +115,7 @@ pub(crate) fn score(file: &Value, coefficients: Coefficients) -> Vec<Scored> {
     runs(file).into_iter().map(scored).collect()
 }
 
-/// What beats a bound: a measured value, or an expected one.
+/// Values that exceed a bound: measured or expected.
 pub(crate) fn violations(scored: &[Scored]) -> Vec<String> {
     let beats = |scored: &&Scored| {
         let Scored { run, latency, .. } = scored;
@@ -135,7 +135,7 @@ pub(crate) fn violations(scored: &[Scored]) -> Vec<String> {
     scored.iter().filter(beats).map(named).collect()
 }
 
-/// The runs by TP degree, kind of model, GPU, and model on GPU, after all of them.
+/// All runs, then by TP degree, kind of model, GPU, and model on GPU.
 pub(crate) fn groups(scored: &[Scored]) -> Vec<(String, Vec<&Scored>)> {
     let mut groups: BTreeMap<String, Vec<&Scored>> = BTreeMap::new();
     for one in scored {

@@ -1,10 +1,10 @@
-//! Traffic of what runs between the multiplications of a layer: norms, rotary embeddings, attention's operands, activation functions.
+//! Traffic of the operations between a layer's matrix multiplications: norms, rotary embeddings, attention operands, activation functions.
 
 use super::Cache;
 use crate::spec::model::{FeedForward, Layer, Mixer};
 use crate::spec::to_f64;
 
-/// The operations between the multiplications of a layer, as widths of the tensors that they pass on.
+/// The operations between the matrix multiplications of a layer, as widths of their tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::cost) struct Elementwise {
     pub(in crate::cost) layers: f64,
@@ -14,11 +14,11 @@ pub(in crate::cost) struct Elementwise {
     norms: f64,
     /// Bytes per token of queries, keys and values.
     heads: f64,
-    /// Bytes per token of queries and keys with norms of their own, which are another pass over both.
+    /// Bytes per token of queries and keys with norms of their own, which add a pass over both.
     normed: f64,
     /// Bytes per token that the mixer writes beside its projections: rotated queries and keys, its output.
     mixed: f64,
-    /// Bytes per prompt token that the kernels of a scan over chunks hand to each other.
+    /// Bytes per prompt token that the kernels of a chunked scan exchange.
     scanned: f64,
     /// Bytes per token of the up projection, with the gate.
     up: f64,
@@ -27,7 +27,8 @@ pub(in crate::cost) struct Elementwise {
 }
 
 impl Elementwise {
-    /// One GPU's share of `layer`, which stands for `layers`, with activations of `width` bytes and recurrent states of `state_width`.
+    /// One GPU's share of `layer`, which represents `layers` equal ones, with activations of `width` bytes and recurrent states of
+    /// `state_width`.
     pub(in crate::cost) fn of(
         layer: &Layer,
         hidden: f64,
@@ -58,7 +59,7 @@ impl Elementwise {
         }
     }
 
-    /// Bytes of a step with `rows` tokens, `prompts` of them of prompts.
+    /// Bytes of a step with `rows` tokens, `prompts` of them from prompts.
     pub(super) fn traffic(&self, rows: f64, prompts: f64, cache: Cache) -> f64 {
         let reread = |width: f64| cache.read(width * rows) / rows;
         let norm = 3.0 * self.stream + reread(self.stream);
@@ -69,7 +70,7 @@ impl Elementwise {
     }
 }
 
-/// Elements per token that a mixer's kernels read from its projections, and that they write.
+/// Elements per token that a mixer's kernels read from its projections, and elements that they write.
 fn mixer_widths(mixer: &Mixer) -> (u64, u64) {
     match mixer {
         Mixer::None => (0, 0),
@@ -81,7 +82,7 @@ fn mixer_widths(mixer: &Mixer) -> (u64, u64) {
             (queries + 2 * keys, 2 * queries + keys)
         }
         Mixer::Latent(attention) => {
-            // Keys are put together from the up-projection and the one rotated key that all heads share.
+            // Keys are concatenated from the up-projection and the one rotated key that all heads share.
             let keys = attention.heads * (attention.nope_dim + attention.rope_dim);
             let values = attention.heads * attention.value_dim;
             (
@@ -93,7 +94,7 @@ fn mixer_widths(mixer: &Mixer) -> (u64, u64) {
     }
 }
 
-/// Elements per token of queries and keys that are normed head by head.
+/// Elements per token of queries and keys that are normed per head.
 fn normed_width(mixer: &Mixer) -> u64 {
     match mixer {
         Mixer::Grouped(attention) if attention.norms_heads() => {

@@ -1,8 +1,8 @@
-//! Traffic of routed experts beyond one reading of each distinct one.
+//! Traffic of routed experts beyond reading each distinct expert once.
 //!
-//! The router reads every token. A token's row is gathered once for each of its experts; the up projection, the activated product
-//! and the down projection of all those rows are written and read (the up projection not where its kernel applies the activation
-//! function itself); the results are combined into one row per token. What the kernels read again is in `grouped.rs`.
+//! The router reads every token. A token's row is gathered once for each of its experts; the up projection, the activated product and the
+//! down projection of all those rows are written and read (except the up projection where its kernel applies the activation function
+//! itself); the results are combined into one row per token. `grouped.rs` models what the kernels read again.
 
 use super::Cache;
 use super::grouped::Grouped;
@@ -38,7 +38,7 @@ impl ExpertLayers {
                 + self.operands_again(tokens, up, activation_width, cache))
     }
 
-    /// Readings of rows and weights after the first, all experts of a layer.
+    /// Repeated reads of rows and weights, over all experts of a layer.
     fn operands_again(&self, tokens: f64, up: f64, activation_width: f64, cache: Cache) -> f64 {
         let rows = tokens * self.top_k * self.share;
         let tiling = self.kernel.tiling(tokens, self.experts, self.top_k);

@@ -20,7 +20,7 @@
 
 use super::Cache;
 
-/// How a kernel orders its tiles.
+/// The order in which a kernel processes its tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cost) enum Kernel {
     Squares,
@@ -28,17 +28,17 @@ pub(in crate::cost) enum Kernel {
     Stripes,
 }
 
-/// Columns of cuBLAS's tiles, between the 192 and the 320 of those seen most; the largest, 128 × 320, decides whether one wave does.
+/// Columns of a cuBLAS tile: between 192 and 320, the most frequent ones; the largest, 128 × 320, decides whether one wave suffices.
 const SQUARE_COLUMNS: f64 = 224.0;
 const LARGEST_TILE: f64 = 128.0 * 320.0;
-/// From so many rows and inputs on, vLLM's 8-bit kernels take tiles of 256 rows.
+/// From this number of rows and inputs, vLLM's 8-bit kernels use tiles of 256 rows.
 const TALL_ROWS: f64 = 8192.0;
 const TALL_INPUTS: f64 = 6144.0;
-/// Up to so many outputs Machete takes tiles of 128 × 128, beyond them tiles of 256 rows.
+/// Up to this number of outputs Machete uses tiles of 128 × 128, above it tiles of 256 rows.
 const MACHETE_OUTPUTS: f64 = 4096.0;
-/// From so many inputs on, the tiles of a wave of vLLM's 8-bit kernels march in step. Where they are fewer, SMs run ahead by much of a
-/// tile (two tiles take turns on each), and those that follow find in the L2 what these read: 0.5 to 0.8 of an evicted operand was
-/// read again at K = 4,096, 0.84 to 0.98 at 5,120.
+/// From this number of inputs, the tiles of a wave of vLLM's 8-bit kernels stay in step. With fewer inputs, SMs run ahead by much of a tile
+/// (two tiles take turns on each), and later ones find in the L2 what these read: 0.5 to 0.8 of an evicted operand was read again at K =
+/// 4,096, 0.84 to 0.98 at 5,120.
 const MARCHING_INPUTS: f64 = 5632.0;
 /// Rows of one launch of Marlin: `max_par` blocks of 64.
 const LAUNCH_ROWS: f64 = 16.0 * 64.0;
@@ -61,7 +61,7 @@ pub(in crate::cost) struct Gemm {
 }
 
 impl Gemm {
-    /// Bytes beyond one reading of the weights when `rows` tokens pass.
+    /// Bytes beyond one read of the weights, for `rows` tokens.
     pub(super) fn traffic(&self, rows: f64, cache: Cache) -> f64 {
         let operands = self.operands(rows);
         cache.read(operands.activations)
@@ -70,7 +70,7 @@ impl Gemm {
             + self.narrowing(rows, cache)
     }
 
-    /// Bytes of one launch on operands that nothing has read before: each once, what is read again, and the output.
+    /// Bytes of one launch on operands outside the L2: one read of each, repeated reads, and the output.
     #[cfg(test)]
     pub(super) fn launch(&self, rows: f64, cache: Cache) -> f64 {
         let operands = self.operands(rows);
@@ -89,7 +89,7 @@ impl Gemm {
         }
     }
 
-    /// Bytes of operands that are read after the first time.
+    /// Bytes of operands that are read again.
     fn again(&self, operands: &Operands, cache: Cache) -> f64 {
         match self.kernel {
             Kernel::Squares => operands.in_squares(cache),
@@ -100,7 +100,7 @@ impl Gemm {
         }
     }
 
-    /// Share of an evicted operand that the tiles of a wave read together, so from HBM.
+    /// Share of an evicted operand that the tiles of a wave read at different times, so from HBM.
     fn in_step(&self) -> f64 {
         if self.operand_width < self.activation_width {
             (self.inputs / MARCHING_INPUTS).min(1.0)
@@ -124,8 +124,8 @@ impl Gemm {
         }
     }
 
-    /// What making narrow operands of wide activations costs (fp8, int8, fp4): a pass of its own, or, fused into the operation
-    /// before, less to write.
+    /// Cost of converting wide activations to narrow operands (fp8, int8, fp4): a pass of its own, or, if fused into the operation before,
+    /// fewer bytes written.
     fn narrowing(&self, rows: f64, cache: Cache) -> f64 {
         if self.operand_width >= self.activation_width {
             return 0.0;

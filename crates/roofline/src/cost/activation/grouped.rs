@@ -1,10 +1,10 @@
 //! The grouped multiplications of routed experts: how their kernels tile, and what the order of the tiles reads again.
 //!
-//! The rows of each expert are padded to blocks of `rows`. A kernel takes `group` blocks at a time, whatever experts they belong to,
-//! and goes down the blocks of a group before across the columns (`fused_moe_kernel` of vLLM, `matmul_ogs` of Triton for MXFP4). So
-//! * a group reads its rows again for every wave that it takes to cross the columns,
-//! * an expert whose blocks fall into several groups has its weights read by each,
-//! * and where a wave's rows and columns are more than half of the L2, tiles of one wave drift apart and read both again.
+//! The rows of each expert are padded to blocks of `rows`. A kernel processes `group` blocks at a time, of whichever experts, and walks the
+//! blocks of a group before it moves across the columns (`fused_moe_kernel` of vLLM, `matmul_ogs` of Triton for MXFP4). So
+//! * a group reads its rows again for every wave that it needs to cross the columns,
+//! * every group that contains blocks of an expert reads that expert's weights,
+//! * and where a wave's rows and columns exceed half of the L2, tiles of one wave drift apart and read both again.
 
 use super::Cache;
 use crate::spec::gpu::GpuSpec;
@@ -14,13 +14,13 @@ use crate::spec::gpu::GpuSpec;
 pub(in crate::cost) enum ExpertKernel {
     /// vLLM's Triton kernel with its default tiles.
     Triton,
-    /// The same with tiles from a table for this shape and GPU: wide ones, grouped from few rows on.
+    /// The same with tuned tiles for this shape and GPU: wide ones, grouped from a small number of rows.
     TritonTuned,
     /// Triton's `matmul_ogs`, which applies the activation function before it writes.
     MatmulOgs,
 }
 
-/// How a kernel cuts an output, and how many tiles an SM runs side by side.
+/// How a kernel tiles an output, and how many tiles an SM runs concurrently.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tiling {
     rows: f64,
@@ -29,7 +29,7 @@ pub(super) struct Tiling {
     per_sm: f64,
 }
 
-/// Experts and intermediate widths that vLLM 0.25 ships tiles for, on the H200 and on the H100 80GB.
+/// Expert counts and intermediate widths that vLLM 0.25 ships tuned tiles for, on the H200 and on the H100 80GB.
 const TUNED_H200: &[(u64, u64)] = &[
     (8, 14_336),
     (8, 1792),
@@ -78,8 +78,8 @@ impl ExpertKernel {
         }
     }
 
-    /// The tiles for `tokens` tokens, each of which goes to `top_k` of `experts` experts: `get_default_config` of vLLM, what its tables
-    /// for Hopper have in common, and `make_default_opt_flags_nvidia` of Triton.
+    /// The tiles for `tokens` tokens, each routed to `top_k` of `experts` experts: `get_default_config` of vLLM, the common values of its
+    /// Hopper tables, and `make_default_opt_flags_nvidia` of Triton.
     pub(super) fn tiling(self, tokens: f64, experts: f64, top_k: f64) -> Tiling {
         match self {
             Self::Triton => Tiling {
@@ -108,7 +108,7 @@ impl ExpertKernel {
         }
     }
 
-    /// The activated product is all that the first multiplication writes.
+    /// Whether the first multiplication writes only the activated product.
     pub(super) fn fuses_activation(self) -> bool {
         self == Self::MatmulOgs
     }
@@ -127,7 +127,7 @@ fn steps(at: f64, steps: &[(f64, f64)]) -> f64 {
 pub(super) struct Grouped {
     /// Rows of all experts together.
     pub(super) rows: f64,
-    /// Rows that differ: tokens, where several experts read the same.
+    /// Distinct rows: tokens, where several experts read the same row.
     pub(super) distinct_rows: f64,
     /// Bytes of a row.
     pub(super) row_width: f64,
@@ -138,7 +138,7 @@ pub(super) struct Grouped {
     pub(super) weights: f64,
 }
 
-/// How much more a wave reads for each L2 that its rows and columns exceed half of the L2 by, up to two: its tiles drift apart.
+/// Additional reads of a wave per L2 size by which its rows and columns exceed half of the L2, up to two: its tiles drift apart.
 const DRIFT: f64 = 0.5;
 
 impl Grouped {
@@ -147,7 +147,7 @@ impl Grouped {
         self.experts * (self.rows / self.experts / tiling.rows + 0.5)
     }
 
-    /// Bytes of rows and weights read from HBM after the first time.
+    /// Bytes of rows and weights that are read from HBM again.
     pub(super) fn again(&self, tiling: Tiling, cache: Cache) -> f64 {
         if self.rows <= 0.0 {
             return 0.0;

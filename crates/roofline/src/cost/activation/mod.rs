@@ -1,8 +1,8 @@
 //! Traffic beyond the lower bound: activations between unfused operations, and operands that tiled multiplications read again.
 //!
-//! Every tensor between operations is written to HBM once. Reading what was just written, or reading an operand again, comes from
-//! the L2 if the tensor fits in a quarter of it, from HBM if it is larger than half of it, and in proportion in between (the L2 of
-//! large parts is two halves that hold copies of shared data).
+//! Every tensor between operations is written to HBM once. Reading a tensor that was just written, or reading an operand again, hits the L2
+//! if the tensor fits in a quarter of it, and HBM if it is larger than half of it; in between, a proportional share (the L2 of large parts
+//! is two halves that hold copies of shared data).
 
 mod elementwise;
 mod experts;
@@ -23,11 +23,11 @@ use crate::units::Bytes;
 /// Bytes of a logit once it is widened for sampling.
 const SAMPLED_WIDTH: f64 = 4.0;
 
-/// Share of the L2 that operands keep which all SMs go through wave after wave. Between a sixth and a half, about a third, in
-/// single Marlin kernels of an H100.
+/// Share of the L2 that retains operands which all SMs read wave after wave. Between a sixth and a half, about a third, in single Marlin
+/// kernels of an H100.
 const KEPT: f64 = 1.0 / 3.0;
 
-/// What tiles are computed on and kept in.
+/// The SMs that compute tiles, and the L2 that holds them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Cache {
     sms: f64,
@@ -35,7 +35,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// That of `gpu`; where none is given, or its entry in the table does not say, that of an A100.
+    /// The L2 of `gpu`; that of an A100 without a GPU, or where its table entry has none.
     pub(super) fn of(gpu: Option<&GpuSpec>) -> Self {
         Self {
             sms: gpu.and_then(|gpu| gpu.sm_count).map_or(108.0, f64::from),
@@ -46,24 +46,24 @@ impl Cache {
         }
     }
 
-    /// What of `bytes` that the SMs go through again and again does not stay in the L2.
+    /// Part of `bytes`, which the SMs read again and again, that does not stay in the L2.
     fn overflow(self, bytes: f64) -> f64 {
         (bytes - self.l2 * KEPT).max(0.0)
     }
 
-    /// Share of an operand that is read from HBM again where `footprint` bytes pass between two readings of it: none up to a third of
-    /// the L2, all from 0.58 of it on. The two halves of the L2 hold copies, so little of a footprint over half of it survives. From
-    /// fp8 CUTLASS kernels on an H200, whose waves read one operand again and again.
+    /// Share of an operand that is read from HBM again where `footprint` bytes pass between two reads of it: none up to a third of the L2,
+    /// all from 0.58 of it. The two halves of the L2 hold copies, so little of a footprint over half of it survives. Fitted to fp8 CUTLASS
+    /// kernels on an H200, whose waves read one operand again and again.
     fn evicted(self, footprint: f64) -> f64 {
         (4.0 * footprint / self.l2 - 1.3).clamp(0.0, 1.0)
     }
 
-    /// Bytes read from HBM when a tensor of `bytes` is read that was just written.
+    /// Bytes read from HBM when a tensor of `bytes` is read right after it was written.
     fn read(self, bytes: f64) -> f64 {
         bytes * self.missed(bytes)
     }
 
-    /// Share of a tensor of `bytes` that is read from HBM although it passed the L2 just before.
+    /// Share of a tensor of `bytes` that is read from HBM although it passed through the L2 just before.
     fn missed(self, bytes: f64) -> f64 {
         (4.0 * bytes / self.l2 - 1.0).clamp(0.0, 1.0)
     }
@@ -89,7 +89,7 @@ impl Shard {
         Bytes(layers + self.sampling(work.logits_rows))
     }
 
-    /// Logits are written, read and widened, and read again to draw a token.
+    /// Logits are written, read and widened, and read again to sample a token.
     fn sampling(&self, rows: f64) -> f64 {
         let passed_on = |width: f64| {
             let bytes = rows * self.vocabulary * width;

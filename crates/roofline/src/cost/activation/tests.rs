@@ -1,4 +1,4 @@
-//! The rules of traffic against single kernels of vLLM 0.25 on an H200. Sizes that a rule was not derived from are held to it as well.
+//! Compares the traffic rules with single kernels of vLLM 0.25 on an H200, including sizes that no rule was derived from.
 
 use super::grouped::Grouped;
 use super::{Cache, ExpertKernel, Gemm, Kernel};
@@ -42,7 +42,7 @@ fn gemm(kernel: Kernel, inputs: f64, outputs: f64) -> Gemm {
     }
 }
 
-/// Errors of the modelled bytes of `kernel`'s launches with at least 512 rows and with `inputs`: below that, all bytes are read once.
+/// Errors of the modelled bytes of `kernel`'s launches with at least 512 rows and with `inputs`: smaller launches read all bytes once.
 fn errors(kernel: &str, of: Kernel, inputs: impl Fn(f64) -> bool) -> Vec<f64> {
     rows(include_str!("../../../tests/fixtures/kernels-h200.csv"))
         .into_iter()
@@ -61,7 +61,7 @@ fn cublas_reads_what_the_rule_says() {
     let all = errors("cublas", Kernel::Squares, |_| true);
     assert!(percentile(&all, 50) <= 0.03, "{:.3}", percentile(&all, 50));
     assert!(percentile(&all, 90) <= 0.16, "{:.3}", percentile(&all, 90));
-    // Constants found without the sizes of K = 8,192 are the same to a tenth.
+    // Constants fitted without the sizes of K = 8,192 agree to a tenth.
     let held_out = errors("cublas", Kernel::Squares, |inputs| {
         (8000.0..9000.0).contains(&inputs)
     });

@@ -1,4 +1,4 @@
-//! Reads coefficients: the embedded file, and files that replace parts of it.
+//! Reads coefficients: the embedded file, and user files that override parts of it.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use super::Coefficients;
 
 const EMBEDDED: &str = include_str!("../../../data/coefficients.yaml");
 
-/// The newest form that is understood.
+/// The newest supported schema.
 const SCHEMA: u32 = 1;
 
 #[expect(
@@ -25,24 +25,24 @@ pub enum CoefficientsError {
     /// Neither YAML nor JSON.
     #[error("not readable: {0}")]
     Syntax(String),
-    /// A name or value that is not understood.
+    /// An unknown name or a value of the wrong form.
     #[error("{0}; the names are those of data/coefficients.yaml")]
     Form(String),
-    /// A value that makes no sense.
+    /// A value out of range.
     #[error("{0}")]
     Value(String),
 }
 
-/// The values that the program carries.
+/// The values embedded in the program.
 pub(super) fn embedded() -> Coefficients {
     *PARSED
 }
 
 impl Coefficients {
-    /// The embedded ones, with those replaced that `text` (YAML or JSON) names.
+    /// The embedded coefficients, with those replaced that `text` (YAML or JSON) names.
     ///
     /// # Errors
-    /// When it is not readable, names something unknown, or holds a value that makes no sense.
+    /// When it cannot be parsed, names something unknown, or has a value out of range.
     pub fn from_text(text: &str) -> Result<Self, CoefficientsError> {
         let replaced: Value = serde_saphyr::from_str(text)
             .map_err(|error| CoefficientsError::Syntax(error.to_string()))?;
@@ -63,7 +63,7 @@ impl Coefficients {
     }
 }
 
-/// Replaces in `base` what `over` names, table by table; a value with its origin is replaced whole.
+/// Replaces in `base` what `over` names, table by table; a value with its origin is replaced as a whole.
 fn overlay(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) if !over.contains_key("value") => {

@@ -1,4 +1,4 @@
-//! The part of the file that differs by GPU generation and kernel.
+//! The coefficients that depend on the GPU generation and the kernel.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::Coefficient;
 use crate::spec::gpu::GpuSpec;
 use crate::spec::precision::Precision;
 
-/// The generations that have coefficients of their own.
+/// The GPU generations with coefficients of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Generations {
@@ -28,7 +28,7 @@ pub struct Generation {
     pub all_reduce_large_fraction: Option<Coefficient>,
     /// Share of HBM bandwidth at which dense weights are read.
     pub weights: ByFormat,
-    /// The same for keys and values.
+    /// The same share for keys and values.
     pub kv_cache: KvCacheShares,
     /// Share of the dense peak that dense multiplications reach.
     pub compute: ByFormat,
@@ -36,7 +36,7 @@ pub struct Generation {
     pub experts: ExpertKernels,
 }
 
-/// By what a multiplication computes in.
+/// By compute format of a multiplication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ByFormat {
@@ -71,7 +71,7 @@ impl ByFormat {
     }
 }
 
-/// By what the KV cache holds.
+/// By storage format of the KV cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KvCacheShares {
@@ -109,7 +109,7 @@ pub struct ExpertKernelCoefficients {
     /// Share of HBM bandwidth at which the distinct experts of uniform routing are read; above 1 where real routing reaches fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Coefficient>,
-    /// Bytes per second that it reads at most, where widening is what limits it.
+    /// Maximum bytes per second, where widening is the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<Coefficient>,
     /// Share of the dense peak: small groups of rows per expert fill tiles badly.
@@ -124,7 +124,7 @@ pub struct ExpertKernelCoefficients {
 }
 
 impl ExpertKernelCoefficients {
-    /// Its coefficients, `other`'s where it has none. Widening limits this kernel only.
+    /// Its coefficients, falling back to those of `other`. Widening limits this kernel only.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             memory: self.memory.or(other.memory),
@@ -163,13 +163,13 @@ impl ExpertKernels {
 }
 
 impl Generations {
-    /// What makes no sense in them: shares and costs are above 0 or absent.
+    /// The first value out of range: shares and costs are positive or absent.
     pub(super) fn problem(&self) -> Option<String> {
         let tables = serde_json::to_value(self).ok()?;
         negative("generations", &tables)
     }
 
-    /// The entry of `gpu`'s generation, to be changed.
+    /// The entry of `gpu`'s generation, mutable.
     pub(super) fn of_mut(&mut self, gpu: &GpuSpec) -> &mut Generation {
         match gpu.compute_capability.map(|capability| capability.major) {
             Some(9) => &mut self.hopper,
@@ -178,7 +178,7 @@ impl Generations {
         }
     }
 
-    /// The entry of `gpu`'s generation, and whether it is one that values were fitted to.
+    /// The entry of `gpu`'s generation, and whether its values were fitted on that generation.
     #[must_use]
     pub fn of(&self, gpu: &GpuSpec) -> (Generation, bool) {
         match gpu.compute_capability.map(|capability| capability.major) {

@@ -1,4 +1,4 @@
-//! Which of the coefficients by GPU generation and kernel a deployment uses.
+//! Selects the coefficients by GPU generation and kernel for a deployment.
 
 use super::generations::{ByFormat, ExpertKernelCoefficients, ExpertKernels, Generation};
 use super::{Coefficient, Coefficients};
@@ -33,14 +33,14 @@ impl ExpertKernels {
     }
 }
 
-/// The coefficients of the kernels that one deployment runs.
+/// The coefficients of the kernels that a deployment runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kernels {
     /// Share of the link for large all-reduces.
     pub all_reduce_large_fraction: Coefficient,
     /// Share of HBM bandwidth for dense weights and activations.
     pub weights: Coefficient,
-    /// The same for keys and values.
+    /// The same share for keys and values.
     pub kv_cache: Coefficient,
     /// Routed experts.
     pub experts: Option<Experts>,
@@ -49,12 +49,12 @@ pub struct Kernels {
     names: KernelNames,
 }
 
-/// Routed experts of one deployment, with what the file leaves out filled in.
+/// Routed experts of one deployment, with defaults filled in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Experts {
     /// Share of HBM bandwidth.
     pub memory: Coefficient,
-    /// Most bytes per second.
+    /// Maximum bytes per second.
     pub bytes_per_second: Option<Coefficient>,
     /// Share of the dense peak.
     pub compute: Coefficient,
@@ -72,7 +72,7 @@ struct KernelNames {
 }
 
 impl Kernels {
-    /// Those of `deployment` on `gpu`, whose dense multiplications mostly compute in `main`.
+    /// The coefficients of `deployment` on `gpu`, whose dense multiplications mostly compute in `main`.
     #[must_use]
     pub fn of(
         coefficients: &Coefficients,
@@ -92,7 +92,7 @@ impl Kernels {
             _ => generation.kv_cache.wide,
         };
         let own_weights = generation.weights.of(main).unwrap_or(attainable);
-        // A stated share of the bandwidth moves all reads with the weights'.
+        // A stated share of the bandwidth scales all reads like the weights'.
         let memory = |own: Coefficient| match coefficients.hbm_fraction {
             Some(stated) => stated.times(own.value / own_weights.value),
             None => own,
@@ -142,7 +142,7 @@ impl Kernels {
         self.compute.get(precision).map_or(1.0, |share| share.value)
     }
 
-    /// `coefficients` with other shares for what these kernels alone reach: the KV cache's, and the experts' of the compute peak.
+    /// `coefficients` with the shares replaced that only these kernels use: the KV cache's, and the experts' share of the compute peak.
     #[must_use]
     pub fn calibrated(
         &self,
@@ -155,7 +155,7 @@ impl Kernels {
         let scale = |share: &mut Option<Coefficient>, own: Option<f64>, factor: f64| {
             *share = own.map(|own| Coefficient::calibrated((own * factor).min(1.0)));
         };
-        // The entries of the file, and not `self`'s, which `hbm_fraction` and `flops_fraction` have moved.
+        // Uses the entries of the file, not those of `self`, which `hbm_fraction` and `flops_fraction` have changed.
         let entry = generation.kv_cache.named_mut(self.names.kv_cache);
         let own = entry.map_or(gpu.attainable_hbm.fraction, |share| share.value);
         scale(entry, Some(own), kv_cache);
@@ -168,7 +168,7 @@ impl Kernels {
         changed
     }
 
-    /// All of them by their name in the file, below the generation.
+    /// All coefficients by their name in the file, below the generation.
     #[must_use]
     pub fn named(&self) -> Vec<(String, Coefficient)> {
         let KernelNames {
@@ -215,7 +215,7 @@ impl Kernels {
     }
 }
 
-/// The share of the peak that the file states, else the GPU's attainable one for a model's mix of shapes.
+/// The share of the peak that the file states, otherwise the GPU's attainable share for a model's mix of shapes.
 fn own_compute(
     coefficients: &Coefficients,
     generation: &Generation,

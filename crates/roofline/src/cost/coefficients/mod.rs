@@ -1,6 +1,6 @@
-//! `Coefficients`: the shares of the ceilings and the fixed costs that turn a bound into an expectation, each with its origin.
+//! `Coefficients`: shares of the ceilings and fixed costs that turn a bound into an expected value, each with its origin.
 //!
-//! The values are data: `data/coefficients.yaml`, embedded. A file of the same form replaces those that it names.
+//! The values are data: `data/coefficients.yaml`, embedded. A user file of the same form overrides single values.
 
 mod file;
 mod generations;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::spec::gpu::{CoefficientOrigin, GpuSpec};
 
-/// Costs that only engines over several GPUs have.
+/// Costs that only engines on several GPUs have.
 pub const BETWEEN_GPUS: [&str; 4] = [
     "nvlink_latency_seconds",
     "pcie_latency_seconds",
@@ -24,17 +24,17 @@ pub const BETWEEN_GPUS: [&str; 4] = [
     "all_reduce_large_fraction",
 ];
 
-/// A coefficient and where its value comes from.
+/// A coefficient with the origin of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Coefficient {
-    /// In the unit that its name says.
+    /// Value, in the unit that its name states.
     pub value: f64,
-    /// Measured, fitted, stated by the user, or assumed to carry over.
+    /// Measured, fitted, stated by the user, or assumed from similar hardware.
     pub origin: CoefficientOrigin,
 }
 
 impl Coefficient {
-    /// What was seen on the GPU at hand.
+    /// A value measured on the GPU at hand.
     #[must_use]
     pub const fn calibrated(value: f64) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Coefficient {
         }
     }
 
-    /// What is taken to hold without having been seen.
+    /// A value that is assumed without a measurement.
     #[must_use]
     pub const fn assumed(value: f64) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Coefficient {
         }
     }
 
-    /// The same, `factor` times as large.
+    /// The coefficient multiplied by `factor`.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Coefficient {
     }
 }
 
-/// In a file: a number, which is then stated, or a value with its origin.
+/// In a file: a number, whose origin is then `stated`, or a value with its origin.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum InFile {
@@ -91,12 +91,12 @@ macro_rules! coefficients {
         #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Coefficients {
-            /// Version of the file's form.
+            /// Schema version of the file.
             pub schema: u32,
-            /// Attainable share of memory bandwidth, in place of those by kernel.
+            /// Attainable share of memory bandwidth, replaces the shares by kernel.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub hbm_fraction: Option<Coefficient>,
-            /// Attainable share of compute peaks, in place of those by kernel.
+            /// Attainable share of compute peaks, replaces the shares by kernel.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub flops_fraction: Option<Coefficient>,
             $($(#[$doc])* pub $name: Coefficient,)*
@@ -105,7 +105,7 @@ macro_rules! coefficients {
         }
 
         impl Coefficients {
-            /// Those that do not depend on the kernel, without the two shares of the ceilings.
+            /// Coefficients that do not depend on the kernel, without the two shares of the ceilings.
             #[must_use]
             pub fn costs(&self) -> Vec<(&'static str, Coefficient)> {
                 vec![$((stringify!($name), self.$name)),*]
@@ -123,9 +123,9 @@ coefficients! {
     seconds_per_step,
     /// Seconds of the small kernels of a layer.
     seconds_per_layer,
-    /// The same of a layer with latent attention (MLA), on top: projections to and from the compressed vectors.
+    /// Additional seconds of a layer with latent attention (MLA): projections to and from the compressed vectors.
     seconds_per_latent_layer,
-    /// Tokens that attention reads beside those of a sequence: its tiles are read in whole, and each is waited for.
+    /// Tokens that attention reads beyond those of a sequence: it reads whole tiles, and waits for each.
     attention_extra_tokens,
     /// Bytes that sampling moves per logit.
     sampling_bytes_per_logit,
@@ -133,27 +133,27 @@ coefficients! {
     engine_seconds_per_step,
     /// Seconds that it needs per sequence and step.
     engine_seconds_per_sequence,
-    /// Seconds that it needs per layer without CUDA graphs (`--enforce-eager`), which it then launches one by one.
+    /// Seconds that it needs per layer without CUDA graphs (`--enforce-eager`), when it launches layers one by one.
     engine_seconds_per_eager_layer,
     /// The same for a compiled layer in a step larger than the largest CUDA graph.
     launch_seconds_per_layer,
-    /// The same of a layer with latent attention, on top.
+    /// Additional launch seconds of a layer with latent attention.
     launch_seconds_per_latent_layer,
-    /// Seconds that the API server and its clients need per token put out.
+    /// Seconds that the API server and its clients need per output token.
     frontend_seconds_per_output_token,
-    /// Seconds that they need per token of a prompt.
+    /// Seconds that they need per prompt token.
     frontend_seconds_per_prompt_token,
-    /// Seconds from a request to its first step, and from that to the client.
+    /// Seconds from a request to its first step, and from that step to the client.
     seconds_per_request,
-    /// Seconds that a prompt's token takes on that way: HTTP, tokenising, handing over.
+    /// Seconds that a prompt token adds on that path: HTTP, tokenising, transfer.
     seconds_per_prompt_token,
-    /// Decode steps that a request waits for before its own.
+    /// Decode steps that a request waits for before its first step.
     wait_decode_steps,
-    /// The same in steps that read prompts, by the share of time that these take.
+    /// The same for steps that process prompts, weighted by their share of time.
     wait_mixed_steps,
     /// Latency of a collective over NVLink.
     nvlink_latency_seconds,
-    /// The same over PCI Express.
+    /// Latency of a collective over PCI Express.
     pcie_latency_seconds,
     /// Share of NVLink that an all-reduce of a small message reaches.
     all_reduce_small_fraction,
@@ -166,7 +166,7 @@ impl Default for Coefficients {
 }
 
 impl Coefficients {
-    /// These on `gpu`: what was measured or fitted on other generations is assumed; recordings are all of Hopper.
+    /// The origin on `gpu`: a value measured or fitted on another generation is assumed; all recordings are from Hopper.
     #[must_use]
     pub fn origin_on(&self, gpu: &GpuSpec, origin: CoefficientOrigin) -> CoefficientOrigin {
         let (_, fitted) = self.generations.of(gpu);
@@ -181,7 +181,7 @@ impl Coefficients {
         }
     }
 
-    /// Those found by calibration, by name; none without it.
+    /// Values from a calibration, by name; empty without one.
     #[must_use]
     pub fn calibrated(&self) -> Vec<(&'static str, f64)> {
         let shares = self.hbm_fraction.map(|share| ("hbm_fraction", share));
@@ -193,13 +193,13 @@ impl Coefficients {
             .collect()
     }
 
-    /// Whether any of them was found by calibration.
+    /// Whether any value comes from a calibration.
     #[must_use]
     pub fn is_calibrated(&self) -> bool {
         !self.calibrated().is_empty()
     }
 
-    /// What makes no sense in them, if anything.
+    /// The first value out of range, if any.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let share = |name: &'static str, coefficient: Option<Coefficient>| {

@@ -1,4 +1,4 @@
-//! Sums the layers of a deployment up into the coefficients of a `Shard`.
+//! Sums the layers of a deployment into the coefficients of a `Shard`.
 
 use super::{AlikeLayers, AttentionLayers, ExpertLayers, Shard};
 use crate::cost::activation::{Cache, Elementwise, ExpertKernel, Gemm, Kernel};
@@ -83,7 +83,7 @@ struct ShardBuilder<'a> {
 }
 
 impl ShardBuilder<'_> {
-    /// Final norm, head and embedding, and the all-reduce that the divided embedding needs.
+    /// Final norm, head and embedding, and the all-reduce of the divided embedding.
     fn add_outer(&self, shard: &mut Shard) {
         let model = &self.deployment.model;
         let width = self.deployment.dtype.bytes();
@@ -210,7 +210,7 @@ impl ShardBuilder<'_> {
         }
     }
 
-    /// The kernel that vLLM takes for weights of `scheme`.
+    /// The kernel that vLLM uses for weights of `scheme`.
     fn kernel(&self, scheme: Option<Scheme>, operand_width: f64) -> Kernel {
         let capability = self
             .deployment
@@ -228,9 +228,9 @@ impl ShardBuilder<'_> {
         }
     }
 
-    /// Whether the compiler fuses the quantising of `projection`'s input with what makes it, a norm or an activation function. Attention
-    /// and recurrences are kernels of their own. Where vLLM quantises by a kernel of its own (8-bit integers, fp8 in blocks, fp4), only
-    /// scales that are known before are fused.
+    /// Whether the compiler fuses the quantisation of `projection`'s input into the operation before it, a norm or an activation function.
+    /// Attention and recurrences are separate kernels. Where vLLM quantises with its own kernel (8-bit integers, fp8 in blocks, fp4), only
+    /// static scales are fused.
     fn compiled_before(&self, projection: &Projection, scheme: Option<Scheme>) -> bool {
         let after_mixer = projection.split == Split::Row && !projection.module.starts_with("mlp");
         let is_left_to_the_compiler = scheme == Some(Scheme::Fp8 { block: None });
@@ -256,7 +256,8 @@ impl ShardBuilder<'_> {
         }
     }
 
-    /// MLA: prefill multiplies full heads, decode the compressed vectors (the up-projection absorbed into queries and output).
+    /// MLA: prefill multiplies full heads, decode multiplies the compressed vectors (the up-projection is absorbed into queries and
+    /// output).
     fn latent(&self, attention: &LatentAttention) -> AttentionLayers {
         let heads = to_f64(attention.heads) / self.tensor;
         let full = to_f64(attention.nope_dim + attention.rope_dim + attention.value_dim);
@@ -272,7 +273,7 @@ impl ShardBuilder<'_> {
         }
     }
 
-    /// The scores of an indexer: each of its heads against one key per cached token, the same on every rank.
+    /// The scores of an indexer: each of its heads against one key per cached token, identical on every rank.
     fn indexer(&self, indexer: &Indexer) -> AttentionLayers {
         let flops_per_pair = Flops(2.0 * to_f64(indexer.heads * indexer.dim));
         AttentionLayers {
@@ -329,7 +330,7 @@ impl ShardBuilder<'_> {
         shard.resident_weights += layers.bytes_per_expert * (layers.experts * self.stage);
         layers.join(&mut shard.experts);
     }
-    /// The kernel that vLLM takes for routed experts whose weights are stored in `scheme`.
+    /// The kernel that vLLM uses for routed experts whose weights are stored in `scheme`.
     fn expert_kernel(&self, scheme: Option<Scheme>, moe: &Moe) -> ExpertKernel {
         let parallelism = self.deployment.parallelism;
         let ways = if parallelism.expert {

@@ -1,6 +1,7 @@
-//! `Shard`: what one GPU of a deployment holds and does per token, as coefficients that a step multiplies.
+//! `Shard`: what one GPU of a deployment holds and computes per token, as coefficients of a step.
 //!
-//! One tensor-parallel rank; with pipeline stages, the average of all stages, so that the sum over an engine's GPUs is the engine's.
+//! One tensor-parallel rank; with pipeline stages, the average over all stages, so that the sum over an engine's GPUs is the engine's
+//! total.
 
 mod build;
 
@@ -13,7 +14,7 @@ use crate::units::{Bytes, Flops};
 /// Per-GPU coefficients of a deployment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shard {
-    /// FLOPs per token of all matrices but routed experts and MLA's up-projection, by what they compute in.
+    /// FLOPs per token of all matrices except routed experts and MLA's up-projection, by compute precision.
     pub(super) linear_flops: ByPrecision<Flops>,
     /// FLOPs per up-projected token of MLA, all layers.
     pub(super) up_projection_flops: ByPrecision<Flops>,
@@ -23,7 +24,7 @@ pub struct Shard {
     pub(super) recurrence_flops: Flops,
     /// FLOPs per row of logits.
     pub(super) head_flops: Flops,
-    /// Bytes of all weights that every step reads, routed experts and head excluded.
+    /// Bytes of all weights that every step reads, without routed experts and head.
     pub(super) dense_weights: Bytes,
     /// Bytes of the LM head.
     pub(super) head_weights: Bytes,
@@ -33,23 +34,23 @@ pub struct Shard {
     pub(super) state_per_sequence: Bytes,
     /// Weights held, embedding included.
     pub(super) resident_weights: Bytes,
-    /// Layers with routed experts, alike ones together.
+    /// Layers with routed experts, equal layers merged.
     pub(super) experts: Vec<ExpertLayers>,
-    /// Layers with attention, alike ones together.
+    /// Layers with attention, equal layers merged.
     pub(super) attention: Vec<AttentionLayers>,
-    /// Matrix multiplications, alike ones together.
+    /// Matrix multiplications, equal ones merged.
     pub(super) gemms: Vec<Gemm>,
-    /// The operations between them, alike layers together.
+    /// The operations between them, equal layers merged.
     pub(super) elementwise: Vec<Elementwise>,
-    /// Where tiles are computed and kept.
+    /// The SMs and the L2.
     pub(super) cache: Cache,
     /// All-reduces per step.
     pub(super) all_reduces: f64,
-    /// Layers with a norm over all heads, which ranks that share them need an all-reduce for.
+    /// Layers with a norm over all heads, which needs an all-reduce if ranks share the heads.
     pub(super) norm_reduces: f64,
     /// GPUs that this one exchanges data with.
     pub(super) peers: Peers,
-    /// What attention, head and routers compute in.
+    /// Compute precision of attention, head and routers.
     pub(super) base_precision: Precision,
     /// Bytes of an activation.
     pub(super) activation_width: f64,
@@ -64,10 +65,10 @@ pub struct Shard {
 pub struct ExpertLayers {
     pub(super) layers: f64,
     pub(super) experts: f64,
-    /// Experts that tokens are spread over: all of them where routing is uniform.
+    /// Experts that tokens are spread over: all of them for uniform routing.
     pub(super) reached: f64,
     pub(super) top_k: f64,
-    /// Replicas whose tokens meet in the same experts.
+    /// Replicas whose tokens share the experts.
     pub(super) replicas: f64,
     /// FLOPs per token and layer on this GPU.
     pub(super) flops_per_token: Flops,
@@ -85,8 +86,8 @@ pub struct ExpertLayers {
 }
 
 impl ExpertLayers {
-    /// Distinct experts that `tokens` tokens reach in one layer: `E·(1 − (1 − k/E)^T)` of the E that they are spread over. Uniform
-    /// routing spreads them over all, which is an upper bound.
+    /// Expected distinct experts that `tokens` tokens reach in one layer: `E·(1 − (1 − k/E)^T)`, with E the experts that they are spread
+    /// over. Uniform routing spreads them over all, which is an upper bound.
     #[must_use]
     pub fn distinct(&self, tokens: f64) -> f64 {
         let missed = (1.0 - self.top_k / self.reached).powf(tokens * self.replicas);
@@ -105,7 +106,7 @@ pub struct AttentionLayers {
     pub(super) decode_flops_per_pair: Flops,
     /// Cache of one token in one layer.
     pub(super) kv_per_token: Bytes,
-    /// Writes that cache; otherwise reads an earlier layer's.
+    /// Whether it writes that cache; otherwise it reads an earlier layer's.
     pub(super) owns_cache: bool,
 }
 
@@ -118,18 +119,18 @@ impl Shard {
             .sum()
     }
 
-    /// Layers that keep a cache of their own.
+    /// Layers with a cache of their own.
     pub(super) fn caching_layers(&self) -> impl Iterator<Item = &AttentionLayers> {
         self.attention.iter().filter(|layers| layers.owns_cache)
     }
 
-    /// Whether tokens choose among experts.
+    /// Whether the model has routed experts.
     #[must_use]
     pub fn routes_experts(&self) -> bool {
         !self.experts.is_empty()
     }
 
-    /// The same with tokens spread over `share` of the experts only.
+    /// The same with tokens spread over only a `share` of the experts.
     #[must_use]
     pub fn routed_over(&self, share: f64) -> Self {
         let mut routed = self.clone();
@@ -175,7 +176,7 @@ impl Shard {
     #[must_use]
     pub fn tokens_cached(&self, bytes: Bytes, longest: f64) -> f64 {
         let (mut low, mut high) = (0.0, longest);
-        // The cache grows with the sequence: halving the range finds its length to within a token.
+        // The cache grows with the sequence: bisection finds its length to within a token.
         while high - low > 0.5 {
             let middle = f64::midpoint(low, high);
             if self.cache_bytes(middle, 1.0) < bytes {
@@ -199,19 +200,19 @@ impl Shard {
         self.resident_weights
     }
 
-    /// What attention, head and routers compute in.
+    /// Compute precision of attention, head and routers.
     #[must_use]
     pub const fn base_precision(&self) -> Precision {
         self.base_precision
     }
 }
 
-/// Layers that stand together because they differ in their number only.
+/// Layers that are merged because they are equal except for their number.
 pub(super) trait AlikeLayers: Copy + PartialEq {
-    /// How many layers.
+    /// Number of layers.
     fn layers(&mut self) -> &mut f64;
 
-    /// Adds to the entry of `list` that is alike, or as one more.
+    /// Adds to the equal entry of `list`, or appends one.
     fn join(mut self, list: &mut Vec<Self>) {
         let count = *self.layers();
         for known in list.iter_mut() {

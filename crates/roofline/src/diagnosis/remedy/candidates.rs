@@ -1,4 +1,4 @@
-//! The changes that may help against each finding.
+//! Candidate changes against each finding.
 
 use super::super::FindingKind;
 use super::super::effect::LoadChange;
@@ -7,12 +7,12 @@ use super::case::Case;
 use crate::bound::{Bound, Dominant};
 use crate::spec::deployment::DeploymentFlags;
 
-/// `--gpu-memory-utilization` that leaves room for little else.
+/// `--gpu-memory-utilization` that leaves little for other uses.
 const HIGH_UTILIZATION: f64 = 0.95;
-/// Decode batches up to this leave the arithmetic idle that verifying drafts takes.
+/// Up to this decode batch, there is idle arithmetic for verifying drafts.
 const SMALL_BATCH: f64 = 8.0;
 
-/// A change that may help, before its gain is known.
+/// A candidate change, before its gain is known.
 pub(super) struct Candidate {
     pub(super) id: RemedyKind,
     pub(super) r#do: String,
@@ -21,7 +21,7 @@ pub(super) struct Candidate {
 }
 
 impl Case<'_> {
-    /// Those against a finding of kind `against`.
+    /// The candidates against a finding of kind `against`.
     pub(super) fn candidates(&self, against: FindingKind) -> Vec<Candidate> {
         let mut found = Vec::new();
         match against {
@@ -111,7 +111,7 @@ impl Case<'_> {
         })
     }
 
-    /// Whether the checkpoint is not quantised.
+    /// Whether the checkpoint is unquantised.
     fn is_plain(&self) -> bool {
         let predictor = self.scenario.and_then(|scenario| scenario.predictor().ok());
         predictor.is_some_and(|predictor| predictor.deployment.quantization.method().is_none())
@@ -141,7 +141,7 @@ impl Case<'_> {
         })
     }
 
-    /// As many sequences as there are requests, as far as the KV cache holds them.
+    /// As many sequences as there are requests, as far as they fit in the KV cache.
     fn more_sequences(&self) -> Option<Candidate> {
         let length = self.load.input_tokens + self.load.output_tokens / 2.0;
         let fit = self

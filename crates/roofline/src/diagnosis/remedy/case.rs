@@ -1,4 +1,4 @@
-//! A case: the load as measured, on which a change is tried.
+//! `Case`: the measured load on which a change is tried.
 
 use super::super::effect::{Gain, LoadChange, ObservedLoad};
 use super::super::{FindingKind, Observation};
@@ -8,12 +8,12 @@ use crate::bound::Bound;
 use crate::predict::Scenario;
 use crate::spec::deployment::DeploymentFlags;
 
-/// Gains below this are within the error of a prediction.
+/// Smaller gains are within the error of a prediction.
 const LEAST_GAIN: f64 = 1.03;
-/// Hardware has to gain more than that to be worth a word.
+/// Minimum gain for a remedy that needs hardware.
 const LEAST_GAIN_OF_HARDWARE: f64 = 1.15;
 
-/// What remedies are found for.
+/// The observation and the scenario that remedies are derived from.
 pub(super) struct Case<'a> {
     pub(super) seen: &'a Observation,
     pub(super) scenario: Option<&'a Scenario>,
@@ -21,7 +21,7 @@ pub(super) struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// `candidate` with its gain, if that is worth a word.
+    /// `candidate` with its gain, if it gains enough.
     pub(super) fn prepare(
         &self,
         against: FindingKind,
@@ -50,7 +50,7 @@ impl Case<'_> {
         })
     }
 
-    /// What `candidate` gains; `Some(None)` where nothing predicts it and it costs nothing to say, `None` where it is not to be said.
+    /// The gain of `candidate`; `Some(None)` where nothing predicts it and it needs no hardware, `None` where it is dropped.
     #[expect(clippy::option_option, reason = "said without a figure, or not said")]
     fn gain(&self, candidate: &Candidate) -> Option<Option<Gain>> {
         match (self.scenario, &candidate.change) {
@@ -65,7 +65,7 @@ impl Case<'_> {
         }
     }
 
-    /// Share of busy time of `bounds` together; all of it where the shares are not known.
+    /// Share of busy time of `bounds` together; 1 where the shares are unknown.
     pub(super) fn share(&self, bounds: &[Bound]) -> f64 {
         if self.seen.busy_shares.is_empty() {
             return 1.0;
@@ -84,7 +84,7 @@ impl Case<'_> {
         Some(scenario)
     }
 
-    /// The same load under other flags, which act on `acts_on` of busy time.
+    /// The same load with other flags, which affect `acts_on` of busy time.
     pub(super) fn retuned(
         &self,
         acts_on: f64,
@@ -99,7 +99,7 @@ impl Case<'_> {
         })
     }
 
-    /// The load under other flags whose KV cache holds more of it.
+    /// The load with other flags and a larger KV cache.
     pub(super) fn roomier(&self, flags: impl Fn(&mut DeploymentFlags)) -> Option<LoadChange> {
         let before = capacity(&self.with(|own| own.gpu_memory_utilization = self.utilization())?)?;
         let after = capacity(&self.with(|own| {
@@ -116,7 +116,7 @@ impl Case<'_> {
         self.scenario.map(|scenario| &scenario.flags)
     }
 
-    /// The share of GPU memory that the cache in use needs: what was set may be overruled by `--num-gpu-blocks-override`, or not known.
+    /// The share of GPU memory that the cache in use needs: the setting may be overridden by `--num-gpu-blocks-override`, or unknown.
     pub(super) fn utilization(&self) -> Option<f64> {
         let predictor = self.scenario?.predictor().ok()?;
         let set = predictor.deployment.limits.gpu_memory_utilization;

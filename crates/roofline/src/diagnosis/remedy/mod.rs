@@ -1,10 +1,10 @@
-//! What would help against a finding.
+//! The remedies against a finding.
 //!
-//! [`candidates`] names the changes that may help, [`case`] tries them on the load as measured, and what gains enough is a remedy.
+//! [`candidates`] lists possible changes, [`case`] predicts them for the measured load, and a change that gains enough is a remedy.
 //!
-//! Only what fits the load as it is: a batch that the traffic does not fill helps nobody, and a second GPU has to gain noticeably.
-//! Why which remedy fits which finding: a larger batch raises the intensity of decode that is bound by weights, and does nothing but harm once
-//! compute limits; narrower weights save bytes, not arithmetic; overhead is cured by CUDA graphs and a faster host.
+//! A remedy must fit the measured load: a batch that the traffic does not fill is useless, and a second GPU must gain noticeably. Which
+//! remedy fits which finding: a larger batch raises the arithmetic intensity of decode that is bound by weights, and only adds latency once
+//! compute is the limit; narrower weights save bytes, not arithmetic; CUDA graphs and a faster host reduce overhead.
 
 mod candidates;
 mod case;
@@ -19,27 +19,27 @@ use super::{FindingKind, Observation, Outlook};
 use crate::bound::{Bound, states};
 use crate::predict::Scenario;
 
-/// More remedies than this are no advice.
+/// Maximum number of remedies.
 const MOST: usize = 4;
 
 states!(
-    /// What can be done.
+    /// The kind of a remedy.
     RemedyKind {
         /// More memory for the KV cache.
         MemoryUtilization = "gpu_memory_utilization",
         /// A KV cache in fp8.
         KvCacheFp8 = "kv_cache_fp8",
-        /// Weights, and where the GPU can arithmetic, in fp8.
+        /// Weights in fp8, and arithmetic too where the GPU supports it.
         WeightsFp8 = "weights_fp8",
         /// Weights in four bits.
         WeightsInt4 = "weights_int4",
-        /// More sequences at a time.
+        /// More concurrent sequences.
         MaxNumSeqs = "max_num_seqs",
-        /// More tokens a step.
+        /// More tokens per step.
         TokenBudget = "max_num_batched_tokens",
         /// CUDA graphs.
         CudaGraphs = "cuda_graphs",
-        /// Drafts.
+        /// Speculative decoding.
         Speculation = "speculative_decoding",
         /// A faster path from request to launch.
         HostPath = "host_path",
@@ -57,20 +57,20 @@ states!(
 /// One remedy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Remedy {
-    /// Which.
+    /// Which kind.
     pub id: RemedyKind,
-    /// What to do.
+    /// The action to take.
     pub r#do: String,
-    /// Whether it needs no hardware.
+    /// Whether it needs no new hardware.
     pub free: bool,
-    /// What users should then see under the load as measured; an empty one where nothing predicts it.
+    /// The predicted user-visible figures under the measured load; empty without a prediction.
     pub predicted: Effect,
 }
 
-/// The remedies for an observation, with their gains: what takes time to find, and holds as long as the load is about the same.
+/// The remedies for an observation, with their gains. They take time to compute, and stay valid while the load is about the same.
 #[derive(Clone, Debug, Default)]
 pub struct Remedies {
-    /// What the deployment should reach as it is.
+    /// What the deployment is expected to reach without changes.
     pub outlook: Option<Outlook>,
     prepared: Vec<PreparedRemedy>,
 }
@@ -83,12 +83,13 @@ struct PreparedRemedy {
     free: bool,
     replicas: f64,
     gain: Option<Gain>,
-    /// What the gain is worth to users, on a logarithmic scale.
+    /// The benefit for users, on a logarithmic scale.
     benefit: f64,
 }
 
 impl Remedies {
-    /// The remedies for what is found in `seen`; `scenario` is the deployment, its workload aside. Without one nothing is predicted.
+    /// The remedies for the findings in `seen`; `scenario` is the deployment, without its workload. Without a scenario there is no
+    /// prediction.
     #[must_use]
     pub fn of(seen: &Observation, scenario: Option<&Scenario>) -> Self {
         let load = seen.load();
@@ -119,7 +120,7 @@ impl Remedies {
         }
     }
 
-    /// Those against a finding, with what they leave of the `measured` figures.
+    /// The remedies against a finding, with the `measured` figures after each.
     pub(super) fn against(&self, id: FindingKind, seen: &Observation) -> Vec<Remedy> {
         let own = self
             .prepared
@@ -138,7 +139,7 @@ impl Remedies {
 }
 
 impl PreparedRemedy {
-    /// What is free before what is not, what is predicted before what rests on an assumption, then by what it is worth.
+    /// Remedies without hardware first, predicted ones before those that rest on an assumption, then by benefit.
     fn order(&self, other: &Self) -> Ordering {
         let assumed = |own: &Self| matches!(own.id, RemedyKind::Speculation | RemedyKind::HostPath);
         (!self.free, assumed(self))
@@ -147,7 +148,7 @@ impl PreparedRemedy {
     }
 }
 
-/// The finding that requests wait for.
+/// The finding for the reason that requests wait.
 fn queue_kind(seen: &Observation) -> Option<FindingKind> {
     use crate::bound::Admission;
     match seen.admission {
@@ -159,7 +160,7 @@ fn queue_kind(seen: &Observation) -> Option<FindingKind> {
     }
 }
 
-/// The finding that a bound is.
+/// The finding for a bound.
 const fn hardware_kind(bound: Bound) -> FindingKind {
     match bound {
         Bound::Compute => FindingKind::Compute,

@@ -6,16 +6,16 @@ use thiserror::Error;
 use super::DeploymentFlags;
 pub use super::spelling::{LineOrigin, Spelled, Takes, normalize};
 
-/// A vLLM command line that does not say what it seems to.
+/// An invalid vLLM command line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("vLLM's command line: {0}")]
 pub struct CommandLineError(String);
 
 impl DeploymentFlags {
-    /// Reads the arguments of a running or recorded vLLM: `serve MODEL --flag value --flag=value`. Flags of no concern are skipped.
+    /// Parses the arguments of a running or recorded vLLM: `serve MODEL --flag value --flag=value`. Irrelevant flags are skipped.
     ///
     /// # Errors
-    /// When a flag of concern has a value that vLLM would refuse.
+    /// When a relevant flag has a value that vLLM would refuse.
     pub fn from_vllm_command_line<S: AsRef<str>>(
         arguments: &[S],
     ) -> Result<Self, CommandLineError> {
@@ -33,8 +33,8 @@ impl DeploymentFlags {
             .map_err(|error| CommandLineError(first_line(&error.to_string())))
     }
 
-    /// These flags as the arguments of a `vllm serve` line, which [`Self::from_vllm_command_line`] reads again: nothing else of the
-    /// line that they came from, such as its `--api-key`.
+    /// These flags as the arguments of a `vllm serve` line, which [`Self::from_vllm_command_line`] parses again. It contains nothing else
+    /// of the original line, such as its `--api-key`.
     #[must_use]
     pub fn to_vllm_command_line(&self) -> Vec<String> {
         let Ok(serde_json::Value::Object(flags)) = serde_json::to_value(self) else {
@@ -55,7 +55,7 @@ impl DeploymentFlags {
     }
 }
 
-/// What the flag `--name` of `command` takes, if it has it.
+/// Whether the flag `--name` of `command` takes a value, if the command has the flag.
 #[must_use]
 pub fn takes(command: &Command, name: &str) -> Option<Takes> {
     let argument = command

@@ -68,7 +68,7 @@ pub struct DeploymentFlags {
 }
 
 impl DeploymentFlags {
-    /// These flags where `over` says nothing, `over`'s elsewhere.
+    /// Merges the flags: those of `over` take precedence.
     #[must_use]
     pub fn overridden_by(self, over: Self) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl DeploymentFlags {
 }
 
 impl DeploymentFlags {
-    /// The flags that are given, with their values as text.
+    /// The flags that are set, with their values as text.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
         let Ok(serde_json::Value::Object(flags)) = serde_json::to_value(self) else {

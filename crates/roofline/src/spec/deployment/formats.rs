@@ -6,7 +6,7 @@ use crate::spec::model::ModelSpec;
 use crate::spec::precision::Precision;
 use crate::spec::quantization::Quantization;
 
-/// dtype of activations: the flag, else the checkpoint's; `auto` narrows fp32 and avoids bf16 where the GPU has none.
+/// dtype of activations: the flag, otherwise the checkpoint's; `auto` narrows fp32, and avoids bf16 where the GPU does not support it.
 pub(super) fn activation_dtype(
     model: &ModelSpec,
     gpu: Option<&GpuSpec>,
@@ -59,7 +59,7 @@ pub struct KvCacheFormat {
 }
 
 impl KvCacheFormat {
-    /// The flag's format; `auto` follows the checkpoint's scales, else the activations' dtype.
+    /// The flag's format; `auto` follows the checkpoint's scales, otherwise the activations' dtype.
     pub(super) fn read(
         flag: Option<&str>,
         quantization: &Quantization,

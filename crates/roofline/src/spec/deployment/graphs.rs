@@ -1,4 +1,4 @@
-//! Which steps run as CUDA graphs, as vLLM decides it from its flags.
+//! Which steps run as CUDA graphs, decided from vLLM's flags as vLLM does.
 
 use serde::Deserialize;
 
@@ -10,13 +10,13 @@ const LARGEST_BY_DEFAULT: u64 = 512;
 /// Which steps vLLM captures CUDA graphs for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GraphLimit {
-    /// None, and nothing is compiled.
+    /// No graphs, and no compilation.
     Eager,
-    /// Those of up to so many tokens; larger ones run the compiled model piece by piece.
+    /// Steps of up to this many tokens; larger ones run the compiled model piece by piece.
     Tokens(u64),
 }
 
-/// What of `--compilation-config` decides about graphs.
+/// The members of `--compilation-config` that affect graphs.
 #[derive(Default, Deserialize)]
 struct Compilation {
     cudagraph_mode: Option<String>,
@@ -26,7 +26,7 @@ struct Compilation {
 
 impl GraphLimit {
     /// # Errors
-    /// When the compilation configuration is no JSON object of vLLM's.
+    /// When the compilation configuration is not a JSON object as vLLM accepts it.
     pub(super) fn read(
         flags: &DeploymentFlags,
         max_num_seqs: u64,

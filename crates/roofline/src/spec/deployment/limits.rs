@@ -1,4 +1,4 @@
-//! The limits of an engine: as flags say, else as vLLM's API server sets them.
+//! The limits of an engine: from its flags, otherwise the defaults of vLLM's API server.
 
 use super::{
     DEFAULT_GPU_MEMORY_UTILIZATION, DeploymentError, DeploymentFlags, GraphLimit, SchedulerLimits,
@@ -6,7 +6,7 @@ use super::{
 use crate::spec::gpu::GpuSpec;
 use crate::spec::model::ModelSpec;
 
-/// Reads the limits; where a flag is silent, as vLLM's API server sets them.
+/// Reads the limits; a flag that is not set has the default of vLLM's API server.
 pub(super) fn read(
     model: &ModelSpec,
     gpu: Option<&GpuSpec>,
@@ -40,8 +40,9 @@ pub(super) fn read(
     })
 }
 
-/// Most sequences and tokens of a step by default: vLLM gives GPUs with 160 GiB and more the largest, those with 70 GiB, A100s
-/// excepted, larger ones than the rest (`engine/arg_utils.py`); before 0.28 the largest take no more tokens than those.
+/// Default limits of sequences and tokens per step: vLLM sets the largest for GPUs with 160 GiB or more, and for those with 70 GiB or more,
+/// except A100s, larger ones than for the rest (`engine/arg_utils.py`); before 0.28 the largest GPUs have the same token limit as the
+/// second group.
 fn default_sizes(gpu: &GpuSpec, version: Option<u64>) -> (u64, u64) {
     let gib = gpu.memory.0 / f64::from(1 << 30);
     if gib >= 160.0 && version.is_none_or(|minor| minor >= LARGER_BUDGET_SINCE) {
@@ -56,7 +57,7 @@ fn default_sizes(gpu: &GpuSpec, version: Option<u64>) -> (u64, u64) {
 /// The minor version of vLLM 0.28, which raised the token budget of the largest GPUs.
 const LARGER_BUDGET_SINCE: u64 = 28;
 
-/// `27` of 0.27.1; a later major version is newer than all minor ones.
+/// `27` for 0.27.1; a later major version is newer than all minor versions.
 fn minor_version(version: Option<&str>) -> Result<Option<u64>, DeploymentError> {
     let Some(version) = version else {
         return Ok(None);

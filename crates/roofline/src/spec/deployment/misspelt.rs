@@ -1,12 +1,12 @@
-//! Which unknown words of a `vllm serve` line mean a flag that matters here: leaving them out would predict another deployment.
+//! Detects misspelt flags in a `vllm serve` line: ignoring them would predict another deployment.
 
 use super::spelling::SHORT_NAMES;
 
-/// Names below this length are misspelt by one letter, longer ones by up to two.
+/// Names below this length may differ by one letter, longer ones by up to two.
 const SHORT: usize = 8;
 
-/// Whether `long`, which is no flag, is one of `flags` with letters wrong, cut short, or with words left out; or a short name with
-/// two dashes (`--tp`).
+/// Whether `long`, which is not a flag, is one of `flags` with wrong letters, cut short, or with words left out; or a short name with two
+/// dashes (`--tp`).
 pub(super) fn is_misspelt<'a>(long: &str, flags: impl IntoIterator<Item = &'a str>) -> bool {
     let is_short_name = SHORT_NAMES
         .iter()

@@ -1,4 +1,4 @@
-//! `Deployment`: a model, its number formats, its parallelism and vLLM's limits, checked together with the GPU.
+//! `Deployment`: a model, its number formats, its parallelism and vLLM's limits, validated together with the GPU.
 
 #[cfg(feature = "clap")]
 pub mod command_line;
@@ -31,17 +31,17 @@ use super::{to_f64, to_u64};
 /// Why a deployment cannot run.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum DeploymentError {
-    /// The weights' storage is not understood.
+    /// The storage of the weights is not supported.
     #[error(transparent)]
     Quantization(#[from] QuantizationError),
-    /// A number format that the GPU has no arithmetic for.
+    /// A number format that the GPU does not support.
     #[error("{gpu} cannot run {what}; use {remedy}")]
     Unsupported {
         /// The GPU.
         gpu: String,
-        /// What was asked for.
+        /// The requested format.
         what: String,
-        /// What would work.
+        /// A format that works.
         remedy: String,
     },
     /// A degree of parallelism that does not divide what it splits.
@@ -51,9 +51,9 @@ pub enum DeploymentError {
         flag: &'static str,
         /// Its value.
         size: u64,
-        /// How many things there are to divide.
+        /// The number of units to divide.
         count: u64,
-        /// What they are.
+        /// Their kind.
         what: &'static str,
     },
     /// A value outside what the flag accepts.
@@ -63,7 +63,7 @@ pub enum DeploymentError {
         flag: &'static str,
         /// Its value.
         value: String,
-        /// What it should be.
+        /// The accepted values.
         problem: String,
     },
 }
@@ -88,7 +88,7 @@ pub struct Parallelism {
     pub pipeline: u64,
     /// Replicas; experts are spread over them.
     pub data: u64,
-    /// Whole experts are distributed.
+    /// Whether whole experts are distributed.
     pub expert: bool,
 }
 
@@ -99,7 +99,7 @@ impl Parallelism {
         self.tensor * self.pipeline
     }
 
-    /// GPUs that the experts of a layer are spread over.
+    /// GPUs that share the experts of a layer.
     #[must_use]
     pub const fn expert_ranks(self) -> u64 {
         self.tensor * self.data
@@ -128,14 +128,14 @@ pub struct SchedulerLimits {
 /// vLLM's default since 0.19; the recordings of 0.25 confirm it.
 const DEFAULT_GPU_MEMORY_UTILIZATION: f64 = 0.92;
 
-/// A model as it is served.
+/// A deployed model.
 #[derive(Clone, Debug)]
 pub struct Deployment {
     /// The model.
     pub model: ModelSpec,
-    /// The GPU; `None` leaves out everything that needs its ceilings.
+    /// The GPU; without one, everything that needs its ceilings is absent.
     pub gpu: Option<GpuSpec>,
-    /// dtype of activations and of weights that are not quantised.
+    /// dtype of activations and of unquantised weights.
     pub dtype: Precision,
     /// Storage of the weights.
     pub quantization: Quantization,
@@ -147,15 +147,15 @@ pub struct Deployment {
     pub limits: SchedulerLimits,
     /// Tokens proposed per step by speculative decoding, 0 without.
     pub speculative_tokens: u64,
-    /// What a prediction for this deployment leaves out.
+    /// Effects that a prediction for this deployment omits.
     pub not_modelled: Vec<String>,
 }
 
 impl Deployment {
-    /// Combines model, GPU and flags, and checks that they go together.
+    /// Combines model, GPU and flags, and validates them.
     ///
     /// # Errors
-    /// When the GPU lacks a number format, a degree of parallelism does not divide the model, or a flag holds nonsense.
+    /// When the GPU does not support a number format, a degree of parallelism does not divide the model, or a flag has an invalid value.
     pub fn new(
         model: ModelSpec,
         gpu: Option<GpuSpec>,
@@ -196,9 +196,9 @@ impl Deployment {
         Ok(deployment)
     }
 
-    /// What matrix multiplications with weights of `scheme` compute in on this GPU.
+    /// Compute precision of matrix multiplications with weights of `scheme` on this GPU.
     ///
-    /// Where the GPU lacks the scheme's own arithmetic, Marlin kernels widen the weights to the activations' dtype.
+    /// If the GPU does not support the scheme's own arithmetic, Marlin kernels widen the weights to the activations' dtype.
     #[must_use]
     pub fn compute_precision(&self, scheme: Option<Scheme>) -> Precision {
         let native = match scheme.map_or(Arithmetic::Activations, Scheme::arithmetic) {
@@ -228,7 +228,7 @@ impl Deployment {
         self.model.state_dtype.unwrap_or(self.dtype).bytes()
     }
 
-    /// The same over `tensor` GPUs; `None` where that does not divide the model.
+    /// The same deployment with tensor parallelism `tensor`; `None` where that does not divide the model.
     #[must_use]
     pub fn over(&self, tensor: u64) -> Option<Self> {
         check_divisible(&self.model, tensor).ok()?;
@@ -325,7 +325,7 @@ fn check_divisible(model: &ModelSpec, tensor: u64) -> Result<(), DeploymentError
 
 const KV_HEADS: &str = "key-value heads";
 
-/// What tensor parallelism divides in a mixer. KV heads may also be repeated.
+/// What tensor parallelism divides in a mixer. KV heads may also be replicated.
 fn divided(mixer: &Mixer) -> Vec<(u64, &'static str)> {
     match mixer {
         Mixer::None => Vec::new(),
@@ -358,7 +358,7 @@ fn divided(mixer: &Mixer) -> Vec<(u64, &'static str)> {
 /// `num_speculative_tokens` of a speculative configuration, 0 without one.
 ///
 /// # Errors
-/// When it is no JSON object or does not state the number.
+/// When it is not a JSON object or lacks the number.
 pub fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
     let Some(config) = config else {
         return Ok(0);

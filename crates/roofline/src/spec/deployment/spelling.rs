@@ -1,9 +1,9 @@
-//! vLLM's command line, brought to the spelling that clap reads.
+//! Normalises vLLM's command line into the form that clap parses.
 //!
 //! vLLM accepts `-tp 8`, `--tensor_parallel_size=8`, `--no-enforce-eager`, `-O0`, `--speculative-config.num_speculative_tokens 3` or
-//! `--spec-tokens 3`, and its model without a flag. Of a line that starts with `vllm serve`, flags of no concern are left out and
-//! named, and so are flags that it has under no such name; elsewhere only vLLM's are. What stays and is none of ours is an error, and
-//! a misspelt flag of ours always stays.
+//! `--spec-tokens 3`, and its model without a flag. In a line that starts with `vllm serve`, irrelevant flags are dropped and reported, and
+//! so are unknown flags; elsewhere only vLLM's flags are dropped. Any other unknown flag is an error, and a misspelt relevant flag always
+//! is.
 
 use std::iter::Peekable;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::misspelt::is_misspelt;
 use super::vllm_flags::{SWITCHES, VALUED};
 
-/// vLLM's short names that stand for a flag of ours.
+/// vLLM's short names of relevant flags.
 pub(super) const SHORT_NAMES: [(&str, &str); 7] = [
     ("-tp", "tensor-parallel-size"),
     ("-pp", "pipeline-parallel-size"),
@@ -23,32 +23,32 @@ pub(super) const SHORT_NAMES: [(&str, &str); 7] = [
     ("-cc", COMPILATION_CONFIG),
 ];
 
-/// Its other short names; all take a value.
+/// vLLM's other short names; all take a value.
 const OTHER_SHORT_NAMES: [&str; 16] = [
     "-n", "-r", "-dcp", "-pcp", "-dpn", "-dpr", "-dpl", "-dpa", "-dpp", "-dpb", "-dph", "-dpe",
     "-dpm", "-dc", "-ac", "-O",
 ];
 
-/// Flags of its own for members of the speculative configuration.
+/// Separate flags for members of the speculative configuration.
 const SPECULATION: [(&str, &str); 3] = [
     ("spec-method", "method"),
     ("spec-model", "model"),
     ("spec-tokens", "num_speculative_tokens"),
 ];
 
-/// Lengths that vLLM chooses by the memory that is left; here the model's own stands for them.
+/// Values that let vLLM choose a length by the free memory; here they mean the model's own length.
 const LARGEST_THAT_FITS: [&str; 2] = ["auto", "-1"];
 
 const SPECULATIVE_CONFIG: &str = "speculative-config";
 const COMPILATION_CONFIG: &str = "compilation-config";
 
-/// Flags that take a JSON object whole or member by member (`--speculative-config.method ngram`).
+/// Flags that take a JSON object, whole or member by member (`--speculative-config.method ngram`).
 const OBJECTS: [&str; 2] = [SPECULATIVE_CONFIG, COMPILATION_CONFIG];
 
-/// What a flag takes.
+/// The arguments of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// It is a switch.
+    /// None: it is a switch.
     Nothing,
     /// One value.
     Value,
@@ -56,30 +56,30 @@ pub enum Takes {
     Values,
 }
 
-/// A line as clap reads it.
+/// A normalised line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spelled {
     /// The arguments.
     pub arguments: Vec<String>,
-    /// Flags of vLLM that were left out.
+    /// vLLM's flags that were dropped.
     pub ignored: Vec<String>,
 }
 
-/// Whose line it is, which decides about unknown flags.
+/// The origin of a line, which decides how unknown flags are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineOrigin {
-    /// Of a vLLM that runs or was recorded: all of them are its own.
+    /// A running or recorded vLLM: all flags are vLLM's own.
     Vllm,
-    /// vLLM's, pasted by a person, who may have misspelt one.
+    /// A vLLM line pasted by a person, which may have typos.
     Pasted,
-    /// Ours, until the words `vllm serve`; from there on pasted. A word without a flag is the model if `names_model`.
+    /// Our own line up to the words `vllm serve`; pasted from there on. A word without a flag is the model if `names_model`.
     Ours {
         /// Whether such a word means the model.
         names_model: bool,
     },
 }
 
-/// Spells `words` out for a command that has the flags of `known`.
+/// Normalises `words` for a command with the flags `known`.
 pub fn normalize(
     line: LineOrigin,
     words: impl IntoIterator<Item = String>,
@@ -117,7 +117,7 @@ struct ArgumentNormalizer<K> {
     line: LineOrigin,
     known: K,
     out: Spelled,
-    /// Members of [`OBJECTS`] that were given one by one.
+    /// Members of [`OBJECTS`] that were set one by one.
     members: [Map<String, Value>; 2],
 }
 
@@ -127,7 +127,7 @@ impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (word, None),
         };
-        // As it stands; our own flags may hold dots (`--config.file`).
+        // Unchanged; our own flags may contain dots (`--config.file`).
         let bare = name.trim_start_matches('-');
         if let Some(takes) = (self.known)(bare).filter(|_| name.starts_with("--")) {
             return self.known_flag(bare, takes, value, rest);
@@ -199,7 +199,7 @@ impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
         }
     }
 
-    /// The model, if nothing else is meant.
+    /// The model, unless the word is something else.
     fn positional<I: Iterator<Item = String>>(&mut self, word: String, rest: &mut Peekable<I>) {
         let serves = rest.peek().is_some_and(|next| next == "serve");
         if self.is_vllms() && word == "serve" {
@@ -224,7 +224,7 @@ impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
         }
     }
 
-    /// Level 0 compiles nothing and captures no CUDA graphs; the others do not differ here.
+    /// Level 0 disables compilation and CUDA graphs; the other levels do not differ here.
     fn optimisation_level<I: Iterator<Item = String>>(
         &mut self,
         name: &str,
@@ -260,13 +260,13 @@ impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
         matches!(self.line, LineOrigin::Vllm | LineOrigin::Pasted)
     }
 
-    /// Whether `long`, which is no flag of vLLM's, means one that the command has.
+    /// Whether `long`, which is not a vLLM flag, is a misspelling of one of the command's flags.
     fn is_misspelt(&self, long: &str) -> bool {
         let flags = VALUED.iter().chain(&SWITCHES).copied();
         is_misspelt(long, flags.filter(|flag| (self.known)(flag).is_some()))
     }
 
-    /// A flag that the command lacks.
+    /// Handles a flag that the command does not have.
     fn unknown<I: Iterator<Item = String>>(
         &mut self,
         word: &str,
@@ -299,17 +299,17 @@ impl<K: Fn(&str) -> Option<Takes>> ArgumentNormalizer<K> {
     }
 }
 
-/// Skips the values of a flag of no concern; some take several.
+/// Skips the values of an irrelevant flag; some take several.
 fn skip_values<I: Iterator<Item = String>>(has_value: bool, rest: &mut Peekable<I>) {
     while !has_value && rest.next_if(|next| !is_flag(next)).is_some() {}
 }
 
-/// Whether `word` is a flag and no value, such as a negative number.
+/// Whether `word` is a flag, not a value such as a negative number.
 fn is_flag(word: &str) -> bool {
     word.starts_with('-') && word.len() > 1 && word.parse::<f64>().is_err()
 }
 
-/// The long name of a flag of ours as vLLM accepts it: with underscores, or short.
+/// The long name of a relevant flag in a form that vLLM accepts: with underscores, or short.
 fn long_name(name: &str) -> Option<String> {
     let short = SHORT_NAMES.iter().find(|(short, _)| *short == name);
     let long = short.map_or_else(|| name.strip_prefix("--"), |(_, long)| Some(long));

@@ -1,4 +1,4 @@
-//! The flags of `vllm serve` (0.32), so that one of no concern here is told from a mistyped one.
+//! The flags of `vllm serve` (0.32), to distinguish irrelevant flags from mistyped ones.
 
 /// Flags without a value; each also has a `--no-` form.
 pub(super) const SWITCHES: [&str; 93] = [

@@ -1,9 +1,9 @@
-//! Ceilings of an NVIDIA GPU that the table lacks, from what NVML says of it.
+//! Derives the ceilings of an NVIDIA GPU that the table lacks from NVML data.
 //!
-//! Bandwidth = 2 × memory clock × bus width / 8. FLOP/s = SMs × FLOPs per clock of the compute capability × clock. FLOPs per clock
-//! and SM of dense 16-bit tensor cores: Volta and Ampere-consumer 1024, Turing 1024, GA100 2048, Ada 1024, Hopper 4096, Blackwell
-//! data centre 8192, Blackwell RTX 1024; 8 bits are twice that, 4 bits twice again. `GeForce` parts run FP32 accumulation at half
-//! the rate; their name tells.
+//! Bandwidth = 2 × memory clock × bus width / 8. FLOP/s = SMs × FLOPs per clock of the compute capability × clock. FLOPs per clock and SM
+//! of dense 16-bit tensor cores: Volta and Ampere-consumer 1024, Turing 1024, GA100 2048, Ada 1024, Hopper 4096, Blackwell data centre
+//! 8192, Blackwell RTX 1024; 8 bits are twice that, 4 bits twice again. `GeForce` parts, recognised by name, run FP32 accumulation at half
+//! the rate.
 
 use super::{
     Attainable, CoefficientOrigin, ComputeCapability, Confidence, GpuProvenance, GpuSpec,
@@ -12,7 +12,7 @@ use super::{
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, FlopsPerSecond};
 
-/// What NVML tells of a GPU.
+/// GPU data from NVML.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NvmlFacts {
     /// Product name.
@@ -29,12 +29,12 @@ pub struct NvmlFacts {
     pub memory_bus_bits: u32,
     /// Memory in total.
     pub memory: Bytes,
-    /// Whether GPM counters answer.
+    /// Whether GPM counters are available.
     pub gpm: bool,
 }
 
 impl GpuSpec {
-    /// The ceilings that `facts` imply. The clock is the highest offered, so peaks are upper bounds; L2 and links are unknown.
+    /// The ceilings that follow from `facts`. They use the highest clock, so peaks are upper bounds; L2 and links are unknown.
     #[must_use]
     pub fn derived(facts: &NvmlFacts) -> Self {
         let capability = facts.compute_capability;
@@ -90,7 +90,7 @@ fn is_geforce(name: &str) -> bool {
     name.contains("GeForce")
 }
 
-/// Dense FLOPs per clock and SM for each precision that the generation's tensor cores know.
+/// Dense FLOPs per clock and SM for each precision that the generation's tensor cores support.
 fn rates(capability: ComputeCapability, geforce: bool) -> ByPrecision<f64> {
     let half = match (capability.major, capability.minor) {
         (8, 0) => 2048.0,

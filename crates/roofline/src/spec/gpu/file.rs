@@ -1,4 +1,4 @@
-//! The YAML form of a GPU table: every field optional, so that a user's entry may override single ones.
+//! The YAML form of a GPU table: every field is optional, so that a user's entry can override single fields.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) struct GpuFile {
     pub(super) gpus: Vec<GpuEntry>,
 }
 
-/// One entry, in the units that vendor sheets print.
+/// One entry, in the units of vendor datasheets.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GpuEntry {
@@ -51,7 +51,7 @@ pub(super) struct GpuEntry {
     pub(super) notes: Option<String>,
 }
 
-/// Takes each field that `$over` has, else `$base`'s.
+/// Uses each field of `$over` that is set, otherwise `$base`'s.
 macro_rules! overlay {
     ($base:ident, $over:ident: $($field:ident),+ $(,)?) => {
         $(if $over.$field.is_some() { $base.$field = $over.$field; })+
@@ -131,7 +131,7 @@ impl GpuEntry {
             .collect())
     }
 
-    /// The measured fractions that belong to a precision. bf16 and fp16 run on the same units, so one speaks for both.
+    /// The measured fractions by precision. bf16 and fp16 run on the same units, so one value applies to both.
     fn measured_flops_fractions(&self) -> Result<ByPrecision<f64>, GpuTableError> {
         let flops_only = self.attainable.as_ref().map(|fractions| {
             let mut fractions = fractions.clone();

@@ -1,6 +1,6 @@
 //! `GpuSpec`: the ceilings of one GPU, dense and without sparsity.
 //!
-//! Peaks come from `config/gpus.yaml` (vendor sheets), a user's overrides, or what NVML says of a part that the table lacks.
+//! Peaks come from `config/gpus.yaml` (vendor datasheets), a user's overrides, or NVML data for a GPU that the table lacks.
 
 mod derived;
 mod file;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 
-/// Where the figures of a GPU come from.
+/// The origin of a GPU's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GpuProvenance {
@@ -27,19 +27,19 @@ pub enum GpuProvenance {
     Derived,
 }
 
-/// Whether a coefficient was seen on hardware or taken over from its kin.
+/// Whether a coefficient was measured on this hardware or assumed from similar hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CoefficientOrigin {
     /// Measured on this part.
     Measured,
-    /// Fitted to runs that others measured and published.
+    /// Fitted to published third-party runs.
     Fitted,
     /// Given by the user.
     Stated,
     /// Assumed: the usual value of the architecture.
     Assumed,
-    /// Raised to what was seen on the GPU at hand.
+    /// Raised to a value measured on the GPU at hand.
     Calibrated,
 }
 
@@ -57,7 +57,7 @@ impl CoefficientOrigin {
     }
 }
 
-/// The share of a peak that well-written kernels reach, with where that number comes from.
+/// The share of a peak that well-written kernels reach, with its origin.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Attainable {
     /// Fraction of the theoretical peak, above 0 and at most 1.
@@ -66,15 +66,15 @@ pub struct Attainable {
     pub origin: CoefficientOrigin,
 }
 
-/// How much of a published figure to believe.
+/// The confidence in a published figure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
-    /// Published and borne out by a second source or a formula.
+    /// Published, and confirmed by a second source or a formula.
     High,
     /// One source, or computed.
     Medium,
-    /// Preliminary, or guessed in part.
+    /// Preliminary, or partly estimated.
     #[default]
     Low,
 }
@@ -100,7 +100,7 @@ pub struct GpuSpec {
     pub max_sm_clock_mhz: Option<f64>,
     /// Dense peak per precision.
     pub peaks: ByPrecision<FlopsPerSecond>,
-    /// Dense FLOPs per clock and SM, where the peak is that times SMs times clock.
+    /// Dense FLOPs per clock and SM, where the peak equals this × SMs × clock.
     pub flops_per_clock_per_sm: ByPrecision<f64>,
     /// Theoretical memory bandwidth.
     pub hbm_bandwidth: BytesPerSecond,
@@ -112,7 +112,7 @@ pub struct GpuSpec {
     pub memory: Bytes,
     /// Second-level cache.
     pub l2: Bytes,
-    /// Link to peers of the same host, one way, if there is one.
+    /// Link to peers of the same host, in one direction, if there is one.
     pub nvlink_per_direction: Option<BytesPerSecond>,
     /// PCI Express generation, of sixteen lanes.
     pub pcie_generation: u32,
@@ -122,13 +122,13 @@ pub struct GpuSpec {
     pub gpm: bool,
     /// Attainable share of memory bandwidth.
     pub attainable_hbm: Attainable,
-    /// Attainable share of each peak that was measured.
+    /// Attainable share of each peak with a measurement.
     pub measured_flops_fractions: ByPrecision<f64>,
-    /// Where the figures come from.
+    /// Origin of the figures.
     pub provenance: GpuProvenance,
-    /// How far they can be trusted.
+    /// Confidence in the figures.
     pub confidence: Confidence,
-    /// What else a reader should know.
+    /// Notes for the reader.
     pub notes: Option<String>,
 }
 
@@ -144,13 +144,13 @@ pub struct ComputeCapability {
 impl ComputeCapability {
     /// Turing data-centre parts.
     pub const TURING: Self = Self::new(7, 5);
-    /// First with bf16.
+    /// First generation with bf16.
     pub const AMPERE: Self = Self::new(8, 0);
-    /// First with fp8.
+    /// First generation with fp8.
     pub const ADA: Self = Self::new(8, 9);
     /// Hopper.
     pub const HOPPER: Self = Self::new(9, 0);
-    /// First with fp4.
+    /// First generation with fp4.
     pub const BLACKWELL: Self = Self::new(10, 0);
 
     /// `major.minor`.
@@ -174,7 +174,7 @@ impl std::fmt::Display for ComputeCapability {
 }
 
 impl GpuSpec {
-    /// Dense peak at `precision`, at the clock of the data sheet.
+    /// Dense peak at `precision`, at the datasheet clock.
     #[must_use]
     pub fn peak(&self, precision: Precision) -> Option<FlopsPerSecond> {
         self.peaks.get(precision)
@@ -182,7 +182,7 @@ impl GpuSpec {
 
     /// Dense peak at `precision` when the SMs run at `sm_clock_mhz`.
     ///
-    /// SMs × FLOPs per clock × clock where that rule holds, else the data sheet's peak scaled by the clock.
+    /// SMs × FLOPs per clock × clock where that formula holds, otherwise the datasheet peak scaled by the clock.
     #[must_use]
     pub fn peak_at_clock(&self, precision: Precision, sm_clock_mhz: f64) -> Option<FlopsPerSecond> {
         let by_rule = self
@@ -198,7 +198,7 @@ impl GpuSpec {
         })
     }
 
-    /// Bandwidth of the memory bus: width / 8 × clock × 2, what NVML's percentages of DRAM bandwidth refer to.
+    /// Bandwidth of the memory bus: width / 8 × clock × 2, the reference of NVML's percentages of DRAM bandwidth.
     #[must_use]
     pub fn bus_bandwidth(&self) -> BytesPerSecond {
         self.memory_bus_bits
@@ -223,14 +223,14 @@ impl GpuSpec {
         )
     }
 
-    /// Bandwidth of the link to another GPU of the host, one way: NVLink, else sixteen lanes of PCI Express.
+    /// Bandwidth of the link to another GPU of the host, in one direction: NVLink, otherwise sixteen lanes of PCI Express.
     #[must_use]
     pub fn link_bandwidth(&self) -> BytesPerSecond {
         self.nvlink_per_direction
             .unwrap_or_else(|| pcie_bandwidth(self.pcie_generation))
     }
 
-    /// This GPU with no NVLink up, as a board without its bridge has it: it reaches its peers over PCI Express.
+    /// This GPU without NVLink, as a board without its bridge: it reaches its peers over PCI Express.
     #[must_use]
     pub fn without_nvlink(mut self) -> Self {
         self.nvlink_per_direction = None;
@@ -243,12 +243,12 @@ fn bus_bandwidth(bus_bits: u32, memory_clock_mhz: f64) -> BytesPerSecond {
     BytesPerSecond(f64::from(bus_bits) / 8.0 * memory_clock_mhz * 1e6 * 2.0)
 }
 
-/// Sixteen lanes, one way: 1 GB/s a lane for generation 3, doubling with each.
+/// Sixteen lanes, one direction: 1 GB/s per lane for generation 3, doubling with each generation.
 fn pcie_bandwidth(generation: u32) -> BytesPerSecond {
     BytesPerSecond(16e9 * 2_f64.powi(i32::try_from(generation).unwrap_or(3) - 3))
 }
 
-/// Attainable compute where nobody measured: 0.75 of a 16-bit peak and 0.70 of narrower ones; 0.55 on CDNA.
+/// Attainable compute without a measurement: 0.75 of a 16-bit peak and 0.70 of narrower ones; 0.55 on CDNA.
 fn assumed_flops_fraction(vendor: &str, precision: Precision) -> f64 {
     match precision {
         _ if vendor == "amd" => 0.55,
@@ -257,7 +257,7 @@ fn assumed_flops_fraction(vendor: &str, precision: Precision) -> f64 {
     }
 }
 
-/// Attainable bandwidth where nobody measured: 0.88 up to Hopper, 0.82 on Blackwell and later, 0.80 on CDNA.
+/// Attainable bandwidth without a measurement: 0.88 up to Hopper, 0.82 on Blackwell and later, 0.80 on CDNA.
 fn assumed_hbm_fraction(vendor: &str, capability: Option<ComputeCapability>) -> f64 {
     match capability {
         _ if vendor == "amd" => 0.80,

@@ -3,7 +3,7 @@
 use super::GpuSpec;
 
 impl GpuSpec {
-    /// The part of this GPU that has `compute` of its SMs and `memory` of its memory, bandwidth and second-level cache.
+    /// The slice of this GPU with `compute` of its SMs and `memory` of its memory, bandwidth and L2 cache.
     #[must_use]
     pub fn sliced(mut self, compute: f64, memory: f64) -> Self {
         self.peaks = self
@@ -11,7 +11,7 @@ impl GpuSpec {
             .iter()
             .map(|(precision, peak)| (precision, peak * compute))
             .collect();
-        // Peaks at a clock are FLOPs per clock and SM × SMs: the SMs stay, their rate is the slice's share.
+        // Peaks at a clock are FLOPs per clock and SM × SMs: the number of SMs stays, the rate is scaled to the slice's share.
         self.flops_per_clock_per_sm = self
             .flops_per_clock_per_sm
             .iter()
@@ -27,7 +27,7 @@ impl GpuSpec {
             compute * 100.0,
             memory * 100.0
         ));
-        // Slices do not talk to each other over NVLink.
+        // Slices cannot use NVLink.
         self.without_nvlink()
     }
 }

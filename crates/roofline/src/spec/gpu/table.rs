@@ -11,36 +11,36 @@ const EMBEDDED: &str = include_str!("../../../data/gpus.yaml");
 /// Why a GPU table cannot be used.
 #[derive(Debug, Error)]
 pub enum GpuTableError {
-    /// Not YAML of the expected form.
+    /// The text is not YAML of the expected form.
     #[error("the GPU table does not parse: {0}")]
     Parse(String),
-    /// An entry lacks something or holds nonsense.
+    /// An entry is incomplete or invalid.
     #[error("GPU table entry {id}: {problem}")]
     Invalid {
         /// Id of the entry.
         id: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 }
 
-/// Why a name did not lead to one GPU.
+/// Why a name does not identify one GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum GpuLookupError {
-    /// Nothing has that name.
+    /// No GPU has this name.
     #[error("unknown GPU {name:?}; {}", suggestion(candidates))]
     Unknown {
-        /// The name looked for.
+        /// The requested name.
         name: String,
-        /// Ids that come near it.
+        /// Similar ids.
         candidates: Vec<String>,
     },
-    /// Several have it.
+    /// Several GPUs match.
     #[error("GPU {name:?} is ambiguous: say which of {}", candidates.join(", "))]
     Ambiguous {
-        /// The name looked for.
+        /// The requested name.
         name: String,
-        /// Ids of those that it may mean.
+        /// Ids of the matching GPUs.
         candidates: Vec<String>,
     },
 }
@@ -66,10 +66,10 @@ struct GpuRow {
 }
 
 impl GpuTable {
-    /// The table that ships with the program.
+    /// The embedded table.
     ///
     /// # Errors
-    /// Never with the file as shipped; a test parses it.
+    /// Never with the embedded file; a test parses it.
     pub fn embedded() -> Result<Self, GpuTableError> {
         let rows = parse(EMBEDDED)?
             .gpus
@@ -79,10 +79,10 @@ impl GpuTable {
         Ok(Self { rows })
     }
 
-    /// This table with the entries of a user's `yaml` added; one with a known id overrides the fields that it names.
+    /// This table with the entries of a user's `yaml` added; an entry with a known id overrides the fields that it sets.
     ///
     /// # Errors
-    /// When the text is no GPU table, or an entry is incomplete after merging.
+    /// When the text is not a GPU table, or an entry is incomplete after merging.
     pub fn with_overrides(mut self, yaml: &str) -> Result<Self, GpuTableError> {
         for over in parse(yaml)?.gpus {
             match self.rows.iter_mut().find(|row| row.entry.id == over.id) {
@@ -100,10 +100,10 @@ impl GpuTable {
         self.rows.iter().map(|row| &row.spec)
     }
 
-    /// Finds a GPU by id, alias, NVML product name or a part of its id that only it has.
+    /// Finds a GPU by id, alias, NVML product name or a unique part of its id.
     ///
     /// # Errors
-    /// With the candidates, when no GPU or more than one has the name.
+    /// When no GPU or more than one matches, with the candidates.
     pub fn find(&self, name: &str) -> Result<&GpuSpec, GpuLookupError> {
         let wanted = squeezed(name);
         if let Some(row) = self.rows.iter().find(|row| row.is_called(&wanted)) {
@@ -132,7 +132,7 @@ impl GpuTable {
         }
     }
 
-    /// Ids that share the longest beginning with `wanted`, at least two characters of it.
+    /// Ids that share the longest prefix with `wanted`, at least two characters.
     fn near(&self, wanted: &str) -> Vec<String> {
         let wanted = wanted.strip_prefix("nvidia").unwrap_or(wanted);
         let shared = |row: &GpuRow| {
@@ -203,7 +203,7 @@ fn squeezed(name: &str) -> String {
         .collect()
 }
 
-/// Lower case; blanks, `-` and `_` become one blank; a trailing ` mig …` is cut off.
+/// Lower case; spaces, `-` and `_` become one space; a trailing ` mig …` is removed.
 fn normalised_product(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let words: Vec<&str> = lower

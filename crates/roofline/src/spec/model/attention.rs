@@ -1,4 +1,4 @@
-//! Attention layers: grouped-query and latent (MLA), and how far back they look.
+//! Attention layers: grouped-query and latent (MLA), and their attention spans.
 
 use super::projection::{Projection, Split};
 use crate::spec::to_f64;
@@ -8,11 +8,11 @@ use crate::spec::to_f64;
 pub enum AttentionSpan {
     /// All of them.
     Full,
-    /// The last so many, itself included.
+    /// The last so many tokens, the query's own included.
     Window(f64),
-    /// Those since the last multiple of this length (Llama 4).
+    /// The tokens since the last multiple of this length (Llama 4).
     Chunk(f64),
-    /// So many of them that an indexer selects (DeepSeek sparse attention); all are kept.
+    /// So many tokens that an indexer selects (DeepSeek sparse attention); all are kept in the cache.
     Selected(f64),
 }
 
@@ -43,7 +43,7 @@ impl AttentionSpan {
         }
     }
 
-    /// Most tokens of one sequence that the layer ever needs, if there is a limit.
+    /// Maximum number of tokens of one sequence that the layer needs, if limited.
     #[must_use]
     pub const fn limit(self) -> Option<f64> {
         match self {
@@ -71,11 +71,11 @@ pub enum KvSource {
     Projections,
     /// One projection makes both (Gemma 4's global layers).
     KeysAsValues,
-    /// The cache of an earlier layer, which this one only reads (Gemma 4's last layers).
+    /// The cache of an earlier layer, read only (Gemma 4's last layers).
     EarlierLayer,
 }
 
-/// Grouped-query attention; multi-head and multi-query are its ends.
+/// Grouped-query attention; multi-head and multi-query attention are special cases.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupedAttention {
     /// Query heads.
@@ -86,13 +86,13 @@ pub struct GroupedAttention {
     pub head_dim: u64,
     /// Width of a head's value.
     pub value_dim: u64,
-    /// How far it looks back.
+    /// Its attention span.
     pub span: AttentionSpan,
     /// Biases on the query, key and value projections.
     pub qkv_bias: bool,
     /// Bias on the output projection.
     pub output_bias: bool,
-    /// Elements of a gate for the output that a projection makes of each token: none, one per head, or all (Qwen3-Next).
+    /// Elements per token of an output gate: none, one per head, or all (Qwen3-Next).
     pub gate_width: u64,
     /// Where keys and values come from.
     pub kv_source: KvSource,
@@ -101,7 +101,7 @@ pub struct GroupedAttention {
 }
 
 impl GroupedAttention {
-    /// Whether queries and keys have norms of their own: a weight per element of a head at least.
+    /// Whether queries and keys have their own norms: at least one weight per element of a head.
     #[must_use]
     pub const fn norms_heads(&self) -> bool {
         self.extra_params >= 2 * self.head_dim
@@ -138,7 +138,7 @@ impl GroupedAttention {
         projections
     }
 
-    /// Elements that the cache holds per token, on one GPU with `kv_heads` of the heads.
+    /// Elements per token in the cache, on one GPU with `kv_heads` of the heads.
     #[must_use]
     pub fn cached_elements(&self, kv_heads: f64) -> f64 {
         kv_heads * to_f64(self.head_dim + self.value_dim)
@@ -152,19 +152,19 @@ pub struct LatentAttention {
     pub heads: u64,
     /// Rank of the query compression, if there is one.
     pub query_rank: Option<u64>,
-    /// Rank of the compressed key-value vector: what the cache holds, beside the rotary part.
+    /// Rank of the compressed key-value vector, which the cache holds together with the rotary part.
     pub kv_rank: u64,
-    /// Width of a head's key that carries no position.
+    /// Width of a head's key without position.
     pub nope_dim: u64,
     /// Width of the rotary key, shared by all heads.
     pub rope_dim: u64,
     /// Width of a head's value.
     pub value_dim: u64,
-    /// What selects the tokens that are attended to, if not all are.
+    /// The indexer that selects the attended tokens, if there is one.
     pub indexer: Option<Indexer>,
 }
 
-/// Scores all cached tokens with small heads of its own and selects the best (DeepSeek sparse attention).
+/// Scores all cached tokens with small heads and selects the best (DeepSeek sparse attention).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Indexer {
     /// Heads.
@@ -173,12 +173,12 @@ pub struct Indexer {
     pub dim: u64,
     /// Tokens selected.
     pub top_k: u64,
-    /// It has weights and a cache of its own; otherwise it takes over what an earlier layer selected.
+    /// Whether it has its own weights and cache; otherwise it reuses an earlier layer's selection.
     pub scores: bool,
 }
 
 impl Indexer {
-    /// Bytes that its cache holds per token: an fp8 key and its 32-bit scale.
+    /// Bytes per token of its cache: an fp8 key and its 32-bit scale.
     #[must_use]
     pub fn cached_bytes(&self) -> f64 {
         to_f64(self.dim) + 4.0
@@ -196,7 +196,7 @@ impl Indexer {
 }
 
 impl LatentAttention {
-    /// Module that rebuilds keys and values; it is multiplied per cached token in prefill and absorbed in decode.
+    /// Module that rebuilds keys and values; prefill multiplies it per cached token, decode absorbs it.
     pub const UP_PROJECTION: &'static str = "self_attn.kv_b_proj";
 
     pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
@@ -245,7 +245,7 @@ impl LatentAttention {
         self.indexer.as_ref().filter(|indexer| indexer.scores)
     }
 
-    /// Which tokens it attends to.
+    /// Its attention span.
     #[must_use]
     pub fn span(&self) -> AttentionSpan {
         self.indexer.map_or(AttentionSpan::Full, |indexer| {
@@ -253,13 +253,13 @@ impl LatentAttention {
         })
     }
 
-    /// Elements that the cache holds per token: compressed vector and rotary key, once for all heads.
+    /// Elements per token in the cache: compressed vector and rotary key, once for all heads.
     #[must_use]
     pub const fn latent_width(&self) -> u64 {
         self.kv_rank + self.rope_dim
     }
 
-    /// Parameters of the norms on the compressed vectors, and of that on the indexer's key, which has a bias.
+    /// Parameters of the norms on the compressed vectors, and of the norm on the indexer's key, which has a bias.
     pub(super) fn extra_params(&self) -> u64 {
         let indexer = self.scoring().map_or(0, |indexer| 2 * indexer.dim);
         self.query_rank.unwrap_or(0) + self.kv_rank + indexer

@@ -1,43 +1,43 @@
-//! Reading of a Hugging Face `config.json`: nested text parts, several names for one field, class defaults, bare `Infinity`.
+//! Reads a Hugging Face `config.json`: nested text parts, alternative field names, class defaults, bare `Infinity`.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// Why a `config.json` does not describe a model that can be predicted.
+/// Why a `config.json` does not describe a predictable model.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ModelError {
-    /// Not JSON.
+    /// Invalid JSON.
     #[error("config.json is not valid JSON: {0}")]
     Json(String),
-    /// JSON, but no object.
+    /// JSON, but not an object.
     #[error("config.json holds no JSON object")]
     NotAnObject,
-    /// A field that the architecture cannot do without is absent.
+    /// A required field of the architecture is absent.
     #[error(
         "config.json of {architecture} lacks {field}; add it, or point --model at the complete file"
     )]
     MissingField {
         /// Architecture named by the file.
         architecture: String,
-        /// The field, with the names that are accepted for it.
+        /// The field, with its accepted names.
         field: String,
     },
-    /// A field holds something that it cannot mean.
+    /// A field has an invalid value.
     #[error("config.json of {architecture}: {field} {problem}")]
     BadField {
         /// Architecture named by the file.
         architecture: String,
         /// The field.
         field: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// Recognised, and out of scope.
+    /// A known architecture that is out of scope.
     #[error("{architecture} is not modelled: {reason}")]
     NotModelled {
         /// Architecture named by the file.
         architecture: String,
-        /// Why its steps have no roofline here.
+        /// Why its steps are not modelled.
         reason: String,
     },
 }
@@ -77,10 +77,10 @@ fn nulled_non_finite(text: &str) -> String {
     out
 }
 
-/// No model has more of anything that is multiplied: heads, experts, widths, words. Products of three stay within 64 bits.
+/// Upper limit of every factor: heads, experts, widths, vocabulary. A product of three stays within 64 bits.
 pub(super) const LARGEST: u64 = 1 << 20;
 
-/// The fields of one configuration: the text part first, then the outer object, then the class's defaults.
+/// The fields of one configuration: first the text part, then the outer object, then the class's defaults.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConfigFields<'a> {
     text: &'a Map<String, Value>,
@@ -89,7 +89,7 @@ pub(super) struct ConfigFields<'a> {
 }
 
 impl<'a> ConfigFields<'a> {
-    /// Finds the text part of `config`: itself, or the nested object that vision, audio and omni models keep it in.
+    /// Finds the text part of `config`: itself, or the nested object of vision, audio and omni models.
     pub(super) fn of(config: &'a Value) -> Result<Self, ModelError> {
         let outer = config.as_object().ok_or(ModelError::NotAnObject)?;
         let mut text = outer;
@@ -111,17 +111,17 @@ impl<'a> ConfigFields<'a> {
         })
     }
 
-    /// The same fields with what the model's class assumes where the file is silent.
+    /// The same fields with the class's defaults for absent ones.
     pub(super) const fn with_defaults(self, defaults: &'static [(&'static str, u64)]) -> Self {
         Self { defaults, ..self }
     }
 
-    /// Whether the text part sits inside a multimodal configuration.
+    /// Whether the text part is nested in a multimodal configuration.
     pub(super) fn is_nested(&self) -> bool {
         !std::ptr::eq(self.text, self.outer)
     }
 
-    /// The first of `architectures`, else the model type.
+    /// The first of `architectures`, otherwise the model type.
     pub(super) fn architecture(&self) -> String {
         let declared = [self.outer, self.text]
             .iter()
@@ -129,14 +129,14 @@ impl<'a> ConfigFields<'a> {
         declared.unwrap_or_else(|| self.model_type()).to_owned()
     }
 
-    /// `model_type` of the text part, else of the whole.
+    /// `model_type` of the text part, otherwise of the outer object.
     pub(super) fn model_type(&self) -> &'a str {
         let inner = self.text.get("model_type").and_then(Value::as_str);
         let outer = self.outer.get("model_type").and_then(Value::as_str);
         inner.or(outer).unwrap_or("unknown")
     }
 
-    /// `model_type` of the text part and of the whole.
+    /// `model_type` of the text part and of the outer object.
     pub(super) fn model_types(&self) -> Vec<&'a str> {
         let stated = [self.text, self.outer].into_iter();
         stated
@@ -144,7 +144,7 @@ impl<'a> ConfigFields<'a> {
             .collect()
     }
 
-    /// The value of `name`, with null as absent; of DBRX's kind also from the parts for attention and MLP.
+    /// The value of `name`, with null as absent; for DBRX-like files also from the parts for attention and MLP.
     pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
         let parts = ["attn_config", "ffn_config"]
             .into_iter()
@@ -165,8 +165,7 @@ impl<'a> ConfigFields<'a> {
         })
     }
 
-    /// The first of `names` that holds a whole number, else the class's default of one of them. What is beyond all models is taken
-    /// as absent.
+    /// The first of `names` with an integer, otherwise the class's default of one of them. Values above the limit count as absent.
     pub(super) fn count(&self, names: &[&str]) -> Option<u64> {
         let stated = self.stated(names).filter(|value| *value <= LARGEST);
         stated.or_else(|| {
@@ -175,12 +174,12 @@ impl<'a> ConfigFields<'a> {
         })
     }
 
-    /// The first of `names` that holds a whole number, such as a length, however large.
+    /// The first of `names` with an integer, such as a length, of any size.
     pub(super) fn stated(&self, names: &[&str]) -> Option<u64> {
         names.iter().find_map(|name| whole(self.value(name)?))
     }
 
-    /// Like [`ConfigFields::count`], and an error that names the field if it is absent, zero, or beyond all models.
+    /// Like [`ConfigFields::count`], with an error that names the field if it is absent, zero, or above the limit.
     pub(super) fn need(&self, names: &[&str]) -> Result<u64, ModelError> {
         match self.count(names) {
             Some(0) => Err(self.bad(names[0], "must not be zero")),
@@ -210,7 +209,7 @@ impl<'a> ConfigFields<'a> {
         self.value(name)?.as_array().map(Vec::as_slice)
     }
 
-    /// The whole numbers in the list `name`.
+    /// The integers in the list `name`.
     pub(super) fn counts(&self, name: &str) -> Option<Vec<u64>> {
         let listed = self.list(name)?.iter().filter_map(whole);
         Some(listed.map(|value| value.min(LARGEST)).collect())
@@ -231,7 +230,7 @@ impl<'a> ConfigFields<'a> {
     }
 }
 
-/// The first name, with the others in brackets.
+/// The first name, with the others in parentheses.
 fn alternatives(names: &[&str]) -> String {
     match names {
         [only] => (*only).to_owned(),
@@ -240,7 +239,7 @@ fn alternatives(names: &[&str]) -> String {
     }
 }
 
-/// A non-negative whole number; of a list (one value per layer) the first.
+/// A non-negative integer; the first one of a list (one value per layer).
 fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::Array(values) => whole(values.first()?),

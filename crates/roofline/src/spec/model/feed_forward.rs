@@ -45,7 +45,7 @@ pub struct Moe {
     pub gated: bool,
     /// Biases on the experts' matrices (gpt-oss).
     pub expert_bias: bool,
-    /// Vectors of one element per expert beside the router's matrix: its bias, its load-balancing correction.
+    /// Vectors of one element per expert besides the router's matrix: its bias, its load-balancing correction.
     pub router_vectors: u64,
     /// Total intermediate width of the shared experts, 0 without.
     pub shared_width: u64,
@@ -57,7 +57,7 @@ impl Moe {
     /// Name of the first routed expert's first matrix, for ignore lists.
     pub const EXPERT_MODULE: &'static str = "mlp.experts.0.up_proj";
 
-    /// What every token passes: shared experts, and the way into and out of a latent width.
+    /// Projections of every token: shared experts, and those into and out of a latent width.
     pub(super) fn shared_projections(&self, hidden: u64) -> Vec<Projection> {
         let mut projections = Vec::new();
         if self.shared_width > 0 {

@@ -1,7 +1,7 @@
-//! `ModelSpec`: the matrices of a model and how its layers attend, read from its `config.json`.
+//! `ModelSpec`: the matrices and attention layers of a model, read from its `config.json`.
 //!
-//! Parameter counts follow from the shapes and are exact for the text part. A name that is not known falls back to the generic
-//! decoder if its fields suffice, and `not_modelled` says so.
+//! Parameter counts follow from the shapes and are exact for the text part. An unknown architecture falls back to the generic decoder if
+//! its fields suffice, and `not_modelled` says so.
 
 mod attention;
 mod config;
@@ -23,10 +23,10 @@ use self::config::ConfigFields;
 use self::family::ModelFamily;
 use super::precision::Precision;
 
-/// Counts up to here are exact as floating-point numbers, in which work is computed.
+/// Counts up to this are exact as floating-point numbers.
 const MOST_PARAMS: u64 = 1 << 53;
 
-/// A model as its weights and layers define it.
+/// A model, described by its weights and layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
     /// First of the `architectures`, such as `LlamaForCausalLM`.
@@ -35,13 +35,13 @@ pub struct ModelSpec {
     pub hidden_size: u64,
     /// Rows of the embedding table.
     pub vocab_size: u64,
-    /// Width of an embedding row; the hidden size but for a few (OPT-350m).
+    /// Width of an embedding row; the hidden size except for a few models (OPT-350m).
     pub embedding_width: u64,
     /// Whether the LM head shares the embedding's weights.
     pub tied_head: bool,
     /// Parameters outside the layers that are neither embedding nor head: final norm, position table, head bias.
     pub outer_params: u64,
-    /// Elements of a second table, of which each layer gathers its part of a token's row (Gemma 4); 0 without.
+    /// Elements of a second embedding table, from which each layer gathers its part of a token's row (Gemma 4); 0 without.
     pub layer_embedding_params: u64,
     /// Layers in order.
     pub layers: Vec<Layer>,
@@ -49,16 +49,16 @@ pub struct ModelSpec {
     pub dtype: Option<Precision>,
     /// dtype of recurrent states, where the model fixes it.
     pub state_dtype: Option<Precision>,
-    /// Longest sequence that the model was made for.
+    /// Maximum sequence length of the model.
     pub max_position_embeddings: Option<u64>,
-    /// `quantization_config` as written.
+    /// `quantization_config`, unchanged.
     pub quantization_config: Option<Value>,
-    /// What a prediction from this description leaves out.
+    /// Effects that a prediction from this description omits.
     pub not_modelled: Vec<String>,
 }
 
-/// One layer: a mixer of tokens, then a feed-forward block; either may be absent. A layer with two mixers side by side (Falcon-H1) is
-/// listed as two with one index.
+/// One layer: a token mixer, then a feed-forward block; either may be absent. A layer with two parallel mixers (Falcon-H1) is listed as two
+/// layers with the same index.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Layer {
     /// Its number in the checkpoint.
@@ -67,16 +67,16 @@ pub struct Layer {
     pub mixer: Mixer,
     /// MLP or experts.
     pub feed_forward: FeedForward,
-    /// Parameters of the norms, and single ones.
+    /// Parameters of the norms, and single parameters.
     pub norm_params: u64,
-    /// Width of the token's embedding that the layer gates and adds for itself (Gemma 4), 0 without.
+    /// Width of the token embedding that the layer gates and adds itself (Gemma 4); 0 without.
     pub layer_input: u64,
 }
 
-/// What lets tokens see each other.
+/// The token mixer of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mixer {
-    /// Nothing: the layer is a feed-forward block alone (Nemotron-H).
+    /// None: the layer is only a feed-forward block (Nemotron-H).
     None,
     /// Grouped-query attention.
     Grouped(GroupedAttention),
@@ -86,10 +86,10 @@ pub enum Mixer {
     Recurrent(Recurrent),
 }
 
-/// What each token goes through alone.
+/// The feed-forward block of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedForward {
-    /// Nothing: the layer is a mixer alone (Nemotron-H).
+    /// None: the layer is only a mixer (Nemotron-H).
     None,
     /// A dense MLP.
     Dense(Mlp),
@@ -98,7 +98,7 @@ pub enum FeedForward {
 }
 
 impl Layer {
-    /// The matrices that every token passes. Routed experts and the router stand apart.
+    /// The matrices that every token is multiplied by. Routed experts and the router are separate.
     #[must_use]
     pub fn projections(&self, hidden: u64) -> Vec<Projection> {
         let mut projections = match &self.mixer {
@@ -118,7 +118,7 @@ impl Layer {
         projections
     }
 
-    /// What makes a layer's own input of the token's embedding, gates it and leads it back.
+    /// Projections that derive a layer's own input from the token embedding, gate it and project it back.
     fn layer_input_projections(&self, hidden: u64) -> [Projection; 3] {
         let replicated =
             |module, inputs, outputs| Projection::new(module, inputs, outputs, Split::Replicated);
@@ -129,7 +129,7 @@ impl Layer {
         ]
     }
 
-    /// Parameters that are no matrix: norms, convolutions, sinks, router vectors.
+    /// Parameters outside matrices: norms, convolutions, sinks, router vectors.
     #[must_use]
     pub fn small_params(&self, hidden: u64) -> u64 {
         let mixer = match &self.mixer {
@@ -169,10 +169,10 @@ impl Layer {
 }
 
 impl ModelSpec {
-    /// Reads the text of a `config.json`.
+    /// Parses the text of a `config.json`.
     ///
     /// # Errors
-    /// When it is not JSON, lacks a field, or describes a model that is not decoded token by token.
+    /// When it is not JSON, lacks a field, or describes a model that does not decode token by token.
     pub fn from_json(text: &str) -> Result<Self, ModelError> {
         Self::from_config(&config::parse_lenient(text)?)
     }
@@ -180,7 +180,7 @@ impl ModelSpec {
     /// Reads a parsed `config.json`.
     ///
     /// # Errors
-    /// When it lacks a field, or describes a model that is not decoded token by token.
+    /// When it lacks a field, or describes a model that does not decode token by token.
     pub fn from_config(config: &Value) -> Result<Self, ModelError> {
         let fields = ConfigFields::of(config)?;
         let (family, mut not_modelled) = ModelFamily::of(&fields)?;
@@ -247,7 +247,7 @@ impl ModelSpec {
         self.params_with(|moe| moe.experts)
     }
 
-    /// Parameters that one token meets, the input embedding included.
+    /// Parameters that one token uses, the input embedding included.
     #[must_use]
     pub fn active_params(&self) -> u64 {
         self.params_with(|moe| moe.top_k)
@@ -277,7 +277,7 @@ impl ModelSpec {
     }
 }
 
-/// The sum of `counts`, which stands still at the largest number there is.
+/// The sum of `counts`, saturating.
 fn sum(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }

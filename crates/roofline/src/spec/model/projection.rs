@@ -1,20 +1,20 @@
-//! `Projection`: one weight matrix of a layer, and how tensor parallelism cuts it.
+//! `Projection`: one weight matrix of a layer, and how tensor parallelism splits it.
 
 /// How a matrix is shared among tensor-parallel ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// Outputs are divided.
+    /// Outputs are split.
     Column,
-    /// Inputs are divided; the results are summed over the ranks.
+    /// Inputs are split; the results are summed over the ranks.
     Row,
-    /// Outputs are divided by KV heads; with more ranks than heads, heads are repeated.
+    /// Outputs are split by KV heads; with more ranks than heads, heads are replicated.
     KvHeads(u64),
-    /// Every rank holds all of it.
+    /// Every rank holds the whole matrix.
     Replicated,
 }
 
 impl Split {
-    /// Into how many parts `tensor_parallel` ranks divide the matrix.
+    /// Number of parts into which `tensor_parallel` ranks split the matrix.
     #[must_use]
     pub fn ways(self, tensor_parallel: u64) -> u64 {
         match self {
@@ -28,13 +28,13 @@ impl Split {
 /// One weight matrix that every token of a step is multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Projection {
-    /// Name below `model.layers.N.`, as quantisation ignore lists spell it.
+    /// Name below `model.layers.N.`, as in quantisation ignore lists.
     pub module: &'static str,
     /// Input width.
     pub inputs: u64,
     /// Output width.
     pub outputs: u64,
-    /// Whether a bias of the output's width is added.
+    /// Whether it has a bias of the output's width.
     pub bias: bool,
     /// How ranks share it.
     pub split: Split,
@@ -53,7 +53,7 @@ impl Projection {
         }
     }
 
-    /// The same with a bias if `bias`.
+    /// The same, with a bias if `bias` is true.
     #[must_use]
     pub const fn with_bias(self, bias: bool) -> Self {
         Self { bias, ..self }

@@ -6,7 +6,7 @@ use crate::spec::to_f64;
 /// Tokens of a chunk of a gated delta net.
 const DELTA_CHUNK: f64 = 64.0;
 
-/// A layer that carries a state from token to token instead of a cache that grows.
+/// A layer with a recurrent state of fixed size instead of a growing cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recurrent {
     /// Gated delta net (Qwen3-Next, Qwen3.5).
@@ -43,7 +43,7 @@ pub enum Recurrent {
         groups: u64,
         /// Length of the causal convolution.
         conv: u64,
-        /// Tokens of a chunk, which prompts are scanned by.
+        /// Tokens of a chunk of the prompt scan.
         chunk: u64,
         /// Bias on the projections.
         bias: bool,
@@ -208,7 +208,7 @@ impl Recurrent {
         }
     }
 
-    /// Elements that the convolution remembers of one sequence: its last inputs but one.
+    /// Elements that the convolution keeps of one sequence: its last inputs except one.
     #[must_use]
     pub const fn conv_elements(&self) -> u64 {
         self.conv_channels() * self.conv().saturating_sub(1)
@@ -223,7 +223,7 @@ impl Recurrent {
         conv
     }
 
-    /// Elements per token that its kernels read, half of them, as all read what others have written; and that they write.
+    /// Elements per token that its kernels read (half of them, because each reads what another wrote) and that they write.
     #[must_use]
     pub const fn widths(&self) -> (u64, u64) {
         match *self {
@@ -248,13 +248,13 @@ impl Recurrent {
         }
     }
 
-    /// Bytes per token that the kernels of a scan over a prompt's chunks write and read besides, with activations of `width` bytes and
-    /// states of `state_width`. A prompt is cut into chunks that are computed side by side; what links them goes through memory:
+    /// Additional bytes per token that the kernels of a chunked prompt scan write and read, with activations of `width` bytes and states of
+    /// `state_width`. A prompt is split into chunks that are computed in parallel; their links go through memory:
     ///
-    /// * Mamba-2 (`mamba_chunk_scan_combined_varlen` of vLLM): the state that each chunk adds, 32-bit; the state at its start; the
-    ///   products of B and C, 32-bit.
-    /// * Gated delta nets (`chunk_gated_delta_rule` of flash-linear-attention), in chunks of 64: the products of keys, 32-bit, and
-    ///   their inverse; keys and values that these transform; the state at the start of each chunk.
+    /// * Mamba-2 (`mamba_chunk_scan_combined_varlen` of vLLM): the state that each chunk adds, 32-bit; the state at its start; the products
+    ///   of B and C, 32-bit.
+    /// * Gated delta nets (`chunk_gated_delta_rule` of flash-linear-attention), in chunks of 64: the products of keys, 32-bit, and their
+    ///   inverse; keys and values that these transform; the state at the start of each chunk.
     #[must_use]
     pub fn scan_bytes(&self, width: f64, state_width: f64) -> f64 {
         match *self {

@@ -14,7 +14,8 @@ fn totals() -> Vec<Value> {
     serde_json::from_str(text).expect("valid JSON")
 }
 
-/// Each total is that of the checkpoint as published, or counted outside of this program: by building the class, or by the shapes in its source.
+/// Each total is that of the published checkpoint, or was counted outside this program: by building the class, or from the shapes in its
+/// source.
 #[test]
 fn totals_equal_those_of_the_checkpoints() {
     for entry in totals() {

@@ -1,7 +1,7 @@
-//! `Quantization`: how a checkpoint stores each weight, and what its matrix multiplications compute in.
+//! `Quantization`: how a checkpoint stores each weight, and the compute precision of its matrix multiplications.
 //!
-//! Read from `quantization_config`, or from vLLM's `--quantization`. Bytes follow the storage format with its scales and zero
-//! points; the compute ceiling follows the format that both operands have when they meet.
+//! Read from `quantization_config`, or from vLLM's `--quantization`. Bytes follow the storage format with its scales and zero points; the
+//! compute ceiling follows the format of both operands in the multiplication.
 
 mod modules;
 mod scheme;
@@ -16,18 +16,18 @@ use self::modules::Modules;
 /// Why a quantisation cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QuantizationError {
-    /// A method that is not known.
+    /// An unknown method.
     #[error("quantisation method {method:?} is not known; known are {}", METHODS.join(", "))]
     UnknownMethod {
         /// The name given.
         method: String,
     },
-    /// The configuration lacks what its method needs.
+    /// The configuration lacks a member that its method needs.
     #[error("quantization_config of method {method:?}: {problem}")]
     Incomplete {
         /// The method.
         method: String,
-        /// What is missing or wrong.
+        /// The problem.
         problem: String,
     },
 }
@@ -61,13 +61,13 @@ pub struct Quantization {
 /// Modules that share a scheme.
 #[derive(Clone, Debug)]
 struct Group {
-    /// Empty: all linear modules.
+    /// Empty for all linear modules.
     targets: Modules,
     scheme: Scheme,
 }
 
 impl Quantization {
-    /// Reads a checkpoint's configuration and vLLM's `--quantization`; the flag wins where they name different methods.
+    /// Reads a checkpoint's configuration and vLLM's `--quantization`; the flag takes precedence where they name different methods.
     ///
     /// # Errors
     /// When the method is unknown or its configuration incomplete.
@@ -91,19 +91,19 @@ impl Quantization {
         }
     }
 
-    /// The method's name, `None` for plain weights.
+    /// The method's name; `None` for unquantised weights.
     #[must_use]
     pub fn method(&self) -> Option<&str> {
         self.method.as_deref()
     }
 
-    /// Whether the checkpoint brings scales for an fp8 KV cache, which vLLM's `auto` then follows.
+    /// Whether the checkpoint has scales for an fp8 KV cache, which vLLM's `auto` then uses.
     #[must_use]
     pub const fn has_fp8_kv_cache(&self) -> bool {
         self.kv_cache_fp8
     }
 
-    /// Whether the checkpoint brings the scales of activations. Otherwise they are found as activations come, once a whole row is there.
+    /// Whether the checkpoint has scales for activations. Otherwise they are computed at run time from each complete row.
     #[must_use]
     pub const fn has_static_activations(&self) -> bool {
         self.static_activations
@@ -122,14 +122,14 @@ impl Quantization {
         self.groups.iter().find(meant).map(|group| group.scheme)
     }
 
-    /// How the LM head is stored; checkpoints leave it alone unless they say otherwise.
+    /// How the LM head is stored; checkpoints leave it unquantised unless they say otherwise.
     #[must_use]
     pub fn head_scheme(&self) -> Option<Scheme> {
         let named = |group: &&Group| group.targets.hold_outside("lm_head");
         self.groups.iter().find(named).map(|group| group.scheme)
     }
 
-    /// What vLLM assumes for a method that only the flag names.
+    /// vLLM's defaults for a method that only the flag names.
     fn from_flag(flag: &str) -> Result<Self, QuantizationError> {
         let scheme = match flag.to_ascii_lowercase().as_str() {
             "none" | "" => return Ok(Self::default()),
@@ -236,7 +236,7 @@ fn ignored(settings: &Value) -> Modules {
     ignored
 }
 
-/// GPTQ's `lm_head: true` quantises the head beside all linear modules.
+/// GPTQ's `lm_head: true` also quantises the head, in addition to all linear modules.
 fn head_targets(settings: &Value) -> Modules {
     if settings.get("lm_head").and_then(Value::as_bool) == Some(true) {
         Modules::everything()
@@ -251,7 +251,7 @@ fn listed_modules(settings: &Value) -> Option<&Map<String, Value>> {
     (!listed.is_empty()).then_some(listed)
 }
 
-/// One group for each algorithm in a list of modules.
+/// One group per algorithm in a list of modules.
 fn listed_groups(
     listed: &Map<String, Value>,
     method: &str,
@@ -275,7 +275,7 @@ fn listed_groups(
     Ok(groups.into_iter().map(group).collect())
 }
 
-/// Methods that have one scheme for all modules.
+/// Methods with one scheme for all modules.
 fn scheme_of_method(settings: &Value, method: &str) -> Result<Scheme, QuantizationError> {
     let incomplete = |problem: &str| QuantizationError::Incomplete {
         method: method.to_owned(),
@@ -346,7 +346,7 @@ fn scheme_of_algorithm(settings: &Value) -> Option<Scheme> {
     }
 }
 
-/// compressed-tensors: groups of targets, each with its weights' and activations' formats.
+/// compressed-tensors: groups of targets, each with the formats of its weights and activations.
 fn config_groups(settings: &Value, method: &str) -> Result<Vec<Group>, QuantizationError> {
     let groups = settings.get("config_groups").and_then(Value::as_object);
     groups

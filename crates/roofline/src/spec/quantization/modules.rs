@@ -1,7 +1,7 @@
-//! `Modules`: the modules that a quantisation configuration names, in targets and in ignore lists.
+//! `Modules`: the modules that a quantisation configuration lists as targets or to ignore.
 //!
-//! Configurations spell out hundreds of modules, layer by layer, so patterns that name one layer are kept by its number. Checkpoints
-//! differ in how they call one and the same module; all spellings are tried.
+//! Configurations list hundreds of modules, layer by layer, so patterns that name one layer are indexed by its number. Checkpoints use
+//! different names for the same module; all spellings are tried.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ pub(super) struct Modules {
 }
 
 impl Modules {
-    /// The modules that `names` stand for.
+    /// The modules that `names` denote.
     pub(super) fn named<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut modules = Self::default();
         for name in names {
@@ -29,13 +29,13 @@ impl Modules {
         modules
     }
 
-    /// Those in a JSON list of strings.
+    /// The modules in a JSON list of strings.
     pub(super) fn listed(list: Option<&Value>) -> Self {
         let names = list.and_then(Value::as_array).into_iter().flatten();
         Self::named(names.filter_map(Value::as_str))
     }
 
-    /// All modules, the head among them.
+    /// All modules, including the head.
     pub(super) fn everything() -> Self {
         Self {
             anywhere: vec![Pattern::Run("*".to_owned())],
@@ -47,13 +47,13 @@ impl Modules {
         self.by_layer.is_empty() && self.anywhere.is_empty()
     }
 
-    /// Whether the class name that stands for every linear module is among them.
+    /// Whether it contains the class name that denotes every linear module.
     pub(super) fn has_any_linear(&self) -> bool {
         let is_class = |pattern: &Pattern| matches!(pattern, Pattern::Run(run) if run == "Linear");
         self.anywhere.iter().any(is_class)
     }
 
-    /// Adds `other`'s.
+    /// Adds the modules of `other`.
     pub(super) fn join(&mut self, other: Self) {
         self.anywhere.extend(other.anywhere);
         for (layer, patterns) in other.by_layer {
@@ -61,7 +61,7 @@ impl Modules {
         }
     }
 
-    /// Whether `module` of layer `layer` is one of them, in whatever spelling.
+    /// Whether it contains `module` of layer `layer`, in any spelling.
     pub(super) fn hold(&self, layer: u64, module: &str) -> bool {
         if self.is_empty() {
             return false;
@@ -75,13 +75,13 @@ impl Modules {
         })
     }
 
-    /// Whether the module `name` outside the layers is one of them.
+    /// Whether it contains the module `name` outside the layers.
     pub(super) fn hold_outside(&self, name: &str) -> bool {
         self.anywhere.iter().any(|pattern| pattern.covers(name))
     }
 }
 
-/// How checkpoints call a module that is called `module` here.
+/// The names that checkpoints use for `module`.
 fn spellings(module: &str) -> Vec<String> {
     const PREFIXES: [(&str, &[&str]); 5] = [
         (
@@ -118,17 +118,17 @@ fn spellings(module: &str) -> Vec<String> {
     spellings
 }
 
-/// Names one module or many.
+/// A pattern for one or many modules.
 #[derive(Clone, Debug)]
 enum Pattern {
     /// `re:` and a regular expression.
     Regex(Regex),
-    /// A run of dotted components, `*` standing for any text.
+    /// A sequence of dotted components; `*` stands for any text.
     Run(String),
 }
 
 impl Pattern {
-    /// The layer that it names, if it names one.
+    /// The layer that it names, if any.
     fn layer(&self) -> Option<u64> {
         let Self::Run(run) = self else {
             return None;
@@ -137,7 +137,7 @@ impl Pattern {
         number.parse().ok()
     }
 
-    /// Whether the module `name`, such as `layers.3.mlp.gate_proj`, is meant: it holds the pattern as a run of whole components.
+    /// Whether it matches the module `name`, such as `layers.3.mlp.gate_proj`: the name contains the pattern as whole components.
     fn covers(&self, name: &str) -> bool {
         match self {
             Self::Regex(regex) => regex.is_match(&format!("model.{name}")) || regex.is_match(name),
@@ -163,7 +163,7 @@ impl Pattern {
     }
 }
 
-/// Whether `name` is `pattern` with each `*` replaced by some text.
+/// Whether `name` matches `pattern`, in which each `*` stands for some text.
 fn glob(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else {
         return pattern == name;

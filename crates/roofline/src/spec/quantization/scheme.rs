@@ -1,8 +1,8 @@
-//! `Scheme`: bytes per weight of one storage format, and the arithmetic that its kernels use.
+//! `Scheme`: bytes per weight of a storage format, and the arithmetic of its kernels.
 
 use serde_json::Value;
 
-/// What a matrix multiplication with weights of some scheme computes in, where the GPU can.
+/// Compute format of a matrix multiplication with weights of a scheme, where the GPU supports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
     /// Weights are widened to the activations' 16 bits.
@@ -22,14 +22,14 @@ pub enum Scheme {
     IntGroup {
         /// Bits per weight.
         bits: f64,
-        /// Weights that share a scale; not positive: a whole column.
+        /// Weights that share a scale; zero or negative for a whole column.
         group: f64,
-        /// Zero points are stored.
+        /// Whether zero points are stored.
         zero_points: bool,
     },
     /// 8-bit integers with a scale per channel.
     Int8 {
-        /// Activations stay 16-bit.
+        /// Whether activations stay 16-bit.
         weight_only: bool,
     },
     /// 8-bit floating point with a scale per tensor or channel, or a 32-bit one per block.
@@ -39,20 +39,20 @@ pub enum Scheme {
     },
     /// 4-bit floating point, an 8-bit scale per 16 weights.
     Nvfp4 {
-        /// Activations stay 16-bit.
+        /// Whether activations stay 16-bit.
         weight_only: bool,
     },
     /// 4-bit floating point, an 8-bit scale per 32 weights, 16-bit activations.
     Mxfp4,
     /// bitsandbytes' 4-bit normal float: a scale per 64 weights.
     Nf4 {
-        /// Scales are themselves 8-bit, with a 32-bit one per 256 of them.
+        /// Whether the scales are themselves 8-bit, with a 32-bit one per 256 of them.
         double_quantized: bool,
     },
 }
 
 impl Scheme {
-    /// What `--quantization awq` or `gptq` means without a configuration.
+    /// The meaning of `--quantization awq` or `gptq` without a configuration.
     pub(super) const INT4_GROUP_128: Self = Self::IntGroup {
         bits: 4.0,
         group: 128.0,
@@ -87,7 +87,7 @@ impl Scheme {
         }
     }
 
-    /// What its kernels multiply in.
+    /// The arithmetic of its kernels.
     #[must_use]
     pub const fn arithmetic(self) -> Arithmetic {
         match self {
@@ -131,7 +131,7 @@ impl Scheme {
     }
 }
 
-/// The two whole numbers of a JSON list.
+/// The two integers of a JSON list.
 pub(super) fn sizes(list: Option<&Value>) -> Option<(f64, f64)> {
     let list = list?.as_array()?;
     Some((list.first()?.as_f64()?, list.get(1)?.as_f64()?))

@@ -1,4 +1,4 @@
-//! `ModelFamily`: what a model's class fixes and its `config.json` does not say.
+//! `ModelFamily`: traits of a model's class that its `config.json` does not state.
 
 mod named;
 mod scope;
@@ -9,12 +9,12 @@ pub(super) use named::{class_name, model_types};
 use super::config::{ConfigFields, ModelError};
 use crate::spec::precision::Precision;
 
-/// Whether a block of matrices carries biases.
+/// Whether a group of matrices has biases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bias {
     Always,
     Never,
-    /// As the boolean field says; without it, the default.
+    /// From the boolean field; without it, the default.
     Field(&'static str, bool),
 }
 
@@ -34,28 +34,28 @@ pub(super) enum QueryKeyNorm {
     None,
     /// One vector as wide as a head, shared by all heads.
     PerHead,
-    /// One as wide as all heads together.
+    /// One vector as wide as all heads together.
     PerProjection,
 }
 
-/// Which layers attend over a window where no list says it.
+/// Which layers use windowed attention where no list states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WindowRule {
     /// All, if the file sets a window.
     All,
-    /// Every second, from the first.
+    /// Every second layer, from the first.
     Even,
-    /// All but every n-th, n in `sliding_window_pattern` or in `global_attn_every_n_layers`.
+    /// All except every n-th, n in `sliding_window_pattern` or in `global_attn_every_n_layers`.
     Pattern,
     /// Those from `max_window_layers` on, if `use_sliding_window`.
     FromMaxWindowLayers,
     /// Those marked 1 in `hybrid_layer_pattern` (`MiMo` V2).
     Marked,
-    /// Chunks but for every n-th layer (Llama 4).
+    /// Chunks except for every n-th layer (Llama 4).
     Chunked,
 }
 
-/// How the blocks of a layer are put together.
+/// How the blocks of a layer are arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Skeleton {
     /// Attention or recurrence, then a feed-forward block.
@@ -64,13 +64,13 @@ pub(super) enum Skeleton {
     Parallel,
     /// A recurrence alone (Mamba).
     RecurrenceOnly,
-    /// One block per layer by a letter or a word: mamba, experts, attention, MLP (Nemotron-H).
+    /// One block per layer, given by a letter or a word: mamba, experts, attention, MLP (Nemotron-H).
     Lettered,
     /// As `block_configs` describes each (Nemotron's pruned Llamas).
     Described,
 }
 
-/// The recurrence that takes the place of attention in some layers.
+/// The recurrence that replaces attention in some layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecurrenceKind {
     GatedDelta,
@@ -80,7 +80,7 @@ pub(super) enum RecurrenceKind {
     ShortConv,
 }
 
-/// Which layers of a model with a recurrence attend, where no list of layer types says it.
+/// Which layers of a model with a recurrence use attention, where no list of layer types states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttentionRule {
     /// None.
@@ -129,11 +129,11 @@ pub(super) struct ModelFamily {
     /// Norm vectors of a layer with experts beyond those of a dense one.
     pub(super) expert_norms: u64,
     pub(super) state_dtype: Option<Precision>,
-    /// Fields that the class assumes.
+    /// Defaults of the class for absent fields.
     pub(super) defaults: &'static [(&'static str, u64)],
 }
 
-/// A gate on what attention puts out.
+/// A gate on the output of attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
     None,
@@ -148,12 +148,12 @@ pub(super) enum Gate {
 pub(super) enum Sinks {
     None,
     All,
-    /// In layers with a window only.
+    /// Only in layers with a window.
     Windowed,
 }
 
 impl ModelFamily {
-    /// The family of a configuration, with what reading it that way leaves out.
+    /// The family of a configuration, with the effects that this reading omits.
     pub(super) fn of(fields: &ConfigFields<'_>) -> Result<(Self, Vec<String>), ModelError> {
         let model_type = fields.model_type();
         let architecture = fields.architecture();

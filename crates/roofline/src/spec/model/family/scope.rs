@@ -1,6 +1,6 @@
-//! What is recognised and out of scope: models that decode nothing, and decoders whose layers are of a kind that is not modelled.
+//! Models that are recognised but out of scope: models that do not decode, and decoders with unsupported kinds of layers.
 
-/// Models that read each input once.
+/// Models that process each input once.
 const ENCODERS: [&str; 12] = [
     "bert",
     "roberta",
@@ -18,7 +18,7 @@ const ENCODERS: [&str; 12] = [
 
 const ENCODER_DECODERS: [&str; 6] = ["t5", "mt5", "bart", "mbart", "whisper", "umt5"];
 
-/// Endings of classes that put out a vector or a score.
+/// Suffixes of classes whose output is a vector or a score.
 const POOLING: [&str; 5] = [
     "ForSequenceClassification",
     "ForTokenClassification",
@@ -27,7 +27,7 @@ const POOLING: [&str; 5] = [
     "ForTextEmbedding",
 ];
 
-/// Decoders that a generic reading would get wrong, by `model_type`, each with what is special about it.
+/// Decoders that a generic reading would misinterpret, by `model_type`, each with its special trait.
 const OTHER_DECODERS: [(&[&str], &str); 9] = [
     (
         &["deepseek_v4", "deepseek_ref"],
@@ -77,7 +77,7 @@ const OTHER_DECODERS: [(&[&str], &str); 9] = [
     ),
 ];
 
-/// Why the steps of such a model have no roofline here.
+/// Why the steps of such a model are not modelled.
 pub(super) fn excluded(model_types: &[&str], architecture: &str) -> Option<&'static str> {
     let is_one_of = |names: &[&str]| names.iter().any(|name| model_types.contains(name));
     if is_one_of(&ENCODERS) {

@@ -1,4 +1,4 @@
-//! Attention layers: heads, widths, and how far each looks back.
+//! Attention layers: heads, widths, and attention spans.
 
 use super::{LayerReader, at};
 use crate::spec::model::config::ModelError;
@@ -8,7 +8,7 @@ use crate::spec::model::{
 };
 use crate::spec::{to_f64, to_u64};
 
-/// Widths of the heads of a layer, and how many keep keys and values.
+/// Widths of the heads of a layer, and the number of KV heads.
 #[derive(Clone, Copy)]
 struct Shape {
     head_dim: u64,
@@ -36,7 +36,7 @@ impl LayerReader<'_> {
         })
     }
 
-    /// The indexer of DeepSeek's sparse attention; some layers share what an earlier one selected.
+    /// The indexer of DeepSeek's sparse attention; some layers reuse an earlier layer's selection.
     fn indexer(&self, index: u64) -> Result<Option<Indexer>, ModelError> {
         let Some(top_k) = self
             .fields
@@ -98,7 +98,7 @@ impl LayerReader<'_> {
         })
     }
 
-    /// Heads and widths; layers with a window, or without one, may have their own.
+    /// Heads and widths; layers with or without a window may have their own.
     fn shape(&self, query_heads: u64, span: AttentionSpan) -> Shape {
         let fields = self.fields;
         let special: &[[&str; 3]] = match span {
@@ -129,7 +129,7 @@ impl LayerReader<'_> {
         }
     }
 
-    /// Gemma 4's last layers read the cache of earlier ones; its global layers may take keys as values.
+    /// Gemma 4's last layers read the cache of earlier ones; its global layers may use keys as values.
     fn kv_source(&self, index: u64, span: AttentionSpan) -> KvSource {
         let sharing = self.fields.count(&["num_kv_shared_layers"]).unwrap_or(0);
         if sharing > 0 && index + sharing >= self.count {
@@ -160,7 +160,7 @@ impl LayerReader<'_> {
         }
     }
 
-    /// Falcon's classic decoder has one KV head, or as many as query heads; others name the number.
+    /// Falcon's classic decoder has one KV head, or as many as query heads; others state the number.
     fn kv_heads(&self, query_heads: u64) -> u64 {
         let named = self.fields.count(&[
             "num_key_value_heads",
@@ -178,7 +178,7 @@ impl LayerReader<'_> {
         }
     }
 
-    /// How far layer `index` looks back: by the list of layer types, else by the family's rule.
+    /// The attention span of layer `index`: from the list of layer types, otherwise by the family's rule.
     fn span(&self, index: u64) -> AttentionSpan {
         let fields = self.fields;
         let window = fields
@@ -240,7 +240,7 @@ impl LayerReader<'_> {
             && index >= self.fields.count(&["max_window_layers"]).unwrap_or(0)
     }
 
-    /// Llama 4: layers with rotary positions attend in chunks, every fourth has none and attends to all.
+    /// Llama 4: layers with rotary positions attend in chunks; every fourth layer has none and attends to all tokens.
     fn has_rotary_positions(&self, index: u64) -> bool {
         let listed = self
             .fields

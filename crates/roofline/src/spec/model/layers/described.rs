@@ -1,4 +1,4 @@
-//! Nemotron's pruned Llamas: each layer as `block_configs` describes it.
+//! Nemotron's pruned Llamas: layers described by `block_configs`.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Dense MLPs and mixtures of experts: where each stands, and how wide it is.
+//! Dense MLPs and mixtures of experts: which layer has which, and their widths.
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ impl LayerReader<'_> {
         }
     }
 
-    /// Gemma 4's layers without a cache of their own may have a wider MLP.
+    /// Gemma 4's layers without their own cache may have a wider MLP.
     fn is_double_wide(&self, index: u64) -> bool {
         let sharing = self.fields.count(&["num_kv_shared_layers"]).unwrap_or(0);
         sharing > 0
@@ -40,7 +40,7 @@ impl LayerReader<'_> {
             .filter(|experts| *experts > 1)
     }
 
-    /// Whether layer `index` holds experts, by whichever rule the file states.
+    /// Whether layer `index` has experts, by whichever rule the file uses.
     pub(super) fn has_experts(&self, index: u64) -> bool {
         let fields = self.fields;
         if let Some(kinds) = fields.strings("mlp_layer_types") {
@@ -103,7 +103,7 @@ impl LayerReader<'_> {
         })
     }
 
-    /// LFM2 states a width of which two thirds are used, rounded up.
+    /// LFM2 states a width of which it uses two thirds, rounded up.
     fn adjusted(&self, width: u64) -> u64 {
         let adjusts = self.family.recurrence == Some(RecurrenceKind::ShortConv)
             && self.expert_count().is_none()
@@ -153,7 +153,8 @@ impl LayerReader<'_> {
         })
     }
 
-    /// Total width of the shared experts: the MLP beside Gemma 4's experts, stated, or as many expert widths as there are shared experts; Llama 4 always has one.
+    /// Total width of the shared experts: the MLP beside Gemma 4's experts, a stated width, or the number of shared experts times the
+    /// expert width; Llama 4 always has one.
     pub(super) fn shared_width(&self, expert_width: u64) -> u64 {
         let shared = self.fields.count(&[
             "n_shared_experts",
@@ -177,7 +178,7 @@ impl LayerReader<'_> {
     }
 }
 
-/// `width` times `factor`, rounded down; no wider than any model.
+/// `width` times `factor`, rounded down, capped at the limit.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,11 +1,11 @@
-//! Nemotron-H's layers: one block each, by a letter or by a word.
+//! Nemotron-H's layers: one block each, given by a letter or a word.
 
 use super::{LayerReader, at};
 use crate::spec::model::config::ModelError;
 use crate::spec::model::{FeedForward, Mixer};
 
 impl LayerReader<'_> {
-    /// The block at `index`, by the letters `M`, `E`, `*`, `-` or the words for them.
+    /// The block at `index`, from the letters `M`, `E`, `*`, `-` or the corresponding words.
     pub(super) fn lettered(&self, index: u64) -> Result<(Mixer, FeedForward), ModelError> {
         let pattern = self
             .fields

@@ -1,4 +1,4 @@
-//! Reads the list of layers: which mixer and which feed-forward block stands where.
+//! Reads the list of layers: the mixer and the feed-forward block of each.
 
 mod attention;
 mod described;
@@ -10,7 +10,7 @@ use super::config::{ConfigFields, ModelError};
 use super::family::{ModelFamily, Skeleton};
 use super::{FeedForward, Layer, Mixer};
 
-/// The deepest models have some hundreds.
+/// The deepest models have a few hundred.
 const MOST_LAYERS: u64 = 4096;
 
 /// All layers of the model, in order.
@@ -32,7 +32,7 @@ pub(super) fn read(
     Ok(layers)
 }
 
-/// The number of layers: stated, or as many as there are in a list or pattern of their kinds.
+/// The number of layers: stated, or the length of a list or pattern of layer kinds.
 fn layer_count(fields: &ConfigFields<'_>) -> Result<u64, ModelError> {
     let names = &["num_hidden_layers", "n_layer", "num_layers", "n_layers"];
     let by_pattern = fields.string("hybrid_override_pattern").map(str::len);
@@ -58,7 +58,7 @@ struct LayerReader<'a> {
 }
 
 impl LayerReader<'_> {
-    /// What stands at `index`: one layer, or two for mixers side by side.
+    /// The layers at `index`: one, or two for parallel mixers.
     fn layers_at(&self, index: u64) -> Result<Vec<Layer>, ModelError> {
         let (mixer, feed_forward) = match self.family.skeleton {
             Skeleton::Sequential => (self.mixer(index)?, self.feed_forward(index)?),

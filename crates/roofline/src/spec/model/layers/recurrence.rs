@@ -1,4 +1,4 @@
-//! Recurrent layers, and where attention stands among them.
+//! Recurrent layers, and the attention layers among them.
 
 use super::LayerReader;
 use crate::spec::model::config::ModelError;
@@ -6,7 +6,7 @@ use crate::spec::model::family::{AttentionRule, RecurrenceKind, Skeleton};
 use crate::spec::model::{Mixer, Recurrent};
 
 impl LayerReader<'_> {
-    /// Whether layer `index` attends: by the list of layer types, else by the family's rule.
+    /// Whether layer `index` uses attention: from the list of layer types, otherwise by the family's rule.
     pub(super) fn attends(&self, index: u64) -> bool {
         if self.family.recurrence.is_none() {
             return true;
@@ -41,7 +41,7 @@ impl LayerReader<'_> {
         }
     }
 
-    /// Whether `index` stands at the offset of its period (Jamba).
+    /// Whether `index` is at the offset of its period (Jamba).
     pub(super) fn at_period(
         &self,
         index: u64,

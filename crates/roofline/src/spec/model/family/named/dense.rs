@@ -1,4 +1,4 @@
-//! Dense decoders with a gated MLP, and classes that differ from them by experts alone.
+//! Dense decoders with a gated MLP, and classes that differ from them only by experts.
 
 use super::{
     Bias, Class, GLM, LLAMA, ModelFamily, OLMO2, QWEN2, QWEN3, QueryKeyNorm, Sinks, Skeleton,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::spec::model::config::ConfigFields;
 
-/// What `LlamaConfig` assumes; multimodal files leave such fields of their text part out.
+/// Defaults of `LlamaConfig`; multimodal files omit such fields of their text part.
 const LLAMA_DEFAULTS: &[(&str, u64)] = &[
     ("vocab_size", 32_000),
     ("hidden_size", 4096),
@@ -15,7 +15,7 @@ const LLAMA_DEFAULTS: &[(&str, u64)] = &[
     ("num_attention_heads", 32),
 ];
 
-/// What `MistralConfig` assumes.
+/// Defaults of `MistralConfig`.
 const MISTRAL_DEFAULTS: &[(&str, u64)] = &[
     ("vocab_size", 32_000),
     ("hidden_size", 4096),
@@ -46,7 +46,7 @@ const GEMMA3: ModelFamily = ModelFamily {
     ..GEMMA
 };
 
-/// Norms before and after each block, one scalar a layer, and further norms around experts that run beside a dense MLP.
+/// Norms before and after each block, one scalar per layer, and additional norms around experts that run beside a dense MLP.
 const GEMMA4: ModelFamily = ModelFamily {
     scalars: 1,
     expert_norms: 4,
@@ -65,7 +65,7 @@ const GEMMA4: ModelFamily = ModelFamily {
     ..GEMMA3
 };
 
-/// Llama's family, with `defaults` where the file is a multimodal one.
+/// Llama's family, with `defaults` for a multimodal file.
 fn assuming(defaults: &'static [(&'static str, u64)], fields: &ConfigFields<'_>) -> ModelFamily {
     ModelFamily {
         defaults: if fields.is_nested() { defaults } else { &[] },
@@ -73,7 +73,7 @@ fn assuming(defaults: &'static [(&'static str, u64)], fields: &ConfigFields<'_>)
     }
 }
 
-/// Classes of Llama's kind.
+/// Llama-like classes.
 pub(super) const OF_LLAMAS_KIND: &[Class] = &[
     (&["llama"], |fields| assuming(LLAMA_DEFAULTS, fields)),
     (&["mistral"], |fields| assuming(MISTRAL_DEFAULTS, fields)),

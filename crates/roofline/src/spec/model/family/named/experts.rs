@@ -1,11 +1,11 @@
-//! Mixtures of experts with traits of their own.
+//! Mixture-of-experts classes with traits of their own.
 
 use super::{
     Bias, Class, GLM, Gate, LLAMA, ModelFamily, QWEN2, QWEN3, QueryKeyNorm, Sinks, WindowRule,
 };
 use crate::spec::model::config::ConfigFields;
 
-/// Classes whose router corrects its scores by a learned vector.
+/// Classes whose router has a learned correction of its scores.
 pub(super) const ROUTED_BY_SCORES: &[Class] = &[
     (
         &[

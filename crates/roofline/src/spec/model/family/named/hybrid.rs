@@ -1,4 +1,4 @@
-//! Attention and recurrence in turns, or recurrence alone.
+//! Hybrids of attention and recurrence, and pure recurrences.
 
 use super::{AttentionRule, Class, Gate, LLAMA, ModelFamily, OLMO2, QWEN3, QueryKeyNorm, Skeleton};
 use crate::spec::model::family::RecurrenceKind;

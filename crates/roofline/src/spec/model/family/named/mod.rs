@@ -1,4 +1,4 @@
-//! The model classes that are known by name.
+//! The model classes known by name.
 
 mod dense;
 mod experts;
@@ -60,13 +60,13 @@ pub(super) const GLM: ModelFamily = ModelFamily {
     ..LLAMA
 };
 
-/// The model types of one class, and its family, of which some traits are for the file to say.
+/// The model types of one class, and its family, some traits of which depend on the file.
 type Class = (
     &'static [&'static str],
     fn(&ConfigFields<'_>) -> ModelFamily,
 );
 
-/// All classes; each model type stands in one.
+/// All classes; each model type is in exactly one.
 const CLASSES: [&[Class]; 7] = [
     dense::OF_LLAMAS_KIND,
     dense::WITH_TRAITS,
@@ -85,7 +85,7 @@ pub(super) fn find(model_type: &str, fields: &ConfigFields<'_>) -> Option<ModelF
     Some(family(fields))
 }
 
-/// `model_type` as classes are listed: a `_text` ending is that of a multimodal model's text part.
+/// `model_type` as in the list of classes: a `_text` suffix marks the text part of a multimodal model.
 pub(in super::super) fn class_name(model_type: &str) -> &str {
     model_type.strip_suffix("_text").unwrap_or(model_type)
 }

@@ -60,7 +60,7 @@ pub(super) const DECODERS: &[Class] = &[
     }),
 ];
 
-/// `family` with all its biases governed by one field.
+/// `family` with all biases controlled by one field.
 fn with_biases(family: ModelFamily, field: &'static str, default: bool) -> ModelFamily {
     let bias = Bias::Field(field, default);
     ModelFamily {
