@@ -1,4 +1,4 @@
-//! Where a server is and how requests to it are made. A URL may hold secrets, which are never shown.
+//! URLs of servers and the options of requests to them. A URL may contain secrets, which are never shown.
 
 mod servers;
 
@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What stands in place of a secret.
+/// Replacement of a secret.
 pub(crate) const MASK: &str = "<secret>";
 
-/// A URL as it was given. Printed, logged and serialized, what may be a secret in it is masked; only [`Address::as_given`] returns it.
+/// A URL as configured. Printing, logging and serialising it masks possible secrets; only [`Address::as_given`] returns the original.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Address(String);
 
-/// How requests to a server are made.
+/// Options of the requests to a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestOptions {
-    /// File with the bearer token, sent to this server and to no other.
+    /// File with the bearer token, sent only to this server.
     pub key_file: Option<PathBuf>,
-    /// PEM file with the CAs its certificate is checked against; the system's where there is none.
+    /// PEM file with the CAs that its certificate is verified against; the system's CAs without one.
     pub ca_file: Option<PathBuf>,
-    /// How long a whole page may take.
+    /// Time limit for a whole page.
     pub limit: Duration,
 }
 
@@ -61,15 +61,15 @@ impl Serialize for Address {
     }
 }
 
-/// `url` with everything replaced that may be a secret: a password, a user name without one (which may be a token), and the values
-/// of the query. By its text, so that one which is no URL gives nothing away either.
+/// `url` with all possible secrets replaced: a password, a user name without a password (which may be a token), and the values of the
+/// query. Works on the text, so that an invalid URL shows no secrets either.
 pub(crate) fn masked(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    // A password may hold what should have been encoded, so what follows the last @ of all is surely none.
+    // A password may contain characters that should have been encoded, so only the text after the very last @ is safe.
     let at = rest[..end].rfind('@').or_else(|| {
         let password = rest[..end].contains(':');
         rest.rfind('@').filter(|_| password)

@@ -1,6 +1,6 @@
-//! What this program was built from.
+//! Build information of this program.
 
-/// What a program was built from.
+/// Build information.
 #[derive(Clone, Copy, Debug)]
 pub struct Build {
     /// Version of the package.
@@ -13,7 +13,7 @@ pub struct Build {
     pub target: &'static str,
 }
 
-/// What this program was built from.
+/// Build information of this program.
 pub const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
     revision: env!("BUILD_REVISION"),
@@ -21,7 +21,7 @@ pub const BUILD: Build = Build {
     target: env!("BUILD_TARGET"),
 };
 
-/// What `--version` prints.
+/// The text of `--version`.
 pub const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (revision ",

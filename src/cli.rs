@@ -1,4 +1,4 @@
-//! The command line: clap types, vLLM's spellings brought to clap's, and which command runs.
+//! The command line: clap types, normalisation of vLLM's spellings, and dispatch of the commands.
 
 use std::io::{self, Write};
 
@@ -89,14 +89,14 @@ Examples:
   vllm-roofline-exporter diagnose --vllm-url http://127.0.0.1:8000
   vllm-roofline-exporter serve --vllm-url http://127.0.0.1:8000 --gpu H100";
 
-/// How completions are installed.
+/// How to install completions.
 const COMPLETIONS: &str = "\
 Examples:
   vllm-roofline-exporter completions bash > ~/.local/share/bash-completion/completions/vllm-roofline-exporter
   vllm-roofline-exporter completions zsh > \"${fpath[1]}/_vllm-roofline-exporter\"
   vllm-roofline-exporter completions fish > ~/.config/fish/completions/vllm-roofline-exporter.fish";
 
-/// Headings of flags that do nothing for a command. They are still read, and left out of its help.
+/// Headings of flags without effect for a command. They are still accepted, but left out of its help.
 const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("demo", &["Sources"]),
     ("diagnose", &["Web", "Log"]),
@@ -112,7 +112,7 @@ Examples:
   diagnose --duration 60s
   diagnose --vllm-url http://vllm:8000 --fail-on critical --format json";
 
-/// How a line of vLLM's is taken over.
+/// How to paste a vLLM command line.
 const PASTING: &str = "\
 A `vllm serve` line can be pasted, at the end or in quotes; of its flags, those above count and the others are named and left out:
   static --gpu H100 vllm serve meta-llama/Llama-3.1-8B -tp 2 --port 8000
@@ -120,13 +120,13 @@ A `vllm serve` line can be pasted, at the end or in quotes; of its flags, those 
 Explicit flags win over those of the line.";
 
 impl Cli {
-    /// Reads the program's arguments; tells of flags of vLLM's that say nothing here. Ends the program where they are wrong.
+    /// Parses the program's arguments, and reports vLLM flags that have no effect here. Exits on invalid arguments.
     #[must_use]
     pub fn from_arguments() -> Self {
         let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
         let (words, ignored) = understood(words.collect());
         if !ignored.is_empty() {
-            // With stderr closed there is nobody to tell.
+            // If stderr is closed, the message is lost.
             let _ = writeln!(
                 io::stderr(),
                 "note: left out, as it says nothing here: {}",
@@ -143,7 +143,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// What went wrong, with its context.
+    /// The error with its context.
     pub fn run(self) -> anyhow::Result<()> {
         let mut out = Printable(io::stdout().lock());
         match self.command {
@@ -156,7 +156,7 @@ impl Cli {
                 command::demo::run(&args)
             }
             #[cfg(feature = "top")]
-            // The terminal view writes control sequences of its own.
+            // The terminal view writes its own control sequences.
             Command::Top(args) => {
                 drop(out);
                 command::top::run(&args, self.color, &mut io::stdout().lock())
@@ -183,7 +183,7 @@ impl Cli {
     }
 }
 
-/// The command line with the help of each command as short as what it takes.
+/// The command line, with the help of each command limited to the flags that affect it.
 #[must_use]
 pub fn described() -> clap::Command {
     WITHOUT_EFFECT
@@ -202,8 +202,8 @@ pub fn described() -> clap::Command {
         })
 }
 
-/// `words` with vLLM's spellings, its model without a flag and its pasted line brought to clap's form, and the flags left out.
-/// Commands that do not describe a deployment keep their words.
+/// `words` with vLLM's spellings, its positional model and its pasted line normalised for clap, and the flags left out. Commands that do
+/// not describe a deployment keep their words.
 #[must_use]
 pub fn understood(words: Vec<String>) -> (Vec<String>, Vec<String>) {
     let cli = Cli::command();

@@ -1,10 +1,10 @@
-//! The cryptography behind TLS: `ring`, the smallest and quickest to build of those that rustls takes.
+//! The cryptography of TLS: `ring`, the smallest of rustls's providers and the quickest to build.
 
-/// Makes it the one that all of TLS uses. Does nothing where it is so already, and in a build without TLS.
+/// Installs it as the provider of all TLS. Does nothing if it is installed, or in a build without TLS.
 pub fn install() {
     #[cfg(feature = "tls")]
     {
-        // Fails only where one is installed already, which is this one.
+        // Fails only if a provider is already installed, which is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

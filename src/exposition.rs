@@ -35,14 +35,14 @@ use self::line::Previous;
 pub use self::line::{ExpositionType, Line, Sample};
 pub use self::print::{escape_help, escape_label_value};
 
-/// What a page may hold before reading it stops.
+/// Limits of a page; parsing stops where it exceeds one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimits {
     /// Bytes of the whole page.
     pub page_bytes: usize,
-    /// Bytes of one line, its end not counted.
+    /// Bytes of one line, without its end.
     pub line_bytes: usize,
-    /// Series, counted together with metadata and bad lines, so that whatever a page is made of, what is kept of it is bounded.
+    /// Series, counted together with metadata and bad lines, so that memory is bounded whatever a page contains.
     pub series: usize,
 }
 
@@ -56,12 +56,12 @@ impl Default for PageLimits {
     }
 }
 
-/// The lines of a page that say something: metadata, samples and errors, in their order.
+/// The meaningful lines of a page: metadata, samples and errors, in order.
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
     cursor: Cursor<'a>,
     previous: Previous<'a>,
-    /// The number of the current line, from 1, and where it starts.
+    /// The number of the current line, from 1, and its start.
     line: usize,
     line_start: usize,
     yielded: usize,
@@ -84,7 +84,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Only the samples whose names start with one of `prefixes`; all other lines are skipped unread, metadata and faults too.
+    /// Only the samples whose names start with one of `prefixes`; all other lines are skipped unparsed, including metadata and errors.
     #[must_use]
     pub const fn only(self, prefixes: &'a [&'a str]) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl<'a> Lines<'a> {
         Self { limits, ..self }
     }
 
-    /// Whether there is a sample at the cursor that was asked for.
+    /// Whether there is a requested sample at the cursor.
     #[inline]
     fn wants(&self) -> bool {
         let rest = self.cursor.rest();
@@ -110,7 +110,7 @@ impl<'a> Lines<'a> {
                 .is_none_or(|prefixes| prefixes.iter().any(asked_for))
     }
 
-    /// Reads a sample whose name is `known` up to there.
+    /// Parses a sample whose name is `known` up to the cursor.
     #[inline]
     fn sample(&mut self, known: usize) -> Result<Line<'a>, ParseError> {
         let sample = line::sample(&mut self.cursor, &mut self.previous, known)
@@ -119,7 +119,7 @@ impl<'a> Lines<'a> {
         Ok(Line::Sample(sample))
     }
 
-    /// Reads a line that begins with `#`.
+    /// Parses a line that begins with `#`.
     fn comment(&mut self) -> Result<Option<Line<'a>>, ParseError> {
         let comment =
             line::comment(&mut self.cursor, &mut self.previous).map_err(|kind| self.fault(kind))?;
@@ -137,7 +137,7 @@ impl<'a> Lines<'a> {
         Ok(None)
     }
 
-    /// Moves from the end of a line that says something to the next line.
+    /// Moves from the end of a meaningful line to the next line.
     #[inline]
     fn count_line(&mut self) -> Result<(), ParseError> {
         self.yielded += 1;
@@ -160,7 +160,7 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
-    /// The fault at the cursor; moves to the next line.
+    /// The error at the cursor; moves to the next line.
     #[cold]
     fn fault(&mut self, kind: ErrorKind) -> ParseError {
         let fault = ParseError {
@@ -172,7 +172,7 @@ impl<'a> Lines<'a> {
         self.count_line().err().unwrap_or(fault)
     }
 
-    /// Ends the page where it breaks a limit.
+    /// Stops at a limit that the page exceeds.
     #[cold]
     fn stop(&mut self, kind: ErrorKind, found: usize, limit: usize) -> ParseError {
         self.cursor = Cursor::new("");
@@ -188,7 +188,7 @@ impl<'a> Lines<'a> {
 impl<'a> Iterator for Lines<'a> {
     type Item = Result<Line<'a>, ParseError>;
 
-    // A sample leaves by its own `return`: merged with the other lines it would be copied, which costs a third of the speed.
+    // A sample has its own `return`: merged with the other lines it would be copied, which costs a third of the speed.
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let (page, limit) = (self.cursor.rest().len(), self.limits.page_bytes);
@@ -218,11 +218,11 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// The text of a page, or where it stops being UTF-8.
+/// The text of a page, or the position where it stops being UTF-8.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NotUtf8`] at the first byte that is not.
+/// [`ErrorKind::NotUtf8`] at the first invalid byte.
 pub fn utf8(page: &[u8]) -> Result<&str, ParseError> {
     std::str::from_utf8(page).map_err(|error| {
         let good = &page[..error.valid_up_to()];

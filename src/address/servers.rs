@@ -14,7 +14,7 @@ pub struct Servers {
     others: Vec<Address>,
 }
 
-/// As a file or a flag has it.
+/// The form in a file or a flag.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a URL or a list of them")]
 enum OneOrMany {
@@ -23,7 +23,7 @@ enum OneOrMany {
 }
 
 impl Servers {
-    /// The first of them, which is the only one mostly.
+    /// The first server; mostly the only one.
     #[must_use]
     pub const fn first(&self) -> &Address {
         &self.first
@@ -68,7 +68,7 @@ impl TryFrom<OneOrMany> for Servers {
             first,
             others: all.collect(),
         };
-        // What is shown of them tells their series apart.
+        // The masked form of a URL distinguishes its series.
         let mut shown: Vec<_> = servers.iter().map(ToString::to_string).collect();
         shown.sort();
         match shown.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -1,4 +1,4 @@
-//! The files of a capture, and their lines as they stand there.
+//! The files of a capture, and the form of their lines.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use roofline::units::Seconds;
 
 pub use super::gpu::{GpmLine, GpuLine, GpuLineFacts};
 
-/// The format written here, and the only one read.
+/// The format that is written, and the only one that can be read.
 pub const FORMAT: u32 = 1;
 
 /// `capture.json`.
@@ -14,7 +14,7 @@ pub const FORMAT: u32 = 1;
 pub struct Manifest {
     /// Format of the capture.
     pub format: u32,
-    /// What it is called.
+    /// Name of the capture.
     pub name: String,
     /// vLLM's version, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,7 +22,7 @@ pub struct Manifest {
     /// The `vllm serve` line, where known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vllm_args: Vec<String>,
-    /// What `/v1/models` answered.
+    /// The answer of `/v1/models`.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub v1_models: serde_json::Value,
     /// KV capacity that vLLM logged, in tokens.
@@ -31,26 +31,26 @@ pub struct Manifest {
     /// The GPUs, all alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuLineFacts>,
-    /// Loads, one after the other; empty in a live recording.
+    /// Phases of load, in order; empty in a live recording.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<CapturePhase>,
 }
 
-/// A stretch of one kind of load.
+/// A phase with one kind of load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CapturePhase {
-    /// What it is called.
+    /// Name of the phase.
     pub name: String,
     /// Unix time at which the load started.
     pub t_start: f64,
-    /// Unix time at which no new request was sent any more.
+    /// Unix time at which the last new request was sent.
     pub t_load_end: f64,
-    /// Everything else that was written of it: the client's truth.
+    /// All other members: the client's own figures.
     #[serde(flatten)]
     pub rest: serde_json::Map<String, serde_json::Value>,
 }
 
-/// A line of `vllm.jsonl.gz`: a page, or why there is none.
+/// A line of `vllm.jsonl.gz`: a page, or the reason why there is none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VllmLine {
     /// Unix time at which the scrape started.
@@ -58,16 +58,16 @@ pub struct VllmLine {
     /// Unix time at which the page had arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub t_end: Option<f64>,
-    /// The page; the first one whole, later ones perhaps only vLLM's sample lines.
+    /// The page; the first one in full, later ones may contain only vLLM's samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// What went wrong.
+    /// The error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl VllmLine {
-    /// When the page was made, as well as can be told: when it had arrived.
+    /// The best known time of the page: its arrival.
     #[must_use]
     pub fn time(&self) -> Seconds {
         Seconds(self.t_end.unwrap_or(self.t_start))

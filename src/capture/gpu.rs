@@ -1,4 +1,4 @@
-//! What a capture tells of GPUs, in NVML's units; conversions to ours are here and nowhere else.
+//! GPU data of a capture, in NVML's units; only this file converts them to base units.
 
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +86,7 @@ impl GpuLineFacts {
         }
     }
 
-    /// The facts to write down of GPUs read live, which are all of one kind.
+    /// The facts to record for GPUs that are read live, all of one kind.
     #[must_use]
     pub fn of(gpus: &[GpuIdentity]) -> Option<Self> {
         let first = gpus.first()?;
@@ -140,7 +140,7 @@ pub struct GpuLine {
     /// NVML's utilization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utilization_gpu_percent: Option<f64>,
-    /// GPM counters in percent over the interval since the reading before.
+    /// GPM counters in percent over the interval since the previous reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpm: Option<GpmLine>,
 }
@@ -177,7 +177,7 @@ pub struct GpmLine {
     pub nvlink_rx_mib_per_second: Option<f64>,
 }
 
-/// What GPM gives rates of traffic in.
+/// Unit of GPM's traffic rates.
 const MIB: f64 = 1_048_576.0;
 
 type RecordedRates = Option<Traffic<BytesPerSecond>>;
@@ -248,7 +248,7 @@ impl GpuLine {
             t: reading.time.0,
             gpu: index,
             power_milliwatts: reading.power_watts.map(|power| power * 1e3),
-            // The counter is whole: rounding gives back what dividing took.
+            // The counter is an integer: rounding restores what the division lost.
             energy_millijoules: reading.energy.map(|energy| (energy.0 * 1e3).round()),
             sm_clock_mhz: reading.sm_clock_mhz,
             mem_clock_mhz: reading.mem_clock_mhz,

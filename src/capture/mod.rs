@@ -1,7 +1,7 @@
-//! Captures, format 1: what live sources said, on disk, to be replayed.
+//! Captures, format 1: recordings of live sources on disk, for replay.
 //!
-//! A directory of four files: `capture.json` (where it comes from, and its phases), `config.json` (the model's), `vllm.jsonl.gz`
-//! (one scrape a line) and `gpu.jsonl.gz` (one reading a line).
+//! A directory of four files: `capture.json` (origin and phases), `config.json` (the model's), `vllm.jsonl.gz` (one scrape per line) and
+//! `gpu.jsonl.gz` (one reading per line).
 
 pub mod format;
 mod gpu;

@@ -1,6 +1,6 @@
-//! Plays the pages of a capture in a loop, as the server that was recorded would have shown them.
+//! Plays the pages of a capture in a loop, as the recorded server exposed them.
 //!
-//! Later bodies of a capture hold samples without metadata, and the loop starts over: pages are made whole again, and counters keep
+//! Later bodies of a capture contain samples without metadata, and the loop starts over: playback completes the pages, and counters keep
 //! growing from round to round.
 
 use std::collections::{HashMap, HashSet};
@@ -10,7 +10,7 @@ use super::read::Capture;
 use crate::exposition::{ExpositionType, Line, Lines};
 use crate::sample::engine::Gauge;
 
-/// A line of the page: metadata and foreign series as they are, vLLM's series by the name they share.
+/// A line of the page: metadata and foreign series unchanged, vLLM's series grouped by name.
 #[derive(Debug)]
 enum RecordedLine {
     Fixed(String),
@@ -30,7 +30,7 @@ struct RecordedPage {
 #[derive(Debug)]
 pub struct Pages {
     layout: Vec<RecordedLine>,
-    /// Names of values of the moment; everything else that vLLM exports only grows.
+    /// Names of gauges; everything else that vLLM exports is a counter.
     gauges: HashSet<String>,
     moments: Vec<RecordedPage>,
     /// Recorded time at which the loop starts.
@@ -61,7 +61,7 @@ impl Pages {
             })
             .collect();
         let last = moments.last().map_or(0.0, |moment| moment.time);
-        // One tick leads from the last moment back to the first.
+        // One tick leads from the last reading back to the first.
         let tick = last / (moments.len().max(2) - 1) as f64;
         let first = recorded.first().map_or("", |(_, body)| body);
         Self {
@@ -103,7 +103,7 @@ impl Pages {
         page
     }
 
-    /// A gauge as it was recorded; a counter between two recorded values, rounded down, on top of what the rounds before added.
+    /// A gauge as recorded; a counter interpolated between two recorded values, rounded down, plus the growth of earlier rounds.
     fn value(
         &self,
         key: &str,
@@ -125,7 +125,7 @@ impl Pages {
         };
         let per_round = end(self.moments.last()) - end(self.moments.first());
         let value = from + (to - from) * share + per_round * round;
-        // Counts are whole; sums of seconds are not.
+        // Counts are integers; sums of seconds are not.
         if key.contains("_seconds_sum") {
             value
         } else {
@@ -134,7 +134,7 @@ impl Pages {
     }
 }
 
-/// The gauges on `page`: what it calls so, and where a recording left out its types, what vLLM's names are known to be.
+/// The gauges on `page`, by its types or, where a recording has no types, by vLLM's known names.
 fn gauges(page: &str) -> HashSet<String> {
     let lines = Lines::new(page).filter_map(Result::ok);
     let gauges = lines.filter_map(|line| match line {
@@ -162,7 +162,7 @@ fn name(key: &str) -> &str {
     key.split('{').next().unwrap_or(key)
 }
 
-/// The lines of `page`; the series of one name are one line of the layout, whatever labels later moments have.
+/// The lines of `page`; series with the same name share one line of the layout, whatever labels appear later.
 fn layout(page: &str) -> Vec<RecordedLine> {
     let mut lines: Vec<RecordedLine> = Vec::new();
     for line in page.lines() {

@@ -1,4 +1,4 @@
-//! Reads a capture, from a directory or from what is embedded in the binary.
+//! Reads a capture, from a directory or from the data embedded in the binary.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use roofline::spec::deployment::DeploymentFlags;
 
 use super::format::{FORMAT, GpuLine, Manifest, VllmLine};
 
-/// Bytes of a line, unpacked: a page of 16 MiB, every byte of it escaped.
+/// Maximum bytes of an uncompressed line: a page of 16 MiB with every byte escaped.
 const LONGEST_LINE: u64 = 40 << 20;
-/// Bytes of all lines of a file, unpacked: ten hours of pages of 30 KB, one a second.
+/// Maximum bytes of all lines of a file, uncompressed: ten hours of pages of 30 KB, one per second.
 const LARGEST_FILE: u64 = 1 << 30;
-/// Bytes of `capture.json` or `config.json`.
+/// Maximum bytes of `capture.json` or `config.json`.
 const LARGEST_TEXT: u64 = 16 << 20;
-/// GPUs of a capture; a node has 16 at most, and MIG cuts each into 7.
+/// Maximum number of GPUs of a capture; a node has at most 16, and MIG splits each into 7.
 const MOST_GPUS: usize = 1024;
 
 /// A capture in memory.
@@ -31,7 +31,7 @@ pub struct Capture {
     pub pages: Vec<VllmLine>,
     /// GPU readings, in order of time.
     pub readings: Vec<GpuLine>,
-    /// Files that end in the middle of a line or of their gzip stream, as where the recording was cut off.
+    /// Files that are truncated within a line or their gzip stream, for example by an interrupted recording.
     pub cut_off: Vec<PathBuf>,
 }
 
@@ -43,20 +43,20 @@ pub enum CaptureError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has an invalid form.
     #[error("cannot read {}{}: {error}", path.display(), place(*line))]
     Json {
         /// The file.
         path: PathBuf,
         /// The line, from 1; 0 for the whole file.
         line: usize,
-        /// What is wrong.
+        /// The parser's error.
         error: serde_json::Error,
     },
-    /// A format of the future.
+    /// An unknown, newer format.
     #[error("{} has format {found}, and only format {FORMAT} can be read; record it anew, or use a newer version", path.display())]
     Format {
         /// The file.
@@ -64,17 +64,17 @@ pub enum CaptureError {
         /// Its format.
         found: u32,
     },
-    /// A value that no capture has.
+    /// A value out of range.
     #[error("{}: {key}: {problem}", path.display())]
     Value {
         /// The file.
         path: PathBuf,
         /// The key.
         key: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// No page in it.
+    /// The capture contains no page.
     #[error("{} has no page: nothing to replay", path.display())]
     NoPage {
         /// The file.
@@ -134,7 +134,7 @@ impl Capture {
     /// The embedded recording of a real H100 run, which `demo` plays.
     ///
     /// # Errors
-    /// Never with the files as they are, as a test proves.
+    /// Never with the embedded files; a test proves it.
     pub fn demo() -> Result<Self, CaptureError> {
         Self::embedded(
             include_str!("../../config/demo/capture.json"),
@@ -212,8 +212,8 @@ fn text(path: &Path) -> Result<String, CaptureError> {
     })
 }
 
-/// The JSON lines of a gzip file. A recording that was cut off ends in the middle of a line or of the gzip stream: what stands
-/// before is good, and the file is noted in `cut_off`.
+/// The JSON lines of a gzip file. An interrupted recording ends in the middle of a line or of the gzip stream: the lines before that are
+/// valid, and `cut_off` gets the file's name.
 fn lines<T: DeserializeOwned>(
     path: &Path,
     gzip: impl Read,

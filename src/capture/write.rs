@@ -1,4 +1,4 @@
-//! Writes a capture as it comes in, so that a recording that is cut off is good up to there.
+//! Writes a capture incrementally, so that an interrupted recording is valid up to the interruption.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -20,11 +20,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts a capture in `directory`, which is made, and must not hold one already. What a recording that failed left there is
+    /// Starts a capture in `directory`, which is created if necessary and must not contain a capture. Leftovers of a failed recording are
     /// replaced. Only the owner may read the files, and none is written through a symbolic link.
     ///
     /// # Errors
-    /// What the system says, with the path; `AlreadyExists` where a capture is there.
+    /// The system's error, with the path; `AlreadyExists` if there is a capture.
     pub fn create(directory: &Path) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
@@ -48,7 +48,7 @@ impl Recorder {
         })
     }
 
-    /// Takes back what was written, for a recording without a page; the directory too, where nothing else is in it.
+    /// Removes the written files, for a recording without a page; the directory too, if nothing else is in it.
     pub fn discard(self) {
         let written = [
             "vllm.jsonl.gz",
@@ -57,16 +57,16 @@ impl Recorder {
             "config.json",
         ];
         for name in written {
-            // What cannot be removed stays, and the next recording names it.
+            // A file that cannot be removed stays, and the next recording reports it.
             let _ = std::fs::remove_file(self.directory.join(name));
         }
         let _ = std::fs::remove_dir(&self.directory);
     }
 
-    /// Writes `capture.json`, and the model's `config.json` where it is known.
+    /// Writes `capture.json`, and the model's `config.json` where known.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn describe(&self, manifest: &Manifest, model_config: Option<&str>) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(manifest)?;
         text.push('\n');
@@ -74,7 +74,7 @@ impl Recorder {
         model_config.map_or(Ok(()), |config| self.replace("config.json", config))
     }
 
-    /// Writes the file `name`; if there is no room, what was there before stays.
+    /// Writes the file `name`; if the disk is full, the previous content stays.
     fn replace(&self, name: &str, text: &str) -> io::Result<()> {
         let (path, part) = (
             self.directory.join(name),
@@ -89,7 +89,7 @@ impl Recorder {
     /// Adds a scrape.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn page(&mut self, line: &VllmLine) -> io::Result<()> {
         self.pages.write(line)
     }
@@ -97,15 +97,15 @@ impl Recorder {
     /// Adds a GPU reading.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn reading(&mut self, line: &GpuLine) -> io::Result<()> {
         self.readings.write(line)
     }
 
-    /// Ends the files.
+    /// Completes the files.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn finish(self) -> io::Result<()> {
         self.pages.finish()?;
         self.readings.finish()
@@ -134,7 +134,7 @@ impl JsonLines {
         line.push(b'\n');
         self.file
             .write_all(&line)
-            // A sync point per line: whatever ends the program, the lines so far can be read.
+            // A sync point per line: however the program ends, the lines so far can be read.
             .and_then(|()| self.file.flush())
             .map_err(|error| naming(&self.path, &error))
     }
@@ -147,7 +147,7 @@ impl JsonLines {
     }
 }
 
-/// A new file that only its owner may read, in place of an old one. A symbolic link there is refused: it may lead to any file.
+/// A new file that only its owner may read; replaces an existing one. A symbolic link is refused: it may point to any file.
 fn create_file(path: &Path) -> io::Result<File> {
     match path.symlink_metadata() {
         Ok(found) if found.is_file() => std::fs::remove_file(path)?,
@@ -164,7 +164,7 @@ fn create_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// What the system says of a file, and of which.
+/// Adds the path to the system's error.
 fn naming(path: &Path, error: &io::Error) -> io::Error {
     let told = format!("cannot write {}: {error}", path.display());
     io::Error::new(error.kind(), told)

@@ -1,4 +1,4 @@
-//! Load tests and captures against the roofline, under the settings in force: what `dynamic` and `analyze` share.
+//! Compares load tests and captures with the roofline under the settings in force; shared by `dynamic` and `analyze`.
 
 use crate::capture::read::Capture;
 use crate::config::Settings;
@@ -14,7 +14,7 @@ use roofline::predict::{Prediction, Targets};
 /// Analyses `results` and `capture` under `settings`.
 ///
 /// # Errors
-/// A model that is not found, a GPU that is not known, a deployment that vLLM would refuse, or a prediction of another model.
+/// When the model is not found, the GPU is unknown, vLLM would refuse the deployment, or the prediction is for another model.
 pub(super) fn analysis(
     results: Vec<LoadResult>,
     capture: Option<&Capture>,
@@ -40,7 +40,7 @@ pub(super) fn analysis(
     })
 }
 
-/// What is analysed: the engine of the recording, else what the flags describe.
+/// The subject of the analysis: the engine of the recording, otherwise what the flags describe.
 fn subject(
     settings: &Settings,
     recording: Option<&CaptureRecording<'_>>,
@@ -52,7 +52,7 @@ fn subject(
         tpot: settings.slo_tpot.seconds(),
     };
     if let Some(recording) = recording {
-        // A name that is wrong is an error here too, though the recording knows its GPU.
+        // An unknown name is an error here too, although the recording knows its GPU.
         gpu.map(|name| tables.gpus.find(name)).transpose()?;
         return Ok(Subject::of_engine(recording.player.facts(), targets));
     }

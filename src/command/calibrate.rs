@@ -1,7 +1,7 @@
-//! `calibrate`: coefficients from a recording of one's own, for `--coefficients`.
+//! `calibrate`: fits coefficients to the user's own recording, for `--coefficients`.
 //!
-//! A recording is cut into slices of a few seconds, each with the steps that vLLM took in it. Of each phase the first and the last
-//! third are fitted; the one between shows what that brought.
+//! A recording is cut into slices of a few seconds, each with the engine steps in it. The first and the last third of each phase are
+//! fitted; the middle third evaluates the result.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use roofline::spec::gpu::CoefficientOrigin;
 
 /// Warm-up at the start of a phase that is left out, seconds.
 const WARM_UP: f64 = 2.0;
-/// Length of a slice, seconds: long enough that steps cut at its ends are a small part of it.
+/// Length of a slice in seconds, long enough that steps cut at its ends are a small part of it.
 const SLICE: f64 = 4.0;
 /// Share of a slice in which requests have to run.
 const BUSY: f64 = 0.9;
@@ -47,7 +47,7 @@ pub struct CalibrateArgs {
     pub settings: SettingsFlags,
 }
 
-/// What calibration brought.
+/// The result of a calibration.
 #[derive(Debug, Serialize)]
 struct CalibrationOutcome {
     schema: u32,
@@ -59,7 +59,7 @@ struct CalibrationOutcome {
     coefficients: Value,
 }
 
-/// Steps of a recording, parted.
+/// Steps of a recording, divided into those to fit and those to evaluate.
 #[derive(Default)]
 struct RecordedSteps {
     fitted: Vec<ObservedSteps>,
@@ -124,7 +124,7 @@ fn is_alike(one: &Deployment, other: &Deployment) -> bool {
 }
 
 impl RecordedSteps {
-    /// Takes the steps of `capture`, third by third of each stretch of it.
+    /// Adds the steps of `capture`, third by third of each stretch.
     fn add(&mut self, capture: &Capture, player: &CapturePlayer<'_>) {
         for (from, to) in stretches(capture) {
             let third = (to - from) / 3.0;
@@ -141,7 +141,7 @@ impl RecordedSteps {
     }
 }
 
-/// Slices of `from..to`, each from a page to a page.
+/// Slices of `from..to`, each from page to page.
 fn slices(capture: &Capture, from: f64, to: f64) -> Vec<(f64, f64)> {
     let count = ((to - from) / SLICE).round().max(1.0);
     let length = (to - from) / count;
@@ -156,7 +156,7 @@ fn slices(capture: &Capture, from: f64, to: f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The times between which the load was one and the same, as far as is known.
+/// The time spans with one constant load, as far as known.
 fn stretches(capture: &Capture) -> Vec<(f64, f64)> {
     let phases = &capture.manifest.phases;
     if !phases.is_empty() {
@@ -176,7 +176,7 @@ fn stretches(capture: &Capture) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The steps of `from..to`, where requests ran all the time.
+/// The steps of `from..to`, if requests ran all the time.
 fn observed(player: &CapturePlayer<'_>, from: f64, to: f64) -> Option<ObservedSteps> {
     let (steps, span) = player.steps(from, to)?;
     let account = &span.account;
@@ -204,7 +204,7 @@ fn changed(calibrated: &Calibrated) -> anyhow::Result<Value> {
     Ok(kept)
 }
 
-/// What of `entry` was calibrated; a table keeps its calibrated members.
+/// The calibrated members of `entry`; a table keeps its calibrated members.
 fn calibrated_of(entry: &Value) -> Option<Value> {
     let members = entry.as_object()?;
     if members.contains_key("origin") {

@@ -1,4 +1,4 @@
-//! `check`: what is found of vLLM, the model and the GPUs, and what is missing.
+//! `check`: reports what it finds of vLLM, the model and the GPUs, and what is missing.
 
 use std::io::Write;
 
@@ -26,7 +26,7 @@ pub struct CheckArgs {
     pub settings: SettingsFlags,
 }
 
-/// One thing that was looked for.
+/// The result of one check.
 #[derive(Debug, serde::Serialize)]
 struct CheckFinding {
     what: String,
@@ -34,10 +34,10 @@ struct CheckFinding {
     note: String,
 }
 
-/// Checks the settings and looks at every source once.
+/// Checks the settings and reads every source once.
 ///
 /// # Errors
-/// Wrong settings; vLLM out of reach.
+/// Invalid settings; vLLM cannot be reached.
 pub fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = local_vllm::settings(&args.settings)?;
     serve::check(&settings)?;
@@ -91,7 +91,7 @@ fn finding(what: impl Into<String>, found: bool, note: impl Into<String>) -> Che
     }
 }
 
-/// Which of vLLM's families are there.
+/// Which vLLM metric families are present.
 fn of_page(engines: &[EngineTotals]) -> Vec<CheckFinding> {
     let mut findings = vec![finding(
         "vLLM",
@@ -135,7 +135,7 @@ fn of_page(engines: &[EngineTotals]) -> Vec<CheckFinding> {
     findings
 }
 
-/// Whether a metric of vLLM's is there, and what it says, or what is left out without it.
+/// Whether a vLLM metric is present: its value, or what is absent without it.
 fn of_metric(engine: &EngineTotals, quantity: MetricQuantity) -> CheckFinding {
     let note = match quantity {
         MetricQuantity::Counter(counter) => told(engine.counters.get(counter)),
@@ -159,7 +159,7 @@ fn of_metric(engine: &EngineTotals, quantity: MetricQuantity) -> CheckFinding {
     }
 }
 
-/// Which GPUs are there, and what each offers.
+/// The GPUs and what each offers.
 async fn of_gpus(sampler: &mut Sampler) -> Vec<CheckFinding> {
     let GpuLook {
         gpus,
@@ -210,7 +210,7 @@ fn described(gpu: &GpuIdentity) -> String {
     .join(", ")
 }
 
-/// What was read of a GPU, and why the rest was not.
+/// Which quantities of a GPU were read, and why others were not.
 fn of_reading(reading: &GpuReading) -> Vec<CheckFinding> {
     let gpm = reading.gpm.unwrap_or_default();
     let percent = |share: Option<f64>| share.map(|share| share * 100.0);
@@ -284,7 +284,7 @@ fn told(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// What is known of each engine's model, deployment and GPU, and what is not.
+/// Which facts about each engine's model, deployment and GPU are known, and which are missing.
 async fn of_facts(sampler: &mut Sampler, engines: &[EngineTotals]) -> Vec<CheckFinding> {
     let mut findings = Vec::new();
     for facts in sampler.facts_of(engines).await {

@@ -1,4 +1,4 @@
-//! `completions` and `manual`: what shells and `man` read, from the command line's own description.
+//! `completions` and `manual`: shell completions and manual pages, generated from the command line's definition.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,14 +16,14 @@ pub struct CompletionsArgs {
 /// Prints the completions of a shell for `command`.
 ///
 /// # Errors
-/// When `out` does not take them.
+/// When writing to `out` fails.
 pub fn run(
     args: &CompletionsArgs,
     mut command: clap::Command,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let name = command.get_name().to_owned();
-    // The generator panics where it cannot write, so not to a pipe that may close.
+    // The generator panics on a write error, so it must not write to a pipe that may close.
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut text);
     Ok(out.write_all(&text)?)
@@ -40,7 +40,7 @@ pub struct ManualArgs {
 /// Writes the manual pages of `command`.
 ///
 /// # Errors
-/// A directory that cannot be written; names it.
+/// When the directory cannot be written, with its name.
 pub fn manual(args: &ManualArgs, command: clap::Command) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.output)
         .and_then(|()| clap_mangen::generate_to(command, &args.output))

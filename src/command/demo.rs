@@ -43,10 +43,10 @@ pub struct DemoArgs {
     pub settings: SettingsFlags,
 }
 
-/// Runs the demo until it is told to stop.
+/// Runs the demo until a signal ends it.
 ///
 /// # Errors
-/// Wrong settings, or an address that cannot be listened on.
+/// Invalid settings, or an address that cannot be bound.
 pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut flags = args.settings.clone();
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 10860));
@@ -67,10 +67,10 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Plays `capture` on the loopback port `port` in a loop, and says what a sampler of it needs. 0 is any free port.
+/// Plays `capture` in a loop on the loopback port `port`, and returns what a sampler needs to read it. 0 is any free port.
 ///
 /// # Errors
-/// A port that cannot be listened on.
+/// A port that cannot be bound.
 pub(super) async fn play(
     capture: Capture,
     flags: SettingsFlags,
@@ -100,12 +100,12 @@ pub(super) async fn play(
     Ok(recorded)
 }
 
-/// The recording in place of vLLM and GPU, under the user's own settings.
+/// The recording as vLLM and GPU sources, under the user's own settings.
 pub(super) struct RecordedSidecar {
     flags: SettingsFlags,
     capture: Capture,
     vllm_url: String,
-    /// Where the recording begins, and how many seconds it has.
+    /// Start of the recording, and its length in seconds.
     gpu_spans: (f64, f64),
     started: Seconds,
 }
@@ -127,7 +127,7 @@ impl SidecarOrigin for RecordedSidecar {
     }
 }
 
-/// The deployment of the recording, under the user's own flags. Its model is written where discovery looks.
+/// The deployment of the recording, overridden by the user's flags. Its model is written where discovery looks for it.
 fn describe(settings: &mut Settings, capture: &Capture) -> anyhow::Result<()> {
     let recorded = DeploymentFlags::from_vllm_command_line(&capture.manifest.vllm_args)?;
     let own = settings.deployment.clone();
@@ -138,7 +138,7 @@ fn describe(settings: &mut Settings, capture: &Capture) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A vLLM that answers as the recorded one did.
+/// A server that answers like the recorded vLLM.
 struct RecordedVllm {
     pages: Pages,
     started: Seconds,

@@ -1,4 +1,4 @@
-//! How the server under load serves its model, as far as that can be found out.
+//! The deployment of the server under load, as far as it can be discovered.
 
 use crate::config::Settings;
 use crate::source::discovery::process;
@@ -6,7 +6,7 @@ use crate::source::models::Models;
 use crate::source::vllm::{VllmSource, base_url};
 use roofline::spec::deployment::DeploymentFlags;
 
-/// What the running server says: its command line, where we may see it, and its model's root. Flags and configuration win.
+/// The deployment from the running server: its command line, if readable, and its model's root. Flags and configuration take precedence.
 pub(super) async fn of_running(settings: &Settings) -> DeploymentFlags {
     let line = base_url(settings.vllm_url.first().as_given())
         .ok()

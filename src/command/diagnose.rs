@@ -1,4 +1,4 @@
-//! `diagnose`: what holds vLLM back on the traffic as it is, and what to do about it, on one screen.
+//! `diagnose`: reports what holds vLLM back under the current traffic, and what to do about it, on one screen.
 
 pub mod report;
 
@@ -19,9 +19,9 @@ use super::progress::ProgressLine;
 use super::usage::FoundSomething;
 use super::{local_vllm, sampling, serve};
 
-/// Answers that may fail at the start before vLLM counts as not reachable.
+/// Failed reads at the start before vLLM counts as unreachable.
 const PATIENCE: u32 = 3;
-/// Ticks after which a source that says nothing at all is given up.
+/// Ticks without any snapshot before the source is given up.
 const SILENT_TICKS: u32 = 5;
 
 /// Arguments of `diagnose`.
@@ -54,7 +54,7 @@ pub enum FailOn {
 }
 
 impl FailOn {
-    /// Whether a finding of `severity` is one.
+    /// Whether a finding of `severity` fails the command.
     fn holds(self, severity: &str) -> bool {
         let level = match severity {
             "critical" => Self::Critical,
@@ -65,13 +65,13 @@ impl FailOn {
     }
 }
 
-/// Looks for `--duration` and prints what was found.
+/// Observes for `--duration` and prints the findings.
 ///
 /// # Errors
-/// Wrong settings, a vLLM that is not reached, or [`FoundSomething`].
+/// Invalid settings, an unreachable vLLM, or [`FoundSomething`].
 pub fn run(args: &DiagnoseArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let mut settings = local_vllm::settings(&args.settings)?;
-    // The window is what was looked at, from the first page to the last, and so is what the bound is of.
+    // The window covers the whole observation, from the first page to the last, and so does the bound.
     settings.window = args.duration;
     settings.bound_window = Some(args.duration);
     let found = serve::block_on(look(settings))?;
@@ -116,7 +116,7 @@ async fn look(settings: Settings) -> anyhow::Result<SnapshotView> {
     span.newest.context("interrupted before the first look")
 }
 
-/// How far a look is. Time is that of the snapshots.
+/// The progress of the observation. Times are those of the snapshots.
 #[derive(Debug)]
 struct DiagnosisProgress {
     wanted: f64,
@@ -135,10 +135,10 @@ impl DiagnosisProgress {
         }
     }
 
-    /// Takes the newest state. The seconds that are left, or `None` when it is enough.
+    /// Takes the newest state. Returns the remaining seconds, or `None` when done.
     ///
     /// # Errors
-    /// A vLLM that was never reached.
+    /// vLLM was never reached.
     fn take(&mut self, snapshot: SnapshotView) -> anyhow::Result<Option<f64>> {
         let time = snapshot.time;
         let vllm = snapshot

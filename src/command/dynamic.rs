@@ -1,4 +1,4 @@
-//! `dynamic`: load tests and captures against the roofline. Without either it puts a load on the server itself.
+//! `dynamic`: compares load tests and captures with the roofline. Without either, it runs a load itself.
 
 mod live;
 mod table;
@@ -64,8 +64,7 @@ pub struct DynamicArgs {
 /// Analyses and prints.
 ///
 /// # Errors
-/// A [`UsageError`] for files and names that cannot be used; any other error for what went wrong after that: the figures there are
-/// were printed then.
+/// A [`UsageError`] for unusable files and names; any other error for a later failure, after the available figures were printed.
 pub fn run(args: &DynamicArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     let earlier = Earlier::read(args)?;
@@ -100,13 +99,13 @@ pub fn run(args: &DynamicArgs, out: &mut impl Write) -> anyhow::Result<()> {
     measured.shortfall.map_or(Ok(()), Err)
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Default)]
 struct MeasuredOutcome {
     results: Vec<LoadResult>,
     capture: Option<Capture>,
     notes: Vec<String>,
-    /// Why it is less than what was asked for.
+    /// Why there are fewer than requested.
     shortfall: Option<anyhow::Error>,
 }
 
@@ -119,12 +118,12 @@ fn read_measured(args: &DynamicArgs) -> anyhow::Result<MeasuredOutcome> {
     })
 }
 
-/// What there is from before: read first, since a wrong file must not cost a load.
+/// Earlier results, read first: an invalid file must not cost a load.
 struct Earlier {
     targets: FigureTargets,
     prediction: Option<Prediction>,
     baseline: Option<(String, Analysis)>,
-    /// Where the analysis goes to.
+    /// Destination of the analysis.
     output: Option<ResultFile>,
 }
 
@@ -146,20 +145,20 @@ impl Earlier {
     }
 }
 
-/// What `dynamic` wrote to `path`.
+/// Reads an analysis that `dynamic` wrote to `path`.
 ///
 /// # Errors
-/// A [`UsageError`] that names the file and what it should be.
+/// A [`UsageError`] that names the file and the expected form.
 pub fn read_analysis(path: &Path) -> anyhow::Result<Analysis> {
     let analysis: Analysis = read(path, "an analysis; write one with `dynamic --format json`")?;
     check_schema(path, analysis.schema, SCHEMA)?;
     Ok(analysis)
 }
 
-/// What `static` wrote to `path`.
+/// Reads a prediction that `static` wrote to `path`.
 ///
 /// # Errors
-/// A [`UsageError`] that names the file and what it should be.
+/// A [`UsageError`] that names the file and the expected form.
 pub fn read_prediction(path: &Path) -> anyhow::Result<Prediction> {
     let prediction: Prediction = read(
         path,

@@ -1,4 +1,4 @@
-//! The GPU source that the settings ask for.
+//! Opens the GPU source that the settings select.
 
 use crate::address::Address;
 use crate::config::{GpuSourceSetting, Settings};
@@ -8,14 +8,14 @@ use crate::source::gpu::{DcgmSource, GpuSource, Selection};
 
 use super::usage::UsageError;
 
-/// What running without a GPU source leaves out.
+/// What is absent without a GPU source.
 const WITHOUT: &str = "no GPU is read: no measured HBM bytes, energy or clocks, so ceilings are the datasheet's; --gpu names the GPU for its roof";
 
-/// Starts the source that `settings` ask for. `auto` takes NVML if its library can be loaded, else the dcgm-exporter if its URL is
-/// set, else none; which, is said once.
+/// Starts the source that `settings` select. `auto` uses NVML if its library can be loaded, otherwise the dcgm-exporter if its URL is set,
+/// otherwise none; the choice is logged once.
 ///
 /// # Errors
-/// A source that this build does not have, or a wrong URL.
+/// A source that this build does not support, or an invalid URL.
 pub(super) fn open(settings: &Settings) -> Result<GpuSource, UsageError> {
     match settings.gpu_source {
         GpuSourceSetting::None => Ok(none("gpu-source is none")),
@@ -42,7 +42,7 @@ fn auto(settings: &Settings) -> Result<GpuSource, UsageError> {
     Ok(none(&error))
 }
 
-/// No source, and what that leaves out, said once.
+/// No source; logs once what is absent without it.
 fn none(why: &str) -> GpuSource {
     let note = format!("{WITHOUT} ({why})");
     tracing::info!("{note}");

@@ -1,4 +1,4 @@
-//! `gpus`: the GPUs that are known, and what is known of one.
+//! `gpus`: lists the known GPUs, or the data of one.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub struct GpusArgs {
     pub format: OutputFormat,
 }
 
-/// Prints the table with the settings' additions, or one GPU of it.
+/// Prints the table with the settings' additions, or one GPU.
 ///
 /// # Errors
 /// A [`UsageError`] for an unknown or ambiguous name, with the candidates.

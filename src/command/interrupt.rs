@@ -1,15 +1,15 @@
-//! `Interrupt`: a Ctrl-C, SIGTERM, SIGHUP (a terminal that is gone) or SIGQUIT, heard by all parts of a long command, so that a server
-//! that it started is ended with it.
+//! `Interrupt`: Ctrl-C, SIGTERM, SIGHUP (the terminal closed) or SIGQUIT, shared by all parts of a long command, so that a server that it
+//! started is stopped with it.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Hears whether the user wants an end.
+/// Receives whether the user has interrupted the command.
 #[derive(Clone, Debug)]
 pub struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    /// Listens from now on. Needs a runtime.
+    /// Starts listening. Needs a runtime.
     #[must_use]
     pub fn listen() -> Self {
         let (tell, hear) = watch::channel(false);
@@ -20,7 +20,7 @@ impl Interrupt {
             SignalKind::hangup(),
             SignalKind::quit(),
         ] {
-            // The handlers are in place when this returns, and not when the task first runs.
+            // Install the handlers before returning, not when the task first runs.
             let Ok(mut signals) = signal(kind) else {
                 continue;
             };
@@ -33,17 +33,17 @@ impl Interrupt {
         Self(hear)
     }
 
-    /// Whether it was heard.
+    /// Whether an interrupt was received.
     #[must_use]
     pub fn heard(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Ends when it is heard.
+    /// Returns on an interrupt.
     pub async fn wait(&self) {
         let heard = self.0.clone().wait_for(|heard| *heard).await.is_ok();
         if !heard {
-            // Nobody can interrupt any more.
+            // No interrupt can arrive any more.
             std::future::pending::<()>().await;
         }
     }

@@ -1,4 +1,4 @@
-//! `LoadArgs`: the flags that describe a load, wherever one is put on a server.
+//! `LoadArgs`: the flags that describe a load, shared by all commands that run one.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use loadtest::load::settings::{Arrivals, LengthDistribution, LoadSettings, RunLi
 
 use super::usage::UsageError;
 
-/// How long a load lasts where nothing is said.
+/// Default duration of a load.
 const DEFAULT_DURATION: Duration = Duration::from_secs(60);
 
 /// The load to put on the server.
@@ -111,7 +111,7 @@ impl LoadArgs {
     /// The load, on the server of `settings`.
     ///
     /// # Errors
-    /// [`UsageError`]: a URL that is none or is another machine's, a file of prompts that is none.
+    /// [`UsageError`]: an invalid URL or one of another machine, or an invalid file of prompts.
     pub fn on(&self, settings: &Settings) -> Result<LoadSettings, UsageError> {
         let url = base_url(settings.vllm_url.only().map_err(UsageError::of)?.as_given())
             .map_err(UsageError::of)?;
@@ -180,7 +180,7 @@ impl LoadArgs {
         }
     }
 
-    /// A load on another machine is an attack unless it is meant: its host has to be named.
+    /// A load on another machine may be an attack: the user must name its host explicitly.
     fn check_target(&self, url: &Url) -> Result<(), UsageError> {
         let host = url.host_str().unwrap_or_default();
         if is_loopback(url) || self.allow_remote_target.as_deref() == Some(host) {
@@ -201,7 +201,7 @@ fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-/// A span of time; a bare number is seconds.
+/// Parses a time span; a bare number is seconds.
 pub(super) fn seconds(text: &str) -> Result<TimeSpan, String> {
     match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds)

@@ -1,4 +1,4 @@
-//! The vLLM on this host, where no URL is given.
+//! Finds the vLLM on this host if no URL is configured.
 
 use std::io::{Write, stderr};
 
@@ -6,27 +6,26 @@ use crate::config::Settings;
 use crate::config::flags::SettingsFlags;
 use crate::source::discovery::process;
 
-/// The port of vLLM where nothing says otherwise.
+/// vLLM's default port.
 const DEFAULT_PORT: u16 = 8000;
 
-/// The settings that `flags` ask for. Where neither they nor a file nor the environment name a vLLM, the one that runs on this host
-/// is taken, and named on stderr.
+/// The settings from `flags`. If neither flags, file nor environment name a vLLM, the one on this host is used, and reported on stderr.
 ///
 /// # Errors
-/// Wrong settings.
+/// Invalid settings.
 pub(super) fn settings(flags: &SettingsFlags) -> anyhow::Result<Settings> {
     let mut settings = Settings::load(flags)?;
     if let Some(found) = find(flags, &mut settings)? {
-        // With stderr closed there is nobody to read it.
+        // If stderr is closed, the message is lost.
         let _ = writeln!(stderr(), "{found}");
     }
     Ok(settings)
 }
 
-/// Puts the vLLM that runs on this host into the `settings` of `flags`, where nothing else names one, and says so.
+/// Adds the vLLM that runs on this host to the `settings` of `flags`, if nothing else names one, and reports it.
 ///
 /// # Errors
-/// Defaults that cannot be used.
+/// Unusable defaults.
 pub(super) fn find(
     flags: &SettingsFlags,
     settings: &mut Settings,
@@ -52,7 +51,7 @@ pub(super) fn find(
     }))
 }
 
-/// The port to take of those on which vLLM runs: the usual one first. Nothing where none runs that can be seen.
+/// The port to use among those on which vLLM runs: the default port first. `None` if no visible vLLM runs.
 fn choice(ports: &[u16]) -> Option<u16> {
     let usual = ports.iter().find(|port| **port == DEFAULT_PORT);
     usual.or(ports.first()).copied()

@@ -1,4 +1,4 @@
-//! A load with a capture beside it: what the client saw, and what vLLM and the GPUs did meanwhile.
+//! Runs a load and records vLLM and the GPUs at the same time.
 
 use std::path::Path;
 
@@ -11,17 +11,17 @@ use super::interrupt::Interrupt;
 use super::record::record;
 use super::usage::UsageError;
 
-/// A load test, and why there is no capture of it, if there is none.
+/// A load test, and the reason if it has no capture.
 #[derive(Debug)]
 pub struct CapturedRun {
-    /// What the client saw.
+    /// The client's record.
     pub run: LoadRun,
     /// Why nothing was recorded.
     pub not_recorded: Option<anyhow::Error>,
 }
 
 impl CapturedRun {
-    /// What the missing capture leaves out, in words.
+    /// What is absent without the capture, in words.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         self.not_recorded.as_ref().map(|error| {
@@ -29,7 +29,7 @@ impl CapturedRun {
         })
     }
 
-    /// Why a run that was cut short is a failure, unless the user `wanted` that.
+    /// Why an interrupted run is a failure, unless the user `wanted` the interruption.
     #[must_use]
     pub fn shortfall(&self, wanted: bool) -> Option<anyhow::Error> {
         (self.run.interrupted && !wanted).then(|| {
@@ -38,12 +38,11 @@ impl CapturedRun {
     }
 }
 
-/// Puts `load` on the server of `settings`, and writes a capture of the same time into `directory`. Without a capture the load
-/// counts all the same.
+/// Runs `load` on the server of `settings`, and records a capture of the same time in `directory`. If the capture fails, the load still
+/// counts.
 ///
 /// # Errors
-/// A [`UsageError`] for what makes no sense, such as a `directory` that holds a capture already; any other where the load does not
-/// begin.
+/// A [`UsageError`] for invalid arguments, such as a `directory` that already contains a capture; any other if the load cannot start.
 pub async fn measure(
     settings: &Settings,
     load: &LoadSettings,
@@ -55,7 +54,7 @@ pub async fn measure(
     let gpu = gpu_source::open(settings)?;
     let (tell, told) = tokio::sync::oneshot::channel::<()>();
     let ending = async {
-        // Told or not: with nobody left to tell, it is over too.
+        // A message or a dropped sender both end the recording.
         let _ = told.await;
     };
     let recording = tokio::spawn(record(settings.clone(), gpu, recorder, ending));
@@ -68,7 +67,7 @@ pub async fn measure(
     })
 }
 
-/// What was asked for wrongly is told from what went wrong.
+/// Separates usage errors from failures.
 pub(super) fn told_apart(error: LoadError) -> anyhow::Error {
     if error.is_usage() {
         UsageError::new(error).into()

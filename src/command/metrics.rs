@@ -1,4 +1,4 @@
-//! `metrics`: the catalogue.
+//! `metrics`: prints the metric catalogue.
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ pub struct MetricsArgs {
 /// Prints the catalogue.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// When writing fails.
 pub fn run(args: MetricsArgs, out: &mut impl Write) -> anyhow::Result<()> {
     match args.format {
         OutputFormat::Json => {
@@ -56,7 +56,7 @@ fn labels(family: &catalogue::CatalogueFamily) -> String {
     [engine, family.labels].concat().join(", ")
 }
 
-/// An enumeration as it stands in JSON.
+/// An enumeration value as in JSON.
 fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value)
         .ok()

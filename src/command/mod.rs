@@ -1,4 +1,4 @@
-//! The commands: each wires the core to the world, and nothing more.
+//! The commands: each connects the core to files, sockets and the terminal, and contains nothing else.
 
 mod analysis;
 pub mod analyze;
@@ -43,7 +43,8 @@ use crate::config::ConfigError;
 use output::Printable;
 use usage::{Ended, FoundSomething, UsageError};
 
-/// 0 done, 1 ran and failed, 2 usage or configuration, 3 something was found that `diagnose` was asked to fail on. A closed pipe (`| head`) is no failure.
+/// 0 done, 1 ran and failed, 2 usage or configuration, 3 a finding that `diagnose` was asked to fail on. A closed pipe (`| head`) is not a
+/// failure.
 #[must_use]
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else {
@@ -65,7 +66,7 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     if let Some(Ended(code)) = error.downcast_ref() {
         return ExitCode::from(*code);
     }
-    // With stderr closed there is nobody to tell.
+    // If stderr is closed, the message is lost.
     let _ = writeln!(Printable(io::stderr()), "error: {error:#}");
     if error.is::<UsageError>() || error.is::<ConfigError>() || error.is::<CaptureError>() {
         ExitCode::from(2)

@@ -1,4 +1,4 @@
-//! The forms that a result is printed in.
+//! Output formats of results.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::usage::UsageError;
 
-/// Takes text for a terminal: control characters of names that others chose are shown, not obeyed.
+/// Writes text to a terminal: control characters from external input are shown, not executed.
 #[derive(Debug)]
 pub struct Printable<W>(pub W);
 
@@ -57,7 +57,7 @@ pub fn table(header: impl Into<Row>) -> Table {
 /// Prints `table` and an empty line.
 ///
 /// # Errors
-/// When `out` does not take it.
+/// When writing to `out` fails.
 pub fn write_table(table: &Table, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "{}\n", table.trim_fmt())
 }
@@ -65,14 +65,14 @@ pub fn write_table(table: &Table, out: &mut impl Write) -> std::io::Result<()> {
 /// Prints `value` as JSON.
 ///
 /// # Errors
-/// When `out` does not take it.
+/// When writing to `out` fails.
 pub fn write_json(value: &impl Serialize, out: &mut impl Write) -> anyhow::Result<()> {
     writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
     Ok(())
 }
 
-/// A file for a result. It is opened before the result is worked out, so that a wrong name costs nothing, and what is in it stays until
-/// there is something to write.
+/// A file for a result. It is opened before the result is computed, so that an invalid name fails early, and its content stays until there
+/// is a result to write.
 #[derive(Debug)]
 pub struct ResultFile {
     path: PathBuf,
@@ -80,10 +80,10 @@ pub struct ResultFile {
 }
 
 impl ResultFile {
-    /// Opens the file at `path`, which is made where there is none.
+    /// Opens the file at `path`, and creates it if necessary.
     ///
     /// # Errors
-    /// A [`UsageError`] that names it.
+    /// A [`UsageError`] that names the file.
     pub fn open(path: &Path) -> Result<Self, UsageError> {
         let opened = OpenOptions::new()
             .write(true)
@@ -99,12 +99,12 @@ impl ResultFile {
         })
     }
 
-    /// Writes `text` in place of what was there.
+    /// Replaces the content with `text`.
     ///
     /// # Errors
-    /// When there is no room; names the file.
+    /// When the disk is full, with the file's name.
     pub fn write(mut self, text: &str) -> anyhow::Result<()> {
-        // A device has no length, and takes what is written all the same.
+        // A device has no length, but can be written.
         let emptied = match self.file.metadata() {
             Ok(metadata) if metadata.is_file() => self.file.set_len(0),
             _ => Ok(()),
@@ -114,7 +114,7 @@ impl ResultFile {
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Writes `value` as JSON, for people as well.
+    /// Writes `value` as indented JSON.
     ///
     /// # Errors
     /// As [`ResultFile::write`].
@@ -122,7 +122,7 @@ impl ResultFile {
         self.write(&(serde_json::to_string_pretty(value)? + "\n"))
     }
 
-    /// Writes `value` as JSON on one line: what programs read again.
+    /// Writes `value` as JSON on one line, for programs.
     ///
     /// # Errors
     /// As [`ResultFile::write`].

@@ -1,11 +1,11 @@
-//! `ProgressLine`: how far long work is, on one line of a terminal; nothing where stderr is none.
+//! `ProgressLine`: shows the progress of a long command on one terminal line; does nothing if stderr is not a terminal.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 
 use loadtest::load::RunProgress;
 
-/// A line that is written over and over, and gone when it is dropped.
+/// A line that is overwritten with each update, and cleared on drop.
 #[derive(Debug)]
 pub struct ProgressLine {
     label: String,
@@ -27,12 +27,12 @@ impl ProgressLine {
     /// Shows `text` after the label.
     pub fn say(&self, text: &str) {
         if self.shown {
-            // The cursor stays in front, so that a line of the log is written over it. Without a terminal there is nobody to tell.
+            // The cursor stays at the start, so that a log line overwrites it. Write errors are ignored.
             let _ = write!(io::stderr(), "\x1b[2K{}  {text}\r", self.label);
         }
     }
 
-    /// Shows where a load stands, with its rates since the last time.
+    /// Shows the progress of a load, with its rates since the last update.
     pub fn load(&self, now: RunProgress) {
         self.say(&describe(&self.before.replace(now), &now));
     }

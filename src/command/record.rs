@@ -1,4 +1,4 @@
-//! `record`: a capture from live sources.
+//! `record`: records a capture from live sources.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -23,9 +23,9 @@ use roofline::spec::deployment::DeploymentFlags;
 use super::usage::UsageError;
 use super::{gpu_source, local_vllm, serve};
 
-/// What is said of a recording that cannot go on.
+/// Error text of a recording that cannot continue.
 const WHAT_STANDS: &str = "the recording ends here, and what was recorded until now can be replayed; make room, or record to another --output";
-/// What is said of one that cannot begin.
+/// Error text of a recording that cannot start.
 const NOTHING_STANDS: &str = "nothing was recorded; make room, or record to another --output";
 
 /// Arguments of `record`.
@@ -42,10 +42,10 @@ pub struct RecordArgs {
     pub settings: SettingsFlags,
 }
 
-/// Records until the time is over or until it is told to stop.
+/// Records until the duration has passed or a signal arrives.
 ///
 /// # Errors
-/// Wrong settings, or a directory that cannot be written.
+/// Invalid settings, or a directory that cannot be written.
 pub fn run(args: &RecordArgs) -> anyhow::Result<()> {
     let settings = local_vllm::settings(&args.settings)?;
     telemetry::start(&settings.log).map_err(UsageError::of)?;
@@ -79,7 +79,7 @@ pub(super) async fn record(
     let mut vllm =
         VllmSource::new(url, &settings.vllm_request_options()).map_err(UsageError::of)?;
     let mut gpus = RecordedGpus::default();
-    // The first look says which GPUs there are.
+    // The first reading shows which GPUs there are.
     gpus.write(gpu.read(now).await, gpu.facts(), &mut recorder)?;
     let (mut manifest, config) = describe(&settings, &vllm).await;
     let named = manifest.gpu.take();
@@ -114,7 +114,7 @@ pub(super) async fn record(
     Ok(())
 }
 
-/// The GPUs of the recording, in the order of their indices there.
+/// The GPUs of the recording, in the order of their indices.
 #[derive(Default)]
 struct RecordedGpus {
     known: Vec<GpuIdentity>,
@@ -122,7 +122,7 @@ struct RecordedGpus {
 }
 
 impl RecordedGpus {
-    /// Writes the readings of `sight`, of GPUs that `facts` tells of. What cannot be read is logged when it changes.
+    /// Writes the readings of `sight`, for the GPUs in `facts`. A GPU that cannot be read is logged when that changes.
     fn write(
         &mut self,
         sight: GpuReadResult,
@@ -170,10 +170,10 @@ async fn page(vllm: &mut VllmSource) -> VllmLine {
     }
 }
 
-/// What the recording is of, as far as it can be found out, and the model's config.json.
+/// The manifest of the recording, as far as known, and the model's config.json.
 async fn describe(settings: &Settings, vllm: &VllmSource) -> (Manifest, Option<String>) {
     let models = vllm.models().await.unwrap_or_default();
-    // Of vLLM's command line only what describes the deployment: it may hold keys.
+    // Of vLLM's command line, only the flags that describe the deployment: others may contain keys.
     let flags = process::server(vllm.url())
         .and_then(|server| DeploymentFlags::from_vllm_command_line(&server.arguments).ok())
         .unwrap_or_default()
@@ -201,7 +201,7 @@ async fn describe(settings: &Settings, vllm: &VllmSource) -> (Manifest, Option<S
     (manifest, config.map(|(_, text)| text))
 }
 
-/// The GPU that `--gpu` names, where none is read.
+/// The GPU that `--gpu` names, if none is read.
 fn named_gpu(settings: &Settings) -> Option<GpuLineFacts> {
     let name = settings.gpu.clone().filter(|name| name != "none")?;
     Some(GpuLineFacts {
@@ -215,7 +215,7 @@ fn named_gpu(settings: &Settings) -> Option<GpuLineFacts> {
 mod tests {
     use super::*;
 
-    /// vLLM's command line may hold keys; none of them gets into a capture, to whichever flag it belongs.
+    /// vLLM's command line may contain keys; none of them may be written to a capture, whatever its flag.
     #[test]
     fn only_what_describes_the_deployment_is_written() {
         let line =

@@ -1,5 +1,5 @@
-//! Reloads: SIGHUP reads everything anew that was read at the start; changed certificates and users are seen without it. What cannot
-//! be used changes nothing.
+//! Reloads: SIGHUP reloads everything that was loaded at the start; changed certificates and users are picked up without a signal. An
+//! invalid configuration is rejected and the previous one stays active.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::telemetry::{self, LogLevel};
 use super::serve::{SidecarOrigin, rules};
 use super::usage::UsageError;
 
-/// How often the files of the web configuration are looked at.
+/// Poll interval for the files of the web configuration.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Everything that a reload replaces, and how the newest ones went.
+/// Everything that a reload replaces, and the outcome of the newest reload.
 pub(super) struct Reloading<O> {
     origin: O,
     log: LogLevel,
@@ -31,9 +31,9 @@ pub(super) struct Reloading<O> {
     settings: watch::Sender<Arc<Settings>>,
     orders: mpsc::Sender<ReloadCommand>,
     newest: Reload,
-    /// Why the settings last read are not in force.
+    /// Why the settings read last are not in force.
     refused: Option<String>,
-    /// Why the web configuration last read is not in force.
+    /// Why the web configuration read last is not in force.
     refused_rules: Option<String>,
 }
 
@@ -60,12 +60,12 @@ impl<O: SidecarOrigin> Reloading<O> {
         }
     }
 
-    /// How the newest reload went; the start counts.
+    /// The outcome of the newest reload; the start counts as one.
     pub(super) const fn newest(&self) -> Reload {
         self.newest
     }
 
-    /// Reloads at every one of `hangups`, until the sampler ends.
+    /// Reloads on each of `hangups`, until the sampler ends.
     pub(super) async fn run(mut self, mut hangups: Signal) {
         while !self.orders.is_closed() {
             tokio::select! {
@@ -79,7 +79,7 @@ impl<O: SidecarOrigin> Reloading<O> {
         }
     }
 
-    /// Everything anew, or nothing.
+    /// Reloads everything, or nothing on an error.
     async fn reload(&mut self) {
         match self.prepare() {
             Ok(PreparedReload {
@@ -113,7 +113,7 @@ impl<O: SidecarOrigin> Reloading<O> {
         }
     }
 
-    /// Certificates and users anew.
+    /// Reloads certificates and users.
     async fn renew(&mut self) {
         let now = Arc::clone(&self.settings.borrow());
         match self.rules(&now) {
@@ -123,7 +123,7 @@ impl<O: SidecarOrigin> Reloading<O> {
                 tracing::info!("web configuration and certificates renewed");
                 self.order(None, true).await;
             }
-            // Perhaps only one of certificate and key is new yet. It is tried again, and told when it changes.
+            // Perhaps only one of certificate and key is new yet. The reload is retried, and an error is logged when it changes.
             Err(error) => {
                 let error = format!("{error:#}");
                 if self.refused_rules.as_deref() != Some(&error) {
@@ -141,7 +141,7 @@ impl<O: SidecarOrigin> Reloading<O> {
             self.newest.last_success = now();
         }
         let reload = self.newest;
-        // Nobody takes it only at the end of the program.
+        // Sending fails only at the end of the program.
         let _ = self
             .orders
             .send(ReloadCommand {
@@ -183,10 +183,10 @@ struct PreparedReload {
     log: tracing_subscriber::filter::Targets,
 }
 
-/// Why a reload changes nothing.
+/// Why a reload is rejected.
 struct Refusal {
     error: anyhow::Error,
-    /// The settings are those in force: it is all about the web configuration, which is looked at again without a signal.
+    /// Whether the settings are those in force: then only the web configuration is invalid, which is polled without a signal.
     settings_hold: bool,
 }
 
@@ -199,7 +199,7 @@ impl From<anyhow::Error> for Refusal {
     }
 }
 
-/// Refuses by name what cannot change while the program runs.
+/// Rejects changes to settings that cannot change at run time, with their names.
 fn can_change(now: &Settings, next: &Settings) -> anyhow::Result<()> {
     let address = |settings: &Settings| settings.web.listen_address.to_string();
     let path = |settings: &Settings| settings.web.telemetry_path.clone();
@@ -217,14 +217,14 @@ fn can_change(now: &Settings, next: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What has to be new where `next` takes the place of `now`.
+/// The parts that must be rebuilt if `next` replaces `now`.
 fn settings_update(
     origin: &impl SidecarOrigin,
     now: &Settings,
     next: Settings,
 ) -> anyhow::Result<SettingsUpdate> {
     let options = (next.vllm_request_options(), next.dcgm_request_options());
-    // The name of a file with CAs says nothing of what is in it, nor that of one with coefficients.
+    // The name of a file with CAs or with coefficients does not show whether its content changed.
     let same_options = now.vllm_request_options() == options.0 && next.vllm_ca_file.is_none();
     let same_gpu = now.gpu_source == next.gpu_source
         && (&now.dcgm_url, &now.dcgm_pod) == (&next.dcgm_url, &next.dcgm_pod)

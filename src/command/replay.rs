@@ -1,4 +1,4 @@
-//! `replay`: the pipeline over a capture, offline.
+//! `replay`: runs the pipeline over a capture, offline.
 
 mod table;
 mod timeline;
@@ -66,7 +66,7 @@ pub struct Replay {
 /// Replays a capture and prints its figures.
 ///
 /// # Errors
-/// A capture that cannot be read, or settings that make no sense.
+/// A capture that cannot be read, or invalid settings.
 pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     let capture = Capture::open(&args.capture)?;
@@ -90,12 +90,12 @@ pub fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says on stderr what of the capture is missing, so that nobody takes a part for the whole.
+/// Reports on stderr what the capture lacks, so that a part is not mistaken for the whole.
 fn report_cut(capture: &Capture) {
     let mut stderr = std::io::stderr();
     for file in &capture.cut_off {
         let file = file.display();
-        // With stderr closed there is nobody to read it.
+        // If stderr is closed, the message is lost.
         let _ = writeln!(
             stderr,
             "warning: {file} is cut off: what follows is of the part before"

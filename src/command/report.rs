@@ -1,4 +1,4 @@
-//! `report`: predictions and analyses as one HTML page.
+//! `report`: renders predictions and analyses as one HTML page.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub struct ReportArgs {
 /// Writes the page.
 ///
 /// # Errors
-/// A [`UsageError`] for files that cannot be read or do not go together; any other where the page cannot be written.
+/// A [`UsageError`] for files that cannot be read or do not belong together; any other where the page cannot be written.
 pub fn run(args: &ReportArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let prediction = args
         .prediction
@@ -53,7 +53,7 @@ pub fn run(args: &ReportArgs, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What an analysis is called on the page.
+/// The name of an analysis on the page.
 fn name_of(path: &Path) -> String {
     let name = path.file_stem().unwrap_or(path.as_os_str());
     name.to_string_lossy().into_owned()

@@ -1,4 +1,4 @@
-//! A sampler without a server around it: what `top` and `diagnose` look at.
+//! A sampler without a server, for `top` and `diagnose`.
 
 use tokio::sync::mpsc;
 
@@ -10,7 +10,7 @@ use crate::source::gpu::GpuSource;
 use super::gpu_source;
 use super::usage::UsageError;
 
-/// Samples as `settings` say until nobody listens to the receiver any more. On a runtime.
+/// Samples with `settings` until the receiver is dropped. Needs a runtime.
 ///
 /// # Errors
 /// Sources that cannot be set up.
@@ -27,7 +27,7 @@ pub(super) fn start_with(settings: Settings, gpu: GpuSource) -> anyhow::Result<R
     let tables = settings.tables()?;
     let (sampler, published) = Sampler::new(settings, &tables, gpu).map_err(UsageError::of)?;
     tokio::spawn(async move {
-        // Nobody orders a reload; the sender lives as long as the sampler, which waits for either.
+        // There are no reloads; the sender lives as long as the sampler, which waits on both.
         let (_orders, taken) = mpsc::channel(1);
         let started = Reload {
             successful: true,

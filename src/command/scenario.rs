@@ -1,4 +1,4 @@
-//! The scenario of a load on a deployment: what `sweep` and `analyze` predict.
+//! The scenario of a load on a deployment, as `sweep` and `analyze` predict it.
 
 use anyhow::Context;
 
@@ -10,10 +10,11 @@ use roofline::spec::model::ModelSpec;
 
 use super::static_roofline::name_of;
 
-/// The scenario in which `flags` does `serving` on the GPU called `gpu`, by the coefficients of `tables`; `None` and `none` leave out the roof.
+/// The scenario of `serving` with the deployment `flags` on the GPU `gpu`, with the coefficients of `tables`; `None` and `none` leave out
+/// the roof.
 ///
 /// # Errors
-/// A model that is not known or not found, or a GPU that is not in `tables`.
+/// A model that is unknown or not found, or a GPU that is not in `tables`.
 pub(super) fn scenario(
     flags: DeploymentFlags,
     gpu: Option<&str>,

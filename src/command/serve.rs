@@ -1,4 +1,4 @@
-//! `serve`: the sidecar.
+//! `serve`: runs the sidecar.
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ use super::reload::Reloading;
 use super::usage::UsageError;
 use super::{gpu_source, local_vllm};
 
-/// Threads for what blocks: names of hosts and passwords.
+/// Maximum number of threads for blocking work: host names and passwords.
 const MOST_THREADS: usize = 16;
 
 /// Arguments of `serve`.
@@ -40,18 +40,18 @@ pub struct ServeArgs {
     pub settings: SettingsFlags,
 }
 
-/// What a sidecar is made from: at the start, and again at each reload.
+/// Provides the parts of a sidecar: at the start, and again at each reload.
 pub trait SidecarOrigin: Send + 'static {
-    /// The settings as they are now.
+    /// The current settings.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// Invalid settings.
     fn settings(&self) -> anyhow::Result<Settings>;
 
-    /// The GPU source that `settings` ask for.
+    /// The GPU source that `settings` select.
     ///
     /// # Errors
-    /// One that cannot be had.
+    /// A source that is not available.
     fn gpu(&self, settings: &Settings) -> anyhow::Result<GpuSource>;
 }
 
@@ -69,10 +69,10 @@ impl SidecarOrigin for SettingsFlags {
     }
 }
 
-/// Runs the sidecar until it is told to stop.
+/// Runs the sidecar until a signal ends it.
 ///
 /// # Errors
-/// Wrong settings, or an address that cannot be listened on.
+/// Invalid settings, or an address that cannot be bound.
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     if args.config_check {
@@ -82,8 +82,8 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     block_on_this_thread(serve(args.settings.clone(), log, terminated()))
 }
 
-/// Runs `future` on the current thread: a sidecar's work is a thousandth of a core, and every thread more costs memory and wake-ups.
-/// What takes long is elsewhere: NVML on its thread, passwords and names of hosts on threads that end.
+/// Runs `future` on the current thread: a sidecar needs a thousandth of a core, and every extra thread costs memory and wake-ups. Blocking
+/// work runs elsewhere: NVML on its own thread, passwords and host names on threads that end.
 ///
 /// # Errors
 /// Those of `future`, or of a system without timers or sockets.
@@ -93,7 +93,7 @@ pub(super) fn block_on_this_thread<T>(
     finished(Builder::new_current_thread(), future)
 }
 
-/// Runs `future` on a small runtime, for what shares it with a load or with a server of its own.
+/// Runs `future` on a small runtime, for commands that also run a load or their own server.
 ///
 /// # Errors
 /// Those of `future`, or of a system without threads.
@@ -113,7 +113,7 @@ fn finished<T>(
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(future);
-    // A name server that never answers must not hold up the end.
+    // A name server that never answers must not delay the exit.
     runtime.shutdown_background();
     result
 }
@@ -121,7 +121,7 @@ fn finished<T>(
 /// Checks the files and tables that `settings` name.
 ///
 /// # Errors
-/// What is wrong with the first of them that cannot be used.
+/// The first unusable one, with its problem.
 pub fn check(settings: &Settings) -> Result<(), UsageError> {
     rules(settings)?;
     telemetry::filter(&settings.log).map_err(UsageError::of)?;
@@ -131,7 +131,7 @@ pub fn check(settings: &Settings) -> Result<(), UsageError> {
     settings.tables().map(drop).map_err(UsageError::new)
 }
 
-/// Checks everything that `settings` name before anything runs: besides [`check`], what `serve` would only report as missing.
+/// Checks everything that `settings` name before anything runs: in addition to [`check`], what `serve` would only report as missing.
 fn check_everything(settings: &Settings) -> Result<(), UsageError> {
     check(settings)?;
     if let Some(file) = &settings.vllm_api_key_file {
@@ -157,15 +157,15 @@ fn check_everything(settings: &Settings) -> Result<(), UsageError> {
         .map_err(|error| of_file(error.to_string()))
 }
 
-/// Who may read our pages.
+/// The web configuration: who may read our pages.
 pub(super) fn rules(settings: &Settings) -> Result<ActiveWebConfig, UsageError> {
     ActiveWebConfig::read(settings.web.config.file.as_deref()).map_err(UsageError::new)
 }
 
-/// Serves what `origin` says until `shutdown`, with the `log` that was started.
+/// Serves with the parts of `origin` until `shutdown`, with the `log` that was started.
 ///
 /// # Errors
-/// Wrong settings, an address that cannot be listened on, or sources that cannot be set up.
+/// Invalid settings, an address that cannot be bound, or sources that cannot be set up.
 pub async fn serve(
     origin: impl SidecarOrigin,
     log: LogLevel,
@@ -177,7 +177,7 @@ pub async fn serve(
     let gpu = origin.gpu(&settings)?;
     let (sampler, published) =
         Sampler::new(settings.clone(), &tables, gpu).map_err(UsageError::of)?;
-    // From here on SIGHUP is a reload, and not the end.
+    // From here on SIGHUP means reload, not exit.
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let address = settings.web.listen_address;
     let listener = TcpListener::bind(address).with_context(|| {
@@ -205,7 +205,7 @@ pub async fn serve(
     served.context("the server failed")
 }
 
-/// Ends with SIGTERM (Kubernetes) or SIGINT (a terminal).
+/// Returns on SIGTERM (Kubernetes) or SIGINT (a terminal).
 pub async fn terminated() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),

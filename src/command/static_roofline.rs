@@ -98,7 +98,7 @@ pub enum StepPhase {
     Prefill,
 }
 
-/// One cell of a grid: an answer, or why there is none.
+/// One cell of a grid: a prediction, or the reason why there is none.
 #[derive(Debug, Serialize)]
 struct GridCell {
     gpu: String,
@@ -109,18 +109,18 @@ struct GridCell {
     error: Option<String>,
 }
 
-/// Several answers.
+/// A grid of predictions.
 #[derive(Debug, Serialize)]
 struct Grid {
     schema: u32,
     grid: Vec<GridCell>,
 }
 
-/// Predicts with the settings' GPUs, targets and deployment where flags are silent, and prints.
+/// Predicts and prints; the settings' GPUs, targets and deployment apply where a flag is absent.
 ///
 /// # Errors
-/// A [`UsageError`] for what cannot be: unknown names, unreadable files, combinations that do not run. Any other error after the
-/// answer was printed: a load on a model that does not fit.
+/// A [`UsageError`] for unknown names, unreadable files and combinations that do not run. Any other error after the answer was printed: a
+/// load on a model that does not fit.
 pub fn run(args: &StaticArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&SettingsFlags {
         config_file: args.config_file.clone(),
@@ -160,7 +160,7 @@ pub fn run(args: &StaticArgs, out: &mut impl Write) -> anyhow::Result<()> {
     }
 }
 
-/// Fails where not one request of the load fits on the GPU.
+/// Fails if not one request of the load fits on the GPU.
 fn check_that_it_runs(serving: &Serving, prediction: &Prediction) -> anyhow::Result<()> {
     if prediction.gpu.is_none() || prediction.latency.is_some() {
         return Ok(());
@@ -190,7 +190,7 @@ fn cell(scenario: &Scenario) -> GridCell {
 }
 
 impl StaticArgs {
-    /// These, with what `settings` say where they are silent.
+    /// Fills in absent flags from `settings`.
     fn with_defaults_of(self, settings: &Settings) -> Self {
         let gpu = if self.compare.is_empty() {
             self.gpu.or_else(|| settings.gpu.clone())
@@ -206,7 +206,7 @@ impl StaticArgs {
         }
     }
 
-    /// What is asked: every GPU with every batch.
+    /// The requested scenarios: every GPU with every batch.
     fn scenarios(&self, tables: &Tables) -> anyhow::Result<Vec<Scenario>> {
         let id =
             self.deployment.model.as_deref().context(
@@ -239,7 +239,7 @@ impl StaticArgs {
         Ok(scenarios)
     }
 
-    /// Refuses flags that would change nothing, with `gpu` in force.
+    /// Rejects flags without effect for the selected `gpu`.
     fn check_that_flags_matter(&self, gpu: Option<&str>) -> anyhow::Result<()> {
         let of_a_load = [
             ("--input-len", self.input_len.is_some()),
@@ -279,7 +279,7 @@ impl StaticArgs {
         Ok(())
     }
 
-    /// Refuses requests that vLLM would refuse.
+    /// Rejects requests that vLLM would reject.
     fn check_length(&self) -> anyhow::Result<()> {
         let is_load = self.phase.is_none() && self.requests.is_none();
         let length = self.input_tokens() + self.output_tokens();
@@ -301,7 +301,7 @@ impl StaticArgs {
         self.output_len.unwrap_or(256.0)
     }
 
-    /// The GPUs asked for; `None` for `none`.
+    /// The requested GPUs; `None` for `none`.
     fn gpus(&self, table: &GpuTable) -> anyhow::Result<Vec<Option<GpuSpec>>> {
         let find = |name: &String| -> anyhow::Result<Option<GpuSpec>> {
             if name == "none" {
@@ -318,7 +318,7 @@ impl StaticArgs {
         named.into_iter().map(find).collect()
     }
 
-    /// The loads or steps asked for.
+    /// The requested loads or steps.
     fn workloads(&self) -> anyhow::Result<Vec<Workload>> {
         if let Some(path) = &self.requests {
             return Ok(vec![Workload::Step(read_requests(path)?)]);
@@ -339,7 +339,7 @@ impl StaticArgs {
         Ok(self.batch.iter().map(workload).collect())
     }
 
-    /// Tokens that speculation adds to each decode step; what is wrong with its configuration is told by the prediction.
+    /// Tokens that speculation adds to each decode step; the prediction reports an invalid configuration.
     fn proposed_tokens(&self) -> u32 {
         let config = self.deployment.speculative_config.as_deref();
         let proposed = speculative_tokens(config).unwrap_or(0);
@@ -363,7 +363,7 @@ impl StaticArgs {
     }
 }
 
-/// A length in tokens; the mean of several may have a fraction.
+/// A length in tokens; a mean may have a fraction.
 fn parse_length(text: &str) -> Result<f64, String> {
     let length: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (1.0..=1e9).contains(&length) {

@@ -1,8 +1,8 @@
-//! `supervise`, which `--launch` runs and nobody else: runs a shell command, and ends it with everything that it starts itself once
-//! whoever asked for it is gone, by whatever means.
+//! `supervise`, used only by `--launch`: runs a shell command, and stops it with every process that it started when the parent ends, for
+//! whatever reason.
 //!
-//! Its standard input is a pipe that its parent holds open: the end of it is the end of the parent, which even SIGKILL cannot hide. It
-//! adopts orphans, so that a server that leaves its process group or session is still found among its descendants.
+//! Its standard input is a pipe that the parent holds open: end of file means that the parent ended, even by SIGKILL. It adopts orphans, so
+//! that a server that leaves its process group or session is still found among its descendants.
 
 use std::io::{Read, stdin};
 use std::os::unix::process::CommandExt;
@@ -24,11 +24,11 @@ use super::interrupt::Interrupt;
 use super::serve;
 use super::usage::Ended;
 
-/// What was asked to end and did not within so long is killed.
+/// A process that has not ended this long after SIGTERM is killed.
 const TERMINATION_GRACE: Duration = Duration::from_secs(30);
-/// How often it is seen whether that time is over.
+/// Poll interval of that time limit.
 const POLL: Duration = Duration::from_millis(200);
-/// What shells add to the number of the signal that ended a command.
+/// Shells add this to the number of the signal that ended a command.
 const BY_SIGNAL: i32 = 128;
 
 /// Arguments of `supervise`.
@@ -38,10 +38,10 @@ pub struct SuperviseArgs {
     pub line: String,
 }
 
-/// What runs a shell command under supervision: the command is to be added as its last argument.
+/// The command that runs a shell command under supervision; append the shell command as its last argument.
 #[must_use]
 pub fn supervisor() -> Command {
-    // Found even where the program's file has been replaced meanwhile.
+    // Found even if the program's file was replaced meanwhile.
     let mut command = Command::new("/proc/self/exe");
     command.arg0(env!("CARGO_PKG_NAME")).arg("supervise");
     command
@@ -50,7 +50,7 @@ pub fn supervisor() -> Command {
 /// Runs the shell command.
 ///
 /// # Errors
-/// [`Ended`] with the exit code of the shell; what the system says where there is none.
+/// [`Ended`] with the exit code of the shell; the system's error where there is none.
 pub fn run(args: &SuperviseArgs) -> anyhow::Result<()> {
     let code = serve::block_on_this_thread(supervise(&args.line))?;
     if code == 0 {
@@ -62,7 +62,7 @@ pub fn run(args: &SuperviseArgs) -> anyhow::Result<()> {
 
 async fn supervise(line: &str) -> anyhow::Result<u8> {
     set_child_subreaper(Some(getpid())).context("cannot adopt orphans")?;
-    // Before there are children, so that the end of none is missed.
+    // Set up before there are children, so that no exit is missed.
     let mut children = signal(SignalKind::child())?;
     let interrupt = Interrupt::listen();
     let mut orphaned = end_of_parent();
@@ -88,19 +88,19 @@ async fn supervise(line: &str) -> anyhow::Result<u8> {
     Ok(code.unwrap_or_default())
 }
 
-/// Told when the parent is gone, or wants an end.
+/// Resolves when the parent is gone, or requests the end.
 fn end_of_parent() -> oneshot::Receiver<()> {
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || {
         let mut nothing = [0; 64];
         while stdin().read(&mut nothing).is_ok_and(|length| length > 0) {}
-        // Nobody listens where the end came first.
+        // If the receiver is gone, the end came first.
         let _ = tell.send(());
     });
     told
 }
 
-/// Asks everything to end, and returns when that time is over.
+/// Sends SIGTERM to every descendant, and returns the deadline for SIGKILL.
 fn say_farewell() -> Instant {
     tell_all(Signal::TERM);
     Instant::now() + TERMINATION_GRACE
@@ -110,13 +110,13 @@ fn tell_all(signal: Signal) {
     for process in descendants(std::process::id()) {
         let process = i32::try_from(process).ok().and_then(Pid::from_raw);
         if let Some(process) = process {
-            // It may be gone meanwhile.
+            // The process may have ended meanwhile.
             let _ = kill_process(process, signal);
         }
     }
 }
 
-/// Takes note of the children that ended, `code` among them, which is the shell's. Whether any is left.
+/// Reaps the children that ended, and sets `code` when the shell is among them. Returns whether any child is left.
 fn children_live(shell: Pid, code: &mut Option<u8>) -> anyhow::Result<bool> {
     loop {
         match wait(WaitOptions::NOHANG) {

@@ -1,4 +1,4 @@
-//! Targets as flags.
+//! Flags for targets.
 
 use clap::Args;
 
@@ -49,7 +49,7 @@ fn percent_range(text: &str) -> Result<(f64, f64), String> {
 }
 
 impl TargetFlags {
-    /// The targets: as given, else the defaults.
+    /// The targets: as given, otherwise the defaults.
     ///
     /// # Errors
     /// A good value that is worse than the bad one.

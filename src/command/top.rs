@@ -1,4 +1,4 @@
-//! `top`: the live page in a terminal.
+//! `top`: shows the live page in a terminal.
 
 mod feed;
 mod terminal;
@@ -17,7 +17,7 @@ use crate::top::screen;
 
 use feed::{Feed, Update};
 
-/// The smallest screen, and the one that is printed where there is no terminal.
+/// The minimum screen size, also used without a terminal.
 const SCREEN: (u16, u16) = (80, 24);
 
 /// Arguments of `top`.
@@ -40,10 +40,10 @@ pub struct TopArgs {
     pub settings: SettingsFlags,
 }
 
-/// Shows the newest state until it is told to stop.
+/// Shows the newest state until the user or a signal ends it.
 ///
 /// # Errors
-/// Wrong settings, a source that cannot be set up, a terminal that cannot be used; with one screen, a vLLM that is not reached.
+/// Invalid settings, a source that cannot be set up, a terminal that cannot be used; with one screen, an unreachable vLLM.
 pub fn run(args: &TopArgs, color: clap::ColorChoice, out: &mut impl Write) -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)

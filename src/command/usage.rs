@@ -1,18 +1,18 @@
-//! `UsageError`: what was asked for makes no sense, and exit code 2 says so.
+//! `UsageError`: the request is invalid; the exit code is 2.
 
 use std::fmt;
 
-/// A wrong flag, file or name. Commands return it inside `anyhow::Error`; `main` downcasts it.
+/// An invalid flag, file or name. Commands return it inside `anyhow::Error`; `main` downcasts it.
 #[derive(Debug)]
 pub struct UsageError(anyhow::Error);
 
 impl UsageError {
-    /// Marks `error` as one of usage.
+    /// Marks `error` as a usage error.
     pub fn new(error: impl Into<anyhow::Error>) -> Self {
         Self(error.into())
     }
 
-    /// Marks what `message` tells as a mistake of usage.
+    /// A usage error with `message`.
     pub fn of(message: impl fmt::Display) -> Self {
         Self(anyhow::anyhow!("{message}"))
     }
@@ -26,12 +26,12 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// A command ran another one, which ended with this exit code and has said what there is to say.
+/// A command ran another one, which ended with this exit code and printed its own error.
 #[derive(Debug, thiserror::Error)]
 #[error("it ended with exit code {0}")]
 pub struct Ended(pub u8);
 
-/// A command found what it was asked to fail on, and has said so. Exit code 3.
+/// A command found what it was asked to fail on, and reported it. Exit code 3.
 #[derive(Debug, thiserror::Error)]
 #[error("something was found")]
 pub struct FoundSomething;

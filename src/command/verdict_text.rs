@@ -1,16 +1,16 @@
-//! A verdict as commands print it: the first sentence, what else holds the engine back, and the best remedies with their effect.
+//! Prints a verdict: the first sentence, the other findings, and the best remedies with their effect.
 
 use std::io::{self, Write};
 
 use roofline::diagnosis::{Effect, Finding, Remedy, best_remedies};
 
-/// Remedies that are shown.
+/// Maximum number of remedies.
 const REMEDIES: usize = 3;
 
-/// Writes `verdict` on an engine whose users see `felt`, the first sentence behind `mark`.
+/// Writes `verdict` on an engine whose users see `felt`, with the first sentence after `mark`.
 ///
 /// # Errors
-/// When `out` does not take it.
+/// When writing to `out` fails.
 pub(super) fn write(
     mark: &str,
     verdict: &[Finding],

@@ -1,4 +1,4 @@
-//! Spans of time as they are written in settings: `500ms`, `10s`, `1m30s`.
+//! Time spans in settings: `500ms`, `10s`, `1m30s`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use roofline::units::Seconds;
 
-/// The longest span: sums of times and spans stay within what the clock can say.
+/// The longest span: sums of times and spans stay within the range of the clock.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// A span of time, not negative, of at most ten years.
+/// A non-negative time span of at most ten years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TimeSpan(pub Duration);

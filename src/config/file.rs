@@ -1,4 +1,4 @@
-//! The configuration file, and how a mistake in it is told: with its key and its line.
+//! The configuration file. Errors name the key and its line.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,8 @@ impl ConfigFile {
         }
     }
 
-    /// The line, from 1, that sets the key at the end of `keys`: each is looked for after the one that it is in. What the library tells
-    /// of a key is not where it stands.
+    /// The line, from 1, that sets the key at the end of `keys`: each key is searched after its parent. The library's own position of a key
+    /// is unreliable.
     fn line_of(&self, keys: &[String]) -> Option<usize> {
         let mut lines = self.text.lines().zip(1..);
         let mut line = None;
@@ -36,7 +36,7 @@ impl ConfigFile {
     }
 }
 
-/// Whether `line` sets `key`, perhaps among others in braces.
+/// Whether `line` sets `key`, possibly among others in braces.
 fn sets(line: &str, key: &str) -> bool {
     let code = line.split('#').next().unwrap_or_default();
     let plain = code.replace(['"', '\''], "");
@@ -44,14 +44,14 @@ fn sets(line: &str, key: &str) -> bool {
     words.any(|word| word.strip_suffix(':') == Some(key))
 }
 
-/// `key: what is wrong (where it was set)`.
+/// Formats an error: `key: problem (where it was set)`.
 pub(super) fn told(error: &figment::Error, file: Option<&ConfigFile>) -> String {
     let key = error.path.join(".");
     let from = error
         .metadata
         .as_ref()
         .map(|metadata| metadata.name.as_ref());
-    // Nothing but the file is YAML: the defaults are ours, and sound.
+    // Only the file is YAML: the defaults are ours, and valid.
     let file = file.filter(|_| from.is_none_or(|name| name.starts_with("YAML")));
     let source = match (file, from) {
         (Some(file), _) => {

@@ -1,4 +1,4 @@
-//! The settings as command-line flags, named as in the exporter family and in vLLM.
+//! The settings as command-line flags, with the names of the Prometheus exporter family and of vLLM.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -134,7 +134,7 @@ pub struct SettingsFlags {
 }
 
 impl SettingsFlags {
-    /// The flags that were given, as a layer of settings.
+    /// The flags that were set, as a layer of settings.
     #[must_use]
     pub fn layer(&self) -> Value {
         let mut layer = Map::new();
@@ -176,7 +176,7 @@ impl SettingsFlags {
     }
 }
 
-/// A number. What is none would be lost on the way into the settings, since JSON has no NaN.
+/// A finite number. NaN would be lost on the way into the settings, because JSON has no NaN.
 fn finite(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if number.is_finite() {
@@ -186,7 +186,7 @@ fn finite(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The members that were given: neither null nor a switch that is off; null if none is left.
+/// The members that were set: neither null nor a switch that is off; null if there are none.
 fn given(value: Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! Settings: flags over environment over file over the embedded defaults, checked once.
+//! Settings: flags override the environment, which overrides the file, which overrides the embedded defaults; validated once.
 
 pub mod duration;
 mod file;
@@ -30,13 +30,13 @@ use flags::SettingsFlags;
 /// The commented defaults, which are also the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../../config/default.yaml");
 
-/// Environment variables that are settings start with this. Not `VLLM_`: vLLM warns of variables it does not know, and Kubernetes
+/// Prefix of environment variables that are settings. Not `VLLM_`: vLLM warns about unknown variables with that prefix, and Kubernetes
 /// injects `<SERVICE>_PORT` for every service.
 const ENV_PREFIX: &str = "ROOFLINE__";
 
-/// Longest trailing window: its spans are kept in memory, of each engine.
+/// Longest trailing window: its spans are kept in memory for each engine.
 const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
-/// Bytes of a path of ours.
+/// Maximum length of a path of ours, in bytes.
 const LONGEST_PATH: usize = 256;
 
 /// Everything that can be set.
@@ -49,32 +49,32 @@ pub struct Settings {
     pub log: Log,
     /// Base URLs of the API servers of one or more vLLMs.
     pub vllm_url: Servers,
-    /// File with the API key, or with the bearer token of what stands before vLLM.
+    /// File with the API key, or with the bearer token of a proxy in front of vLLM.
     pub vllm_api_key_file: Option<PathBuf>,
-    /// PEM file with the CAs that vLLM's certificate is checked against, instead of the system's.
+    /// PEM file with the CAs that vLLM's certificate is verified against, instead of the system's.
     pub vllm_ca_file: Option<PathBuf>,
     /// Where GPU readings come from.
     pub gpu_source: GpuSourceSetting,
     /// URL of a dcgm-exporter.
     pub dcgm_url: Option<Address>,
-    /// PEM file with the CAs that its certificate is checked against, instead of the system's.
+    /// PEM file with the CAs that its certificate is verified against, instead of the system's.
     pub dcgm_ca_file: Option<PathBuf>,
     /// The pod whose GPUs are read from it, as `NAMESPACE/POD`.
     pub dcgm_pod: Option<String>,
     /// UUIDs or indices of the engine's GPUs; empty for all.
     pub gpu_devices: Vec<String>,
-    /// How often the sources are read.
+    /// Interval at which the sources are read.
     pub tick: TimeSpan,
     /// Length of the trailing window.
     pub window: TimeSpan,
-    /// What the bound looks back on, where that is not the newest seconds. No key: a look that ends has it.
+    /// The period of the bound, if it is not the newest seconds. Not a configuration key: only a bounded observation sets it.
     #[serde(skip)]
     pub bound_window: Option<TimeSpan>,
-    /// How long nothing may move before the engine counts as stalled.
+    /// Time without progress after which the engine counts as stalled.
     pub stall_after: TimeSpan,
-    /// Share of busy time under which the bound is overhead.
+    /// Share of busy time below which the bound is overhead.
     pub overhead_below: f64,
-    /// Attainable ceilings and overheads follow what is seen.
+    /// Whether attainable ceilings and overheads follow the measurements.
     pub calibrate: bool,
     /// Dollars per GPU-hour.
     pub gpu_hour_price: Option<f64>,
@@ -84,13 +84,13 @@ pub struct Settings {
     pub slo_tpot: TimeSpan,
     /// vLLM's own flags.
     pub deployment: DeploymentFlags,
-    /// The GPU, where it cannot be read.
+    /// The GPU, if it cannot be read.
     pub gpu: Option<String>,
     /// Additions to the GPU table, in its format.
     pub gpus: Vec<serde_json::Value>,
-    /// File of coefficients that replace the program's own.
+    /// File of coefficients that override the built-in ones.
     pub coefficients: Option<PathBuf>,
-    /// Text of the model's config.json where it comes with a recording; not a setting of users.
+    /// Text of the model's config.json from a recording; not a user setting.
     #[serde(skip)]
     pub model_config: Option<String>,
 }
@@ -99,7 +99,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Web {
-    /// Where it listens.
+    /// Listen address.
     #[serde(deserialize_with = "deserialize_listen_address")]
     pub listen_address: SocketAddr,
     /// Path of the metrics.
@@ -124,11 +124,11 @@ pub struct WebConfig {
 pub struct Log {
     /// A level or a filter.
     pub level: String,
-    /// How lines look.
+    /// Format of the lines.
     pub format: LogFormat,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -142,7 +142,7 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum GpuSourceSetting {
-    /// NVML, else dcgm if its URL is set, else none.
+    /// NVML, otherwise dcgm if its URL is set, otherwise none.
     Auto,
     /// The driver's library.
     Nvml,
@@ -155,23 +155,23 @@ pub enum GpuSourceSetting {
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is not there.
+    /// The file cannot be read.
     #[error("cannot read --config.file {}: {error}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
     /// A key is unknown, or its value has the wrong type.
     #[error("{0}")]
     Layers(String),
-    /// A value makes no sense.
+    /// A value out of range.
     #[error("{key}: {problem}")]
     Value {
         /// The key.
         key: &'static str,
-        /// What is wrong, and what would be right.
+        /// The problem, and the accepted values.
         problem: String,
     },
 }
@@ -180,12 +180,12 @@ impl Settings {
     /// The embedded defaults.
     ///
     /// # Errors
-    /// Never, as a test proves; the type keeps that proof out of the program.
+    /// Never; a test proves it. The result type keeps a panic out of the program.
     pub fn defaults() -> Result<Self, ConfigError> {
         extract(&Figment::from(Yaml::string(DEFAULTS)), None)
     }
 
-    /// Flags over environment over file over defaults.
+    /// Loads the settings: flags override the environment, which overrides the file, which overrides the defaults.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key, where it was set, and the remedy.
@@ -206,7 +206,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// How the meter measures.
+    /// Settings of the meter.
     #[must_use]
     pub fn meter(&self) -> MeterSettings {
         MeterSettings {
@@ -220,13 +220,13 @@ impl Settings {
         }
     }
 
-    /// How long a source may take to answer: it must be done before the next tick.
+    /// Timeout of reading a source: it must end before the next tick.
     #[must_use]
     pub fn read_limit(&self) -> Duration {
         self.tick.0.mul_f64(0.9)
     }
 
-    /// How vLLM is asked.
+    /// Request options for vLLM.
     #[must_use]
     pub fn vllm_request_options(&self) -> RequestOptions {
         RequestOptions {
@@ -236,7 +236,7 @@ impl Settings {
         }
     }
 
-    /// How the dcgm-exporter is asked.
+    /// Request options for the dcgm-exporter.
     #[must_use]
     pub fn dcgm_request_options(&self) -> RequestOptions {
         RequestOptions {
@@ -314,7 +314,7 @@ fn check_telemetry_path(path: &str) -> Result<(), ConfigError> {
     )
 }
 
-/// `HOST:PORT`, or `:PORT` for all addresses, as Prometheus and its exporters write it.
+/// Parses `HOST:PORT`, or `:PORT` for all addresses, as Prometheus and its exporters do.
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let address = match text.strip_prefix(':') {
         Some(port) => format!("0.0.0.0:{port}"),

@@ -1,4 +1,4 @@
-//! What is looked up rather than read: the GPUs there are, and the coefficients of expected times.
+//! Lookup tables: the known GPUs, and the coefficients of expected times.
 
 use std::path::Path;
 
@@ -17,10 +17,10 @@ pub struct Tables {
 }
 
 impl Settings {
-    /// The tables with what these settings add to them.
+    /// The tables with the additions of these settings.
     ///
     /// # Errors
-    /// Additions that are no GPUs; a file of coefficients that cannot be read or makes no sense.
+    /// Invalid GPU entries; a file of coefficients that cannot be read or is invalid.
     pub fn tables(&self) -> Result<Tables, ConfigError> {
         let coefficients = self.coefficients.as_deref();
         Ok(Tables {

@@ -1,6 +1,6 @@
-//! Every metric family there is: name, type, labels, help, provenance, stability. A metric exists if and only if it is here.
+//! All metric families: name, type, labels, help, provenance, stability. A metric exists if and only if it is here.
 //!
-//! docs/metrics.md, the dashboards and the rules are checked against this file.
+//! Tests check docs/metrics.md, the dashboards and the rules against this file.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ pub enum FamilyKind {
     Gauge,
 }
 
-/// Where a number comes from.
+/// The origin of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FamilyProvenance {
@@ -32,7 +32,7 @@ pub enum FamilyProvenance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stability {
-    /// Frozen, but for new labels; renamed only with one release of both.
+    /// Frozen, except for new labels; a rename exports both names for one release.
     Stable,
     /// May change in any release.
     Experimental,
@@ -50,11 +50,11 @@ pub struct CatalogueFamily {
     pub labels: &'static [&'static str],
     /// Whether the series carry the engine's labels, `model_name` and `engine`.
     pub per_engine: bool,
-    /// What it says, in what unit, derived how.
+    /// The help text: meaning, unit, derivation.
     pub help: &'static str,
     /// Where the number comes from.
     pub provenance: FamilyProvenance,
-    /// What may change.
+    /// Its stability.
     pub stability: Stability,
 }
 

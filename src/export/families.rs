@@ -1,4 +1,4 @@
-//! A snapshot becomes metric families. Pure: the same snapshot gives the same page.
+//! Converts a snapshot into metric families. Pure: the same snapshot gives the same page.
 
 mod gpu;
 
@@ -16,7 +16,7 @@ use roofline::units::ratio;
 use super::catalogue::{self as c, CatalogueFamily};
 use super::page::MetricsPage;
 
-/// Remedies whose gains are exported.
+/// Maximum number of remedies whose gains are exported.
 const ADVICE: usize = 3;
 
 /// The families of `snapshot`, sorted by name.
@@ -126,7 +126,7 @@ impl EngineSeries<'_> {
         self.page.add(family, &all, value);
     }
 
-    /// One series per state, 1 for the one that holds.
+    /// One series per state, 1 for the current one.
     fn state_set<T: PartialEq + Copy>(
         &mut self,
         family: &CatalogueFamily,
@@ -141,7 +141,7 @@ impl EngineSeries<'_> {
         }
     }
 
-    /// The states stay while vLLM is away: they say so, and the time goes to the unknown bound.
+    /// The states stay while vLLM is unreachable: they say so, and the time counts towards the unknown bound.
     fn states(&mut self) {
         let (bound, state) = (self.engine.bound, self.engine.state);
         self.state_set(&c::BOUND, "bound", Bound::ALL, bound, Bound::as_str);
@@ -173,7 +173,7 @@ impl EngineSeries<'_> {
         );
     }
 
-    /// What the first remedies promise, over what is measured.
+    /// The predicted gains of the first remedies, relative to the measurement.
     fn advice(&mut self, window: &Figures) {
         let measured = [
             ("output_tokens_per_second", window.output_tokens_per_second),

@@ -1,4 +1,4 @@
-//! The way out: a snapshot becomes metric families, and families become text.
+//! Export: a snapshot becomes metric families, and families become text.
 
 pub mod catalogue;
 pub mod families;

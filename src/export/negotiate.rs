@@ -1,16 +1,16 @@
-//! Which text a client gets, by its `Accept` and `Accept-Encoding`.
+//! Content negotiation: the text format and encoding by a client's `Accept` and `Accept-Encoding`.
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFormat {
-    /// Prometheus text 0.0.4: for everyone who does not ask for something else that we have.
+    /// Prometheus text 0.0.4: the default, and the fallback for unknown formats.
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
 impl TextFormat {
-    /// The exact `Content-Type`; Prometheus 3 refuses a page without a known one.
+    /// The exact `Content-Type`; Prometheus 3 rejects a page without a known one.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -19,7 +19,7 @@ impl TextFormat {
         }
     }
 
-    /// The format that `accept` prefers. Any `Accept` gets a valid answer.
+    /// The format that `accept` prefers. Any `Accept` header gets a valid answer.
     #[must_use]
     pub fn preferred(accept: &str) -> Self {
         let mut best = (Self::Text, 0.0);
@@ -52,7 +52,7 @@ impl TextFormat {
     }
 }
 
-/// Whether `accept_encoding` takes gzip.
+/// Whether `accept_encoding` allows gzip.
 #[must_use]
 pub fn takes_gzip(accept_encoding: &str) -> bool {
     accept_encoding.split(',').any(|coding| {

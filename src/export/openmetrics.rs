@@ -1,4 +1,4 @@
-//! OpenMetrics 1.0 text, which the `prometheus` crate does not write.
+//! Writes OpenMetrics 1.0 text, which the `prometheus` crate does not support.
 
 use std::fmt::Write;
 
@@ -6,9 +6,9 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::exposition::{escape_help, escape_label_value};
 
-/// Writes `families`, ended with `# EOF`.
+/// Writes `families`, terminated by `# EOF`.
 ///
-/// A counter's family is named without its suffix `_total`, its sample with it.
+/// A counter's family is named without the suffix `_total`, its sample with it.
 #[must_use]
 pub fn text(families: &[MetricFamily]) -> String {
     let mut text = String::with_capacity(16 << 10);

@@ -1,4 +1,4 @@
-//! Families being filled, and their text.
+//! Collects metric families, and writes their text.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub struct MetricsPage {
 }
 
 impl MetricsPage {
-    /// Adds one series. What has no finite value is left out: undefined is absent, never NaN, and never 0.
+    /// Adds one series. A value that is not finite is left out: undefined is absent, never NaN, and never 0.
     pub fn add(&mut self, family: &CatalogueFamily, labels: &[(&str, &str)], value: f64) {
         if !value.is_finite() {
             return;
@@ -81,7 +81,7 @@ fn empty(family: &CatalogueFamily) -> MetricFamily {
 pub fn text(families: &[MetricFamily]) -> String {
     let mut text = String::with_capacity(16 << 10);
     if let Err(error) = TextEncoder::new().encode_utf8(families, &mut text) {
-        // Only a family without a series can fail, and a page has none.
+        // Only a family without series can fail, and a page has none.
         tracing::error!(%error, "cannot write the metrics page");
     }
     text

@@ -1,4 +1,4 @@
-//! `process_*`: what the exporter itself costs.
+//! `process_*`: the exporter's own resource usage.
 
 use std::sync::OnceLock;
 

@@ -68,7 +68,7 @@ fn roof(roof: &EngineRoof) -> Value {
     })
 }
 
-/// Decode batches at which something is reached, with the context of the window.
+/// Decode batches at which a limit is reached, with the context of the window.
 fn limits(engine: &EngineSnapshot) -> Vec<Value> {
     let context = engine
         .window
@@ -99,7 +99,7 @@ fn gpu(gpu: &GpuSnapshot) -> Value {
     })
 }
 
-/// What could not be read of a GPU, and why.
+/// Quantities that could not be read from a GPU, and why.
 fn absent(reading: &GpuReading) -> Vec<Value> {
     let absent = reading.absent.iter();
     absent

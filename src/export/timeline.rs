@@ -1,4 +1,4 @@
-//! Families over time, as OpenMetrics text with timestamps: what `promtool tsdb create-blocks-from openmetrics` makes a database of.
+//! Families over time, as OpenMetrics text with timestamps, for `promtool tsdb create-blocks-from openmetrics`.
 
 mod metric;
 
@@ -15,21 +15,21 @@ use self::metric::{MetricSeries, ValuePace};
 /// Series over time, family by family.
 #[derive(Debug, Default)]
 pub struct SeriesTimeline {
-    /// Labels that every series gets, such as `job` and `instance`.
+    /// Labels added to every series, such as `job` and `instance`.
     labels: Vec<(String, String)>,
     families: BTreeMap<String, TimelineFamily>,
 }
 
-/// How a timeline is laid into a longer stretch of time.
+/// How a timeline is repeated over a longer period.
 #[derive(Clone, Copy, Debug)]
 pub struct Rounds {
     /// Unix time of the first point; the recorded time where there is none.
     pub start: Option<f64>,
-    /// How often the timeline is played, one after the other.
+    /// Number of repetitions.
     pub count: u32,
     /// Seconds from the last point of a round to the first of the next.
     pub pause: f64,
-    /// Seconds from one written point to the next, as a scrape interval; 0 writes every recorded one.
+    /// Seconds between written points, like a scrape interval; 0 writes every recorded point.
     pub step: f64,
 }
 
@@ -40,7 +40,7 @@ struct TimelineFamily {
     metrics: BTreeMap<String, MetricSeries>,
 }
 
-/// A value on its way into a timeline.
+/// A value to be added to a timeline.
 struct Value<'a> {
     name: &'a str,
     labels: &'a [(&'a str, &'a str)],
@@ -48,7 +48,7 @@ struct Value<'a> {
 }
 
 impl SeriesTimeline {
-    /// An empty timeline, all of whose series will have `labels`.
+    /// An empty timeline whose series will have `labels`.
     #[must_use]
     pub fn new(labels: Vec<(String, String)>) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl SeriesTimeline {
         }
     }
 
-    /// Adds our own families as they were at `time`.
+    /// Adds our own families at `time`.
     pub fn add_families(&mut self, time: Seconds, families: &[MetricFamily]) {
         for family in families {
             let counter = family.get_field_type() == MetricType::COUNTER;
@@ -87,8 +87,8 @@ impl SeriesTimeline {
         }
     }
 
-    /// Adds the samples of vLLM's page `body` whose type is known from `metadata`, a whole page of the same server: later bodies of a
-    /// capture have none. The time at which a series was created says nothing of what it measures, and stays out.
+    /// Adds the samples of vLLM's page `body` whose type is known from `metadata`, a complete page of the same server: later bodies of a
+    /// capture have no types. `_created` samples are left out: they are not measurements.
     pub fn add_page(&mut self, time: Seconds, body: &str, metadata: &Exposition<'_>) {
         let (page, _) = Exposition::parse(body);
         let engine = |sample: &&exposition::Sample<'_>| {
@@ -154,11 +154,11 @@ impl SeriesTimeline {
         }
     }
 
-    /// Writes the timeline, played as `rounds` say; counters go on from round to round, and begin again only where the recorded ones
-    /// do. Ended with `# EOF`.
+    /// Writes the timeline, repeated as in `rounds`; counters continue from round to round, and reset only where the recorded ones do.
+    /// Terminated by `# EOF`.
     ///
     /// # Errors
-    /// When `out` does not take it.
+    /// When writing to `out` fails.
     pub fn write(&self, rounds: &Rounds, out: &mut impl Write) -> io::Result<()> {
         let times = || {
             self.families
@@ -205,7 +205,7 @@ impl TimelineFamily {
     }
 }
 
-/// The family of a sample, as its metadata or its name says.
+/// The family of a sample, from its metadata or its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Home<'a> {
     name: &'a str,
@@ -213,7 +213,7 @@ struct Home<'a> {
     help: &'a str,
 }
 
-/// The family in `metadata` of the sample called `name`. A page without TYPE lines knows the name only, and vLLM's names say the kind.
+/// The family in `metadata` of the sample `name`. On a page without TYPE lines, the kind follows from vLLM's known names.
 fn home<'m>(name: &'m str, metadata: &'m Exposition<'_>) -> Option<Home<'m>> {
     let stem = PARTS.iter().find_map(|part| name.strip_suffix(part));
     let family = metadata.family(name).or_else(|| metadata.family(stem?))?;
@@ -234,7 +234,7 @@ fn home<'m>(name: &'m str, metadata: &'m Exposition<'_>) -> Option<Home<'m>> {
     })
 }
 
-/// What the names of a histogram's samples end with.
+/// Suffixes of a histogram's samples.
 const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 #[cfg(test)]
@@ -297,7 +297,7 @@ mod tests {
         assert!(!text.contains("_created") && !text.contains("unheard_of"));
     }
 
-    /// The values of `series` when pages with `values` of it are played as `rounds` say, at one page a second.
+    /// The values of `series` when pages with `values` of it are played as in `rounds`, at one page per second.
     fn played(series: &str, values: &[f64], count: u32, step: f64) -> Vec<(f64, f64)> {
         let mut timeline = SeriesTimeline::new(Vec::new());
         for (second, value) in (0..).zip(values) {

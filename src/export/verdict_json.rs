@@ -8,11 +8,11 @@ use crate::snapshot::{EngineSnapshot, Snapshot};
 /// Version of this JSON.
 const SCHEMA: u32 = 1;
 
-/// The verdict on each engine of `snapshot`; the one at the top is that on the engine that is held back the most.
+/// The verdict on each engine of `snapshot`; the top-level one belongs to the engine with the worst verdict.
 #[must_use]
 pub fn verdict(snapshot: &Snapshot) -> Value {
     let held_back = |engine: &&EngineSnapshot| worst(&engine.verdict);
-    // Of equals the first.
+    // Among equals, the first.
     let first = snapshot.engines.iter().rev().max_by_key(held_back);
     json!({
         "schema": SCHEMA,
@@ -32,7 +32,7 @@ pub fn verdict(snapshot: &Snapshot) -> Value {
     })
 }
 
-/// The last hour of each engine of `snapshot`, and what happened in it.
+/// The last hour of each engine of `snapshot`, with its events.
 #[must_use]
 pub fn history(snapshot: &Snapshot) -> Value {
     json!({

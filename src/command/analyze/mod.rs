@@ -1,4 +1,4 @@
-//! `analyze`: prediction, load, analysis and report in one go, into one directory.
+//! `analyze`: prediction, load, analysis and report in one run, into one directory.
 
 mod planned;
 mod summary;
@@ -60,7 +60,7 @@ pub struct AnalyzeArgs {
     pub settings: SettingsFlags,
 }
 
-/// Where everything lies.
+/// Paths of the output files.
 #[derive(Clone, Debug, Serialize)]
 struct Files {
     directory: PathBuf,
@@ -72,7 +72,7 @@ struct Files {
 }
 
 impl Files {
-    /// Those in `directory`, which is made.
+    /// The paths in `directory`, which is created.
     fn in_directory(directory: &Path) -> Result<Self, UsageError> {
         let at = |name: &str| directory.join(name);
         let files = Self {
@@ -96,7 +96,7 @@ impl Files {
     }
 }
 
-/// What was measured, and what had been predicted.
+/// The measurements, and the prediction made before.
 struct Seen {
     prediction: Result<Prediction, anyhow::Error>,
     measured: CapturedRun,
@@ -106,7 +106,7 @@ struct Seen {
 /// Predicts, measures, analyses, reports and prints a summary.
 ///
 /// # Errors
-/// A [`UsageError`] for what makes no sense; any other for what went wrong. What was measured by then stays in the directory.
+/// A [`UsageError`] for invalid arguments; any other for a failure while running. Measurements made by then stay in the directory.
 pub fn run(args: &AnalyzeArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.settings)?;
     telemetry::start(&settings.log).map_err(UsageError::of)?;
@@ -150,7 +150,7 @@ pub fn run(args: &AnalyzeArgs, out: &mut impl Write) -> anyhow::Result<()> {
     seen.measured.shortfall(seen.wanted_end).map_or(Ok(()), Err)
 }
 
-/// Starts the server where that is asked for, predicts, and puts the load on it.
+/// Starts the server if requested, predicts, and runs the load on it.
 async fn measured(
     args: &AnalyzeArgs,
     settings: &Settings,
@@ -223,7 +223,7 @@ async fn predicted_and_measured(
     })
 }
 
-/// What makes the analysis less than it could be.
+/// Notes on what limits the analysis.
 fn notes(seen: &Seen) -> Vec<String> {
     let prediction = seen.prediction.as_ref().err();
     let prediction = prediction.map(|error| format!("no prediction: {error:#}"));

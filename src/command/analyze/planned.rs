@@ -1,4 +1,4 @@
-//! What is predicted for a load before it runs.
+//! The prediction for a load before it runs.
 
 use anyhow::Context;
 
@@ -12,7 +12,7 @@ use loadtest::load::prompt::PromptSource;
 use loadtest::load::settings::Arrivals;
 use roofline::predict::{Prediction, Scenario, Serving, Targets, Workload};
 
-/// Refuses a GPU of which nothing is known before any load.
+/// Refuses an unknown GPU before any load.
 pub(super) fn check_gpu(settings: &Settings) -> Result<(), UsageError> {
     let Some(name) = settings.gpu.as_deref().filter(|name| *name != "none") else {
         return Ok(());
@@ -24,7 +24,7 @@ pub(super) fn check_gpu(settings: &Settings) -> Result<(), UsageError> {
 /// The prediction for `load` on the server of `settings`.
 ///
 /// # Errors
-/// What is not known, or does not go together.
+/// When something is unknown, or the settings are incompatible.
 pub(super) async fn prediction(
     settings: &Settings,
     load: &LoadSettings,
@@ -45,7 +45,7 @@ pub(super) async fn prediction(
     }
 }
 
-/// The GPU asked for, else the first that can be read.
+/// The requested GPU, otherwise the first that can be read.
 async fn gpu_name(settings: &Settings) -> Option<String> {
     if settings.gpu.is_some() {
         return settings.gpu.clone();
@@ -55,7 +55,7 @@ async fn gpu_name(settings: &Settings) -> Option<String> {
     source.facts().into_iter().next().map(|gpu| gpu.name)
 }
 
-/// The load as it is planned, by its means; `None` where the lengths are not known.
+/// The planned load by its means; `None` where the lengths are unknown.
 fn serving(load: &LoadSettings) -> Option<Serving> {
     let PromptSource::Synthetic(synthetic) = &load.prompts else {
         return None;
@@ -63,7 +63,7 @@ fn serving(load: &LoadSettings) -> Option<Serving> {
     let prefix = f64::from(synthetic.prefix_len);
     Some(Serving {
         input_tokens: prefix + synthetic.input.mean(),
-        // All requests but the first of each prefix find it in the cache.
+        // All requests except the first of each prefix find it in the cache.
         cached_tokens: prefix,
         output_tokens: synthetic.output.mean(),
         batch: f64::from(load.arrivals.most().unwrap_or(1)),
@@ -71,7 +71,7 @@ fn serving(load: &LoadSettings) -> Option<Serving> {
     })
 }
 
-/// The scenario with as many requests at a time as `rate` leads to: Little's law, with the latency that so many lead to.
+/// The scenario with the concurrency that `rate` leads to, by Little's law with the latency at that concurrency.
 fn at_rate(mut scenario: Scenario, serving: Serving, rate: f64) -> anyhow::Result<Scenario> {
     let most = if serving.batch > 1.0 {
         serving.batch

@@ -16,9 +16,9 @@ use roofline::diagnosis::{Effect, Finding, VerdictLevel};
 
 /// Version of the JSON form of [`AnalysisSummary`].
 const SCHEMA: u32 = 1;
-/// Remedies shown, the best first; the report has all.
+/// Maximum number of remedies, best first; the report has all.
 const MOST_ADVICE: usize = 3;
-/// What is shown, as far as it is known.
+/// The figures shown, where known.
 const FIGURES: [Figure; 9] = [
     Figure::OutputTokensPerSecond,
     Figure::RequestsPerSecond,
@@ -56,7 +56,7 @@ pub(super) struct AnalysisSummary {
     files: Files,
 }
 
-/// One figure. Utilisations are modelled or measured as the analysis says; the others are measured by the client.
+/// One figure. Utilisations are modelled or measured, as the analysis says; the client measured the others.
 #[derive(Debug, Serialize)]
 struct FigureRow {
     figure: Figure,
@@ -74,7 +74,7 @@ struct PhaseLimit {
     evidence: Vec<String>,
 }
 
-/// What would help.
+/// A remedy.
 #[derive(Debug, Serialize)]
 struct RemedyRow {
     r#do: String,
@@ -127,7 +127,7 @@ impl AnalysisSummary {
         })
     }
 
-    /// Writes it for people.
+    /// Prints it for people.
     pub(super) fn write(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let known = |value: &Option<String>, what: &str| {
             value.clone().unwrap_or_else(|| format!("{what} not known"))

@@ -1,4 +1,4 @@
-//! What `diagnose` prints: the verdict first, then its remedies, what was measured, and what would make the answer better.
+//! The output of `diagnose`: the verdict first, then its remedies, the measurements, and what would improve the answer.
 
 use std::io::{self, Write};
 
@@ -9,12 +9,12 @@ use crate::view::text::{duration, percent, si, thousands, wrap};
 
 use super::FailOn;
 
-/// Columns of the screen.
+/// Width of the output in columns.
 const WIDTH: usize = 80;
-/// Remedies that are shown.
+/// Maximum number of remedies.
 const REMEDIES: usize = 3;
 
-/// What was found, for programs.
+/// The findings as JSON.
 pub(super) fn json(found: &SnapshotView, fail_on: FailOn) -> Value {
     let engines = by_severity(found);
     let failing = |engine: &&SnapshotEngine| {
@@ -39,10 +39,10 @@ pub(super) fn json(found: &SnapshotView, fail_on: FailOn) -> Value {
     })
 }
 
-/// What was found, for people: an engine each, the worst first.
+/// Prints the findings, engine by engine, the worst first.
 ///
 /// # Errors
-/// When `out` does not take it.
+/// When writing to `out` fails.
 pub fn print(found: &SnapshotView, out: &mut impl Write) -> io::Result<()> {
     let engines = by_severity(found);
     for engine in &engines {
@@ -54,7 +54,7 @@ pub fn print(found: &SnapshotView, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The engines, the one with the most severe finding first.
+/// The engines, those with the most severe finding first.
 fn by_severity(found: &SnapshotView) -> Vec<&SnapshotEngine> {
     let rank = |engine: &&SnapshotEngine| {
         let severity = engine
@@ -91,7 +91,7 @@ fn print_engine(
     let parts = [
         Some(engine.name()),
         hardware,
-        // With several servers the name has it.
+        // With several servers, the name contains it.
         engine.target.is_none().then(|| found.vllm_url.clone()),
         seconds,
     ];
@@ -114,7 +114,7 @@ fn print_engine(
     Ok(())
 }
 
-/// The findings; what says so below the first.
+/// The findings, with the evidence of the first.
 fn print_verdict(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<()> {
     let severity = engine
         .findings()
@@ -136,7 +136,7 @@ fn print_verdict(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<()
     writeln!(out)
 }
 
-/// The best remedies of all findings, those of the weightiest first.
+/// The best remedies of all findings, those of the weightiest finding first.
 fn print_remedies(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<()> {
     let remedies = engine
         .findings()
@@ -218,7 +218,7 @@ fn print_measured(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<(
     writeln!(out)
 }
 
-/// What it costs, and of that what goes where neither arithmetic nor memory traffic limits.
+/// The cost, and the part of it that is spent where neither arithmetic nor memory traffic is the limit.
 fn cost(engine: &SnapshotEngine) -> Vec<Option<String>> {
     let Some(price) = engine.dollars_per_hour() else {
         return Vec::new();
@@ -248,7 +248,7 @@ fn line(
     item(name, &parts.join(", "), out)
 }
 
-/// `text` behind `mark`, wrapped below itself.
+/// `text` after `mark`, with a hanging indent.
 fn item(mark: &str, text: &str, out: &mut impl Write) -> io::Result<()> {
     let indent = mark.chars().count();
     for (place, line) in wrap(text, WIDTH - indent).iter().enumerate() {
@@ -261,7 +261,7 @@ fn item(mark: &str, text: &str, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What is not known, and how to provide it.
+/// Missing facts, and how to provide them.
 fn missing(engine: &SnapshotEngine, found: &SnapshotView) -> Vec<(String, String)> {
     let mut missing: Vec<_> = engine
         .missing

@@ -1,4 +1,4 @@
-//! A load of our own, with a capture beside it.
+//! Runs a load with a capture of the same time.
 
 use std::path::{Path, PathBuf};
 
@@ -17,10 +17,10 @@ use crate::config::Settings;
 use crate::telemetry;
 use loadtest::results::LoadResult;
 
-/// Puts the load of `args` on the server of `settings`.
+/// Runs the load of `args` on the server of `settings`.
 ///
 /// # Errors
-/// A [`UsageError`] for a load that makes no sense; any other where it does not begin, or its result cannot be written.
+/// A [`UsageError`] for an invalid load; any other where it cannot start, or its result cannot be written.
 pub(super) fn measured(args: &DynamicArgs, settings: &Settings) -> anyhow::Result<MeasuredOutcome> {
     let load = args.load.on(settings)?;
     telemetry::start(&settings.log).map_err(UsageError::of)?;
@@ -51,7 +51,7 @@ pub(super) fn measured(args: &DynamicArgs, settings: &Settings) -> anyhow::Resul
     })
 }
 
-/// Where the capture lies: where it was asked for, or in a directory that is gone afterwards.
+/// The directory of the capture: the requested one, or a temporary one.
 enum CaptureDirectory {
     Kept(PathBuf),
     Passing(TempDir),

@@ -1,4 +1,4 @@
-//! An analysis as text.
+//! Prints an analysis as text.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ use roofline::predict::ImprovedMetric;
 /// Writes `analysis`.
 ///
 /// # Errors
-/// When `out` does not take it.
+/// When writing to `out` fails.
 pub(super) fn write(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
     let configuration = &analysis.configuration;
     let gpu = configuration.gpu_name.as_deref().unwrap_or("GPU not known");
@@ -211,10 +211,10 @@ fn write_verdicts(verdicts: &[TargetVerdict], out: &mut impl Write) -> io::Resul
     write_table(&rows, out)
 }
 
-/// A utilisation of a moment.
+/// Selects a utilisation of an interval.
 type PickUtilisation = fn(&TimelineMoment) -> Option<f64>;
 
-/// Utilisations over time, a letter per moment.
+/// Utilisations over time, one character per interval.
 fn over_time(moments: &[TimelineMoment], out: &mut impl Write) -> io::Result<()> {
     let lines: [(&str, PickUtilisation); 5] = [
         ("GPU (measured)", |moment| moment.gpu_utilization),
@@ -239,7 +239,7 @@ fn over_time(moments: &[TimelineMoment], out: &mut impl Write) -> io::Result<()>
     }
 }
 
-/// A share as a block of its height.
+/// A share as a block character of that height.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! The figures of a capture as a table: the model beside the hardware's counters and vLLM's own estimate.
+//! Prints the figures of a capture as a table: the model compared with the hardware's counters and vLLM's own estimate.
 
 use std::io::{self, Write};
 
@@ -8,10 +8,10 @@ use crate::command::verdict_text;
 use crate::meter::figures::Figures;
 use roofline::units::{Bytes, Flops};
 
-/// Writes the table, and below it the verdict on each stretch and what makes its figures less than exact.
+/// Writes the table, and below it the verdict on each stretch and the caveats of its figures.
 ///
 /// # Errors
-/// When `out` does not take it.
+/// When writing to `out` fails.
 pub(super) fn write(figures: &[Figures], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}\n", table(figures))?;
     let names = names(figures);
@@ -24,7 +24,7 @@ pub(super) fn write(figures: &[Figures], out: &mut impl Write) -> io::Result<()>
     Ok(())
 }
 
-/// What each of `figures` is called: with its engine where there are several.
+/// The names of `figures`, with the engine if there are several.
 fn names(figures: &[Figures]) -> Vec<String> {
     let several = figures
         .windows(2)
@@ -38,8 +38,8 @@ fn names(figures: &[Figures]) -> Vec<String> {
     figures.iter().enumerate().map(name).collect()
 }
 
-/// One row per stretch of time. `model/GPM` and `vLLM/GPM` compare HBM bytes with measured ones, `model/tensor` FLOPs with what
-/// active tensor pipes had cycles for.
+/// One row per stretch of time. `model/GPM` and `vLLM/GPM` compare HBM bytes with measured bytes, `model/tensor` compares FLOPs with the
+/// cycles of active tensor pipes.
 #[must_use]
 fn table(figures: &[Figures]) -> Table {
     let mut table = Table::new();

@@ -1,4 +1,4 @@
-//! A capture as series over time: vLLM's as they were scraped, and ours as the exporter would have shown them.
+//! Writes a capture as time series: vLLM's series as scraped, and ours as the exporter would have exposed them.
 
 use std::io::Write;
 
@@ -58,7 +58,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// Writes the whole capture of `player`.
 ///
 /// # Errors
-/// When `out` does not take it.
+/// When writing to `out` fails.
 pub(super) fn write(
     player: &CapturePlayer<'_>,
     settings: &Settings,
@@ -96,7 +96,7 @@ pub(super) fn write(
     timeline.write(&rounds, out)
 }
 
-/// How the source of a page fared that was read at `time`.
+/// The status of the source of a page that was read at `time`.
 fn read_at(time: Seconds) -> SourceStatus {
     SourceStatus {
         source: "vllm",

@@ -1,21 +1,20 @@
-//! The roof drawn with letters: FLOP/s over FLOPs per byte, both logarithmic, with steps placed on it.
+//! Draws the roof with characters: FLOP/s over FLOPs per byte, both logarithmic, with the steps placed on it.
 
 use roofline::predict::{GpuFacts, StepPrediction};
 
 const WIDTH: usize = 64;
 const HEIGHT: usize = 13;
-/// Powers of two of the intensity at the left and at the right edge.
+/// Powers of two of the arithmetic intensity at the left and the right edge.
 const INTENSITIES: (f64, f64) = (-1.0, 14.0);
 
 /// A canvas with logarithmic axes.
 struct Canvas {
     cells: Vec<Vec<char>>,
-    /// Powers of two of FLOP/s at the bottom and at the top.
+    /// Powers of two of FLOP/s at the bottom and the top.
     rates: (f64, f64),
 }
 
-/// Lines of the drawing: the data sheet's roof, the attainable one dotted, and each of `steps` as its letter at what it is
-/// expected to reach.
+/// Lines of the drawing: the datasheet roof, the attainable roof dotted, and each of `steps` as its letter at its expected performance.
 pub(super) fn draw(gpu: &GpuFacts, steps: &[(char, &StepPrediction)]) -> Vec<String> {
     let (peak, hbm) = (gpu.peak_flops_per_second.0, gpu.hbm_bytes_per_second.0);
     let (attainable_peak, attainable_hbm) = (
@@ -49,7 +48,7 @@ impl Canvas {
         (INTENSITIES.0 + share * (INTENSITIES.1 - INTENSITIES.0)).exp2()
     }
 
-    /// Sets the cell nearest to a point; points outside stand at the edge.
+    /// Sets the cell nearest to a point; points outside are placed at the edge.
     fn plot(&mut self, intensity: f64, rate: f64, letter: char) {
         let column = nearest(intensity.log2(), INTENSITIES, WIDTH);
         let row = HEIGHT - 1 - nearest(rate.log2(), self.rates, HEIGHT);
@@ -84,7 +83,7 @@ impl Canvas {
     }
 }
 
-/// The cell of `count` in which `value` of the axis from `range.0` to `range.1` lies.
+/// The cell of `count` that contains `value`, on an axis from `range.0` to `range.1`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! A prediction for people: what fits, the roof, where the time goes, what users see, what to do.
+//! Prints a prediction: what fits, the roof, the time by component, user-visible latency, advice.
 
 use std::io::Write;
 
@@ -334,7 +334,7 @@ fn billions(count: u64) -> f64 {
     count as f64 / 1e9
 }
 
-/// A whole number with commas between thousands.
+/// An integer with thousands separators.
 fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut grouped = String::new();

@@ -105,7 +105,7 @@ impl FromArgMatches for GridFlags {
 
     fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
         let [utilization, tokens] = LISTS;
-        // Before the settings, which take the first of each list out.
+        // Read before the settings, which keep only the first of each list.
         let gpu_memory_utilization = list(matches, utilization);
         let max_num_batched_tokens = list(matches, tokens);
         Ok(Self {

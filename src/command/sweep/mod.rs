@@ -1,7 +1,7 @@
-//! `sweep`: the same load at rising batch sizes, and which is best.
+//! `sweep`: runs the same load at rising batch sizes, and reports the best.
 //!
-//! Against a running server the batch is the load's concurrency. With `--launch` it is whatever `{batch}` stands for in the command
-//! line, such as `--max-num-seqs`, while the load stays the same.
+//! Against a running server the batch is the load's concurrency. With `--launch` it is the value of `{batch}` in the command line, such as
+//! `--max-num-seqs`, while the load stays the same.
 
 mod args;
 mod print;
@@ -34,7 +34,7 @@ use runner::{Runner, SettingOutcome};
 /// Sweeps and prints.
 ///
 /// # Errors
-/// A [`UsageError`] for flags that do not go together; any other where nothing could be measured.
+/// A [`UsageError`] for incompatible flags; any other where nothing could be measured.
 pub fn run(args: &SweepArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let settings = Settings::load(&args.grid.settings)?;
     telemetry::start(&settings.log).map_err(UsageError::of)?;
@@ -74,7 +74,7 @@ pub fn run(args: &SweepArgs, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Flags that do not go together.
+/// Rejects incompatible flags.
 fn check(args: &SweepArgs) -> Result<(), UsageError> {
     let refuse = |message: String| Err(UsageError::of(message));
     if args.start > args.end {
@@ -170,7 +170,7 @@ async fn sweep(mut runner: Runner<'_>, settings: &Settings) -> anyhow::Result<Sw
     Ok(sweep)
 }
 
-/// Measures at rising batches until it is no use to go on.
+/// Measures at rising batches until saturation.
 async fn one_series(
     runner: &mut Runner<'_>,
     series: &[SweepPoint],
@@ -230,7 +230,7 @@ fn series(args: &SweepArgs) -> Vec<Vec<SweepPoint>> {
     all
 }
 
-/// Each of `values`, or once nothing.
+/// Each of `values`, or a single `None` if there are none.
 fn several<T: Copy>(values: &[T]) -> Vec<Option<T>> {
     if values.is_empty() {
         vec![None]
@@ -239,7 +239,7 @@ fn several<T: Copy>(values: &[T]) -> Vec<Option<T>> {
     }
 }
 
-/// How far the best setting could go; `None` where there is none.
+/// How far the best setting could go; `None` without a best setting.
 fn predicted(
     sweep: &Sweep,
     runner: &Runner<'_>,
@@ -260,7 +260,7 @@ fn predicted(
         bail!("an open loop has no fixed number of requests at a time");
     }
     let point = setting.point;
-    // Of a load that waits, the server runs no more than its batch.
+    // The server runs no more requests of a waiting load than its batch.
     let running_at_a_time = point.batch.min(sweep.concurrency.unwrap_or(u32::MAX));
     let serving = Serving {
         input_tokens: measured.input_tokens,
@@ -269,7 +269,7 @@ fn predicted(
         batch: f64::from(running_at_a_time),
         ..Serving::default()
     };
-    // What the command line says outranks what the server says of itself, which may be less.
+    // The command line takes precedence over what the server reports, which may be less.
     let launched = runner.args.launch.as_deref().map(deployment_of);
     let found = runner.found.clone().unwrap_or_default();
     let flags = found
@@ -282,7 +282,7 @@ fn predicted(
         max_num_batched_tokens: point
             .max_num_batched_tokens
             .or(flags.max_num_batched_tokens),
-        // The batch asked about is to run, whatever the limit is now.
+        // The batch in question must run, whatever the limit is now.
         max_num_seqs: None,
         ..flags
     };

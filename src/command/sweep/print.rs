@@ -1,4 +1,4 @@
-//! A sweep for people: one line a setting, the best one, and how far it could go.
+//! Prints a sweep: one line per setting, the best one, and how far it could go.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use loadtest::sweep::{Objective, Sweep};
 
 const NOTHING: &str = "–";
 
-/// Writes the whole answer.
+/// Writes the whole result.
 pub(super) fn write(sweep: &Sweep, out: &mut impl Write) -> anyhow::Result<()> {
     if let Some(concurrency) = sweep.concurrency {
         writeln!(out, "{concurrency} requests at a time at every setting\n")?;

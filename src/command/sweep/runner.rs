@@ -1,4 +1,4 @@
-//! Runs the loads of a sweep, on a server that runs already or on one that is started anew for each setting.
+//! Runs the loads of a sweep, on a running server or on one that is restarted for each setting.
 
 use crate::command::deployment;
 use crate::command::interrupt::Interrupt;
@@ -24,24 +24,24 @@ pub(super) struct Runner<'a> {
     pub load: LoadSettings,
     pub template: Option<Template>,
     pub interrupt: Interrupt,
-    /// What the first server said of itself, while it ran.
+    /// The deployment that the first server reported while it ran.
     pub found: Option<DeploymentFlags>,
-    /// How many loads there were.
+    /// Number of loads so far.
     pub runs: u64,
 }
 
-/// What came of one setting.
+/// The outcome of one setting.
 pub(super) enum SettingOutcome {
-    /// Its runs; fewer than asked for where they were interrupted or the server was gone.
+    /// Its runs; fewer than requested if they were interrupted or the server was gone.
     Runs(Vec<LoadRun>),
-    /// No run, but other settings may do.
+    /// No run, but other settings may work.
     Failed(String),
-    /// The user wants an end.
+    /// The user interrupted the sweep.
     Interrupted,
 }
 
 impl Runner<'_> {
-    /// Requests at a time of the load where the server's own limit is varied.
+    /// Concurrent requests of the load where the server's own limit is varied.
     pub(super) fn concurrency(&self) -> Option<u32> {
         self.template.as_ref()?;
         match self.load.arrivals {
@@ -53,7 +53,7 @@ impl Runner<'_> {
     /// Measures at `point`.
     ///
     /// # Errors
-    /// What would befall every other point too.
+    /// An error that would affect every other point too.
     pub(super) async fn measure(&mut self, point: SweepPoint) -> anyhow::Result<SettingOutcome> {
         let Some(template) = self.template.clone() else {
             return self.repeat(point).await;
@@ -71,7 +71,7 @@ impl Runner<'_> {
         }
     }
 
-    /// A server that is ready; `None` if the user did not want to wait.
+    /// A server that is ready; `None` if the user interrupted the wait.
     async fn launch(&self, line: &str, point: SweepPoint) -> Result<Option<Launched>, LaunchError> {
         let label = label(&point);
         let progress = ProgressLine::new(label.clone());
@@ -143,7 +143,7 @@ impl Runner<'_> {
         Ok(SettingOutcome::Runs(runs))
     }
 
-    /// The load at `point`, with prompts that no run before had.
+    /// The load at `point`, with prompts that no earlier run used.
     fn settings(&mut self, point: SweepPoint) -> LoadSettings {
         self.runs += 1;
         let arrivals = match (self.load.arrivals, self.concurrency()) {
@@ -173,7 +173,7 @@ fn values(point: &SweepPoint) -> Vec<(VariedParameter, String)> {
     .collect()
 }
 
-/// The setting for people.
+/// The setting as a label.
 fn label(point: &SweepPoint) -> String {
     let utilization = point
         .gpu_memory_utilization

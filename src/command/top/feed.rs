@@ -1,4 +1,4 @@
-//! Where `top` has its snapshots from: a running exporter, or a sampler of its own.
+//! The source of `top`'s snapshots: a running exporter, or its own sampler.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -19,12 +19,12 @@ use crate::view::snapshot::SnapshotView;
 
 use super::TopArgs;
 
-/// What the screen waits for.
+/// An update for the screen.
 #[derive(Debug)]
 pub(super) enum Update {
-    /// What the source says now, or why it says nothing.
+    /// The newest answer of the source, or its error.
     Answer(Box<Result<SnapshotView, String>>),
-    /// The program is to end.
+    /// The program must end.
     Stop,
 }
 
@@ -32,21 +32,21 @@ pub(super) enum Update {
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) updates: Receiver<Update>,
-    /// Seconds until the trailing window of a source is full.
+    /// Seconds until the trailing window of the source is full.
     pub(super) settled_after: f64,
 }
 
-/// Starts the source that `args` name.
+/// Starts the source that `args` select.
 ///
 /// # Errors
-/// Wrong settings, or a source that cannot be set up.
+/// Invalid settings, or a source that cannot be set up.
 pub(super) async fn start(args: &TopArgs) -> anyhow::Result<Feed> {
     let settings = Settings::load(&args.settings)?;
     let (sender, updates) = channel();
     let stop = sender.clone();
     tokio::spawn(async move {
         serve::terminated().await;
-        // Without a receiver the program has ended already.
+        // If the receiver is gone, the program has already ended.
         let _ = stop.send(Update::Stop);
     });
     let settled_after = if let Some(url) = &args.url {
@@ -80,7 +80,7 @@ fn recording(args: &TopArgs) -> anyhow::Result<Option<Capture>> {
     Ok(capture.map_err(UsageError::of)?)
 }
 
-/// Asks the exporter at `url` once a tick.
+/// Polls the exporter at `url` once per tick.
 fn ask(url: &str, settings: &Settings, sender: Sender<Update>) -> anyhow::Result<()> {
     let base = Url::parse(url).map_err(|error| {
         UsageError::of(format!(
@@ -112,7 +112,7 @@ fn ask(url: &str, settings: &Settings, sender: Sender<Update>) -> anyhow::Result
     Ok(())
 }
 
-/// Hands what is `published` to the screen.
+/// Forwards what is `published` to the screen.
 fn pass_on(mut published: Published, sender: Sender<Update>) {
     tokio::spawn(async move {
         while published.changed().await.is_ok() {

@@ -1,4 +1,4 @@
-//! The terminal of `top`: draws when something is new, and takes keys.
+//! The terminal of `top`: redraws on updates, and handles keys.
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -16,7 +16,7 @@ use crate::view::text::{clock, thousands};
 
 use super::feed::Update;
 
-/// How long a key may wait for the next look at the source, and the source for that at the keys.
+/// Poll interval of keys and updates.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Shows `updates` until a key or a signal ends it.
@@ -64,7 +64,7 @@ fn watch(
     }
 }
 
-/// What `key` asks for.
+/// The action of `key`.
 fn action(key: KeyEvent) -> Option<Action> {
     if key.kind == KeyEventKind::Release {
         return None;
@@ -82,7 +82,7 @@ fn action(key: KeyEvent) -> Option<Action> {
     }
 }
 
-/// Writes what is shown to a file in the working directory, and says so.
+/// Writes the shown snapshot to a file in the working directory, and reports its name.
 fn export(shown: Option<&SnapshotView>) -> String {
     let Some(snapshot) = shown else {
         return "nothing to export yet".to_owned();
@@ -97,10 +97,10 @@ fn export(shown: Option<&SnapshotView>) -> String {
     }
 }
 
-/// A line for each engine and answer, for terminals that cannot be drawn on.
+/// Prints a line per engine and answer, for terminals that cannot be drawn on.
 ///
 /// # Errors
-/// When `out` does not take them.
+/// When writing to `out` fails.
 pub(super) fn lines(updates: &Receiver<Update>, out: &mut impl Write) -> anyhow::Result<()> {
     while let Ok(Update::Answer(answer)) = updates.recv() {
         match *answer {

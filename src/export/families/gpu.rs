@@ -1,11 +1,11 @@
-//! The series of one GPU, beside the labels of the engine it serves.
+//! The series of one GPU, with the labels of the engine it serves.
 
 use crate::snapshot::GpuSnapshot;
 
 use super::{EngineSeries, c};
 
 impl EngineSeries<'_> {
-    /// What is known and read of `gpu`. What was not read this time is absent.
+    /// The facts and readings of `gpu`. A quantity that was not read this time is absent.
     pub(super) fn gpu(&mut self, gpu: &GpuSnapshot) {
         let label = ("gpu", gpu.facts.uuid.as_str());
         self.add(

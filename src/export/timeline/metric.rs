@@ -1,9 +1,9 @@
-//! One metric over time: its points, and how they are written once or several times in a row.
+//! One metric over time: its points, and how they are written once or repeatedly.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-/// The samples that share their labels but `le`, in the order of time: one after the other, never interleaved with those of another.
+/// The samples that share all labels except `le`, in order of time: contiguous, never interleaved with those of another metric.
 #[derive(Debug, Default)]
 pub(super) struct MetricSeries {
     /// Names and labels of the series.
@@ -12,14 +12,14 @@ pub(super) struct MetricSeries {
     pub(super) points: Vec<SeriesPoint>,
 }
 
-/// Where one series has got to while it is written.
+/// The state of one series while it is written.
 #[derive(Clone, Copy, Debug, Default)]
 struct SeriesCursor {
-    /// What a counter's recorded values are raised by in this round.
+    /// Offset of a counter's recorded values in this round.
     raised: f64,
-    /// Recorded and raised value of the point before.
+    /// Recorded and written value of the previous point.
     last: Option<(f64, f64)>,
-    /// The step that was written last.
+    /// The step written last.
     step: Option<i64>,
 }
 
@@ -30,17 +30,17 @@ pub(super) struct SeriesPoint {
     value: f64,
 }
 
-/// Sums of fractions are known to so much of themselves.
+/// Relative rounding error of sums.
 const ROUNDING: f64 = 1e-9;
 
-/// What becomes of a value from round to round.
+/// How a value changes from round to round.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ValuePace {
-    /// Goes on from where the round before ended.
+    /// Continues from the end of the previous round.
     Grows,
-    /// Is a moment, and goes with the time.
+    /// A time, which advances with the clock.
     Goes,
-    /// Is the same again.
+    /// Repeats unchanged.
     Repeats,
 }
 
@@ -60,7 +60,7 @@ impl MetricSeries {
     /// Writes the points once from each of `starts`.
     ///
     /// # Errors
-    /// When `out` does not take it.
+    /// When writing to `out` fails.
     pub(super) fn write(
         &self,
         pace: ValuePace,
@@ -89,7 +89,7 @@ impl MetricSeries {
 }
 
 impl SeriesCursor {
-    /// The next recorded value stands for the one that was written last.
+    /// The next recorded value corresponds to the one written last.
     fn begin_round(&mut self) {
         if let Some((_, raised)) = self.last {
             self.last = Some((f64::NAN, raised));
@@ -106,7 +106,7 @@ impl SeriesCursor {
             }
             _ => {}
         }
-        // What a rounding error takes away would look like a counter that began again.
+        // A decrease by a rounding error would look like a counter reset.
         let raised = (recorded + self.raised).max(self.last.map_or(f64::MIN, |(_, raised)| raised));
         self.last = Some((recorded, raised));
         raised
