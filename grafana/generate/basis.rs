@@ -14,8 +14,8 @@ pub(crate) fn facts() -> Panel {
         "Model and deployment",
         "What is known of the model and of how it is deployed; an empty cell is not known.",
     )
-    .column("model", "group by (model_name, engine, architecture, dtype, quantization, kv_cache_dtype, source) (vllm_roofline_model_info{ENGINE})")
-    .column("deployment", "group by (model_name, engine, tensor_parallel_size, pipeline_parallel_size, gpus, max_num_seqs, max_num_batched_tokens) (vllm_roofline_deployment_info{ENGINE})")
+    .column("model", "group by (model_name, engine, target, architecture, dtype, quantization, kv_cache_dtype, source) (vllm_roofline_model_info{ENGINE})")
+    .column("deployment", "group by (model_name, engine, target, tensor_parallel_size, pipeline_parallel_size, gpus, max_num_seqs, max_num_batched_tokens) (vllm_roofline_deployment_info{ENGINE})")
     .transformation("organize", &json!({"excludeByName": {"Time": true, "Value #model": true, "Value #deployment": true}}))
 }
 

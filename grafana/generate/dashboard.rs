@@ -235,7 +235,7 @@ impl Dashboard {
                 "red",
                 "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}",
                 "{{alertname}}",
-                "{{model_name}} {{pod}}",
+                "{{model_name}} {{pod}} {{target}}",
             ),
             annotation(
                 "Restarts",
@@ -249,7 +249,7 @@ impl Dashboard {
                 "#22c3dd",
                 "engine:vllm_roofline_deployment_changed:info{FLAGS}",
                 "Other flags",
-                "{{pod}}: --tensor-parallel-size {{tensor_parallel_size}} --max-num-seqs {{max_num_seqs}} --max-num-batched-tokens {{max_num_batched_tokens}}",
+                "{{pod}} {{target}}: --tensor-parallel-size {{tensor_parallel_size}} --max-num-seqs {{max_num_seqs}} --max-num-batched-tokens {{max_num_batched_tokens}}",
             ),
         ]
         .into_iter()
@@ -307,6 +307,16 @@ impl Variable {
             });
         }
         variables
+    }
+
+    /// The server of an exporter that reads several. It stays empty where it reads one, whose `series` have no label `target`.
+    pub(crate) fn server(series: &str) -> Self {
+        Self {
+            name: "target",
+            label: "Server",
+            series: format!("{series}{{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=~\"$instance\"}}"),
+            many: false,
+        }
     }
 
     fn json(&self) -> Result<Value, String> {

@@ -142,7 +142,7 @@ fn worst() -> Panel {
         "The ten engines whose queue is held longest and that lose most time to the host, to kernels that nothing explains, and to stalls: the two shares, added.",
     )
     .line(
-        "{{pod}} {{model_name}} {{engine}}",
+        "{{pod}} {{target}} {{model_name}} {{engine}}",
         &format!("topk(10, {})", of_engine("worst:topk50")),
     )
     .unit("percentunit")
@@ -170,7 +170,7 @@ const WORST: usize = 50;
 
 /// The columns of the table of engines: name, title, expression.
 fn engine_columns() -> [(&'static str, &'static str, String); 11] {
-    let by = "(cluster, namespace, pod, instance, model_name, engine)";
+    let by = "(cluster, namespace, pod, instance, target, model_name, engine)";
     let sum = |series: &str| format!("sum by {by} ({series})");
     let worst = format!("topk({WORST}, {})", sum(&of_engine("worst:topk50")));
     let of_worst = |series: &str| format!("{} and on {by} {worst}", sum(series));
@@ -231,10 +231,15 @@ fn engines() -> Panel {
 
 /// Units, bars and links of the table of engines.
 fn styled(table: Panel) -> Panel {
-    let link = json!([{
-        "title": "Roofline of this engine",
-        "url": format!("/d/{}?var-datasource=${{datasource}}&var-instance=${{__data.fields.instance}}&${{__url_time_range}}", super::roofline::UID),
-    }]);
+    let link = |of: &str, chosen: &str| {
+        let url = format!(
+            "/d/{}?var-datasource=${{datasource}}{chosen}&${{__url_time_range}}",
+            super::roofline::UID
+        );
+        json!([{"title": format!("Roofline of this {of}"), "url": url}])
+    };
+    let instance = "&var-instance=${__data.fields.instance}";
+    let server = format!("{instance}&var-target=${{__data.fields.target}}");
     let percent = [
         ("unit", json!("percentunit")),
         ("decimals", json!(1)),
@@ -254,7 +259,9 @@ fn styled(table: Panel) -> Panel {
         ]
     };
     let table = table
-        .named("instance", &[("links", link)])
+        .named("instance", &[("links", link("engine", instance))])
+        // There only where an exporter reads several servers.
+        .named("target", &[("links", link("server", &server))])
         .named("Queue held", &bar(WAITING))
         .named("Time lost", &bar("red"))
         .matching("/^(MFU|MBU)$/", &percent)

@@ -31,7 +31,7 @@ const OTHERS: [(&str, &[&str]); 4] = [
     ("http_requests_total", &["method", "handler", "status"]),
     ("process_start_time_seconds", &[]),
 ];
-const ALERT_LABELS: [&str; 7] = [
+const ALERT_LABELS: [&str; 8] = [
     "alertname",
     "alertstate",
     "severity",
@@ -39,6 +39,7 @@ const ALERT_LABELS: [&str; 7] = [
     "slo",
     "model_name",
     "engine",
+    SERVER_LABEL,
 ];
 /// Labels that Prometheus puts on a target, and `le` of histograms.
 const TARGET_LABELS: [&str; 7] = [
@@ -51,6 +52,8 @@ const TARGET_LABELS: [&str; 7] = [
     "le",
 ];
 const ENGINE_LABELS: [&str; 2] = ["model_name", "engine"];
+/// The server, where one exporter reads several: on whatever is about one of them.
+const SERVER_LABEL: &str = "target";
 
 /// A metric in an expression, with the labels that are matched on it.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,7 +123,9 @@ pub(crate) fn check(expression: &str) -> Result<(), String> {
         }
         all.extend(known);
     }
-    match grouping_labels(expression).find(|label| {
+    let grouping = ["by (", "without (", "on (", "ignoring (", "group_left ("];
+    let mut grouping = lists(expression, &grouping).flatten();
+    match grouping.find(|label| {
         // label_replace and label_join name the label they make in quotes.
         !all.contains(*label) && !expression.contains(&format!("\"{label}\""))
     }) {
@@ -129,15 +134,19 @@ pub(crate) fn check(expression: &str) -> Result<(), String> {
     }
 }
 
-/// The labels in `by (…)`, `on (…)` and the like.
-fn grouping_labels(expression: &str) -> impl Iterator<Item = &str> {
-    ["by (", "without (", "on (", "ignoring (", "group_left ("]
-        .into_iter()
+/// The labels in each `by (…)`, `on (…)` or whatever `openings` begin.
+pub(crate) fn lists<'a>(
+    expression: &'a str,
+    openings: &[&'a str],
+) -> impl Iterator<Item = Vec<&'a str>> {
+    openings
+        .iter()
         .flat_map(|opening| expression.split(opening).skip(1))
         .filter_map(|rest| rest.split_once(')'))
-        .flat_map(|(labels, _)| labels.split(','))
-        .map(str::trim)
-        .filter(|label| !label.is_empty())
+        .map(|(labels, _)| {
+            let labels = labels.split(',').map(str::trim);
+            labels.filter(|label| !label.is_empty()).collect()
+        })
 }
 
 /// Where the numbers behind `metric` come from, in a word.
@@ -166,6 +175,7 @@ fn labels_of(metric: &str) -> Option<BTreeSet<String>> {
                 .labels
                 .iter()
                 .chain(engine)
+                .chain([&SERVER_LABEL])
                 .map(|label| (*label).to_owned())
                 .collect(),
         );

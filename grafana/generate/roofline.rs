@@ -26,13 +26,14 @@ pub(crate) fn dashboard() -> Dashboard {
     )
     // One at a time: roofs of different GPUs do not fit into one picture.
     .variables(Variable::down_to_instance("vllm_roofline_bound", "Exporter", false))
+    .variables([Variable::server("vllm_roofline_bound")])
     .selector(
         "ENGINE",
-        "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\",model_name=~\"$model_name\"",
+        "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\",target=\"$target\",model_name=~\"$model_name\"",
     )
     .selector(
         "TARGET",
-        "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\"",
+        "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\",target=~\"$target|\"",
     )
     // vLLM's own target has another job and instance than the exporter beside it.
     .selector(
@@ -42,14 +43,14 @@ pub(crate) fn dashboard() -> Dashboard {
     .selector("POD", "namespace=~\"$namespace\",pod=~\"$pod\"")
     .selector("FLAGS", "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"")
     // Alerts about a model have no pod.
-    .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",model_name=~\"$model_name|\"")
+    .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",target=~\"$target|\",model_name=~\"$model_name|\"")
     .link("Serving quality", super::serving::UID)
     .link("Fleet", super::fleet::UID)
     .verdict([
         verdict::alerts(),
         verdict::remedies(GAIN, &[]),
         verdict::shares(&format!("avg by (component) ({})", SHARES.replace(",PART", ""))),
-        verdict::since(ADMISSION, SHARES, "model_name, engine", "{{engine}}"),
+        verdict::since(ADMISSION, SHARES, "model_name, engine, target", "{{engine}}"),
         verdict::lost(&format!(
             "avg(sum without (component) ({}))",
             SHARES.replace("PART", verdict::LOST)
@@ -139,7 +140,7 @@ fn states() -> Panel {
     Panel::state_timeline("Whether the engine runs", "What the engine was doing.")
         .line(
             "engine {{engine}}",
-            &set.code("vllm_roofline_engine_state{ENGINE,STATE}", "engine"),
+            &set.code("vllm_roofline_engine_state{ENGINE,STATE}", "engine, target"),
         )
         .mappings(&[set.mapping()])
 }
@@ -241,7 +242,7 @@ fn interconnect() -> Panel {
 fn batch() -> Panel {
     Panel::timeseries(
         "Decode batch and its limits",
-        "Requests per decode step, running and waiting requests, and the batches at which weights become compute-bound (ridge), KV traffic equals weight traffic (knee) and the KV cache is full (kv_capacity), at the context of the window.",
+        "Requests per decode step, requests that run and wait in the servers that Prometheus scrapes there (their mean), and the batches at which weights become compute-bound (ridge), KV traffic equals weight traffic (knee) and the KV cache is full (kv_capacity), at the context of the window.",
     )
     .line("decode batch", "avg(vllm_roofline_decode_batch_size{ENGINE})")
     .line("running", "avg(vllm:num_requests_running{VLLM})")

@@ -54,14 +54,14 @@ pub(crate) fn dashboard() -> Dashboard {
         verdict::alerts(),
         verdict::remedies(
             "engine:vllm_roofline_advice_gain:avg5m{ENGINE,FIGURE}",
-            &[("pod", "Pod")],
+            &[("pod", "Pod"), ("target", "Server")],
         ),
         verdict::shares(&format!("avg by (component) ({})", SHARES.replace(",PART", ""))),
         verdict::since(
             "vllm_roofline_admission{ENGINE,STATE}",
             SHARES,
-            "pod, model_name, engine",
-            "{{pod}} {{engine}}",
+            "pod, target, model_name, engine",
+            "{{pod}} {{target}} {{engine}}",
         ),
         verdict::lost(&format!(
             "avg(sum without (component) ({}))",

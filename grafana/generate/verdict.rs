@@ -12,7 +12,7 @@ pub(crate) const LOST: &str = "component=~\"host|kernel_latency|overhead|stalled
 
 /// Alerts that fire, each with a link to the page of its cause.
 pub(crate) fn alerts() -> Panel {
-    let labels = "alertname, severity, cause, model_name, pod";
+    let labels = "alertname, severity, cause, model_name, pod, target";
     let firing = "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}";
     let since = "ALERTS_FOR_STATE{alertname=~\"VllmRoofline.+\",SCOPE}";
     let link = json!([{
@@ -31,8 +31,8 @@ pub(crate) fn alerts() -> Panel {
         "organize",
         &json!({
             "excludeByName": {"Time": true, "Value": false},
-            "indexByName": {"alertname": 0, "cause": 1, "Value": 2, "severity": 3, "model_name": 4, "pod": 5},
-            "renameByName": {"alertname": "Alert", "cause": "cause", "Value": "Since", "severity": "Severity", "model_name": "Model", "pod": "Pod"},
+            "indexByName": {"alertname": 0, "cause": 1, "Value": 2, "severity": 3, "model_name": 4, "pod": 5, "target": 6},
+            "renameByName": {"alertname": "Alert", "cause": "cause", "Value": "Since", "severity": "Severity", "model_name": "Model", "pod": "Pod", "target": "Server"},
         }),
     )
     .named("Alert", &[("links", link), ("custom.width", json!(300))])
@@ -40,6 +40,7 @@ pub(crate) fn alerts() -> Panel {
     .named("Severity", &[("custom.width", json!(90))])
     // An alert about a model is of no one pod.
     .named("Pod", &[("noValue", json!("all"))])
+    .named("Server", &[("noValue", json!("all"))])
     .no_value("No alert fires")
 }
 

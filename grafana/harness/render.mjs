@@ -29,7 +29,7 @@ for (const name of fs.readdirSync(dashboards).filter((file) => file.endsWith('.j
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
   const to = Math.floor(Date.now() / 1000);
   const all = Object.fromEntries(['job', 'cluster', 'namespace', 'pod', 'model_name'].map((variable) => [variable, '.*']));
-  const variables = { ...all, __rate_interval: RATE, __range: `${seconds}s`, instance: name === 'roofline.json' ? exporter : '.*' };
+  const variables = { ...all, __rate_interval: RATE, __range: `${seconds}s`, instance: name === 'roofline.json' ? exporter : '.*', target: process.env.TARGET ?? '' };
   const range = { base: prometheus, from: to - Number(seconds), to, step: STEP, variables };
   const drawn = await page.evaluate(([dashboard, range, width]) => drawDashboard(dashboard, range, width), [dashboard, range, WIDTH]);
   await page.waitForTimeout(1500);

@@ -44,6 +44,13 @@ pub(crate) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
         .filter(|panel| panel["type"] != "row")
 }
 
+/// The expression of every query of every panel.
+pub(crate) fn expressions(dashboard: &Value) -> impl Iterator<Item = &str> {
+    panels(dashboard)
+        .flat_map(|panel| panel["targets"].as_array().unwrap())
+        .map(|target| text(target, "expr"))
+}
+
 pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap()
 }

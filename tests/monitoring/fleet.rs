@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::dashboards::{self, panels, text};
-use crate::live::{now, resolved};
+use crate::live::{ALL, Shown, now, resolved};
 use crate::prometheus::{Prometheus, values, wait_until};
 use crate::recordings::played::{is_read, metrics_of_the_rules};
 use crate::support::{Exporter, get, ok};
@@ -209,15 +209,18 @@ fn the_fleet_dashboard_and_the_rules_over_5000_pods() {
 /// Prints the slowest queries of the dashboards that are for a fleet, and for one engine of it.
 fn time_dashboards(prometheus: &Prometheus) {
     for (name, dashboard) in dashboards::all() {
-        let instance = match name.as_str() {
-            "fleet" => ".*",
-            "roofline" => "pod-17:10860",
+        let shown = match name.as_str() {
+            "fleet" => ALL,
+            "roofline" => Shown {
+                instance: "pod-17:10860",
+                target: "",
+            },
             _ => continue,
         };
         let mut timed = Vec::new();
         for panel in panels(&dashboard) {
             for target in panel["targets"].as_array().unwrap() {
-                let expression = resolved(text(target, "expr"), instance);
+                let expression = resolved(text(target, "expr"), shown);
                 let started = Instant::now();
                 if target["instant"] == true {
                     prometheus.query(&expression);

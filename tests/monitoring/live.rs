@@ -16,18 +16,31 @@ const PATIENCE_S: u64 = 120;
 /// Series of an exporter with one engine on one GPU, Prometheus's own about the scrape included. grafana/README.md says so.
 const MOST_SERIES: f64 = 220.0;
 
-struct Panel {
-    place: String,
-    expression: String,
+pub(crate) struct Panel {
+    pub(crate) place: String,
+    pub(crate) expression: String,
     instant: bool,
 }
 
+/// What the dashboard of one engine shows: an exporter, and of one that reads several servers the server.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) instance: &'a str,
+    pub(crate) target: &'a str,
+}
+
+/// What a dashboard of many shows.
+pub(crate) const ALL: Shown<'_> = Shown {
+    instance: ".*",
+    target: "",
+};
+
 /// Every query of every dashboard, as Grafana sends it with all variables at All.
-fn queries(exporter: &str) -> Vec<Panel> {
+pub(crate) fn queries(one: Shown) -> Vec<Panel> {
     let mut queries = Vec::new();
     for (name, dashboard) in dashboards::all() {
-        // The roofline dashboard shows one exporter at a time.
-        let instance = if name == "roofline" { exporter } else { ".*" };
+        // The roofline dashboard shows one engine at a time.
+        let shown = if name == "roofline" { one } else { ALL };
         for panel in panels(&dashboard) {
             for target in panel["targets"].as_array().unwrap() {
                 queries.push(Panel {
@@ -36,7 +49,7 @@ fn queries(exporter: &str) -> Vec<Panel> {
                         text(panel, "title"),
                         text(target, "refId")
                     ),
-                    expression: resolved(text(target, "expr"), instance),
+                    expression: resolved(text(target, "expr"), shown),
                     instant: target["instant"] == true,
                 });
             }
@@ -45,12 +58,13 @@ fn queries(exporter: &str) -> Vec<Panel> {
     queries
 }
 
-pub(crate) fn resolved(expression: &str, instance: &str) -> String {
+pub(crate) fn resolved(expression: &str, shown: Shown) -> String {
     let variables = ["$job", "$cluster", "$namespace", "$pod", "$model_name"];
     let expression = expression
         .replace("$__rate_interval", "1m")
         .replace("$__range", "2m")
-        .replace("$instance", instance);
+        .replace("$target", shown.target)
+        .replace("$instance", shown.instance);
     let resolved = variables.iter().fold(expression, |expression, variable| {
         expression.replace(variable, ".*")
     });
@@ -69,6 +83,10 @@ pub(crate) fn now() -> f64 {
 fn every_panel_of_every_dashboard_shows_the_demo() {
     let demo = Exporter::start(&["demo", "--gpu-hour-price", "2.5"]);
     let exporter = demo.address.to_string();
+    let shown = Shown {
+        instance: &exporter,
+        target: "",
+    };
     let vllm = demo.vllm.clone().unwrap();
     let prometheus = Prometheus::start(
         &config(&[
@@ -86,7 +104,7 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
         tempfile::tempdir().unwrap(),
     );
 
-    let mut silent = queries(&exporter);
+    let mut silent = queries(shown);
     silent.retain(|panel| !may_be_empty(panel));
     assert!(silent.len() > 100);
     let mut left = String::new();
@@ -102,16 +120,18 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
 
     for (name, dashboard) in dashboards::all() {
         let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
-        // The local stack is one cluster, which has no name.
-        for variable in variables.filter(|variable| variable["name"] != "cluster") {
+        // The local stack is one cluster, which has no name, and its exporter reads one server.
+        let named = |variable: &&Value| !["cluster", "target"].contains(&text(variable, "name"));
+        for variable in variables.filter(named) {
             assert!(
-                lists_values(&prometheus, variable, &exporter),
+                lists_values(&prometheus, variable, shown),
                 "{name}: {} is empty",
                 variable["name"]
             );
         }
     }
-    rules_are_healthy(&prometheus);
+    rules_are_evaluated(&prometheus);
+    rules_record(&prometheus);
 
     let series = values(&prometheus.query("count({job=\"vllm-roofline-exporter\"})"));
     assert!(
@@ -151,7 +171,7 @@ fn has_data(prometheus: &Prometheus, panel: &Panel) -> bool {
 }
 
 /// Whether `label_values(series, label)` lists anything.
-fn lists_values(prometheus: &Prometheus, variable: &Value, exporter: &str) -> bool {
+fn lists_values(prometheus: &Prometheus, variable: &Value, shown: Shown) -> bool {
     let Some(query) = variable["definition"].as_str() else {
         return true;
     };
@@ -161,12 +181,12 @@ fn lists_values(prometheus: &Prometheus, variable: &Value, exporter: &str) -> bo
         .unwrap()
         .0;
     let path = format!("/api/v1/label/{}/values", text(variable, "name"));
-    let values = prometheus.api(&path, &[("match[]", &resolved(series, exporter))]);
+    let values = prometheus.api(&path, &[("match[]", &resolved(series, shown))]);
     values.as_array().is_some_and(|values| !values.is_empty())
 }
 
-/// No rule fails, and every recording rule records.
-fn rules_are_healthy(prometheus: &Prometheus) {
+/// No rule fails.
+pub(crate) fn rules_are_evaluated(prometheus: &Prometheus) {
     wait_until(60, "every rule has been evaluated", || {
         let groups = prometheus.api("/api/v1/rules", &[]);
         let rules = groups["groups"]
@@ -180,6 +200,10 @@ fn rules_are_healthy(prometheus: &Prometheus) {
         });
         health.all(|health| health == "ok")
     });
+}
+
+/// Every recording rule records.
+fn rules_record(prometheus: &Prometheus) {
     for rule in crate::rules::all() {
         let Some(record) = rule.record else { continue };
         // A share over half an hour and more needs as much history.

@@ -22,3 +22,4 @@ mod recordings;
 mod routing;
 mod rules;
 mod runbooks;
+mod servers;
