@@ -314,7 +314,9 @@ impl Variable {
         Self {
             name: "target",
             label: "Server",
-            series: format!("{series}{{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=~\"$instance\"}}"),
+            series: format!(
+                "{series}{{job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=~\"$instance\"}}"
+            ),
             many: false,
         }
     }

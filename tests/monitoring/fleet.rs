@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::dashboards::{self, panels, text};
 use crate::live::{ALL, Shown, now, resolved};
-use crate::prometheus::{Prometheus, values, wait_until};
+use crate::prometheus::{Prometheus, QueryApi, values, wait_until};
 use crate::recordings::played::{is_read, metrics_of_the_rules};
 use crate::support::{Exporter, get, ok};
 use crate::tools::promtool;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::live::now;
-use crate::prometheus::{Alertmanager, Prometheus, config, free_address, wait_until};
+use crate::prometheus::{Alertmanager, Prometheus, QueryApi, config, free_address, wait_until};
 use crate::rules;
 use crate::tools::promtool;
 

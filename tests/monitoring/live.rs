@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::dashboards::{self, panels, text};
-use crate::prometheus::{Prometheus, config, free_address, values, wait_until};
+use crate::prometheus::{Prometheus, QueryApi, config, free_address, values, wait_until};
 use crate::support::Exporter;
 
 /// The recording takes 49 s to go through every kind of load.
@@ -36,7 +36,7 @@ pub(crate) const ALL: Shown<'_> = Shown {
 };
 
 /// Every query of every dashboard, as Grafana sends it with all variables at All.
-pub(crate) fn queries(one: Shown) -> Vec<Panel> {
+pub(crate) fn queries(one: Shown<'_>) -> Vec<Panel> {
     let mut queries = Vec::new();
     for (name, dashboard) in dashboards::all() {
         // The roofline dashboard shows one engine at a time.
@@ -58,7 +58,7 @@ pub(crate) fn queries(one: Shown) -> Vec<Panel> {
     queries
 }
 
-pub(crate) fn resolved(expression: &str, shown: Shown) -> String {
+pub(crate) fn resolved(expression: &str, shown: Shown<'_>) -> String {
     let variables = ["$job", "$cluster", "$namespace", "$pod", "$model_name"];
     let expression = expression
         .replace("$__rate_interval", "1m")
@@ -171,7 +171,7 @@ fn has_data(prometheus: &Prometheus, panel: &Panel) -> bool {
 }
 
 /// Whether `label_values(series, label)` lists anything.
-fn lists_values(prometheus: &Prometheus, variable: &Value, shown: Shown) -> bool {
+fn lists_values(prometheus: &Prometheus, variable: &Value, shown: Shown<'_>) -> bool {
     let Some(query) = variable["definition"].as_str() else {
         return true;
     };

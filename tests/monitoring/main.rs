@@ -23,3 +23,4 @@ mod routing;
 mod rules;
 mod runbooks;
 mod servers;
+mod thanos;

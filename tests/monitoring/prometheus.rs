@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,17 +14,18 @@ use tempfile::TempDir;
 use crate::support::get;
 
 /// A program that serves HTTP.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    fn start(program: &str, arguments: &[String]) -> Self {
+    /// Starts `program`, which listens where its flag `listen` says.
+    pub(crate) fn start(program: &str, listen: &str, arguments: &[String]) -> Self {
         let address = free_address();
         let child = Command::new(program)
             .args(arguments)
-            .arg(format!("--web.listen-address={address}"))
+            .arg(format!("{listen}={address}"))
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
@@ -63,6 +65,49 @@ pub(crate) fn wait_until(seconds: u64, what: &str, mut test: impl FnMut() -> boo
     }
 }
 
+/// What answers queries as Prometheus does.
+pub(crate) trait QueryApi {
+    /// Where it does.
+    fn address(&self) -> SocketAddr;
+
+    /// `GET path` with `parameters`, its `data`.
+    fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+        let pairs: Vec<_> = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value)))
+            .collect();
+        let (status, body) = get(self.address(), &format!("{path}?{}", pairs.join("&")));
+        assert_eq!(status, 200, "{parameters:?}: {body}");
+        serde_json::from_str::<Value>(&body).unwrap()["data"].clone()
+    }
+
+    /// The series that `expression` has now.
+    fn query(&self, expression: &str) -> Vec<Value> {
+        let data = self.api("/api/v1/query", &[("query", expression)]);
+        data["result"].as_array().unwrap().clone()
+    }
+
+    /// The series that `expression` has between two Unix times.
+    fn query_range(&self, expression: &str, start: f64, end: f64, step: f64) -> Vec<Value> {
+        let data = self.api(
+            "/api/v1/query_range",
+            &[
+                ("query", expression),
+                ("start", &start.to_string()),
+                ("end", &end.to_string()),
+                ("step", &step.to_string()),
+            ],
+        );
+        data["result"].as_array().unwrap().clone()
+    }
+}
+
+impl QueryApi for Server {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// A Prometheus with its own configuration and database.
 pub(crate) struct Prometheus {
     server: Server,
@@ -84,13 +129,9 @@ impl Prometheus {
             ),
         ];
         Self {
-            server: Server::start("prometheus", &arguments),
+            server: Server::start("prometheus", "--web.listen-address", &arguments),
             directory,
         }
-    }
-
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.server.address
     }
 
     /// Ends it in good order, and returns its database.
@@ -105,41 +146,15 @@ impl Prometheus {
         directory
     }
 
-    /// `GET path` with `parameters`, its `data`.
-    pub(crate) fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
-        let pairs: Vec<_> = parameters
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encoded(value)))
-            .collect();
-        let (status, body) = get(self.server.address, &format!("{path}?{}", pairs.join("&")));
-        assert_eq!(status, 200, "{parameters:?}: {body}");
-        serde_json::from_str::<Value>(&body).unwrap()["data"].clone()
+    /// Where its database is.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.directory.path().join("data")
     }
+}
 
-    /// The series that `expression` has now.
-    pub(crate) fn query(&self, expression: &str) -> Vec<Value> {
-        let data = self.api("/api/v1/query", &[("query", expression)]);
-        data["result"].as_array().unwrap().clone()
-    }
-
-    /// The series that `expression` has between two Unix times.
-    pub(crate) fn query_range(
-        &self,
-        expression: &str,
-        start: f64,
-        end: f64,
-        step: f64,
-    ) -> Vec<Value> {
-        let data = self.api(
-            "/api/v1/query_range",
-            &[
-                ("query", expression),
-                ("start", &start.to_string()),
-                ("end", &end.to_string()),
-                ("step", &step.to_string()),
-            ],
-        );
-        data["result"].as_array().unwrap().clone()
+impl QueryApi for Prometheus {
+    fn address(&self) -> SocketAddr {
+        self.server.address
     }
 }
 
@@ -170,7 +185,11 @@ impl Alertmanager {
             "--cluster.listen-address=".to_owned(),
         ];
         Self {
-            server: Server::start("prometheus-alertmanager", &arguments),
+            server: Server::start(
+                "prometheus-alertmanager",
+                "--web.listen-address",
+                &arguments,
+            ),
             _directory: directory,
         }
     }

@@ -3,7 +3,7 @@
 use crate::dashboards;
 use crate::generate::names::lists;
 use crate::live::{Shown, queries, rules_are_evaluated};
-use crate::prometheus::{Prometheus, config, free_address, wait_until};
+use crate::prometheus::{Prometheus, QueryApi, config, free_address, wait_until};
 use crate::rules;
 use crate::support::Exporter;
 

@@ -26,14 +26,20 @@ const WARM_UP: f64 = 1.0;
 pub(super) type Series = BTreeMap<String, Vec<Option<f64>>>;
 
 /// A stretch of a recording.
-pub(super) struct Slice {
+pub(crate) struct Slice {
     capture: PathBuf,
     from: f64,
     to: f64,
 }
 
+impl Slice {
+    pub(crate) fn seconds(&self) -> f64 {
+        self.to - self.from
+    }
+}
+
 /// Every phase of the capture at `capture`, by `recording/phase`.
-pub(super) fn phases(capture: &Path) -> Vec<(String, Slice)> {
+pub(crate) fn phases(capture: &Path) -> Vec<(String, Slice)> {
     let name = capture.file_name().unwrap().to_str().unwrap();
     let manifest = std::fs::read(capture.join("capture.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
@@ -166,7 +172,7 @@ pub(crate) fn is_read(series: &str, read: &BTreeSet<String>) -> bool {
 }
 
 /// Writes `slices`, one after the other, as a capture of its own.
-pub(super) fn cut(slices: &[&Slice], directory: &Path) {
+pub(crate) fn cut(slices: &[&Slice], directory: &Path) {
     std::fs::create_dir_all(directory).unwrap();
     let source = &slices[0].capture;
     let manifest = std::fs::read(source.join("capture.json")).unwrap();
