@@ -222,7 +222,7 @@ impl<'a> CapturePlayer<'a> {
     pub fn figures(&self, span: &AccountedSpan) -> Figures {
         Figures {
             engine: self.engine.as_ref().map(|key| key.engine.clone()),
-            ..Figures::of(span, &self.facts, false, self.settings.overhead_below).with_verdict(
+            ..Figures::of(span, &self.facts, false, &self.settings).with_verdict(
                 span,
                 &self.facts,
                 self.settings.gpu_hour_price,

@@ -18,6 +18,7 @@ use self::history::History;
 use crate::meter::account::{Account, PerPhase};
 use crate::meter::figures::Figures;
 use crate::meter::gpu::Links;
+use crate::meter::spend::Spend;
 use crate::sample::engine::{EngineKey, MissingInput};
 use crate::sample::gpu::{GpuIdentity, GpuReading, Traffic};
 use roofline::bound::TimeSeconds;
@@ -100,6 +101,10 @@ pub struct EngineSnapshot {
     pub time_seconds: Option<TimeSeconds>,
     /// Settled busy seconds by phase.
     pub phase_seconds: PerPhase<Seconds>,
+    /// Dollars and joules since the exporter started, by what they were spent on.
+    pub spend: Spend,
+    /// What one GPU costs an hour, where the user set it.
+    pub gpu_hour_price: Option<f64>,
     /// Dollars since there is a price; nothing while there is none.
     pub cost_dollars: Option<f64>,
     /// Seconds each bound held.

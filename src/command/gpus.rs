@@ -81,6 +81,7 @@ fn facts(gpu: &GpuSpec) -> Value {
         "nvlink": gpu.nvlink_per_direction.is_some(),
         "tdp_watts": gpu.tdp_watts,
         "gpm": gpu.gpm,
+        "list_price": gpu.list_price,
         "provenance": gpu.provenance,
         "confidence": gpu.confidence,
         "notes": gpu.notes,
@@ -161,6 +162,14 @@ fn write_details(gpus: &[&GpuSpec], out: &mut impl Write) -> anyhow::Result<()> 
             ]);
         }
         output::write_table(&table, out)?;
+        if let Some(price) = &gpu.list_price {
+            let (dollars, seller, as_of) = (price.dollars_per_hour, &price.seller, &price.as_of);
+            writeln!(
+                out,
+                "${dollars:.2} per hour at {seller}, {as_of}: {}",
+                price.source
+            )?;
+        }
         if let Some(notes) = &gpu.notes {
             writeln!(out, "{notes}")?;
         }

@@ -98,7 +98,13 @@ families! {
     GPU_BUSY_SECONDS_TOTAL = "gpu_busy_seconds_total" Counter Measured Stable engine ["gpu"]
         "Seconds with any kernel running on one GPU since the exporter started. Measured by the GPU; says that it ran, not how well.";
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
-        "Price of the engine's GPUs for the time observed: gpu-hour-price x GPUs x hours. Only with a configured price.";
+        "Price of the engine's GPUs for the time observed: price per GPU-hour x GPUs x hours. The price is gpu-hour-price, else the list price of the GPU, where the table has one: see gpu_hour_price_dollars.";
+    PHASE_COST_DOLLARS_TOTAL = "phase_cost_dollars_total" Counter Modelled Experimental engine ["phase"]
+        "cost_dollars_total by what the seconds were spent on: prefill, decode, or idle, where no request ran or moved. One tick behind while requests run; divide by forward_tokens_total for dollars per token.";
+    WASTED_DOLLARS_TOTAL = "wasted_dollars_total" Counter Modelled Experimental engine ["component"]
+        "The part of cost_dollars_total for time in which neither arithmetic, memory traffic nor links limited: host, kernel_latency, overhead, idle, stalled, as in time_seconds_total.";
+    PHASE_ENERGY_JOULES_TOTAL = "phase_energy_joules_total" Counter Modelled Experimental engine ["phase"]
+        "Energy of all GPUs of the engine by what their seconds were spent on: prefill, decode, or idle. The energy is measured by the GPUs' counters, the split is modelled; compare over a minute or more, since the counters are read every two seconds at most.";
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
         "Seconds by bound, every span under its own; those in which vLLM could not be read are unknown. One tick behind while requests run.";
     TIME_SECONDS_TOTAL = "time_seconds_total" Counter Modelled Stable engine ["component"]
@@ -172,6 +178,8 @@ families! {
     GPU_LINK_BYTES_TOTAL = "gpu_link_bytes_total" Counter Measured Experimental engine ["gpu", "link", "direction"]
         "Bytes of one GPU over PCIe and NVLink since the exporter started; sent is from the GPU. Measured by GPM.";
 
+    GPU_HOUR_PRICE = "gpu_hour_price_dollars" Gauge Specified Experimental engine ["origin", "as_of"]
+        "Price of one GPU of the engine for an hour. origin is configured (gpu-hour-price), or the seller whose list price the GPU table has, of the day as_of.";
     PEAK_FLOPS = "peak_flops_per_second" Gauge Specified Stable engine ["precision"]
         "Dense datasheet peak, all GPUs of the engine. From the GPU table, or derived from NVML.";
     ATTAINABLE_FLOPS = "attainable_flops_per_second" Gauge Specified Stable engine ["precision"]

@@ -1,6 +1,7 @@
 //! Converts a snapshot into metric families. Pure: the same snapshot gives the same page.
 
 mod gpu;
+mod spend;
 
 use prometheus::proto::MetricFamily;
 
@@ -236,7 +237,7 @@ impl EngineSeries<'_> {
             );
         }
         self.work();
-        self.add(&c::COST_DOLLARS_TOTAL, &[], self.engine.cost_dollars);
+        self.spend();
         for gpu in &snapshot.gpus {
             if self.engine.facts.gpu_uuids.contains(&gpu.facts.uuid) {
                 self.gpu(gpu);

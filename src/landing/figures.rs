@@ -1,9 +1,10 @@
 //! The figures beside the chart, each with its provenance.
 
 use crate::meter::figures::Figures;
+use crate::meter::spend::CostFigures;
 use crate::snapshot::{EngineSnapshot, Snapshot};
 use roofline::diagnosis::{Effect, Outlook, VerdictLevel};
-use roofline::units::{Seconds, ratio};
+use roofline::units::Seconds;
 
 /// A figure as it is shown.
 pub(super) struct FigureView {
@@ -210,41 +211,65 @@ fn utilization(engine: &EngineSnapshot) -> [FigureView; 7] {
 
 /// What it costs: energy, power and, with a price, dollars.
 fn spent(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
-    let tokens = engine.totals.output_tokens;
-    let joules = energy(engine, snapshot).and_then(|joules| ratio(joules, tokens));
-    let energy = joules.map(|joules| format!("{joules:.2} J"));
+    const ENERGY: &str = "measured by the GPU, divided by where the seconds went, over the window";
+    let none = CostFigures::default();
+    let cost = engine.window.as_ref().map_or(&none, |window| &window.cost);
+    let joules = |each: Option<f64>| each.map(|joules| format!("{joules:.2} J"));
     let power = power(engine, snapshot).map(|watts| format!("{watts:.0} W"));
     let mut figures = vec![
+        figure("power", "power", power, "measured by the GPU, now"),
+        figure(
+            "energy_in",
+            "energy per input token",
+            joules(cost.joules_per_token.prefill),
+            ENERGY,
+        ),
         figure(
             "energy",
-            "energy/token",
-            energy,
-            "measured by the GPU, since the start",
+            "energy per output token",
+            joules(cost.joules_per_token.decode),
+            ENERGY,
         ),
-        figure("power", "power", power, "measured by the GPU, now"),
     ];
-    if let Some(dollars) = engine.cost_dollars {
-        let cost = ratio(dollars * 1e6, tokens).map(|cost| format!("{cost:.2}"));
-        figures.push(figure(
-            "cost",
-            "$ per 1M tokens",
-            cost,
-            "configured price, since the start",
-        ));
+    if cost.dollars_per_hour.is_some() {
+        figures.extend(dollars(cost));
     }
     figures
 }
 
-fn energy(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {
-    let own = snapshot
-        .gpus
-        .iter()
-        .filter(|gpu| engine.facts.gpu_uuids.contains(&gpu.facts.uuid));
-    let joules: Vec<f64> = own
-        .map(|gpu| gpu.energy_total.map(|energy| energy.0))
-        .collect::<Option<_>>()?;
-    // Without a GPU nothing was measured: a sum of nothing is not 0 J.
-    joules.into_iter().reduce(|one, other| one + other)
+/// Dollars per token, and those for which nothing limits but time.
+fn dollars(cost: &CostFigures) -> [FigureView; 3] {
+    const PRICE: &str = "price of the GPUs, divided by where the seconds went, over the window";
+    let each = cost.dollars_per_million_tokens;
+    let text = |dollars: Option<f64>| dollars.map(|dollars| format!("{dollars:.2}"));
+    let wasted: f64 = cost.wasted_dollars_per_hour.values().sum();
+    let hour = cost.dollars_per_hour.unwrap_or_default();
+    let by_component = cost.wasted_dollars_per_hour.iter();
+    let by_component = by_component
+        .filter(|(_, dollars)| **dollars >= 0.005)
+        .map(|(name, dollars)| format!("{} {dollars:.2}", name.replace('_', " ")));
+    let wasted = figure(
+        "wasted",
+        "$ wasted per hour",
+        Some(format!("{wasted:.2} of {hour:.2}")),
+        "price of the time in which neither arithmetic, memory nor links limit",
+    );
+    [
+        figure(
+            "cost_in",
+            "$ per 1M input tokens",
+            text(each.prefill),
+            PRICE,
+        ),
+        FigureView {
+            beside: cost.price_origin.iter().cloned().collect(),
+            ..figure("cost", "$ per 1M output tokens", text(each.decode), PRICE)
+        },
+        FigureView {
+            beside: by_component.collect(),
+            ..wasted
+        },
+    ]
 }
 
 fn power(engine: &EngineSnapshot, snapshot: &Snapshot) -> Option<f64> {

@@ -13,7 +13,6 @@ use self::history::{HistoryLine, Ribbon};
 use self::verdict::FindingView;
 use crate::build_info::BUILD;
 use crate::config::Settings;
-use crate::meter::observe;
 use crate::snapshot::{EngineSnapshot, Snapshot, SourceStatus};
 use loadtest::chart::roofline::{ChartPoint, RoofLine, roofline};
 use roofline::bound::Admission;
@@ -188,7 +187,7 @@ fn row(engine: &EngineSnapshot) -> EngineRow {
 
 fn view(engine: &EngineSnapshot, snapshot: &Snapshot, price: Option<f64>) -> EngineView {
     let window = engine.window.as_ref();
-    let cost = observe::dollars_per_second(&engine.facts, price);
+    let cost = engine.facts.dollars_per_second(price);
     let felt = window.map_or_else(Effect::default, |window| window.felt(cost));
     let roofs = roof_lines(engine);
     let power_limited = window

@@ -33,7 +33,7 @@ pub struct MeterSettings {
     pub overhead_below: f64,
     /// Attainable ceilings and overheads follow what is seen.
     pub calibrate: bool,
-    /// Dollars per GPU-hour.
+    /// Dollars per GPU-hour, where the user set them; else the list price holds.
     pub gpu_hour_price: Option<f64>,
 }
 
@@ -201,16 +201,15 @@ impl EngineMeter {
         settings: &MeterSettings,
     ) -> AccountedSpan {
         self.totals.add(&account);
-        let gpu_hours = account.seconds.0 / 3600.0 * self.facts.gpus();
-        self.cost_dollars += settings.gpu_hour_price.unwrap_or(0.0) * gpu_hours;
+        let price = self.facts.dollars_per_second(settings.gpu_hour_price);
+        self.cost_dollars += price.unwrap_or(0.0) * account.seconds.0;
         let span = AccountedSpan {
             start: interval.start,
             end: interval.end,
             account,
             unread: std::mem::take(&mut self.unreachable),
         };
-        self.spans
-            .push(span.clone(), &self.facts, settings.overhead_below);
+        self.spans.push(span.clone(), &self.facts, settings);
         if !interval.occupied() {
             self.spans.settle_newest(&self.facts);
         }

@@ -7,9 +7,11 @@ use roofline::units::{Bytes, Flops, Seconds, ratio};
 
 use super::account::{Account, ByKind, PerPhase};
 use super::caveats::caveats;
+use super::engine::MeterSettings;
 use super::observe;
 use super::reconcile::{self, Impossible, ModelledSpan, References};
 use super::spans::AccountedSpan;
+use super::spend::CostFigures;
 use super::verdict;
 use roofline::bound::{Admission, Bound, Dominant, EngineState, TimeSeconds};
 use roofline::engine::EngineFacts;
@@ -106,6 +108,8 @@ pub struct Figures {
     pub tpot_p50_between_seconds: Option<[f64; 2]>,
     /// The two phases apart.
     pub by_phase: PerPhase<PhaseFigures>,
+    /// What it cost.
+    pub cost: CostFigures,
     /// What holds the engine back and what would help, the weightiest first.
     pub verdict: Vec<Finding>,
     /// What makes these figures less than exact.
@@ -158,7 +162,7 @@ impl Figures {
         span: &AccountedSpan,
         facts: &EngineFacts,
         asleep: bool,
-        overhead_below: f64,
+        settings: &MeterSettings,
     ) -> Self {
         let (account, work) = (&span.account, span.account.work);
         let bytes = work.map(|work| work.bytes.prefill + work.bytes.decode);
@@ -176,7 +180,7 @@ impl Figures {
             t_end: span.end,
             seconds,
             engine_state: verdict::engine_state(account, asleep),
-            bound: verdict::bound(&account.time_spent(), overhead_below),
+            bound: verdict::bound(&account.time_spent(), settings.overhead_below),
             dominant: bytes.as_ref().and_then(verdict::dominant),
             admission: verdict::admission(account, facts.max_num_seqs()),
             power_limited_ratio: account.hardware.power_limited_ratio(),
@@ -218,6 +222,7 @@ impl Figures {
             tpot_p50_between_seconds: next.between(),
             verdict: Vec::new(),
             by_phase: phases(account, facts),
+            cost: CostFigures::of(account, facts, settings.gpu_hour_price),
             caveats: caveats(account, facts),
         }
     }

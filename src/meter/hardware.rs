@@ -17,6 +17,8 @@ pub struct HardwareUse {
     pub nvlink_seconds: Seconds,
     /// Joules.
     pub energy: Joules,
+    /// GPU-seconds over which they were measured.
+    pub energy_seconds: Seconds,
     /// GPU-seconds with readable clock reasons.
     pub reasons_seconds: Seconds,
     /// Of these, GPU-seconds held down by a power limit.
@@ -48,6 +50,7 @@ impl HardwareUse {
         }
         if let Some(energy) = slice.energy {
             self.energy += energy * share;
+            self.energy_seconds += overlap;
         }
         if let Some(limited) = slice.power_limited {
             self.reasons_seconds += overlap;
@@ -76,6 +79,7 @@ impl HardwareUse {
         self.nvlink_sent += other.nvlink_sent;
         self.nvlink_seconds += other.nvlink_seconds;
         self.energy += other.energy;
+        self.energy_seconds += other.energy_seconds;
         self.reasons_seconds += other.reasons_seconds;
         self.power_limited_seconds += other.power_limited_seconds;
         self.clock_mhz_seconds += other.clock_mhz_seconds;
@@ -113,6 +117,12 @@ impl HardwareUse {
         scaled(self.hbm_bytes, self.hbm_seconds, span, read, gpus)
     }
 
+    /// Joules that `gpus` GPUs used during `span`, of which `read` are read, scaled in the same way.
+    #[must_use]
+    pub fn measured_energy(&self, span: Seconds, read: f64, gpus: f64) -> Option<Joules> {
+        scaled(self.energy, self.energy_seconds, span, read, gpus)
+    }
+
     /// Bytes that `gpus` GPUs sent over NVLink during `span`, of which `read` are read, scaled in the same way.
     #[must_use]
     pub fn measured_nvlink_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
@@ -120,7 +130,13 @@ impl HardwareUse {
     }
 }
 
-fn scaled(bytes: Bytes, seconds: Seconds, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+fn scaled<T: std::ops::Div<f64, Output = T> + std::ops::Mul<f64, Output = T>>(
+    amount: T,
+    seconds: Seconds,
+    span: Seconds,
+    read: f64,
+    gpus: f64,
+) -> Option<T> {
     let covered = ratio(seconds.0, span.0 * read)?;
-    (covered >= 0.5).then(|| bytes / covered * (gpus / read))
+    (covered >= 0.5).then(|| amount / covered * (gpus / read))
 }

@@ -18,6 +18,7 @@ mod plausible;
 mod prompt_ledger;
 pub mod reconcile;
 pub mod spans;
+pub mod spend;
 pub mod steps;
 pub mod verdict;
 

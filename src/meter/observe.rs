@@ -50,7 +50,7 @@ pub fn observation(
         input_tokens: known(account.prompts.tokens).or(figures.context_tokens),
         cached_tokens: account.prompts.cached,
         output_tokens: known(account.prompts.output).or_else(|| known(account.prompts.tokens)),
-        users: figures.felt(dollars_per_second(facts, gpu_hour_price)),
+        users: figures.felt(facts.dollars_per_second(gpu_hour_price)),
         outside_share: account.requests.outside_share(),
         request_seconds: account.requests.mean(),
         hbm_share: measured.or(figures.mbu.map(|share| (share, false))),
@@ -61,12 +61,6 @@ pub fn observation(
 
 fn known(tokens: f64) -> Option<f64> {
     (tokens > 0.0).then_some(tokens)
-}
-
-/// What all GPUs of an engine cost a second, at a price per GPU-hour.
-#[must_use]
-pub fn dollars_per_second(facts: &EngineFacts, gpu_hour_price: Option<f64>) -> Option<f64> {
-    gpu_hour_price.map(|price| price * facts.gpus() / 3600.0)
 }
 
 impl Figures {

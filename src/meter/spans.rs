@@ -6,6 +6,8 @@ use roofline::units::Seconds;
 
 use super::account::{Account, PerPhase, TimeSpent};
 use super::backfill;
+use super::engine::MeterSettings;
+use super::spend::Spend;
 use super::verdict;
 use roofline::bound::{Bound, TimeSeconds};
 use roofline::engine::EngineFacts;
@@ -41,16 +43,23 @@ pub struct Spans {
     /// Settled seconds by bound, every span under its own.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     newest: VecDeque<AccountedSpan>,
-    /// What a span without split overhead is judged by, as the settings have it.
-    overhead_below: f64,
+    /// Dollars and joules of settled spans.
+    pub spend: Spend,
+    /// What spans are judged and priced by when they settle.
+    settings: MeterSettings,
     /// Whether the newest of them is still missing in the sums.
     unsettled: bool,
 }
 
 impl Spans {
     /// Takes the next span.
-    pub(super) fn push(&mut self, span: AccountedSpan, facts: &EngineFacts, overhead_below: f64) {
-        self.overhead_below = overhead_below;
+    pub(super) fn push(
+        &mut self,
+        span: AccountedSpan,
+        facts: &EngineFacts,
+        settings: &MeterSettings,
+    ) {
+        self.settings = *settings;
         self.newest.push_back(span);
         backfill::reassign(self.newest.make_contiguous());
         if self.unsettled {
@@ -62,11 +71,13 @@ impl Spans {
     /// Adds the span at `place`, which no later one is to change any more, to the sums.
     fn settle(&mut self, place: usize, facts: &EngineFacts) {
         if let Some(span) = self.newest.get(place) {
-            let bound = verdict::bound(&span.account.time_spent(), self.overhead_below);
+            let (judged, price) = (self.settings.overhead_below, self.settings.gpu_hour_price);
+            let bound = verdict::bound(&span.account.time_spent(), judged);
             self.bound_seconds[bound as usize] +=
                 (span.account.seconds - span.unread).max(Seconds::ZERO);
             self.phase_seconds.add(span.account.phase_seconds(facts));
             self.idle_seconds += span.account.idle_seconds();
+            self.spend.add(&span.account, facts, price);
             self.settled.add(&span.account);
         }
     }

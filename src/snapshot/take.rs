@@ -127,7 +127,12 @@ fn engine_snapshot(
         outlook,
         recently: recently(&spent, window.as_ref()),
         totals: meter.totals.clone(),
-        cost_dollars: settings.gpu_hour_price.map(|_| meter.cost_dollars),
+        gpu_hour_price: settings.gpu_hour_price,
+        cost_dollars: meter
+            .facts
+            .gpu_hour_price(settings.gpu_hour_price)
+            .map(|_| meter.cost_dollars),
+        spend: meter.spans.spend.clone(),
         time_seconds: meter.spans.time_seconds(),
         phase_seconds: meter.spans.phase_seconds,
         bound_seconds: meter.bound_seconds(),
@@ -143,7 +148,7 @@ fn engine_snapshot(
 
 fn figures(window: &AccountedSpan, meter: &EngineMeter, settings: &MeterSettings) -> Figures {
     let asleep = meter.state() == EngineState::Sleeping;
-    Figures::of(window, &meter.facts, asleep, settings.overhead_below)
+    Figures::of(window, &meter.facts, asleep, settings)
 }
 
 /// What the engine does and what bounds it now, where its page can be read.

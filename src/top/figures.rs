@@ -169,13 +169,27 @@ fn spent(engine: &SnapshotEngine, snapshot: &SnapshotView) -> Vec<Line<'static>>
         .filter(|gpu| engine.gpus.contains(&gpu.uuid));
     let watts: f64 = own.filter_map(|gpu| gpu.power_watts).sum();
     let power = (watts > 0.0).then(|| row("power", format!("{watts:.0} W")));
-    let cost = engine
-        .dollars_per_million_tokens()
-        .map(|dollars| row("cost", format!("${dollars:.2} per 1M output")));
-    let wasted = engine.dollars_per_hour().zip(engine.waste());
-    let wasted = wasted.map(|(price, share)| {
-        let text = format!("${:.2} of ${price:.2} per hour", price * share);
-        row("wasted", text)
+    let cost = engine.cost();
+    let both = |each: Vec<String>, unit: &str| {
+        (!each.is_empty()).then(|| format!("{}{unit}", each.join(", ")))
+    };
+    let dollars = both(
+        cost.dollars_per_million_tokens
+            .each(|dollars| format!("${dollars:.2}")),
+        " per 1M",
+    );
+    let joules = both(
+        cost.joules_per_token
+            .each(|joules| format!("{joules:.2} J")),
+        " per token",
+    );
+    let wasted = cost.dollars_per_hour.map(|hour| {
+        let wasted: f64 = cost.wasted_dollars_per_hour.values().sum();
+        format!("${wasted:.2} of ${hour:.2} per hour")
     });
-    power.into_iter().chain(cost).chain(wasted).collect()
+    let rows = [("cost", dollars), ("wasted", wasted), ("energy", joules)];
+    let rows = rows
+        .into_iter()
+        .filter_map(|(name, text)| Some(row(name, text?)));
+    power.into_iter().chain(rows).collect()
 }

@@ -116,10 +116,52 @@ pub struct Window {
     pub tpot_p50_seconds: Option<f64>,
     /// Mean time per output token, seconds.
     pub tpot_mean_seconds: Option<f64>,
+    /// What it cost.
+    pub cost: SnapshotCost,
     /// What holds the engine back, the weightiest first.
     pub verdict: Vec<SnapshotFinding>,
     /// What makes the figures less than exact.
     pub caveats: Vec<String>,
+}
+
+/// What a window cost.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SnapshotCost {
+    /// Dollars of all GPUs for an hour, where there is a price.
+    pub dollars_per_hour: Option<f64>,
+    /// Who says what a GPU costs.
+    pub price_origin: Option<String>,
+    /// Dollars per million input and output tokens.
+    pub dollars_per_million_tokens: EachPhase,
+    /// Joules per input and output token.
+    pub joules_per_token: EachPhase,
+    /// Dollars an hour that bring nothing, by component.
+    pub wasted_dollars_per_hour: BTreeMap<String, f64>,
+}
+
+/// A figure of each phase.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct EachPhase {
+    /// Of input tokens.
+    pub prefill: Option<f64>,
+    /// Of output tokens.
+    pub decode: Option<f64>,
+}
+
+impl EachPhase {
+    /// The two as text, each with `show` and followed by its name.
+    #[must_use]
+    pub fn each(&self, show: impl Fn(f64) -> String) -> Vec<String> {
+        let named = [("in", self.prefill), ("out", self.decode)];
+        let known = named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        known
+            .map(|(name, value)| format!("{} {name}", show(value)))
+            .collect()
+    }
 }
 
 /// One finding.
@@ -243,8 +285,6 @@ pub struct Totals {
     pub seconds: f64,
     /// Output tokens.
     pub output_tokens: f64,
-    /// Dollars, where there is a price.
-    pub cost_dollars: Option<f64>,
 }
 
 /// One GPU.
@@ -308,18 +348,11 @@ impl SnapshotEngine {
         (!shares.is_empty()).then(|| 1.0 - shares.iter().filter_map(useful).sum::<f64>())
     }
 
-    /// Dollars per hour of all its GPUs, where there is a price.
+    /// What the window cost.
     #[must_use]
-    pub fn dollars_per_hour(&self) -> Option<f64> {
-        let dollars = self.totals.cost_dollars?;
-        (self.totals.seconds > 0.0).then(|| dollars * 3600.0 / self.totals.seconds)
-    }
-
-    /// Dollars per million output tokens at the rate of the window, where there is a price.
-    #[must_use]
-    pub fn dollars_per_million_tokens(&self) -> Option<f64> {
-        let rate = self.rate().filter(|rate| *rate > 0.0)?;
-        Some(self.dollars_per_hour()? / 3600.0 / rate * 1e6)
+    pub fn cost(&self) -> SnapshotCost {
+        let window = self.window.as_ref();
+        window.map(|window| window.cost.clone()).unwrap_or_default()
     }
 
     /// Output tokens per second.

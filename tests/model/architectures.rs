@@ -140,7 +140,7 @@ fn figures_with(config: &Value, line: &str, load: &Load, resident: f64) -> Figur
     let mut meter = Meter::new(MeterSettings::default());
     meter.observe_engines(vec![page(load, 0.0, resident)], |_| Arc::clone(&facts));
     let spans = meter.observe_engines(vec![page(load, 1.0, resident)], |_| Arc::clone(&facts));
-    Figures::of(&spans[0].1, &facts, false, 0.5)
+    Figures::of(&spans[0].1, &facts, false, &MeterSettings::default())
 }
 
 /// The same with every request's own context in the cache.

@@ -249,7 +249,7 @@ proptest! {
             play(&mut meter, &page);
             let engine = meter.engines.values_mut().next().unwrap();
             let Some(window) = engine.window(page.time, Seconds(10.0)) else { continue };
-            let figures = Figures::of(&window, &FACTS, false, 0.5);
+            let figures = Figures::of(&window, &FACTS, false, &MeterSettings::default());
             let least = window.account.work.map_or(0.0, |work| {
                 let of = |flops: f64, bytes: f64| (flops / peak).max(bytes / bandwidth);
                 of(work.flops.prefill.0, work.bytes.prefill.total().0) + of(work.flops.decode.0, work.bytes.decode.total().0)

@@ -137,4 +137,13 @@ impl TimeSeconds {
         .filter_map(|(name, seconds)| Some((name, seconds?)))
         .collect()
     }
+
+    /// The components in which neither arithmetic, memory traffic nor links limit: what a fix would give back.
+    #[must_use]
+    pub fn wasted(&self) -> Vec<(&'static str, Seconds)> {
+        let useful = ["compute", "memory", "communication"];
+        let mut components = self.components();
+        components.retain(|(name, _)| !useful.contains(name));
+        components
+    }
 }

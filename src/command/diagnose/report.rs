@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::view::snapshot::{SnapshotEngine, SnapshotView};
+use crate::view::snapshot::{SnapshotCost, SnapshotEngine, SnapshotView};
 use crate::view::text::{duration, percent, si, thousands, wrap};
 
 use super::FailOn;
@@ -214,26 +214,39 @@ fn print_measured(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<(
             .map(|share| format!("MBU {} (GPM)", percent(share))),
     ];
     line("Hardware    ", hardware, out)?;
-    line("Cost        ", cost(engine), out)?;
+    line("Cost        ", cost(&window.cost), out)?;
+    line("Energy      ", energy(&window.cost), out)?;
     writeln!(out)
 }
 
-/// The cost, and the part of it that is spent where neither arithmetic nor memory traffic is the limit.
-fn cost(engine: &SnapshotEngine) -> Vec<Option<String>> {
-    let Some(price) = engine.dollars_per_hour() else {
+/// The price of the GPUs, its origin, the price of tokens, and the part of it that is wasted.
+fn cost(cost: &SnapshotCost) -> Vec<Option<String>> {
+    let Some(hour) = cost.dollars_per_hour else {
         return Vec::new();
     };
-    let each = engine.dollars_per_million_tokens();
-    let useful = ["compute", "memory", "communication"];
-    let shares = engine.shares().into_iter();
-    let wasted = shares
-        .filter(|(name, share)| !useful.contains(name) && price * share >= 0.005)
-        .map(|(name, share)| Some(format!("{name} ${:.2} per hour", price * share)));
-    let each = each.map(|each| format!("${each:.2} per 1M output tokens"));
-    [Some(format!("${price:.2} per hour")), each]
-        .into_iter()
-        .chain(wasted)
-        .collect()
+    let origin = cost.price_origin.as_ref();
+    let origin = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
+    let each = cost.dollars_per_million_tokens;
+    let each = each.each(|dollars| format!("${dollars:.2}"));
+    let wasted = cost.wasted_dollars_per_hour.iter();
+    let wasted: Vec<_> = wasted
+        .filter(|(_, dollars)| **dollars >= 0.005)
+        .map(|(name, dollars)| format!("{name} ${dollars:.2}"))
+        .collect();
+    [
+        Some(format!("${hour:.2} per hour{origin}")),
+        (!each.is_empty()).then(|| format!("{} per 1M tokens", each.join(" and "))),
+        (!wasted.is_empty()).then(|| format!("wasted per hour: {}", wasted.join(", "))),
+    ]
+    .into()
+}
+
+/// Energy per token.
+fn energy(cost: &SnapshotCost) -> [Option<String>; 1] {
+    let each = cost
+        .joules_per_token
+        .each(|joules| format!("{joules:.3} J"));
+    [(!each.is_empty()).then(|| format!("{} per token (measured)", each.join(" and ")))]
 }
 
 fn line(
@@ -282,7 +295,7 @@ fn missing(engine: &SnapshotEngine, found: &SnapshotView) -> Vec<(String, String
     }
     let absent = first.iter().flat_map(|gpu| &gpu.absent);
     missing.extend(absent.map(|absent| (format!("GPU {}", absent.what), absent.why.clone())));
-    if engine.totals.cost_dollars.is_none() {
+    if engine.cost().dollars_per_hour.is_none() {
         missing.push((
             "price".to_owned(),
             "give --gpu-hour-price to see dollars per million tokens".to_owned(),
@@ -304,7 +317,6 @@ mod tests {
             "engines": [
                 {"model_name": "calm", "engine": "0", "bound": "idle", "engine_state": "idle"},
                 {"model_name": "full", "engine": "0", "engine_state": "running", "gpus": ["GPU-1"],
-                 "totals": {"seconds": 3600.0, "cost_dollars": 4.0},
                  "verdict": [{
                      "finding": "The KV cache is full.", "severity": "critical", "evidence": ["12 wait (measured by vLLM)"],
                      "remedies": [
@@ -312,7 +324,9 @@ mod tests {
                         {"do": "one more replica", "free": false, "predicted": {}},
                      ],
                  }],
-                 "window": {"seconds": 60.0, "output_tokens_per_second": 100.0, "time_seconds": {"memory": 45.0, "idle": 15.0, "host": null}},
+                 "window": {"seconds": 60.0, "output_tokens_per_second": 100.0, "time_seconds": {"memory": 45.0, "idle": 15.0, "host": null},
+                    "cost": {"dollars_per_hour": 4.0, "price_origin": "configured", "dollars_per_million_tokens": {"prefill": null, "decode": 11.11},
+                        "joules_per_token": {"prefill": 0.05, "decode": 0.9}, "wasted_dollars_per_hour": {"idle": 1.0}}},
                 },
             ],
         }))
@@ -331,7 +345,9 @@ mod tests {
             "1. --kv-cache-dtype fp8\n   predicted: 150 tok/s (+50 %), TTFT 200 ms",
             "2. one more replica (needs hardware)",
             "Time        memory 75.0 %, idle 25.0 %",
-            "Cost        $4.00 per hour, $11.11 per 1M output tokens, idle $1.00 per hour",
+            "Cost        $4.00 per hour (configured), $11.11 out per 1M tokens, wasted per",
+            "hour: idle $1.00",
+            "Energy      0.050 J in and 0.900 J out per token (measured)",
             "- GPU gpm: not supported",
             "calm/0",
             "INFO  No request is running.",

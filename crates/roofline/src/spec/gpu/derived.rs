@@ -70,6 +70,7 @@ impl GpuSpec {
                 origin: CoefficientOrigin::Assumed,
             },
             measured_flops_fractions: ByPrecision::default(),
+            list_price: None,
             provenance: GpuProvenance::Derived,
             confidence: Confidence::Low,
             notes: Some("Not in the table: ceilings computed from NVML.".to_owned()),

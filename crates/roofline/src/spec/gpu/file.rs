@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::table::GpuTableError;
 use super::{
     Attainable, CoefficientOrigin, ComputeCapability, Confidence, GpuProvenance, GpuSpec,
-    assumed_hbm_fraction,
+    ListPrice, assumed_hbm_fraction,
 };
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
@@ -46,6 +46,7 @@ pub(super) struct GpuEntry {
     pub(super) gpm: Option<bool>,
     pub(super) attainable: Option<BTreeMap<String, f64>>,
     pub(super) attainable_source: Option<String>,
+    pub(super) list_price: Option<ListPrice>,
     pub(super) source: Option<String>,
     pub(super) confidence: Option<Confidence>,
     pub(super) notes: Option<String>,
@@ -64,7 +65,7 @@ impl GpuEntry {
         overlay!(self, over: vendor, architecture, names, aliases, r#match, compute_capability, sm_count, boost_clock_mhz,
             max_sm_clock_mhz, peak_tflops, flop_per_clock_per_sm, memory_bandwidth_gbs, memory_bus_bits, memory_clock_mhz,
             memory_mib, l2_mb, nvlink_gbs_per_direction, pcie_generation, tdp_watts, gpm, attainable, attainable_source,
-            source, confidence, notes);
+            list_price, source, confidence, notes);
         self
     }
 
@@ -114,6 +115,7 @@ impl GpuEntry {
                 },
             },
             measured_flops_fractions: self.measured_flops_fractions()?,
+            list_price: self.list_price()?,
             provenance,
             confidence: self.confidence.unwrap_or_default(),
             notes: self.notes.clone(),
@@ -146,6 +148,16 @@ impl GpuEntry {
             fractions.set(Precision::Fp16, fraction);
         }
         Ok(fractions)
+    }
+
+    fn list_price(&self) -> Result<Option<ListPrice>, GpuTableError> {
+        let price = self.list_price.clone();
+        match price.as_ref().map(|price| price.dollars_per_hour) {
+            Some(dollars) if !(dollars > 0.0 && dollars.is_finite()) => {
+                Err(self.invalid(format!("list_price: {dollars} is not a price")))
+            }
+            _ => Ok(price),
+        }
     }
 
     fn precisions(

@@ -4,10 +4,12 @@
 
 mod derived;
 mod file;
+mod price;
 mod slice;
 mod table;
 
 pub use derived::{NvmlFacts, cores_per_sm};
+pub use price::ListPrice;
 pub use table::{GpuLookupError, GpuTable, GpuTableError};
 
 use serde::{Deserialize, Serialize};
@@ -124,6 +126,8 @@ pub struct GpuSpec {
     pub attainable_hbm: Attainable,
     /// Attainable share of each peak with a measurement.
     pub measured_flops_fractions: ByPrecision<f64>,
+    /// List price, where a seller has one.
+    pub list_price: Option<ListPrice>,
     /// Origin of the figures.
     pub provenance: GpuProvenance,
     /// Confidence in the figures.

@@ -22,6 +22,7 @@ impl GpuSpec {
         self.memory = self.memory * memory;
         self.l2 = self.l2 * memory;
         self.gpm = false;
+        self.list_price = None;
         self.notes = Some(format!(
             "MIG slice: {:.0} % of the SMs, {:.1} % of memory and bandwidth.",
             compute * 100.0,
