@@ -107,7 +107,7 @@ pub struct SettingsFlags {
     /// Coefficients of expected times that replace the program's own, such as `calibrate` writes (YAML or JSON)
     #[arg(long, value_name = "FILE", help_heading = "Measuring")]
     pub coefficients: Option<PathBuf>,
-    /// Dollars per GPU-hour
+    /// Dollars per GPU-hour [default: the list price of the GPU, where `gpus` knows one]
     #[arg(
         long = "gpu-hour-price",
         value_name = "DOLLARS",

@@ -194,9 +194,7 @@ impl Figures {
             hbm_bytes_by_kind: bytes,
             hbm_bytes_measured: references.gpm_bytes,
             routed_experts: RoutedExperts::of(account),
-            interconnect_bytes: work
-                .filter(|_| facts.gpus() > 1.0)
-                .map(|work| work.interconnect.total()),
+            interconnect_bytes: interconnect_bytes(account, facts),
             interconnect_bytes_measured: references.nvlink_bytes,
             hbm_bytes_vllm: references.vllm_bytes,
             flops_vllm: references.vllm_flops,
@@ -259,6 +257,12 @@ impl Figures {
         };
         reconcile::ratios(&modelled, &references)
     }
+}
+
+/// Modelled bytes that the GPUs send to each other, where there are several.
+fn interconnect_bytes(account: &Account, facts: &EngineFacts) -> Option<Bytes> {
+    let work = account.work.filter(|_| facts.gpus() > 1.0)?;
+    Some(work.interconnect.total())
 }
 
 fn intensity(flops: Option<Flops>, bytes: Option<Bytes>) -> Option<f64> {

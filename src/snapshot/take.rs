@@ -128,10 +128,7 @@ fn engine_snapshot(
         recently: recently(&spent, window.as_ref()),
         totals: meter.totals.clone(),
         gpu_hour_price: settings.gpu_hour_price,
-        cost_dollars: meter
-            .facts
-            .gpu_hour_price(settings.gpu_hour_price)
-            .map(|_| meter.cost_dollars),
+        cost_dollars: cost_dollars(meter, settings),
         spend: meter.spans.spend.clone(),
         time_seconds: meter.spans.time_seconds(),
         phase_seconds: meter.spans.phase_seconds,
@@ -149,6 +146,12 @@ fn engine_snapshot(
 fn figures(window: &AccountedSpan, meter: &EngineMeter, settings: &MeterSettings) -> Figures {
     let asleep = meter.state() == EngineState::Sleeping;
     Figures::of(window, &meter.facts, asleep, settings)
+}
+
+/// Dollars since the start, while there is a price.
+fn cost_dollars(meter: &EngineMeter, settings: &MeterSettings) -> Option<f64> {
+    let price = meter.facts.gpu_hour_price(settings.gpu_hour_price);
+    price.map(|_| meter.cost_dollars)
 }
 
 /// What the engine does and what bounds it now, where its page can be read.

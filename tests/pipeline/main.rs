@@ -11,6 +11,7 @@ mod captures;
 mod compatibility;
 mod config;
 mod contract;
+mod cost;
 mod engines;
 mod events;
 mod exposition;

@@ -195,6 +195,9 @@ fn counters(meter: &Meter) -> Vec<f64> {
     ];
     counters.extend(time.components().iter().map(|(_, seconds)| seconds.0));
     counters.extend(engine.bound_seconds().iter().map(|seconds| seconds.0));
+    let dollars = engine.spans.spend.dollars.unwrap_or_default();
+    counters.extend(dollars.uses().map(|(_, dollars)| dollars));
+    counters.extend(engine.spans.spend.wasted_dollars.values());
     counters
 }
 
@@ -237,6 +240,11 @@ proptest! {
                 let parts: f64 = time.components().iter().map(|(_, part)| part.0).sum();
                 prop_assert!(close(parts, window.account.seconds.0));
             }
+            let (spend, settled) = (&engine.spans.spend, engine.spans.settled.seconds.0);
+            let paid: f64 = spend.dollars.unwrap_or_default().uses().iter().map(|(_, dollars)| dollars).sum();
+            let wasted: f64 = spend.wasted_dollars.values().sum();
+            prop_assert!(close(paid, settled * FACTS.dollars_per_second(None).unwrap()), "{paid} for {settled} s");
+            prop_assert!(wasted <= paid * (1.0 + 1e-9));
         }
     }
 
