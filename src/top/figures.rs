@@ -173,16 +173,10 @@ fn spent(engine: &SnapshotEngine, snapshot: &SnapshotView) -> Vec<Line<'static>>
     let both = |each: Vec<String>, unit: &str| {
         (!each.is_empty()).then(|| format!("{}{unit}", each.join(", ")))
     };
-    let dollars = both(
-        cost.dollars_per_million_tokens
-            .each(|dollars| format!("${dollars:.2}")),
-        " per 1M",
-    );
-    let joules = both(
-        cost.joules_per_token
-            .each(|joules| format!("{joules:.2} J")),
-        " per token",
-    );
+    let dollars = cost.dollars_per_million_tokens;
+    let dollars = both(dollars.each(|dollars| format!("{dollars:.2}")), " $/1M");
+    let joules = cost.joules_per_token;
+    let joules = both(joules.each(|joules| format!("{joules:.2}")), " J/tok");
     let wasted = cost.dollars_per_hour.map(|hour| {
         let wasted: f64 = cost.wasted_dollars_per_hour.values().sum();
         format!("${wasted:.2} of ${hour:.2} per hour")
