@@ -21,20 +21,20 @@ use roofline::spec::deployment::DeploymentFlags;
 use roofline::spec::gpu::GpuTable;
 use roofline::units::Seconds;
 
-/// GPU readings up to so many seconds after a page are taken before it.
+/// GPU readings up to this many seconds after a page are processed before it.
 const LOOK_AHEAD: f64 = 1.0;
 
-/// Prompts are looked for so many seconds around a stretch of time.
+/// Seconds around a time span in which prompts are searched for backfill.
 const BACKFILL_SECONDS: f64 = 10.0;
 
-/// Plays stretches of a capture through a meter, and tells of one of its engines.
+/// Plays time spans of a capture through a meter, for one of its engines.
 #[derive(Clone, Debug)]
 pub struct CapturePlayer<'a> {
     capture: &'a Capture,
     settings: MeterSettings,
     clues: DiscoveryInputs,
     table: GpuTable,
-    /// The engine that is told of; none on a capture without a page.
+    /// The selected engine; `None` for a capture without a page.
     engine: Option<EngineKey>,
     facts: Arc<EngineFacts>,
 }
@@ -85,7 +85,7 @@ impl<'a> CapturePlayer<'a> {
         }
     }
 
-    /// The first page of the capture, which is whole.
+    /// The first page of the capture, which is complete.
     pub fn first_body(&self) -> &'a str {
         self.capture
             .pages
@@ -102,8 +102,8 @@ impl<'a> CapturePlayer<'a> {
         spans
     }
 
-    /// The accounted span of the pages within `from..=to` as one, with backfill: prompts that were counted early in it and ran
-    /// before it are left out, those counted soon after it that ran in it are added.
+    /// The accounted span of the pages within `from..=to`, merged and with backfill: without prompts that are counted early in it but ran
+    /// before it, and with those that are counted soon after it but ran in it.
     pub fn stretch(&self, from: f64, to: f64) -> Option<AccountedSpan> {
         let inside = self.play(from, to);
         let (start, end) = (inside.first()?.start.0, inside.last()?.end.0);
@@ -115,7 +115,7 @@ impl<'a> CapturePlayer<'a> {
         sum(&all[first..first + count])
     }
 
-    /// The steps that the pages within `from..=to` tell of, and the account of the time between those pages.
+    /// The steps from the pages within `from..=to`, and the account of the time between those pages.
     #[must_use]
     pub fn steps(&self, from: f64, to: f64) -> Option<(IntervalSteps, AccountedSpan)> {
         let span = self.stretch(from, to)?;
@@ -136,7 +136,7 @@ impl<'a> CapturePlayer<'a> {
         Some((steps, span))
     }
 
-    /// Plays the pages within `from..=to`, and after each that could be read shows the meter, the page and the spans it completed.
+    /// Plays the pages within `from..=to`, and after each readable one passes the meter, the page and the completed spans to the callback.
     pub fn watch(
         &self,
         from: f64,
@@ -154,7 +154,7 @@ impl<'a> CapturePlayer<'a> {
             let Some(engines) = engines_of(line) else {
                 continue;
             };
-            // Hindsight: the reading that covers the moment of the page comes a little after it.
+            // The reading that covers the time of the page arrives slightly after it.
             while let Some(reading) =
                 readings.next_if(|reading| reading.t <= line.time().0 + LOOK_AHEAD)
             {
@@ -205,7 +205,7 @@ impl<'a> CapturePlayer<'a> {
         windows
     }
 
-    /// What is known of the engine.
+    /// Facts about the engine.
     #[must_use]
     pub fn facts(&self) -> Arc<EngineFacts> {
         Arc::clone(&self.facts)
@@ -237,7 +237,7 @@ pub fn engines_of(line: &VllmLine) -> Option<Vec<EngineTotals>> {
     let body = line.body.as_deref()?;
     match page::read(body, line.time()) {
         Ok(mut engines) => {
-            // Later bodies of a capture hold vLLM's lines only, so the mark of a single API server is in none of them.
+            // Later bodies of a capture contain only vLLM's lines, so they lack the mark of a single API server.
             for engine in &mut engines {
                 engine.single_api_server = true;
             }

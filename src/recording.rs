@@ -1,4 +1,4 @@
-//! `CaptureRecording`: a capture as the recording that an analysis of load tests reads, played through the meter.
+//! `CaptureRecording`: a capture as the recording for an analysis of load tests, played through the meter.
 
 use crate::capture::format::{CapturePhase, GpuLine};
 use crate::capture::read::Capture;
@@ -14,17 +14,17 @@ use loadtest::analysis::{
     Recording, RooflinePoint, RunWorkload, TimelineMoment,
 };
 
-/// Most moments of a timeline.
+/// Maximum number of intervals of a timeline.
 const MOMENTS: f64 = 48.0;
-/// Share of a moment's time under which a phase has no point: too little happened.
+/// Minimum share of an interval's time for a phase to have a point.
 const LEAST_SHARE: f64 = 0.02;
 
 /// A capture and the player of its first engine.
 #[derive(Debug)]
 pub struct CaptureRecording<'a> {
-    /// What was recorded.
+    /// The capture.
     pub capture: &'a Capture,
-    /// Plays it.
+    /// Its player.
     pub player: CapturePlayer<'a>,
 }
 
@@ -94,7 +94,7 @@ fn observed(figures: &Figures) -> ObservedBound {
     }
 }
 
-/// What vLLM's counters grew by.
+/// The increase of vLLM's counters.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     seconds: f64,
@@ -136,7 +136,7 @@ impl Counts {
         self.first_tokens += (first_tokens(after) - before.map_or(0.0, first_tokens)).max(0.0);
         self.tokens.input += grew(Counter::PromptTokens);
         self.tokens.output += grew(Counter::GenerationTokens);
-        // vLLM before 0.16 does not say.
+        // vLLM before 0.16 does not export it.
         if after.counters.get(Counter::PromptTokensCached).is_some() {
             let cached = grew(Counter::PromptTokensCached);
             self.tokens.cached = Some(self.tokens.cached.unwrap_or(0.0) + cached);
@@ -154,7 +154,7 @@ impl Counts {
 
     fn load(&self, whole: &AccountedSpan) -> RunWorkload {
         let account = &whole.account;
-        // Little's law over vLLM's own timers; its gauges, read once a second, catch short requests only by chance.
+        // Little's law with vLLM's own timers; its gauges, read once a second, miss most short requests.
         let in_flight = account.time_to_first_token.sum + account.inter_token_latency.sum;
         RunWorkload {
             sent: ResultLoad::default(),
@@ -200,7 +200,7 @@ fn measured(capture: &Capture, whole: &AccountedSpan, counts: &Counts) -> Measur
     }
 }
 
-/// Time with a kernel running: GPM's word for it, else NVML's.
+/// Time with a kernel running: from GPM, otherwise from NVML.
 fn busy_percent(reading: &GpuLine) -> Option<f64> {
     let gpm = reading.gpm.and_then(|gpm| gpm.graphics_util);
     gpm.or(reading.utilization_gpu_percent)
@@ -254,7 +254,7 @@ fn point(phase: &PhaseFigures, seconds: Seconds) -> Option<RooflinePoint> {
     })
 }
 
-/// `spans` in moments of equal length, each at least as long as a span.
+/// `spans` as intervals of equal length, each at least as long as a span.
 fn timeline(
     capture: &Capture,
     player: &CapturePlayer<'_>,

@@ -1,5 +1,5 @@
-//! Reads files whose names others chose: only regular ones, and never more than there may be in them. A pipe or a device is no file,
-//! and is not waited for.
+//! Reads files whose names come from external input: only regular files, up to a maximum size. Pipes and devices are refused without
+//! waiting.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -8,10 +8,10 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// The regular file at `path`.
+/// Opens the regular file at `path`.
 ///
 /// # Errors
-/// What the system says; `InvalidInput` of anything else that is there.
+/// The system's error; `InvalidInput` for anything else.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new()
@@ -26,10 +26,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The text of the regular file at `path`, which has at most `most` bytes.
+/// The text of the regular file at `path`, of at most `most` bytes.
 ///
 /// # Errors
-/// As [`open`]; `FileTooLarge` of a larger one.
+/// As [`open`]; `FileTooLarge` for a larger file.
 pub(crate) fn text(path: &Path, most: u64) -> io::Result<String> {
     let mut text = String::new();
     open(path)?.take(most + 1).read_to_string(&mut text)?;

@@ -1,13 +1,13 @@
-//! A place on a page, and the few moves that the grammar is made of.
+//! A position on a page, and the moves that the grammar uses.
 //!
-//! No move crosses the end of a line, and one that fails leaves the cursor at the fault.
+//! No move crosses the end of a line, and a failed move leaves the cursor at the error.
 
 use memchr::memchr;
 
 use super::error::ErrorKind;
 use super::scan;
 
-/// A place on a page.
+/// A position on a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
     text: &'a str,
@@ -19,25 +19,25 @@ impl<'a> Cursor<'a> {
         Self { text, at: 0 }
     }
 
-    /// Where this is: bytes from the start.
+    /// The offset in bytes from the start.
     #[inline]
     pub(super) const fn at(&self) -> usize {
         self.at
     }
 
-    /// The byte here, or `None` at the very end.
+    /// The byte at the cursor, or `None` at the end.
     #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// All bytes from here on.
+    /// All bytes from the cursor on.
     #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
-    /// The text from `start` to here.
+    /// The text from `start` to the cursor.
     #[inline]
     pub(super) fn since(&self, start: usize) -> &'a str {
         &self.text[start..self.at]
@@ -59,13 +59,13 @@ impl<'a> Cursor<'a> {
         self.at_line_end() || matches!(self.peek(), Some(b' ' | b'\t'))
     }
 
-    /// Moves over `bytes` that were seen here.
+    /// Moves over `bytes` that were already checked.
     #[inline]
     pub(super) const fn skip(&mut self, bytes: usize) {
         self.at += bytes;
     }
 
-    /// Moves over `byte` if it is here.
+    /// Moves over `byte` if it is at the cursor.
     #[inline]
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let here = self.peek() == Some(byte);
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
         here
     }
 
-    /// Moves over `byte`, which must be here.
+    /// Moves over `byte`, which must be at the cursor.
     #[inline]
     pub(super) fn expect(&mut self, byte: u8, otherwise: ErrorKind) -> Result<(), ErrorKind> {
         if self.eat(byte) {
@@ -83,7 +83,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Moves over blanks and tabs.
+    /// Moves over spaces and tabs.
     #[inline]
     pub(super) fn blanks(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t')) {
@@ -97,7 +97,7 @@ impl<'a> Cursor<'a> {
         self.at += memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
     }
 
-    /// Moves to the end of the line and returns the text up to there.
+    /// Moves to the end of the line and returns the text before it.
     pub(super) fn line(&mut self) -> &'a str {
         let start = self.at;
         self.skip_line();
@@ -111,7 +111,7 @@ impl<'a> Cursor<'a> {
         self.eat(b'\n');
     }
 
-    /// Moves over the text up to the next blank and returns it.
+    /// Moves over the text up to the next space and returns it.
     pub(super) fn word(&mut self) -> &'a str {
         let start = self.at;
         let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
@@ -120,7 +120,7 @@ impl<'a> Cursor<'a> {
         self.since(start)
     }
 
-    /// Moves over a word that `read` makes something of.
+    /// Moves over a word and parses it with `read`.
     pub(super) fn parse_word<T>(
         &mut self,
         read: impl FnOnce(&'a str) -> Option<T>,
@@ -133,7 +133,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// How many bytes here are known to be a name's because they are those of `name`: all of them or none.
+    /// How many bytes at the cursor are known to be a name because they equal `name`: all of them or none.
     #[inline]
     pub(super) fn known(&self, name: &str) -> usize {
         if self.rest().starts_with(name.as_bytes()) {
@@ -143,7 +143,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Moves over a metric name, which may have colons, and whose first bytes are `known` to be a name's.
+    /// Moves over a metric name, which may contain colons, and whose first bytes are `known` to be part of it.
     #[inline]
     pub(super) fn metric_name(&mut self, known: usize) -> Result<&'a str, ErrorKind> {
         self.name::<true>(known).ok_or(ErrorKind::MetricName)
@@ -161,14 +161,14 @@ impl<'a> Cursor<'a> {
         }
         let start = self.at;
         self.at += known;
-        // The brace behind a known name needs no search.
+        // The brace after a known name needs no search.
         if self.peek() != Some(b'{') {
             self.at = scan::name_end::<COLON>(self.text.as_bytes(), self.at);
         }
         (self.at > start).then(|| self.since(start))
     }
 
-    /// Moves over a quoted text, and returns what the quotes hold with its escapes.
+    /// Moves over a quoted text, and returns its content with its escapes.
     pub(super) fn quoted(&mut self) -> Result<&'a str, ErrorKind> {
         let quote = self.at;
         self.expect(b'"', ErrorKind::LabelValue)?;

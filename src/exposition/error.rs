@@ -1,17 +1,17 @@
-//! What can be wrong with a page, and where.
+//! Errors of a page, and their positions.
 
 use std::fmt;
 
-/// A fault of a page and its place.
+/// An error of a page with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     /// Line on the page, from 1.
     pub line: usize,
     /// Byte in the line, from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The kind of the error.
     pub kind: ErrorKind,
-    /// What was found there, in words or in backticks.
+    /// The text found there, in words or in backticks.
     pub found: Box<str>,
 }
 
@@ -29,35 +29,35 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// What is wrong.
+/// The kind of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Reading stopped: the page exceeds [`Limits::page_bytes`](super::Limits::page_bytes).
+    /// Parsing stopped: the page exceeds [`PageLimits::page_bytes`](super::PageLimits::page_bytes).
     #[error("page too large")]
     PageTooLarge,
-    /// Reading stopped: a line exceeds [`Limits::line_bytes`](super::Limits::line_bytes).
+    /// Parsing stopped: a line exceeds [`PageLimits::line_bytes`](super::PageLimits::line_bytes).
     #[error("line too long")]
     LineTooLong,
-    /// Reading stopped: the page exceeds [`Limits::series`](super::Limits::series).
+    /// Parsing stopped: the page exceeds [`PageLimits::series`](super::PageLimits::series).
     #[error("too many series")]
     TooManySeries,
     /// The page is not text.
     #[error("expected UTF-8")]
     NotUtf8,
-    /// A metric name is missing or has a foreign character.
+    /// A metric name is missing or contains an invalid character.
     #[error("expected a metric name")]
     MetricName,
-    /// A label name is missing or has a foreign character.
+    /// A label name is missing or contains an invalid character.
     #[error("expected a label name")]
     LabelName,
     /// A label name is not followed by `="`.
     #[error("expected `=` and a quoted label value")]
     LabelValue,
-    /// A label value has no closing quote; the place is its opening one.
+    /// A label value has no closing quote; the position is its opening one.
     #[error("expected a closing quote")]
     ClosingQuote,
-    /// A label value has a backslash before a foreign character.
+    /// A label value has a backslash before an invalid character.
     #[error("expected one of the escapes `\\\\`, `\\\"` and `\\n`")]
     Escape,
     /// A label is followed by neither `,` nor `}`.
@@ -66,10 +66,10 @@ pub enum ErrorKind {
     /// A value is missing or not a number.
     #[error("expected a number")]
     Value,
-    /// A timestamp is not a whole number.
+    /// A timestamp is not an integer.
     #[error("expected a timestamp in whole milliseconds")]
     Timestamp,
-    /// More words than the line can have.
+    /// Excess text at the end of the line.
     #[error("expected the end of the line")]
     LineEnd,
     /// A `# TYPE` line names no type.
@@ -78,16 +78,16 @@ pub enum ErrorKind {
     /// A family has a second `# TYPE` line.
     #[error("duplicate type")]
     DuplicateType,
-    /// A label name stands twice in one series.
+    /// A label name appears twice in one series.
     #[error("duplicate label")]
     DuplicateLabel,
-    /// A series stands twice on one page, its labels in whatever order.
+    /// A series appears twice on one page, whatever the order of its labels.
     #[error("duplicate series")]
     DuplicateSeries,
 }
 
 impl ErrorKind {
-    /// Whether reading stopped because the page breaks one of the [`Limits`](super::Limits).
+    /// Whether parsing stopped because the page exceeds one of the [`PageLimits`](super::PageLimits).
     #[must_use]
     pub const fn is_limit(self) -> bool {
         matches!(
@@ -97,7 +97,7 @@ impl ErrorKind {
     }
 }
 
-/// `text` quoted, cut where it grows long, and safe to print.
+/// `text` quoted, truncated if long, and safe to print.
 pub(super) fn excerpt(text: &str) -> Box<str> {
     const LONG: usize = 80;
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! A whole page, gathered into families.
+//! A whole page, grouped into families.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -8,10 +8,10 @@ use super::labels::Labels;
 use super::line::{ExpositionType, Line, Sample};
 use super::{Lines, PageLimits};
 
-/// A page, family by family in their order.
+/// A page as families, in the order of the page.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exposition<'a> {
-    /// Families, those without samples too: an idle server has many.
+    /// Families, including those without samples: an idle server has many.
     pub families: Vec<Family<'a>>,
 }
 
@@ -20,22 +20,22 @@ pub struct Exposition<'a> {
 pub struct Family<'a> {
     /// The name of its `# TYPE`, or of its samples if it has none.
     pub name: &'a str,
-    /// What `# TYPE` says, whatever the suffix of the name suggests.
+    /// The type from `# TYPE`, whatever the suffix of the name suggests.
     pub kind: ExpositionType,
-    /// What `# HELP` says.
+    /// The text of `# HELP`.
     pub help: Option<Cow<'a, str>>,
-    /// Its samples in their order.
+    /// Its samples, in the order of the page.
     pub samples: Vec<Sample<'a>>,
 }
 
 impl<'a> Exposition<'a> {
-    /// Reads `page` within the default [`PageLimits`]: all that could be read, and all that could not.
+    /// Parses `page` within the default [`PageLimits`]: everything that could be parsed, and all errors.
     #[must_use]
     pub fn parse(page: &'a str) -> (Self, Vec<ParseError>) {
         Self::parse_within(page, PageLimits::default())
     }
 
-    /// The same within other limits.
+    /// The same with other limits.
     #[must_use]
     pub fn parse_within(page: &'a str, limits: PageLimits) -> (Self, Vec<ParseError>) {
         let mut builder = FamilyBuilder::default();
@@ -83,7 +83,7 @@ impl<'a> Exposition<'a> {
 /// A series, whatever the order of its labels.
 type SeriesKey<'a> = (&'a str, Vec<(&'a str, Cow<'a, str>)>);
 
-/// What is wrong with a line that was well formed, and what was found.
+/// The error of a well-formed line, and the text found.
 type Rejected = (ErrorKind, Box<str>);
 
 #[derive(Default)]
@@ -117,7 +117,7 @@ impl<'a> FamilyBuilder<'a> {
         Ok(())
     }
 
-    /// The family called `name`, new if need be; the next samples probably belong to it.
+    /// The family called `name`, created if necessary; the next samples probably belong to it.
     fn enter(&mut self, name: &'a str) -> &mut Family<'a> {
         let families = &mut self.page.families;
         self.current = *self.by_name.entry(name).or_insert_with(|| {
@@ -132,7 +132,7 @@ impl<'a> FamilyBuilder<'a> {
         &mut families[self.current]
     }
 
-    /// The family of a sample: the one of its very name, else one whose type gives the suffix, else its own.
+    /// The family of a sample: the one with exactly its name, otherwise one whose type implies the suffix, otherwise a new one.
     fn home(&mut self, sample: &'a str) -> &mut Family<'a> {
         if self.by_name.contains_key(sample) {
             return self.enter(sample);
@@ -159,7 +159,7 @@ impl<'a> FamilyBuilder<'a> {
 
 /// Whether `sample` is `family`'s name with a suffix of its type.
 ///
-/// vLLM's OpenMetrics page writes `:` in metadata and `_` in samples, so the two count as one.
+/// vLLM's OpenMetrics page writes `:` in metadata and `_` in samples, so the two are equivalent.
 fn owns(family: &Family<'_>, sample: &str) -> bool {
     let same = |(ours, theirs): (u8, u8)| ours == theirs || (ours == b':' && theirs == b'_');
     sample
@@ -199,7 +199,7 @@ fn series_name(sample: &Sample<'_>) -> String {
 mod tests {
     use super::*;
 
-    /// Reads `page` and compares its families (`name kind samples`), and what is wrong (`!`), with `expected`.
+    /// Parses `page` and compares its families (`name kind samples`), and the errors (`!`), with `expected`.
     #[track_caller]
     fn check(page: &str, expected: &[&str]) {
         let (exposition, errors) = Exposition::parse(page);

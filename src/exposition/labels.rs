@@ -1,4 +1,4 @@
-//! The labels of one sample, read when they are asked for.
+//! The labels of one sample, parsed on demand.
 
 use std::borrow::Cow;
 
@@ -6,21 +6,21 @@ use super::cursor::Cursor;
 use super::error::ErrorKind;
 use super::scan;
 
-/// The labels of one sample: the text between its braces, known to be well formed.
+/// The labels of one sample: the text between its braces, known to be well-formed.
 ///
-/// Two `Labels` are equal if they are written alike.
+/// Two `Labels` are equal if their texts are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Labels<'a> {
     text: &'a str,
-    /// Whether it is written as client libraries write it: `name="value",name="value"`, nothing escaped.
+    /// Whether it has the form that client libraries write: `name="value",name="value"`, without escapes.
     plain: bool,
 }
 
-/// The first plain labels of the line before, each with the comma or brace behind it. Most of them come again.
+/// The first plain labels of the previous line, each with the comma or brace after it. Most of them recur.
 pub(super) type PreviousLabels<'a> = [&'a [u8]; 4];
 
 impl<'a> Labels<'a> {
-    /// Reads `{…}`, if there is one, and moves behind it.
+    /// Parses `{…}`, if there is one, and moves past it.
     #[inline]
     pub(super) fn read(
         cursor: &mut Cursor<'a>,
@@ -60,7 +60,7 @@ impl<'a> Labels<'a> {
             .map(|(_, value)| value)
     }
 
-    /// Whether there are none.
+    /// Whether there are no labels.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.raw().next().is_none()
@@ -90,7 +90,7 @@ impl<'a> Labels<'a> {
     }
 }
 
-/// Moves over one label and the comma behind it; `None` where no label begins.
+/// Moves over one label and the comma after it; `None` where no label begins.
 fn next_label<'a>(cursor: &mut Cursor<'a>) -> Result<Option<(&'a str, &'a str)>, ErrorKind> {
     cursor.blanks();
     if at_end(cursor) {
@@ -109,12 +109,12 @@ fn next_label<'a>(cursor: &mut Cursor<'a>) -> Result<Option<(&'a str, &'a str)>,
     }
 }
 
-/// Whether labels end here, by a brace or for want of one.
+/// Whether the labels end here: at a brace, or where no label follows.
 fn at_end(cursor: &Cursor<'_>) -> bool {
     cursor.peek() == Some(b'}') || cursor.at_line_end()
 }
 
-/// Where the closing brace is, if all labels up to it are plain.
+/// The position of the closing brace, if all labels before it are plain.
 #[inline]
 fn plain_end<'a>(text: &'a [u8], previous: &mut PreviousLabels<'a>) -> Option<usize> {
     let mut at = 0;
@@ -135,7 +135,7 @@ fn plain_end<'a>(text: &'a [u8], previous: &mut PreviousLabels<'a>) -> Option<us
     }
 }
 
-/// The plain label that `text` begins with, and the comma or brace behind it.
+/// The plain label at the start of `text`, and the comma or brace after it.
 #[inline]
 fn plain_label(text: &[u8]) -> Option<&[u8]> {
     let name = scan::name_end::<false>(text, 0);
@@ -146,7 +146,7 @@ fn plain_label(text: &[u8]) -> Option<&[u8]> {
     matches!(text.get(value..value + 2), Some(b"\"," | b"\"}")).then(|| &text[..value + 2])
 }
 
-/// The value of the first of plain labels that is called `name`.
+/// The value of the first plain label called `name`.
 #[inline]
 fn plain_value<'a>(mut labels: &'a str, name: &str) -> Option<&'a str> {
     loop {
@@ -158,7 +158,7 @@ fn plain_value<'a>(mut labels: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Cuts off the first of plain labels.
+/// Splits off the first plain label.
 #[inline]
 fn next_plain<'a>(labels: &mut &'a str) -> Option<(&'a str, &'a str)> {
     let text = *labels;

@@ -7,14 +7,14 @@ use super::error::ErrorKind;
 use super::labels::{Labels, PreviousLabels, unescape};
 use super::number;
 
-/// A line that says something.
+/// A meaningful line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line<'a> {
     /// `# HELP family text`
     Help {
         /// The family's name.
         family: &'a str,
-        /// What it measures; copied only if it has escapes.
+        /// The help text; copied only if it has escapes.
         text: Cow<'a, str>,
     },
     /// `# TYPE family kind`
@@ -43,20 +43,20 @@ impl<'a> Line<'a> {
 /// One value of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample<'a> {
-    /// The sample's name; `_bucket`, `_sum` and `_count` belong to it.
+    /// The sample's name, including `_bucket`, `_sum` or `_count`.
     pub name: &'a str,
     /// Its labels, in the order of the page.
     pub labels: Labels<'a>,
     /// Its value; may be infinite or not a number.
     pub value: f64,
-    /// Milliseconds since the Unix epoch, if the page says when it was taken.
+    /// Milliseconds since the Unix epoch, if the page has a timestamp.
     pub timestamp: Option<i64>,
 }
 
-/// The type of a family. Beside those of text 0.0.4 there are those of OpenMetrics.
+/// The type of a family: those of text 0.0.4, and those of OpenMetrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ExpositionType {
-    /// Only goes up, and starts from 0 anew.
+    /// Only goes up; resets to 0.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -64,14 +64,14 @@ pub enum ExpositionType {
     Histogram,
     /// A value per `quantile`, `_sum` and `_count`.
     Summary,
-    /// Not said.
+    /// No type given.
     #[default]
     Untyped,
-    /// OpenMetrics: labels that describe, with the value 1 and the suffix `_info`.
+    /// OpenMetrics: labels with information, with the value 1 and the suffix `_info`.
     Info,
     /// OpenMetrics: one series per state, 0 or 1.
     StateSet,
-    /// OpenMetrics: a histogram of present values, `_bucket{le}`, `_gsum` and `_gcount`.
+    /// OpenMetrics: a histogram of current values, `_bucket{le}`, `_gsum` and `_gcount`.
     GaugeHistogram,
 }
 
@@ -106,7 +106,7 @@ impl ExpositionType {
     }
 }
 
-/// What the lines before were made of. Pages repeat themselves, and comparing is faster than reading.
+/// Parts of the previous lines. Pages repeat themselves, and comparing is faster than parsing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Previous<'a> {
     /// The last name of a sample or family.
@@ -114,7 +114,7 @@ pub(super) struct Previous<'a> {
     labels: PreviousLabels<'a>,
 }
 
-/// Reads the comment at `cursor` to its end; `None` if it is only a comment.
+/// Parses the comment at `cursor` to its end; `None` for a plain comment.
 pub(super) fn comment<'a>(
     cursor: &mut Cursor<'a>,
     previous: &mut Previous<'a>,
@@ -151,7 +151,7 @@ fn family<'a>(cursor: &mut Cursor<'a>, previous: &mut Previous<'a>) -> Result<&'
     Ok(family)
 }
 
-/// Reads the sample at `cursor`, whose name is `known` up to there, to the end of its line.
+/// Parses the sample at `cursor`, whose name is `known` up to there, to the end of its line.
 #[inline]
 pub(super) fn sample<'a>(
     cursor: &mut Cursor<'a>,
@@ -193,7 +193,7 @@ fn value(cursor: &mut Cursor<'_>) -> Result<f64, ErrorKind> {
     cursor.parse_word(|word| word.parse().ok(), ErrorKind::Value)
 }
 
-/// What follows the value. vLLM ends its lines there.
+/// The optional timestamp after the value. vLLM writes none.
 #[cold]
 fn timestamp(cursor: &mut Cursor<'_>) -> Result<Option<i64>, ErrorKind> {
     cursor.blanks();
@@ -204,7 +204,7 @@ fn timestamp(cursor: &mut Cursor<'_>) -> Result<Option<i64>, ErrorKind> {
     end(cursor).map(|()| Some(timestamp))
 }
 
-/// Moves to the end of the line, which nothing but blanks and the exemplar of OpenMetrics may hold up.
+/// Moves to the end of the line; only blanks and an OpenMetrics exemplar may precede it.
 fn end(cursor: &mut Cursor<'_>) -> Result<(), ErrorKind> {
     cursor.blanks();
     if cursor.rest().starts_with(b"# {") {

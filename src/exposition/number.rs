@@ -1,4 +1,4 @@
-//! Sample values.
+//! Parses sample values.
 
 /// Powers of ten that a float holds exactly.
 const TENS: [f64; 23] = [
@@ -6,10 +6,10 @@ const TENS: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// The value of a decimal such as `12.5` or `1.79548574357e+09` that `text` begins with, and its length, if its digits and its
-/// power of ten are exact floats.
+/// The value of a decimal such as `12.5` or `1.79548574357e+09` at the start of `text`, and its length, if its digits and its power of ten
+/// are exact floats.
 ///
-/// Then one operation rounds once, and so rightly (Clinger, "How to read floating point numbers accurately", 1990).
+/// Then a single operation rounds once, which is correct (Clinger, "How to read floating point numbers accurately", 1990).
 #[inline]
 pub(super) fn exact(text: &[u8]) -> Option<(f64, usize)> {
     let (negative, rest) = match text {
@@ -35,7 +35,7 @@ pub(super) fn exact(text: &[u8]) -> Option<(f64, usize)> {
     ))
 }
 
-/// Appends the leading digits of `text` to `value`: the new value, how many there are, what follows.
+/// Appends the leading digits of `text` to `value`: the new value, the number of digits, the rest.
 #[inline]
 fn digits(mut value: u64, text: &[u8]) -> (u64, usize, &[u8]) {
     let mut rest = text;
@@ -46,8 +46,8 @@ fn digits(mut value: u64, text: &[u8]) -> (u64, usize, &[u8]) {
     (value, text.len() - rest.len(), rest)
 }
 
-/// The powers of ten to multiply with and to divide by, one of them 0, for the exponent here behind `fraction` digits,
-/// and what follows.
+/// The powers of ten to multiply with and to divide by, one of them 0, for the exponent at the start of `text` after `fraction` digits, and
+/// the rest.
 #[inline]
 fn exponent(text: &[u8], fraction: usize) -> Option<(usize, usize, &[u8])> {
     let (negative, text) = match text {
@@ -74,7 +74,7 @@ fn exponent(text: &[u8], fraction: usize) -> Option<(usize, usize, &[u8])> {
 mod tests {
     use super::exact;
 
-    /// The fast way reads `text` as the standard library does, or, if `slow`, leaves it to the standard library.
+    /// The fast path parses `text` as the standard library does, or, if `slow`, leaves it to the standard library.
     #[track_caller]
     fn check(text: &str, slow: bool) {
         let read = exact(text.as_bytes()).filter(|(_, length)| *length == text.len());

@@ -1,17 +1,17 @@
-//! Lines back to text, such that reading them again gives the same lines.
+//! Writes lines as text, such that parsing them again gives the same lines.
 
 use std::fmt;
 
 use super::labels::Labels;
 use super::line::{ExpositionType, Line, Sample};
 
-/// `value` as it stands between the quotes of a label.
+/// `value` escaped for the quotes of a label.
 #[must_use]
 pub fn escape_label_value(value: &str) -> String {
     escape_help(value).replace('"', "\\\"")
 }
 
-/// `text` as it stands on a `# HELP` line.
+/// `text` escaped for a `# HELP` line.
 #[must_use]
 pub fn escape_help(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\n', "\\n")

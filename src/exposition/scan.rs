@@ -1,24 +1,24 @@
-//! Searches over text, eight bytes at a time.
+//! Searches text eight bytes at a time.
 //!
-//! A `u64` is taken as eight lanes; a mask has the high bit of each lane that matches. Names and label values are short, so one
-//! or two words decide where a byte loop would branch at every byte.
+//! A `u64` holds eight lanes; a mask has the high bit set in each lane that matches. Names and label values are short, so one or two words
+//! decide where a byte loop would branch at every byte.
 
 const LOW: u64 = splat(0x01);
 const HIGH: u64 = splat(0x80);
 
-/// Where the name that begins at `at` ends; it may have colons if it is a metric's.
+/// The end of the name that begins at `at`; a metric name may contain colons.
 #[inline]
 pub(super) fn name_end<const COLON: bool>(text: &[u8], at: usize) -> usize {
     find(text, at, |word| !names::<COLON>(word) & HIGH)
 }
 
-/// The first `byte` from `at` on, or the end of `text`.
+/// The position of the first `byte` from `at` on, or the end of `text`.
 #[inline]
 pub(super) fn byte(byte: u8, text: &[u8], at: usize) -> usize {
     find(text, at, |word| equal(word, byte))
 }
 
-/// Where the label value that has `at` in it stops or has an escape: the first quote, backslash or line end.
+/// The end of the label value around `at`, or its first escape: the first quote, backslash or line end.
 #[inline]
 pub(super) fn value_end(text: &[u8], at: usize) -> usize {
     find(text, at, |word| {
@@ -26,7 +26,7 @@ pub(super) fn value_end(text: &[u8], at: usize) -> usize {
     })
 }
 
-/// The first byte from `at` on that `matches` marks, or the end of `text`.
+/// The position of the first byte from `at` on that `matches` marks, or the end of `text`.
 #[inline]
 fn find(text: &[u8], mut at: usize, matches: impl Fn(u64) -> u64) -> usize {
     while let Some(lanes) = text.get(at..).and_then(<[u8]>::first_chunk) {
@@ -45,20 +45,20 @@ fn find(text: &[u8], mut at: usize, matches: impl Fn(u64) -> u64) -> usize {
     }
 }
 
-/// The first lane of a mask that is not empty.
+/// The first lane of a non-empty mask.
 #[inline]
 const fn first(mask: u64) -> usize {
     (mask.trailing_zeros() / 8) as usize
 }
 
-/// Lanes that are `byte`. Behind a match, lanes may match falsely; the first one is right.
+/// Lanes equal to `byte`. After the first match, lanes may match falsely; the first one is correct.
 #[inline]
 const fn equal(word: u64, byte: u8) -> u64 {
     let difference = word ^ splat(byte);
     difference.wrapping_sub(LOW) & !difference & HIGH
 }
 
-/// Lanes that may stand in a name.
+/// Lanes that are valid in a name.
 #[inline]
 const fn names<const COLON: bool>(word: u64) -> u64 {
     let ascii = word & !HIGH;
@@ -67,7 +67,7 @@ const fn names<const COLON: bool>(word: u64) -> u64 {
     (letters | digits | between(ascii, b'_', b'_')) & !word
 }
 
-/// Lanes of ASCII from `from` to `to`.
+/// Lanes with ASCII from `from` to `to`.
 #[inline]
 const fn between(ascii: u64, from: u8, to: u8) -> u64 {
     (ascii + splat(0x80 - from)) & !(ascii + splat(0x7f - to)) & HIGH
@@ -81,7 +81,7 @@ const fn splat(byte: u8) -> u64 {
 mod tests {
     use super::*;
 
-    /// The search, from every place of a text with `found` at every place, agrees with the plain one.
+    /// The search, from every position of a text with `found` at every position, agrees with a byte loop.
     #[track_caller]
     fn check(search: impl Fn(&[u8], usize) -> usize, stops: impl Fn(u8) -> bool) {
         for found in 0..=u8::MAX {

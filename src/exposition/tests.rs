@@ -1,8 +1,8 @@
-//! What lines say, and what is wrong with them.
+//! Parsed lines and their errors.
 
 use super::*;
 
-/// Reads `page` and compares what its lines say, and what is wrong with them (`!`), with `expected`.
+/// Parses `page` and compares its lines and its errors (`!`) with `expected`.
 #[track_caller]
 fn check(page: &str, expected: &[&str]) {
     check_lines(Lines::new(page), expected);
@@ -81,7 +81,7 @@ fn timestamps_and_exemplars() {
     );
 }
 
-/// `line` is bad at `column`, and the lines around it are read all the same.
+/// `line` is invalid at `column`, and the lines around it are still parsed.
 #[track_caller]
 fn check_bad(line: &str, column: usize, expected: &str) {
     let found = match &line[column - 1..] {

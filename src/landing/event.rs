@@ -1,18 +1,18 @@
-//! What happened in the last hour, and what it did.
+//! The events of the last hour, and their effects.
 
 use crate::snapshot::before_after::{BeforeAfter, ChangeOutcome, Moved};
 use crate::view::text::clock;
 
 use super::figures::duration;
 
-/// An event as it is shown.
+/// An event, ready for display.
 pub(super) struct EventView {
     pub(super) time: String,
     pub(super) sentence: String,
     pub(super) figures: Vec<MovedView>,
 }
 
-/// A figure before and after it.
+/// A figure before and after the event.
 pub(super) struct MovedView {
     pub(super) name: &'static str,
     pub(super) before: String,
@@ -21,7 +21,7 @@ pub(super) struct MovedView {
     pub(super) class: &'static str,
 }
 
-/// The events, the newest first.
+/// The events, newest first.
 pub(super) fn views(events: &[BeforeAfter]) -> Vec<EventView> {
     let view = |happened: &BeforeAfter| EventView {
         time: clock(happened.event.time.0),

@@ -6,18 +6,18 @@ use crate::snapshot::{EngineSnapshot, Snapshot};
 use roofline::diagnosis::{Effect, Outlook, VerdictLevel};
 use roofline::units::Seconds;
 
-/// A figure as it is shown.
+/// A figure, ready for display.
 pub(super) struct FigureView {
     pub(super) id: &'static str,
     pub(super) name: &'static str,
     pub(super) value: String,
     pub(super) provenance: &'static str,
     pub(super) verdict: Option<&'static str>,
-    /// What is expected of it, what bounds it, and the target that was set.
+    /// Its expected value, its bound, and its target.
     pub(super) beside: Vec<String>,
 }
 
-/// The figures beside the chart, those that users feel first.
+/// The figures beside the chart, user-visible ones first.
 pub(super) fn figures(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
     let mut figures = Vec::new();
     figures.extend(felt(engine, snapshot.slo));
@@ -26,7 +26,7 @@ pub(super) fn figures(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<Figur
     figures
 }
 
-/// A figure; what cannot be known is a dash.
+/// A figure; an unknown value is a dash.
 fn figure(
     id: &'static str,
     name: &'static str,
@@ -43,7 +43,7 @@ fn figure(
     }
 }
 
-/// Throughput and latencies, beside what is expected of this model on this GPU under this load, and the targets that were set.
+/// Throughput and latencies, with the expected values for this model, GPU and load, and the targets.
 fn felt(engine: &EngineSnapshot, slo: [(&'static str, Seconds); 2]) -> [FigureView; 5] {
     const MEDIAN: &str = "measured by vLLM, over the window: a range where its bucket says no more";
     let window = engine.window.as_ref();
@@ -99,7 +99,7 @@ fn felt(engine: &EngineSnapshot, slo: [(&'static str, Seconds); 2]) -> [FigureVi
     ]
 }
 
-/// A figure that is judged by what is expected of it.
+/// A figure that is compared with its expected value.
 struct Judged<'a> {
     value: Option<f64>,
     pick: fn(&Effect) -> Option<f64>,
@@ -126,7 +126,7 @@ impl Judged<'_> {
             bound.map(|bound| format!("bound {}", (self.show)(bound))),
             target,
         ];
-        // A target that was missed is missed, whatever could be expected.
+        // A missed target counts as missed, whatever the expected value.
         let missed = self.target.is_some_and(|target| value > target.0);
         let standing = expected.map(|expected| (self.standing)(value, expected));
         FigureView {
@@ -141,14 +141,14 @@ impl Judged<'_> {
     }
 }
 
-/// Between which bounds a figure lies.
+/// The bounds of a figure, as text.
 fn range(between: Option<[f64; 2]>) -> Option<String> {
     between.map(|[low, high]| {
         if low <= 0.0 {
             return format!("≤ {}", duration(high));
         }
         let (low, high) = (duration(low), duration(high));
-        // The unit once, where it is the same.
+        // The unit appears once if both bounds have the same.
         match (low.split_once(' '), high.split_once(' ')) {
             (Some((number, unit)), Some((_, other))) if unit == other => {
                 format!("{number} – {high}")
@@ -158,7 +158,7 @@ fn range(between: Option<[f64; 2]>) -> Option<String> {
     })
 }
 
-/// How far the hardware is used, and by what batch.
+/// Hardware utilisation, and the batch behind it.
 fn utilization(engine: &EngineSnapshot) -> [FigureView; 7] {
     let of = |pick: fn(&Figures) -> Option<f64>| engine.window.as_ref().and_then(pick);
     let percent = |share: Option<f64>| share.map(|share| format!("{:.1} %", share * 100.0));
@@ -209,7 +209,7 @@ fn utilization(engine: &EngineSnapshot) -> [FigureView; 7] {
     ]
 }
 
-/// What it costs: energy, power and, with a price, dollars.
+/// Resource use: energy, power and, with a price, dollars.
 fn spent(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
     const ENERGY: &str = "measured by the GPU, divided by where the seconds went, over the window";
     let none = CostFigures::default();

@@ -1,4 +1,4 @@
-//! The last hour as small drawings: a ribbon of bounds, and a line for each figure.
+//! The last hour as small charts: a ribbon of bounds, and a line for each figure.
 
 use std::fmt::Write;
 
@@ -6,18 +6,18 @@ use crate::snapshot::before_after::BeforeAfter;
 use crate::snapshot::history::{History, HistoryPoint};
 use roofline::bound::Bound;
 
-/// Size of a drawing, in its own units; it is stretched to the width there is.
+/// Size of a chart in its own units; it is stretched to the available width.
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 56.0;
-/// Points further apart than this are not joined: nothing was measured between them.
+/// Points further apart than this are not connected: there is no measurement between them.
 const FARTHEST: f64 = 30.0;
 
 /// One figure over time.
 pub(super) struct HistoryLine {
     pub(super) name: &'static str,
-    /// The newest value.
+    /// The newest value, as text.
     pub(super) now: String,
-    /// The largest, which is the top of the drawing.
+    /// The largest value, which is the top of the chart.
     pub(super) most: String,
     pub(super) svg: String,
 }
@@ -26,11 +26,11 @@ pub(super) struct HistoryLine {
 pub(super) struct Ribbon {
     pub(super) svg: String,
     pub(super) minutes: String,
-    /// The bounds in it: the CSS class of their colour, and their name.
+    /// The bounds in the ribbon: the CSS class of their colour, and their name.
     pub(super) key: Vec<(&'static str, String)>,
 }
 
-/// The ribbon of `history`; nothing before there are two points.
+/// The ribbon of `history`; `None` with fewer than two points.
 pub(super) fn ribbon(history: &History, events: &[BeforeAfter]) -> Option<Ribbon> {
     let scale = Scale::of(history)?;
     let mut svg = format!(
@@ -63,7 +63,7 @@ pub(super) fn ribbon(history: &History, events: &[BeforeAfter]) -> Option<Ribbon
     })
 }
 
-/// The CSS class with the colour of a bound: that of the component of time it is of.
+/// The CSS class of a bound's colour: that of its component of time.
 const fn colour(bound: Bound) -> &'static str {
     match bound {
         Bound::MemoryBandwidth => "memory",
@@ -72,17 +72,17 @@ const fn colour(bound: Bound) -> &'static str {
     }
 }
 
-/// A bound as people say it.
+/// A bound as words.
 fn spoken(bound: Bound) -> String {
     bound.as_str().replace('_', " ")
 }
 
-/// Takes a figure from a point.
+/// Reads a figure from a point.
 type PickFigure = fn(&HistoryPoint) -> Option<f32>;
-/// Writes a figure.
+/// Formats a figure.
 type Show<'a> = &'a dyn Fn(f64) -> String;
 
-/// The figures of `history` that there is anything of.
+/// The figures of `history` that have values.
 pub(super) fn lines(history: &History, events: &[BeforeAfter]) -> Vec<HistoryLine> {
     let rate = |value: f64| format!("{value:.0}");
     let percent = |value: f64| format!("{:.0} %", value * 100.0);
@@ -150,7 +150,7 @@ fn line(
     })
 }
 
-/// A line at each event.
+/// A vertical line at each event.
 fn marks(scale: &Scale, events: &[BeforeAfter], height: f64) -> String {
     let mark = |happened: &BeforeAfter| {
         let x = scale.x(happened.event.time.0);
@@ -162,7 +162,7 @@ fn marks(scale: &Scale, events: &[BeforeAfter], height: f64) -> String {
     events.iter().map(mark).collect()
 }
 
-/// Where moments are drawn.
+/// The horizontal axis: time.
 struct Scale {
     first: f64,
     span: f64,

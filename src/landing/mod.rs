@@ -1,4 +1,5 @@
-//! The landing page: a live roofline on one self-contained page, rendered here alone; its script only swaps in a fresh copy.
+//! The landing page: a live roofline on one self-contained page, rendered on the server; its script only replaces the page with a fresh
+//! copy.
 
 mod event;
 mod figures;
@@ -29,7 +30,7 @@ struct LandingPage {
     refresh_milliseconds: u128,
     vllm_url: String,
     vllm_error: Option<String>,
-    /// All engines, where there are several: those held back the most first.
+    /// All engines, if there are several: the worst first.
     rows: Vec<EngineRow>,
     /// The first of them in detail.
     engines: Vec<EngineView>,
@@ -60,14 +61,14 @@ struct EngineView {
     facts: String,
 }
 
-/// A batch at which something changes.
+/// A batch at which a limit is reached.
 struct BatchLimitView {
     name: &'static str,
     batch: String,
     percent: String,
 }
 
-/// An engine as a row among several.
+/// An engine as a row of the list.
 struct EngineRow {
     name: String,
     state: &'static str,
@@ -92,10 +93,10 @@ struct SourceView {
     note: String,
 }
 
-/// The page for `snapshot`, or for the time before the first one.
+/// The page for `snapshot`, or for the time before the first snapshot.
 ///
 /// # Errors
-/// Where the template cannot be written, which only lack of memory can cause.
+/// When the template cannot be rendered, which only lack of memory can cause.
 pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<String> {
     let empty = Snapshot::default();
     let shown = snapshot.unwrap_or(&empty);
@@ -127,7 +128,7 @@ pub fn page(snapshot: Option<&Snapshot>, settings: &Settings) -> askama::Result<
     .render()
 }
 
-/// Engines by what they waste: the worst verdict first, then by the time that the roofline does not explain.
+/// Engines by waste: the worst verdict first, then by the time that the roofline does not explain.
 fn ranked(snapshot: &Snapshot) -> Vec<&EngineSnapshot> {
     let waste = |engine: &EngineSnapshot| {
         let window = engine.window.as_ref();
@@ -151,7 +152,7 @@ fn ranked(snapshot: &Snapshot) -> Vec<&EngineSnapshot> {
     engines
 }
 
-/// An engine's name among several.
+/// An engine's name in the list.
 fn name(engine: &EngineSnapshot) -> String {
     let target = engine.target.iter().map(|target| format!(" at {target}"));
     format!(
@@ -256,7 +257,7 @@ fn roof_lines(engine: &EngineSnapshot) -> Vec<RoofLine> {
         .collect()
 }
 
-/// The trail, with the newest point of each phase in the window as the point of now.
+/// The trail, with the newest point of each phase in the window as the current point.
 fn points(engine: &EngineSnapshot) -> Vec<ChartPoint> {
     let newest = engine.trail.last().map_or(0.0, |point| point.time.0);
     let oldest = engine.trail.first().map_or(0.0, |point| point.time.0);
@@ -286,7 +287,7 @@ fn points(engine: &EngineSnapshot) -> Vec<ChartPoint> {
         .collect()
 }
 
-/// The decode batch beside the batches at which something changes, on one scale.
+/// The decode batch and the batches at which a limit is reached, on one scale.
 fn limits(engine: &EngineSnapshot) -> Vec<BatchLimitView> {
     let window = engine.window.as_ref();
     let batch = window.and_then(|window| window.decode_batch);

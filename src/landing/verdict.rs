@@ -1,8 +1,8 @@
-//! The verdict as the page shows it: the headline, what says so, and what would help.
+//! The verdict on the page: the headline, the evidence, and the remedies.
 
 use roofline::diagnosis::{Effect, Finding, Remedy, Shift};
 
-/// A finding as it is shown.
+/// A finding, ready for display.
 pub(super) struct FindingView {
     pub(super) sentence: String,
     pub(super) severity: &'static str,
@@ -10,7 +10,7 @@ pub(super) struct FindingView {
     pub(super) remedies: Vec<RemedyView>,
 }
 
-/// A remedy as it is shown.
+/// A remedy, ready for display.
 pub(super) struct RemedyView {
     pub(super) r#do: String,
     pub(super) free: bool,
@@ -18,10 +18,10 @@ pub(super) struct RemedyView {
     pub(super) effects: Vec<Shift>,
 }
 
-/// Remedies shown of one finding.
+/// Maximum number of remedies shown per finding.
 const MOST: usize = 3;
 
-/// `finding` with the effect of its remedies on what users have `felt`.
+/// `finding` with the effect of its remedies on the user-visible figures `felt`.
 pub(super) fn view(finding: &Finding, felt: &Effect) -> FindingView {
     let remedies = finding.remedies.iter().take(MOST);
     FindingView {

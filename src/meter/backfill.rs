@@ -1,17 +1,17 @@
-//! Prompts are counted at their first token; what of their work does not fit into that span ran in the ones before.
+//! vLLM counts a prompt at its first token; work that does not fit into that span ran in earlier ones.
 //!
-//! The work goes back to where busy time was unexplained, newest span first, no further than the prompts were in the engine (their
-//! mean time to first token). Token counts stay where vLLM counted them.
+//! The deferred work moves back to spans with unexplained busy time, newest span first, no further than the prompts were in the engine
+//! (their mean time to first token). Token counts stay where vLLM counted them.
 
 use roofline::units::{Seconds, ratio};
 
 use super::account::{Account, BusyTime, Work};
 use super::spans::AccountedSpan;
 
-/// Demand up to so much above the time there was is within what the ceilings are known to.
+/// Demand may exceed the available time by this share: the ceilings are not known better.
 const TOLERANCE: f64 = 0.1;
 
-/// Work that was counted in a span and must have run before it, with the roofline time it takes.
+/// Work that was counted in a span but must have run before it, with its roofline time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DeferredWork {
     /// Roofline time.
@@ -21,7 +21,7 @@ pub struct DeferredWork {
 }
 
 impl DeferredWork {
-    /// What of `work`'s prompts, which want the time `wanted`, is left over when the share `fitted` of it fits.
+    /// The deferred part of `work`'s prompts, which need the time `wanted`, when the share `fitted` of it fits.
     pub(super) fn of(work: &Work, wanted: &BusyTime, fitted: f64) -> Option<Self> {
         let left = 1.0 - fitted;
         (fitted * (1.0 + TOLERANCE) < 1.0).then(|| Self {
@@ -43,14 +43,14 @@ impl DeferredWork {
     }
 }
 
-/// Hands what ran early in the newest of `spans` back to the ones before it.
+/// Moves deferred work from the newest of `spans` to earlier ones.
 pub(super) fn reassign(spans: &mut [AccountedSpan]) {
     if let Some((newest, before)) = spans.split_last_mut() {
         hand_to(newest, before);
     }
 }
 
-/// The same for every one of `spans`, in order of time.
+/// The same for each of `spans`, in order of time.
 pub fn settle(spans: &mut [AccountedSpan]) {
     for place in 1..spans.len() {
         let (before, rest) = spans.split_at_mut(place);
@@ -73,7 +73,7 @@ fn hand_to(newest: &mut AccountedSpan, before: &mut [AccountedSpan]) {
 }
 
 impl Account {
-    /// Moves as much early work to `earlier` as that has unexplained busy time for.
+    /// Moves as much deferred work to `earlier` as that has unexplained busy time for.
     fn reassign(&mut self, earlier: &mut Self) {
         let (Some(early), Some(room)) = (self.early, earlier.busy_time.as_ref()) else {
             return;

@@ -1,4 +1,4 @@
-//! The bound shown live: that of a short window, held within a small dead band.
+//! The bound that is shown live: that of a short window, with hysteresis.
 
 use roofline::bound::Bound;
 use roofline::units::Seconds;
@@ -6,10 +6,10 @@ use roofline::units::Seconds;
 use super::account::TimeSpent;
 use super::verdict::{bound, lead};
 
-/// Length of the window that the live bound looks at. Longer ones show the load before a change for too long, shorter ones every
-/// prompt that is read among decodes.
+/// Length of the window of the live bound. A longer one shows the load before a change for too long, a shorter one reacts to every single
+/// prompt among decodes.
 pub const BOUND_WINDOW: Seconds = Seconds(5.0);
-/// A lead below this share of busy time does not take over.
+/// Another bound takes over only with a larger lead than this share of busy time.
 const DEAD_BAND: f64 = 0.05;
 
 /// The bound that is shown.
@@ -19,8 +19,8 @@ pub struct BoundHysteresis {
 }
 
 impl BoundHysteresis {
-    /// Takes where the newest seconds went, and returns the bound to show. Another bound takes over where it leads by more than the
-    /// dead band; at once where nothing is held that could lose.
+    /// Takes the time by component of the newest seconds, and returns the bound to show. Another bound takes over if it leads by more than
+    /// the dead band, and at once if the current one has no component.
     pub fn next(&mut self, recent: &TimeSpent, overhead_below: f64) -> Bound {
         let seen = bound(recent, overhead_below);
         let shown = match self.held {
@@ -38,7 +38,7 @@ impl BoundHysteresis {
     }
 }
 
-/// Whether busy time speaks for the bound.
+/// Whether a component of busy time supports the bound.
 const fn has_component(bound: Bound) -> bool {
     !matches!(bound, Bound::Idle | Bound::Unknown)
 }

@@ -1,7 +1,7 @@
-//! Attainable ceilings and overheads from what was seen, instead of the table's. Off unless asked for.
+//! Derives attainable ceilings and overheads from measurements instead of the table. Off by default.
 //!
-//! A ceiling is only ever raised, to the most that held for three spans running: what runs slower may have reasons other than the
-//! ceiling. Overhead per step is the mean of the newest spans that only decoded.
+//! A ceiling only rises, to the highest value sustained for three successive spans: slower spans may have reasons other than the ceiling.
+//! Overhead per step is the mean of the newest spans with only decode.
 
 use roofline::cost::coefficients::{Coefficient, Coefficients};
 use roofline::units::{Bytes, Seconds, ratio};
@@ -11,14 +11,14 @@ use super::verdict;
 use roofline::bound::Bound;
 use roofline::engine::EngineFacts;
 
-/// A share has to hold for so many spans.
+/// Number of successive spans that must sustain a share.
 const SPANS: usize = 3;
 /// Weight of a new span in the mean overhead.
 const NEW: f64 = 0.1;
-/// Changes below this share are not worth a new set of coefficients.
+/// Smaller relative changes do not produce a new set of coefficients.
 const NOTICEABLE: f64 = 0.01;
 
-/// What was seen of one engine.
+/// The measurements of one engine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Calibration {
     bandwidth: Best,
@@ -26,7 +26,7 @@ pub struct Calibration {
     overhead_per_step: Option<Seconds>,
 }
 
-/// The largest share that held for [`SPANS`] spans.
+/// The largest share sustained for [`SPANS`] spans.
 #[derive(Clone, Copy, Debug, Default)]
 struct Best {
     newest: [f64; SPANS],
@@ -83,7 +83,7 @@ impl Calibration {
         }
     }
 
-    /// `current` as it should be, or `None` where nothing noticeable changes.
+    /// `current` with the adjustments, or `None` without a noticeable change.
     #[must_use]
     pub fn adjusted(&self, facts: &EngineFacts) -> Option<Coefficients> {
         let gpu = facts.gpu.as_ref()?;

@@ -1,4 +1,4 @@
-//! What makes the figures of a span less than exact, in words.
+//! Caveats: what makes the figures of a span less than exact, in words.
 
 use roofline::units::{Seconds, ratio};
 
@@ -8,9 +8,9 @@ use super::account::Account;
 use super::reconcile::Impossible;
 use roofline::engine::EngineFacts;
 
-/// Bounds whose shares of busy time are closer than this are hard to tell apart.
+/// Bounds whose shares of busy time differ by less than this are hard to distinguish.
 const CLOSE: f64 = 0.1;
-/// From this share of early work on, it is worth a word.
+/// From this share of deferred work, there is a caveat.
 const MUCH_EARLY: f64 = 0.05;
 
 /// The caveats of `account`.
@@ -24,10 +24,10 @@ pub fn caveats(account: &Account, facts: &EngineFacts) -> Vec<&'static str> {
         .collect()
 }
 
-/// Whether it applies, and what it says.
+/// Whether it applies, and its text.
 type Caveat = (bool, &'static str);
 
-/// What is not known of the engine, or cannot be right.
+/// Caveats for missing or implausible facts.
 fn of_facts(account: &Account, facts: &EngineFacts) -> [Caveat; 5] {
     let impossible = Impossible::of(account, facts).unwrap_or_default();
     [
@@ -54,7 +54,7 @@ fn of_facts(account: &Account, facts: &EngineFacts) -> [Caveat; 5] {
     ]
 }
 
-/// What vLLM's counters do not show.
+/// Caveats for information that vLLM's counters lack.
 fn of_counters(account: &Account) -> [Caveat; 8] {
     [
         (
@@ -92,7 +92,7 @@ fn of_counters(account: &Account) -> [Caveat; 8] {
     ]
 }
 
-/// What the model of a step leaves out.
+/// Caveats for effects that the model of a step omits.
 fn of_model(account: &Account, facts: &EngineFacts) -> [Caveat; 4] {
     let served = facts.served.as_ref();
     [
@@ -126,7 +126,7 @@ fn quantization_unknown(facts: &EngineFacts) -> bool {
     facts.served.is_none() && facts.missing.iter().any(unread)
 }
 
-/// A few requests more or fewer are on the way in or out at the edges of any span.
+/// A few requests cross the edges of any span.
 fn clients_left(account: &Account) -> bool {
     account.vanished > 4.0 + 0.1 * account.time_to_first_token.count
 }

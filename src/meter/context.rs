@@ -1,4 +1,4 @@
-//! How many tokens a decoding request attends to, and how many of them it shares with the others.
+//! The number of tokens that a decoding request attends to, and how many of them other requests share.
 
 use crate::sample::engine::Counter;
 use roofline::statistics::Histogram;
@@ -7,7 +7,7 @@ use roofline::units::ratio;
 use super::interval::Interval;
 use roofline::engine::EngineFacts;
 
-/// The newest prompts and outputs that counters told of, as means.
+/// Mean lengths of the newest prompts and outputs, from counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RecentPrompts {
     /// Tokens of a prompt, cached ones included.
@@ -19,7 +19,7 @@ pub struct RecentPrompts {
 }
 
 impl RecentPrompts {
-    /// What `interval` tells; what it does not tell stays.
+    /// Updates the lengths that `interval` contains; the others stay.
     pub(super) fn learn(&mut self, interval: &Interval) {
         let prompts = interval.first_tokens();
         if let Some(tokens) = ratio(interval.grew(Counter::PromptTokens), prompts) {
@@ -39,21 +39,20 @@ impl RecentPrompts {
     }
 }
 
-/// What a decoding request attends to.
+/// The context of a decoding request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Context {
-    /// Tokens, the new one included.
+    /// Attended tokens, including the new one.
     pub attended: f64,
     /// Of these, tokens whose keys and values the other requests of the step read too.
     pub shared: f64,
 }
 
 impl Context {
-    /// The mean context over `interval`: resident tokens over running requests; from the lengths of requests where the gauges saw
-    /// nothing.
+    /// The mean context over `interval`: resident tokens divided by running requests; from request lengths if the gauges are empty.
     ///
-    /// The KV gauge counts a block once however many requests share it. Where prompts had cached tokens, and there are fewer
-    /// resident tokens than the requests' lengths ask for, the difference is shared, up to what was found in the cache.
+    /// The KV gauge counts a block once, however many requests share it. If prompts had cached tokens, and there are fewer resident tokens
+    /// than the requests' lengths require, the difference is shared, up to the number of cached tokens.
     pub(super) fn of(interval: &Interval, facts: &EngineFacts, prompts: &RecentPrompts) -> Self {
         let Some((own, running)) = resident_per_request(interval, facts) else {
             return Self {
@@ -72,7 +71,7 @@ impl Context {
     }
 }
 
-/// Resident tokens per running request, less the half-empty last block, and the mean number of running requests.
+/// Resident tokens per running request, without the half-empty last block, and the mean number of running requests.
 fn resident_per_request(interval: &Interval, facts: &EngineFacts) -> Option<(f64, f64)> {
     let moments = [interval.before, interval.after];
     let running: f64 = moments.iter().map(|moment| moment.running).sum();

@@ -1,4 +1,4 @@
-//! The meter of one engine: readings in, spans and running totals out.
+//! The meter of one engine: takes readings, and produces spans and running totals.
 
 use std::sync::Arc;
 
@@ -18,20 +18,20 @@ use super::verdict;
 use roofline::bound::{Bound, EngineState};
 use roofline::engine::EngineFacts;
 
-/// How a meter measures.
+/// Settings of a meter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MeterSettings {
     /// Length of the trailing window of the gauges.
     pub window: Seconds,
-    /// What the bound that is shown looks back on.
+    /// Period of the bound that is shown.
     pub bound_window: Seconds,
-    /// Requests in the engine and nothing moving for this long is a stall.
+    /// Requests in the engine without progress for this long are a stall.
     pub stall_after: Seconds,
-    /// Two readings further apart than this are not compared.
+    /// Readings further apart than this are not compared.
     pub longest_interval: Seconds,
-    /// Under this share of busy time the roofline does not explain where the time goes.
+    /// Below this share of busy time, the roofline does not explain where the time goes.
     pub overhead_below: f64,
-    /// Attainable ceilings and overheads follow what is seen.
+    /// Whether attainable ceilings and overheads follow the measurements.
     pub calibrate: bool,
     /// Dollars per GPU-hour, where the user set them; else the list price holds.
     pub gpu_hour_price: Option<f64>,
@@ -54,13 +54,13 @@ impl Default for MeterSettings {
 /// The running account of one engine.
 #[derive(Debug)]
 pub struct EngineMeter {
-    /// What is known of the engine's model and GPUs.
+    /// Facts about the engine's model and GPUs.
     pub facts: Arc<EngineFacts>,
-    /// Sums since the start of the program, as vLLM counted; they survive a restart of vLLM.
+    /// Sums since the start of the program, as vLLM counted; a restart of vLLM does not reset them.
     pub totals: Account,
-    /// Dollars since there is a price; time costs what was the price in it.
+    /// Dollars since a price was set; each second costs the price at that time.
     pub cost_dollars: f64,
-    /// How often vLLM's counters began again.
+    /// Number of resets of vLLM's counters.
     pub restarts: u64,
     /// Seconds in which vLLM could not be read.
     unread_total: Seconds,
@@ -70,27 +70,27 @@ pub struct EngineMeter {
     pub spans: Spans,
     /// The newest prompts known.
     prompts: RecentPrompts,
-    /// How many of their tokens were computed, where vLLM does not say.
+    /// Estimates the computed prompt tokens if vLLM does not export them.
     prompt_ledger: PromptLedger,
-    /// How far the router spreads tokens.
+    /// The estimate of expert routing.
     routing: Routing,
-    /// The reading from which time is not accounted yet.
+    /// The reading from which time is not yet accounted.
     anchor: Option<EngineTotals>,
-    /// When anything last moved.
+    /// Time of the last progress.
     moved: Seconds,
-    /// How much of the time not accounted yet vLLM could not be read.
+    /// The unreachable part of the time that is not yet accounted.
     unreachable: Seconds,
-    /// Up to when that is known.
+    /// The end of the known unreachable time.
     missed_until: Seconds,
     hysteresis: BoundHysteresis,
     calibration: Calibration,
-    /// The coefficients that calibration has replaced.
+    /// The coefficients before calibration.
     told: Option<Coefficients>,
     bound: Bound,
 }
 
 impl EngineMeter {
-    /// The meter of an engine not read yet.
+    /// The meter of an engine that was not read yet.
     #[must_use]
     pub fn new(facts: Arc<EngineFacts>) -> Self {
         Self {
@@ -115,13 +115,13 @@ impl EngineMeter {
         }
     }
 
-    /// Takes one more reading; `hardware` tells what the engine's GPUs did over a span.
+    /// Takes one more reading; `hardware` returns the GPU activity of the engine over a time span.
     ///
-    /// Time is accounted as soon as the counters tell what happened in it. vLLM counts a prompt when its first token is out, so while
-    /// requests run and nothing is counted, the time is held and accounted together with the output that ends it, or as stalled.
+    /// Time is accounted as soon as the counters show what happened in it. vLLM counts a prompt at its first token, so while requests run
+    /// and no counter moves, the time is held, and accounted together with the output that ends it, or as stalled.
     ///
     /// # Errors
-    /// The [`Gap`] for which the time since the reading before is thrown away.
+    /// The [`Gap`] for which the time since the previous reading is discarded.
     pub fn observe(
         &mut self,
         mut totals: EngineTotals,
@@ -151,7 +151,7 @@ impl EngineMeter {
         let hardware = hardware(interval.start, interval.end);
         let patience = settings.stall_after + totals.published_every;
         let still_for_long = totals.time - self.moved >= patience;
-        // What a page shows that is published from time to time may be of before: idle time too is known late.
+        // A page that is published periodically may show an earlier state: idle time is known late, too.
         let is_late = totals.published_every > Seconds::ZERO && !interval.produced();
         if is_late && interval.seconds() < patience {
             return Ok(None);
@@ -167,7 +167,7 @@ impl EngineMeter {
         Ok(Some(self.push(&interval, account, settings)))
     }
 
-    /// The account of `interval`, or `None` while it cannot be told yet.
+    /// The account of `interval`, or `None` while it is not yet known.
     fn account(
         &mut self,
         interval: &Interval,
@@ -229,7 +229,7 @@ impl EngineMeter {
         }
     }
 
-    /// The newest seconds have the bound, as long as the engine runs.
+    /// The bound follows the newest seconds while the engine runs.
     fn show_bound(&mut self, settings: &MeterSettings) {
         let shown = self
             .recently(settings.bound_window)
@@ -241,13 +241,13 @@ impl EngineMeter {
         };
     }
 
-    /// Where the newest seconds went, `length` of them.
+    /// The newest `length` seconds by component.
     #[must_use]
     pub fn recently(&self, length: Seconds) -> Option<TimeSpent> {
         self.spans.recently(length)
     }
 
-    /// Seconds by bound, every span under its own; up to one span behind while requests run.
+    /// Seconds by bound, each span attributed to its own; up to one span behind while requests run.
     #[must_use]
     pub fn bound_seconds(&self) -> [Seconds; Bound::ALL.len()] {
         let mut seconds = self.spans.bound_seconds;
@@ -255,7 +255,7 @@ impl EngineMeter {
         seconds
     }
 
-    /// Notes that vLLM's page could not be read at `now`: the time since is nobody's but `unknown`'s.
+    /// Notes that vLLM's page could not be read at `now`: the time since then counts as `unknown`.
     pub fn miss(&mut self, now: Seconds) {
         let Some(latest) = &self.latest else {
             return;
@@ -278,7 +278,7 @@ impl EngineMeter {
         }
     }
 
-    /// What was learned of one life of vLLM says nothing of the next: another model may be served under the same name.
+    /// Forgets what belongs to one run of vLLM: another model may be served under the same name after a restart.
     fn forget_life(&mut self) {
         self.prompts = RecentPrompts::default();
         self.routing = Routing::default();
@@ -295,7 +295,7 @@ impl EngineMeter {
         self.unreachable = Seconds::ZERO;
     }
 
-    /// The clock was set: no time so far can be compared with those to come. The totals stay.
+    /// The clock was set: earlier times cannot be compared with later ones. The totals stay.
     pub(super) fn forget_times(&mut self) {
         self.forget_window();
         self.prompt_ledger.forget();
@@ -304,25 +304,25 @@ impl EngineMeter {
         self.missed_until = Seconds::ZERO;
     }
 
-    /// Time not accounted yet, up to the newest reading: requests are running, and their output is awaited.
+    /// Start and end of the time that is not yet accounted: requests are running, and their output is pending.
     #[must_use]
     pub fn pending(&self) -> Option<(Seconds, Seconds)> {
         let (from, to) = (self.anchor.as_ref()?.time, self.latest.as_ref()?.time);
         (to > from).then_some((from, to))
     }
 
-    /// The spans of the `length` up to `now` as one, or `None` if there are none.
+    /// The spans of the last `length` up to `now`, merged, or `None` without spans.
     pub fn window(&mut self, now: Seconds, length: Seconds) -> Option<AccountedSpan> {
         self.spans.window(now, length, &self.facts)
     }
 
-    /// The bound to show: that of the newest seconds, held within a dead band.
+    /// The bound to show: that of the newest seconds, with hysteresis.
     #[must_use]
     pub const fn bound(&self) -> Bound {
         self.bound
     }
 
-    /// What the engine does now, by its newest span.
+    /// The current state of the engine, from its newest span.
     #[must_use]
     pub fn state(&self) -> EngineState {
         let asleep = self.asleep();

@@ -1,4 +1,4 @@
-//! The figures of a span: what an account says per second, per byte and per peak. The `W` of the JSON contract.
+//! The figures of a span: an account per second, per byte and per peak. `W` in the JSON contract.
 
 use serde::Serialize;
 
@@ -16,13 +16,13 @@ use super::verdict;
 use roofline::bound::{Admission, Bound, Dominant, EngineState, TimeSeconds};
 use roofline::engine::EngineFacts;
 
-/// The figures of one span. Engine figures sum over the engine's GPUs; `null` is what cannot be known.
+/// The figures of one span. Engine figures are summed over the engine's GPUs; `null` is unknown.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figures {
-    /// Name of the phase, in a capture that names its phases.
+    /// Name of the phase, in a capture with named phases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The engine's label, in a capture, which may have several.
+    /// The engine's label, in a capture, which may contain several engines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
     /// Unix time of the first reading.
@@ -31,13 +31,13 @@ pub struct Figures {
     pub t_end: Seconds,
     /// Wall time between them.
     pub seconds: Seconds,
-    /// What the engine was doing.
+    /// The state of the engine.
     pub engine_state: EngineState,
     /// What bound it.
     pub bound: Bound,
-    /// Which kind of bytes was most of the traffic.
+    /// The dominant kind of bytes.
     pub dominant: Option<Dominant>,
-    /// What kept requests waiting.
+    /// Why requests waited.
     pub admission: Admission,
     /// Share of GPU readings with the clock held down by a power limit.
     pub power_limited_ratio: Option<f64>,
@@ -55,24 +55,24 @@ pub struct Figures {
     pub flops: Option<Flops>,
     /// Modelled HBM bytes.
     pub hbm_bytes: Option<Bytes>,
-    /// Modelled HBM bytes by what they carry.
+    /// Modelled HBM bytes by kind.
     pub hbm_bytes_by_kind: Option<ByKind>,
     /// HBM bytes that GPM measured.
     pub hbm_bytes_measured: Option<Bytes>,
-    /// Distinct experts of a layer that a step reached.
+    /// Distinct experts of a layer per step.
     #[serde(flatten)]
     pub routed_experts: RoutedExperts,
     /// Modelled bytes that the GPUs send to each other; `null` with one GPU.
     pub interconnect_bytes: Option<Bytes>,
-    /// Bytes that GPM saw them send over NVLink.
+    /// NVLink bytes sent, as GPM measured them.
     pub interconnect_bytes_measured: Option<Bytes>,
-    /// HBM bytes that vLLM estimates; `null` unless it was asked to (`--enable-mfu-metrics`).
+    /// HBM bytes that vLLM estimates; `null` without `--enable-mfu-metrics`.
     pub hbm_bytes_vllm: Option<Bytes>,
-    /// FLOPs that vLLM estimates; `null` unless it was asked to.
+    /// FLOPs that vLLM estimates; `null` without `--enable-mfu-metrics`.
     pub flops_vllm: Option<Flops>,
-    /// FLOPs that active tensor pipes had cycles for (GPM activity × SM clock): an upper bound, padding included.
+    /// FLOPs that the active tensor pipes could have done (GPM activity × SM clock): an upper bound, which includes padding.
     pub flops_tensor_pipe: Option<Flops>,
-    /// Whether the modelled work lies above a ceiling; `null` without a model or a roof.
+    /// Whether the modelled work exceeds a ceiling; `null` without a model or a roof.
     #[serde(skip)]
     pub impossible: Option<Impossible>,
     /// Modelled FLOPs per modelled byte.
@@ -83,7 +83,7 @@ pub struct Figures {
     pub mbu: Option<f64>,
     /// Measured bytes over the datasheet peak.
     pub mbu_measured: Option<f64>,
-    /// Where the seconds went; adds up to `seconds`.
+    /// Seconds by component; they add up to `seconds`.
     pub time_seconds: Option<TimeSeconds>,
     /// Share of busy time that the roofline explains.
     pub roofline_efficiency: Option<f64>,
@@ -93,36 +93,36 @@ pub struct Figures {
     pub ttft_mean_seconds: Option<f64>,
     /// Mean time per output token (inter-token latency).
     pub tpot_mean_seconds: Option<f64>,
-    /// Mean time that users wait for a token, where the API server adds to the engine's.
+    /// Mean time per token for users, if the API server adds to the engine's.
     #[serde(skip)]
     pub tpot_felt_seconds: Option<f64>,
-    /// Median time to first token; `null` where its bucket says too little.
+    /// Median time to first token; `null` if the buckets do not resolve it.
     pub ttft_p50_seconds: Option<f64>,
-    /// Between which bounds it then lies.
+    /// The bounds of an unresolved median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttft_p50_between_seconds: Option<[f64; 2]>,
-    /// Median time per output token (inter-token latency); `null` where its bucket says too little.
+    /// Median time per output token (inter-token latency); `null` if the buckets do not resolve it.
     pub tpot_p50_seconds: Option<f64>,
-    /// Between which bounds it then lies.
+    /// The bounds of an unresolved median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tpot_p50_between_seconds: Option<[f64; 2]>,
-    /// The two phases apart.
+    /// The two phases separately.
     pub by_phase: PerPhase<PhaseFigures>,
     /// What it cost.
     pub cost: CostFigures,
-    /// What holds the engine back and what would help, the weightiest first.
+    /// Findings with their remedies, the weightiest first.
     pub verdict: Vec<Finding>,
-    /// What makes these figures less than exact.
+    /// Caveats: what makes these figures less than exact.
     pub caveats: Vec<&'static str>,
 }
 
-/// Distinct experts of a layer that a step reached, the mean of all steps.
+/// Distinct experts of a layer per step, the mean over all steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct RoutedExperts {
-    /// As inferred from GPM; `null` for dense models and where nothing tells.
+    /// As inferred from GPM; `null` for dense models and without a conclusive measurement.
     #[serde(rename = "routed_experts_effective")]
     pub effective: Option<f64>,
-    /// Of uniform routing, the upper bound; `null` for dense models.
+    /// Under uniform routing, the upper bound; `null` for dense models.
     #[serde(rename = "routed_experts_uniform")]
     pub uniform: Option<f64>,
 }
@@ -147,7 +147,7 @@ pub struct PhaseFigures {
     pub hbm_bytes: Option<Bytes>,
     /// Modelled FLOPs per modelled byte.
     pub arithmetic_intensity: Option<f64>,
-    /// Tokens through the model.
+    /// Tokens processed by the model.
     pub tokens: f64,
     /// Busy seconds this phase took.
     pub busy_seconds: Seconds,
@@ -156,7 +156,7 @@ pub struct PhaseFigures {
 }
 
 impl Figures {
-    /// The figures of `span`; the bound is that of the span itself.
+    /// The figures of `span`, with the span's own bound.
     #[must_use]
     pub fn of(
         span: &AccountedSpan,
@@ -227,7 +227,7 @@ impl Figures {
 }
 
 impl Figures {
-    /// The same with the verdict on `span`, of which these figures are.
+    /// The same with the verdict on `span`, which the figures belong to.
     #[must_use]
     pub fn with_verdict(
         mut self,
@@ -240,7 +240,7 @@ impl Figures {
         self
     }
 
-    /// The model's quantity over that of each reference there is: `(quantity, reference, ratio)`.
+    /// The model's value divided by that of each available reference: `(quantity, reference, ratio)`.
     #[must_use]
     pub fn discrepancies(&self) -> Vec<(&'static str, &'static str, f64)> {
         let references = References {

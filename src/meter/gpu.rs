@@ -1,4 +1,4 @@
-//! Readings of one GPU become slices: what its hardware did between two readings.
+//! Readings of one GPU become slices: the GPU's activity between two readings.
 
 use std::collections::VecDeque;
 
@@ -8,18 +8,18 @@ use roofline::units::{Bytes, BytesPerSecond, Joules, Seconds};
 use super::hardware::HardwareUse;
 use super::plausible::{believed, believed_bandwidth, is_energy_of};
 
-/// Slices older than this are of no use to any interval.
+/// Older slices do not overlap any interval.
 const KEPT: Seconds = Seconds(120.0);
-/// A slice longer than this, twice the longest tick and more, bridges an outage, and means nothing.
+/// A longer slice, more than twice the longest tick, spans an outage and is discarded.
 const LONGEST: Seconds = Seconds(150.0);
 
-/// A slice or two without GPM are a pair that was dropped; after this many, GPM is gone.
+/// One or two slices without GPM are a dropped sample pair; after this many, GPM counts as lost.
 const UNTOLD: usize = 3;
 
-/// What one GPU did between two readings. Every figure is measured.
+/// The activity of one GPU between two readings. Every figure is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GpuSlice {
-    /// Time of the reading before.
+    /// Time of the previous reading.
     pub start: Seconds,
     /// Time of this reading.
     pub end: Seconds,
@@ -29,7 +29,7 @@ pub struct GpuSlice {
     pub energy: Option<Joules>,
     /// Time with a kernel running.
     pub busy: Option<Seconds>,
-    /// Share of the time with the compute or graphics engine active. Measured by GPM, on which dcgm's field relies too.
+    /// Share of the time with the compute or graphics engine active. Measured by GPM; dcgm's field uses the same counter.
     pub engine_active: Option<f64>,
     /// SM clock at the end.
     pub sm_clock_mhz: Option<f64>,
@@ -37,7 +37,7 @@ pub struct GpuSlice {
     pub power_limited: Option<bool>,
     /// Share of cycles with a busy tensor pipe.
     pub tensor_activity: Option<f64>,
-    /// What went over PCIe and NVLink.
+    /// Traffic over PCIe and NVLink.
     pub links: Links<Option<Traffic<Bytes>>>,
 }
 
@@ -53,13 +53,13 @@ pub struct Links<T> {
 /// The running account of one GPU.
 #[derive(Clone, Debug)]
 pub struct GpuMeter {
-    /// What does not change.
+    /// Static facts.
     pub facts: GpuIdentity,
     /// The newest reading.
     pub latest: Option<GpuReading>,
     hbm_bytes_total: Option<Bytes>,
     energy_total: Option<Joules>,
-    /// The counter, as last read, and when.
+    /// The counter as last read, with its time.
     energy_counter: Option<(Seconds, Joules)>,
     busy_total: Option<Seconds>,
     links_total: Links<Option<Traffic<Bytes>>>,
@@ -67,7 +67,7 @@ pub struct GpuMeter {
 }
 
 impl GpuMeter {
-    /// A GPU that has not been read yet.
+    /// A GPU that was not read yet.
     #[must_use]
     pub const fn new(facts: GpuIdentity) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl GpuMeter {
         self.latest = Some(reading);
     }
 
-    /// The counter tells of an outage too, however long it was. Where it went down, the driver was loaded anew.
+    /// The counter also covers outages, whatever their length. If it went down, the driver was reloaded.
     fn count_energy(&mut self, time: Seconds, counter: Option<Joules>) {
         let Some(counter) = counter else {
             return;
@@ -113,7 +113,7 @@ impl GpuMeter {
         add(&mut self.energy_total, Some(used));
     }
 
-    /// The clock was set: no time so far can be compared with those to come. The totals stay, and so does the energy counter.
+    /// The clock was set: earlier times cannot be compared with later ones. The totals and the energy counter stay.
     pub(super) fn forget_times(&mut self) {
         self.latest = None;
         self.slices.clear();
@@ -134,14 +134,14 @@ impl GpuMeter {
         }
     }
 
-    /// HBM bytes since the start of the program, as long as GPM tells of them: a sum that stands still would say that there is no traffic.
+    /// HBM bytes since the start of the program, while GPM reports them: a constant sum would look like no traffic.
     #[must_use]
     pub fn hbm_bytes_total(&self) -> Option<Bytes> {
         self.hbm_bytes_total
             .filter(|_| self.tells(|slice| slice.hbm_bytes.is_some()))
     }
 
-    /// Bytes over PCIe and NVLink since the start of the program, as long as GPM tells of them.
+    /// Bytes over PCIe and NVLink since the start of the program, while GPM reports them.
     #[must_use]
     pub fn links_total(&self) -> Links<Option<Traffic<Bytes>>> {
         let Links { pcie, nvlink } = self.links_total;
@@ -151,7 +151,7 @@ impl GpuMeter {
         }
     }
 
-    /// Whether one of the newest slices has what `told` asks for.
+    /// Whether one of the newest slices has the value that `told` selects.
     fn tells(&self, told: impl Fn(&GpuSlice) -> bool) -> bool {
         self.slices.iter().rev().take(UNTOLD).any(told)
     }
@@ -163,7 +163,7 @@ impl GpuMeter {
         self.energy_total.filter(|_| latest.energy.is_some())
     }
 
-    /// Seconds with a kernel running since the start of the program, as long as they are told.
+    /// Seconds with a kernel running since the start of the program, while they are reported.
     #[must_use]
     pub fn busy_total(&self) -> Option<Seconds> {
         self.busy_total
@@ -206,7 +206,7 @@ impl GpuMeter {
         })
     }
 
-    /// What the slices say of the span `start..end`, each counted by its overlap.
+    /// The slices within the span `start..end`, each weighted by its overlap.
     #[must_use]
     pub fn over(&self, start: Seconds, end: Seconds) -> HardwareUse {
         let mut used = HardwareUse::default();
@@ -225,7 +225,7 @@ impl GpuMeter {
     }
 }
 
-/// Energy from one reading to the next; nothing where the counter is missing or was reset with the driver.
+/// Energy between two readings; `None` if the counter is missing or was reset with the driver.
 fn energy_between(before: &GpuReading, reading: &GpuReading) -> Option<Joules> {
     let used = reading.energy? - before.energy?;
     is_energy_of(used, reading.time - before.time).then_some(used)

@@ -1,19 +1,19 @@
-//! What the hardware of an engine did over a span: the slices of its GPUs, added up.
+//! The hardware activity of an engine over a time span: the sum of its GPUs' slices.
 
 use roofline::units::{Bytes, Joules, Seconds, ratio};
 
 use super::gpu::GpuSlice;
 
-/// What the hardware of an engine did over a span, summed over its GPUs. Seconds are GPU-seconds.
+/// The hardware activity of an engine over a time span, summed over its GPUs. Seconds are GPU-seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HardwareUse {
     /// Measured HBM bytes.
     pub hbm_bytes: Bytes,
-    /// GPU-seconds over which they were measured.
+    /// GPU-seconds with this measurement.
     pub hbm_seconds: Seconds,
     /// Bytes sent over NVLink.
     pub nvlink_sent: Bytes,
-    /// GPU-seconds over which they were measured.
+    /// GPU-seconds with this measurement.
     pub nvlink_seconds: Seconds,
     /// Joules.
     pub energy: Joules,
@@ -21,7 +21,7 @@ pub struct HardwareUse {
     pub energy_seconds: Seconds,
     /// GPU-seconds with readable clock reasons.
     pub reasons_seconds: Seconds,
-    /// Of these, GPU-seconds held down by a power limit.
+    /// Of these, GPU-seconds with the clock limited by power.
     pub power_limited_seconds: Seconds,
     /// SM clock × GPU-seconds, in MHz·s.
     pub clock_mhz_seconds: f64,
@@ -29,7 +29,7 @@ pub struct HardwareUse {
     pub clock_seconds: Seconds,
     /// GPU-seconds with the compute or graphics engine active.
     pub active_seconds: Seconds,
-    /// GPU-seconds over which that was measured.
+    /// GPU-seconds with this measurement.
     pub active_known_seconds: Seconds,
     /// Tensor activity × SM clock × GPU-seconds, in MHz·s.
     pub tensor_mhz_seconds: f64,
@@ -72,7 +72,7 @@ impl HardwareUse {
         }
     }
 
-    /// Adds the use of another GPU, or of another span.
+    /// Adds the activity of another GPU, or of another span.
     pub fn merge(&mut self, other: &Self) {
         self.hbm_bytes += other.hbm_bytes;
         self.hbm_seconds += other.hbm_seconds;
@@ -96,13 +96,13 @@ impl HardwareUse {
         ratio(self.clock_mhz_seconds, self.clock_seconds.0)
     }
 
-    /// Share of the readings held down by a power limit.
+    /// Share of the readings with the clock limited by power.
     #[must_use]
     pub fn power_limited_ratio(&self) -> Option<f64> {
         ratio(self.power_limited_seconds.0, self.reasons_seconds.0)
     }
 
-    /// Seconds of `span` without a kernel, the mean over the `read` GPUs; `None` where less than half of it was measured.
+    /// Seconds of `span` without a kernel, averaged over the `read` GPUs; `None` if less than half of it was measured.
     #[must_use]
     pub fn idle_seconds(&self, span: Seconds, read: f64) -> Option<Seconds> {
         let covered = ratio(self.active_known_seconds.0, span.0 * read)?;
@@ -110,8 +110,8 @@ impl HardwareUse {
         (covered >= 0.5).then(|| span * (1.0 - active))
     }
 
-    /// HBM bytes of `gpus` GPUs over `span`, of which `read` are read: scaled to the whole span where at least half of it was measured,
-    /// and to all GPUs, since those on other nodes do the same work.
+    /// HBM bytes of `gpus` GPUs over `span`, `read` of which are read: scaled to the whole span if at least half of it was measured, and to
+    /// all GPUs, because those on other nodes do the same work.
     #[must_use]
     pub fn measured_hbm_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
         scaled(self.hbm_bytes, self.hbm_seconds, span, read, gpus)
@@ -123,7 +123,7 @@ impl HardwareUse {
         scaled(self.energy, self.energy_seconds, span, read, gpus)
     }
 
-    /// Bytes that `gpus` GPUs sent over NVLink during `span`, of which `read` are read, scaled in the same way.
+    /// Bytes that `gpus` GPUs sent over NVLink during `span`, `read` of which are read, scaled in the same way.
     #[must_use]
     pub fn measured_nvlink_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
         scaled(self.nvlink_sent, self.nvlink_seconds, span, read, gpus)

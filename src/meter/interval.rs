@@ -1,4 +1,4 @@
-//! Two readings of one engine become an interval, or the gap that explains why not.
+//! Two readings of one engine become an interval, or a gap with its reason.
 
 use crate::sample::engine::{
     Counter, Counters, Distribution, EngineTotals, Gauge, Histograms, PromptCount,
@@ -6,19 +6,19 @@ use crate::sample::engine::{
 use roofline::statistics::Histogram;
 use roofline::units::Seconds;
 
-/// Shorter intervals say nothing: scrape jitter would be a large part of them.
+/// Shorter intervals are discarded: scrape jitter would be a large part of them.
 const SHORTEST: Seconds = Seconds(0.05);
 
-/// What happened to one engine between two readings of its page.
+/// The activity of one engine between two readings of its page.
 #[derive(Clone, Debug)]
 pub struct Interval {
     /// Time of the first reading.
     pub start: Seconds,
     /// Time of the second reading.
     pub end: Seconds,
-    /// How much each counter grew; absent where either page lacks it.
+    /// The increase of each counter; absent if either page lacks it.
     pub grown: Counters,
-    /// What each histogram observed.
+    /// The observations of each histogram.
     pub observed: Histograms,
     /// The gauges at the start.
     pub before: GaugeReading,
@@ -26,15 +26,15 @@ pub struct Interval {
     pub after: GaugeReading,
     /// Tokens per KV block.
     pub block_size: f64,
-    /// Whether step counts can be trusted.
+    /// Whether step counts are exact.
     pub single_api_server: bool,
     /// Whether requests with LoRA adapters run.
     pub adapters: bool,
-    /// How the computed prompt tokens are known.
+    /// The source of the computed prompt tokens.
     pub prompt_count: PromptCount,
 }
 
-/// The gauges of one reading that the core needs.
+/// The gauges of one reading that the core uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GaugeReading {
     /// Requests in the running batch.
@@ -52,7 +52,7 @@ pub struct GaugeReading {
 }
 
 impl GaugeReading {
-    /// Requests in the engine. One that pools is never seen running: it is done within the step that admits it.
+    /// Requests in the engine. A pooling engine never shows a running request: each finishes within the step that admits it.
     #[must_use]
     pub fn requests(&self) -> f64 {
         self.running + self.waiting
@@ -74,22 +74,22 @@ impl GaugeReading {
 /// Why two readings do not make an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Gap {
-    /// vLLM restarted, or re-created its metrics: it says so, or a counter went down.
+    /// vLLM restarted or re-created its metrics: the page shows it, or a counter went down.
     CounterReset,
-    /// The readings are too close together.
+    /// The readings are too close to each other.
     TooShort,
-    /// The readings are too far apart to speak of one window.
+    /// The readings are too far apart for one window.
     TooLong,
-    /// Engines appeared or vanished.
+    /// Engines appeared or disappeared.
     EnginesChanged,
-    /// The clock was set, or the machine slept: times before and after it are not comparable.
+    /// The clock was set, or the machine slept: times before and after are not comparable.
     ClockSet,
-    /// The counters say more than the GPUs could do, or something that is no number.
+    /// The counters show more than the GPUs could do, or a value that is not a number.
     Implausible,
 }
 
 impl Gap {
-    /// Every reason, as the label `reason` shows it.
+    /// All reasons, as values of the label `reason`.
     pub const ALL: [Self; 6] = [
         Self::CounterReset,
         Self::TooShort,
@@ -114,7 +114,7 @@ impl Gap {
 }
 
 impl Interval {
-    /// What happened from `before` to `after`.
+    /// The interval from `before` to `after`.
     ///
     /// # Errors
     /// The [`Gap`] that makes the two readings incomparable: a restart, or a span outside 50 ms..=`longest`.
@@ -156,19 +156,19 @@ impl Interval {
         self.end - self.start
     }
 
-    /// Growth of `counter`, 0 where the page lacks it.
+    /// Increase of `counter`; 0 if the page lacks it.
     #[must_use]
     pub fn grew(&self, counter: Counter) -> f64 {
         self.grown.get(counter).unwrap_or(0.0)
     }
 
-    /// Prompt tokens this engine computed, as vLLM counted them or as its lookups tell.
+    /// Prompt tokens that this engine computed, as vLLM counted them or as its prefix-cache lookups imply.
     #[must_use]
     pub fn computed_prompt_tokens(&self) -> f64 {
         self.grew(Counter::PromptTokensComputed)
     }
 
-    /// How its prompt tokens are known; where there were none, nothing is uncertain.
+    /// The source of its prompt tokens; without prompt tokens there is no uncertainty.
     #[must_use]
     pub fn prompt_count(&self) -> PromptCount {
         if self.grew(Counter::PromptTokens) > 0.0 {
@@ -184,8 +184,8 @@ impl Interval {
         observations(self.observed.time_to_first_token.as_ref())
     }
 
-    /// Decode request-steps: inter-token observations (one per running request and step, vLLM ≥ 0.9), else output tokens that
-    /// were not a request's first.
+    /// Decode request-steps: inter-token observations (one per running request and step, vLLM ≥ 0.9), otherwise output tokens except the
+    /// first of each request.
     #[must_use]
     pub fn decode_request_steps(&self) -> f64 {
         self.observed.inter_token_latency.as_ref().map_or_else(
@@ -206,34 +206,34 @@ impl Interval {
         seconds(self.observed.time_to_first_token.as_ref())
     }
 
-    /// Engine steps that had an output, as every API server counts them.
+    /// Engine steps with an output, as counted by every API server.
     #[must_use]
     pub fn iterations(&self) -> f64 {
         observations(self.observed.iteration_tokens.as_ref())
     }
 
-    /// Seconds that requests spent in the engine, summed over the requests, as far as they are counted: up to their newest token.
+    /// Seconds that requests spent in the engine, summed over the requests, as far as counted: up to their newest token.
     #[must_use]
     pub fn request_seconds(&self) -> Seconds {
         let to_first = self.observed.time_to_first_token.as_ref();
         Seconds(self.decode_request_seconds() + to_first.map_or(0.0, |times| times.sum))
     }
 
-    /// Engine steps that had an output, or `None` where several API servers would count them more than once.
+    /// Engine steps with an output, or `None` if several API servers would count them more than once.
     #[must_use]
     pub fn output_steps(&self) -> Option<f64> {
         let iterations = self.observed.iteration_tokens.as_ref()?;
         self.single_api_server.then_some(iterations.count)
     }
 
-    /// Whether the engine shows any sign of work: a counter that grew, or KV blocks that came or went (a long prefill moves no
-    /// counter until its first token, but takes blocks chunk by chunk).
+    /// Whether the engine shows any activity: a counter increased, or the number of KV blocks changed (a long prefill moves no counter
+    /// until its first token, but allocates blocks chunk by chunk).
     #[must_use]
     pub fn progressed(&self) -> bool {
         self.produced() || self.before.kv_usage != self.after.kv_usage
     }
 
-    /// Whether any output came out, so that the counters account for the work up to now.
+    /// Whether there was any output, so that the counters account for the work up to now.
     #[must_use]
     pub fn produced(&self) -> bool {
         self.grew(Counter::GenerationTokens) > 0.0
@@ -243,14 +243,14 @@ impl Interval {
             || self.iterations() > 0.0
     }
 
-    /// Whether requests are in the engine at its end.
+    /// Whether requests are in the engine at the end.
     #[must_use]
     pub fn occupied(&self) -> bool {
         self.after.requests() > 0.0
     }
 }
 
-/// The sum of what was observed, 0 where only the middles of buckets are known.
+/// The sum of the observations; 0 if only bucket midpoints are known.
 fn seconds(histogram: Option<&Histogram>) -> f64 {
     histogram
         .filter(|histogram| !histogram.sum_of_midpoints)

@@ -1,6 +1,6 @@
-//! The meter: readings of engines and GPUs in, accounts and verdicts out.
+//! The meter: takes readings of engines and GPUs, and produces accounts and verdicts.
 //!
-//! A state machine without a clock: every reading brings its time, so a recording gives the same figures as the live run did.
+//! A state machine without a clock: every reading carries its time, so a recording gives the same figures as the live run.
 
 pub mod account;
 pub mod backfill;
@@ -36,27 +36,27 @@ use interval::Gap;
 use roofline::engine::EngineFacts;
 use spans::AccountedSpan;
 
-/// GPUs whose totals are kept: a node has a few at a time, and MIG instances are others whenever they are made anew.
+/// GPUs whose totals are kept: a node has a few at a time, and every re-created MIG instance is a new one.
 const MOST_GPUS: usize = 1024;
 
 /// All engines of one vLLM and their GPUs.
 #[derive(Debug)]
 pub struct Meter {
-    /// How it measures.
+    /// The settings.
     pub settings: MeterSettings,
     /// Engines by their labels.
     pub engines: BTreeMap<EngineKey, EngineMeter>,
     /// GPUs by UUID.
     pub gpus: BTreeMap<String, GpuMeter>,
-    /// Readings thrown away, by reason.
+    /// Discarded readings, by reason.
     pub discards: BTreeMap<Gap, u64>,
 }
 
-/// A newly accounted span and its engine.
+/// A newly accounted span with its engine.
 pub type EngineSpan = (EngineKey, AccountedSpan);
 
 impl Meter {
-    /// A meter that has seen nothing.
+    /// A meter without readings.
     #[must_use]
     pub fn new(settings: MeterSettings) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Meter {
         }
     }
 
-    /// Takes readings of GPUs; `facts` are those of a GPU met for the first time.
+    /// Takes readings of GPUs; `facts` are those of a newly seen GPU.
     pub fn observe_gpus(
         &mut self,
         readings: Vec<GpuReading>,
@@ -84,7 +84,7 @@ impl Meter {
         }
     }
 
-    /// Forgets the GPU that was read least lately.
+    /// Forgets the GPU with the oldest reading.
     fn forget_a_gpu(&mut self) {
         let read = |gpu: &GpuMeter| {
             gpu.latest
@@ -100,8 +100,7 @@ impl Meter {
         }
     }
 
-    /// Takes the engines of one page; `facts` are those of an engine met for the first time. Returns the spans that could now be
-    /// accounted.
+    /// Takes the engines of one page; `facts` are those of a newly seen engine. Returns the newly accounted spans.
     pub fn observe_engines(
         &mut self,
         page: Vec<EngineTotals>,
@@ -133,12 +132,12 @@ impl Meter {
         }
     }
 
-    /// Another vLLM is read from now on: its counters have nothing to do with those before.
+    /// Forgets all engines: another vLLM is read from now on, with unrelated counters.
     pub fn forget_engines(&mut self) {
         self.forget_vanished(&[]);
     }
 
-    /// Notes that the clock was set, or that the machine slept: what lies between the readings before and after it is thrown away.
+    /// Notes that the clock was set, or that the machine slept: the time between the readings before and after is discarded.
     pub fn clock_was_set(&mut self) {
         for engine in self.engines.values_mut() {
             engine.forget_times();
@@ -149,7 +148,7 @@ impl Meter {
         *self.discards.entry(Gap::ClockSet).or_default() += 1;
     }
 
-    /// Engines that left the page take their series along.
+    /// Drops engines that are no longer on the page, with their series.
     fn forget_vanished(&mut self, page: &[EngineTotals]) {
         let before = self.engines.len();
         self.engines

@@ -1,4 +1,4 @@
-//! What a diagnosis looks at, from an account.
+//! The observation that a diagnosis uses, from an account.
 
 use roofline::bound::{Bound, EngineState};
 use roofline::diagnosis::{Effect, Finding, Observation, Remedies, diagnose};
@@ -10,18 +10,18 @@ use super::account::{Account, TimeSpent};
 use super::figures::Figures;
 use super::verdict::{component, is_split};
 
-/// How an engine stands, where that is not what the span itself says.
+/// The status of an engine, where it differs from that of the span.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineStatus {
-    /// What it is doing.
+    /// Its state.
     pub state: EngineState,
-    /// What bounds it.
+    /// Its bound.
     pub bound: Bound,
-    /// Where the seconds went that the bound is of.
+    /// The time by component that the bound refers to.
     pub spent: TimeSpent,
 }
 
-/// What `account`, with its `figures`, says of an engine that is `status`.
+/// The observation from `account` and its `figures`, for an engine with `status`.
 #[must_use]
 pub fn observation(
     account: &Account,
@@ -64,7 +64,7 @@ fn known(tokens: f64) -> Option<f64> {
 }
 
 impl Figures {
-    /// What users see, and what it costs where that is known.
+    /// The user-visible figures, and their cost where known.
     #[must_use]
     pub fn felt(&self, dollars_per_second: Option<f64>) -> Effect {
         let rate = self.output_tokens_per_second;
@@ -79,7 +79,7 @@ impl Figures {
     }
 }
 
-/// Shares of busy time, the largest first.
+/// Shares of busy time, largest first.
 fn shares(spent: &TimeSpent) -> Vec<(Bound, f64)> {
     let Some(time) = &spent.busy_time else {
         return Vec::new();
@@ -103,7 +103,7 @@ fn shares(spent: &TimeSpent) -> Vec<(Bound, f64)> {
     shares
 }
 
-/// The deployment of an engine, for predictions; its workload aside. `None` while the model or the GPU is not known.
+/// The deployment of an engine for predictions, without its workload. `None` while the model or the GPU is unknown.
 #[must_use]
 pub fn scenario(facts: &EngineFacts) -> Option<Scenario> {
     let served = facts.served.as_ref()?;
@@ -127,7 +127,7 @@ pub fn scenario(facts: &EngineFacts) -> Option<Scenario> {
     })
 }
 
-/// The verdict on a span by itself, as a replay has it, and what users wait for a token.
+/// The verdict on a single span, as in a replay, and the time that users wait for a token.
 #[must_use]
 pub fn verdict(
     account: &Account,

@@ -1,4 +1,4 @@
-//! What cannot have happened is never added: counters survive restarts of vLLM, so one wrong account would stay in them for good.
+//! Implausible values are never added: counters survive restarts of vLLM, so one wrong account would stay in them forever.
 
 use crate::sample::gpu::{Gpm, GpuReading, Traffic};
 use roofline::engine::EngineFacts;
@@ -7,25 +7,25 @@ use roofline::units::{BytesPerSecond, Joules, Seconds};
 use super::account::{Account, BusyTime, PerPhase};
 use super::hardware::HardwareUse;
 
-/// vLLM counts a prompt at its first token, so a span may hold work of the minutes before it.
+/// vLLM counts a prompt at its first token, so a span may contain work of the minutes before it.
 const COUNTED_LATE: Seconds = Seconds(300.0);
-/// Datasheet and model may be wrong by this factor.
+/// Tolerated error factor of datasheet and model.
 const HEADROOM: f64 = 4.0;
-/// Limits of one GPU whose ceilings are not known, beyond every GPU there is.
+/// Limit for a GPU with unknown ceilings, above any existing GPU.
 const MOST_FLOPS: f64 = 1e17;
 const MOST_HBM_BYTES: f64 = 1e14;
-/// Tokens of one GPU in a second: a model of 10 million parameters on the fastest GPU.
+/// Tokens per second of one GPU: a model of 10 million parameters on the fastest GPU.
 const MOST_TOKENS: f64 = 1e9;
 /// Requests in one engine.
 const MOST_REQUESTS: f64 = 1e7;
-/// vLLM's own estimates are wrong by more than ours.
+/// Tolerated error factor of vLLM's own estimates, which is larger.
 const ESTIMATE_HEADROOM: f64 = 100.0;
 
-/// Power of one GPU. The largest draw a little over 1 kW.
+/// Power of one GPU. The largest draw slightly more than 1 kW.
 const MOST_WATTS: f64 = 1e4;
-/// Time for which energy is believed where the clock says less: it may have been set back.
+/// Minimum time assumed for an energy difference: the clock may have been set back.
 const SHORTEST_OUTAGE: Seconds = Seconds(3600.0);
-/// Any clock of a GPU.
+/// Clock of any GPU.
 const MOST_MHZ: f64 = 1e5;
 /// Bytes over PCIe, NVLink or to HBM.
 const MOST_LINK_BYTES: f64 = 1e14;
@@ -112,7 +112,7 @@ fn measured(used: &HardwareUse) -> [f64; 6] {
     ]
 }
 
-/// `reading` without the values that no GPU has: a clock is above 0 or absent.
+/// `reading` without impossible values: a clock is positive or absent.
 pub(super) fn believed(reading: GpuReading) -> GpuReading {
     let within = |value: Option<f64>, most: f64| value.filter(|value| (0.0..=most).contains(value));
     let clock = |value| within(value, MOST_MHZ).filter(|&mhz| mhz > 0.0);
@@ -141,14 +141,14 @@ fn believed_counters(gpm: Gpm) -> Gpm {
     }
 }
 
-/// `bandwidth`, where a GPU can have it.
+/// `bandwidth`, if it is plausible.
 pub(super) fn believed_bandwidth(bandwidth: BytesPerSecond) -> Option<BytesPerSecond> {
     (0.0..=MOST_LINK_BYTES)
         .contains(&bandwidth.0)
         .then_some(bandwidth)
 }
 
-/// Whether a GPU can use `energy` in `elapsed`, of a clock that may have been set.
+/// Whether a GPU can use `energy` in `elapsed`, given that the clock may have been set.
 pub(super) fn is_energy_of(energy: Joules, elapsed: Seconds) -> bool {
     (0.0..=MOST_WATTS * elapsed.max(SHORTEST_OUTAGE).0).contains(&energy.0)
 }

@@ -1,25 +1,25 @@
-//! The computed prompt tokens of a vLLM that does not count them (before 0.16), from its lookups in the prefix cache.
+//! Estimates the computed prompt tokens of a vLLM that does not count them (before 0.16), from its lookups in the prefix cache.
 //!
-//! A request is looked up when it is admitted, its prompt is counted at its first token. So lookups wait in a ledger until prompts take
-//! them off: over time none counts twice and none is lost, whatever the mix of requests.
+//! vLLM looks a request up at its admission, and counts its prompt at its first token. So lookups are held in a ledger until prompts
+//! balance them: over time none counts twice and none is lost, whatever the mix of requests.
 //!
-//! While the KV cache is full, a request that waits for blocks is looked up anew at every step, and before 0.11.2 so is one that was
-//! preempted, which finds what it computed itself. Then the ledger holds more than the running requests can have asked for. What is
-//! too much is thrown away, and the share found is that of the requests that finished, where vLLM counts it (0.13 on), else that of
-//! calmer times, if there were any.
+//! While the KV cache is full, vLLM repeats the lookup of a request that waits for blocks at every step, and before 0.11.2 also that of a
+//! preempted request, which then finds its own tokens. The ledger then holds more than the running requests can have looked up. The excess
+//! is discarded, and the share found is that of the finished requests, if vLLM counts it (0.13 on), otherwise that of times without
+//! repeated lookups, if there were any.
 
 use crate::sample::engine::{Counter, Distribution, EngineTotals, Gauge, PromptCount};
 use crate::sample::metrics::MetricQuantity;
 use roofline::units::{Seconds, ratio};
 
-/// After this time half of what was seen is forgotten.
+/// Half-life of the sums.
 const HALF_LIFE: Seconds = Seconds(60.0);
-/// From this used share of the KV cache on, a chunk of a prompt may want more blocks than there are.
+/// From this used share of the KV cache, a chunk of a prompt may need more blocks than are free.
 const SHORT_OF_BLOCKS: f64 = 0.5;
-/// Fewer requests than these may have met an empty cache, and say nothing of others.
+/// Fewer requests than this may have met an empty cache, and are not representative.
 const ENOUGH_REQUESTS: f64 = 8.0;
 
-/// A sum, and what part of it is special: tokens looked up and found, requests and their tokens.
+/// A sum, and a part of it: tokens looked up and found, requests and their tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Sums {
     whole: f64,
@@ -39,7 +39,7 @@ impl Sums {
         }
     }
 
-    /// No more than `most` of it, in the same proportion.
+    /// Limits the sum to `most`, in the same proportion.
     fn at_most(self, most: f64) -> Self {
         self.scaled(ratio(most, self.whole).map_or(1.0, |factor| factor.min(1.0)))
     }
@@ -55,7 +55,7 @@ impl Sums {
         ratio(self.part, self.whole)
     }
 
-    /// What remains where nothing is open any more: what was found too much or too little for the prompts so far.
+    /// What remains when nothing is open: the tokens found in excess of, or missing from, the prompts so far.
     fn owed(self) -> Self {
         let part = if self.whole > 0.0 {
             self.part.min(0.0)
@@ -65,50 +65,50 @@ impl Sums {
         Self { whole: 0.0, part }
     }
 
-    /// `per_whole` of what is found of what was looked up.
+    /// The found share of the tokens looked up, times `per_whole`.
     fn share(self) -> Option<f64> {
         self.per_whole().map(|share| share.clamp(0.0, 1.0))
     }
 }
 
-/// What one reading shows.
+/// The relevant values of one reading.
 #[derive(Clone, Copy, Debug)]
 struct LedgerReading {
     time: Seconds,
-    /// Tokens looked up and found, where the page tells of lookups.
+    /// Tokens looked up and found, if the page has these metrics.
     lookups: Option<Sums>,
     /// Requests with a first token, and the tokens of their prompts.
     prompts: Sums,
-    /// Prompt tokens of finished requests, and the computed ones of them.
+    /// Prompt tokens of finished requests, and how many of them were computed.
     finished: Sums,
-    /// Requests that were preempted, where those are in `lookups` too.
+    /// Preempted requests, if `lookups` includes them.
     preempted: f64,
     running: f64,
-    /// Whether a request may wait for blocks.
+    /// Whether requests may wait for blocks.
     is_short: bool,
     is_idle: bool,
 }
 
-/// Lookups whose prompts are not counted yet, and what is known of the share that is found.
+/// Lookups whose prompts are not yet counted, and the estimated share found.
 #[derive(Debug, Default)]
 pub(super) struct PromptLedger {
     before: Option<LedgerReading>,
-    /// Computed prompt tokens since the first reading of this life of vLLM.
+    /// Computed prompt tokens since the first reading of this run of vLLM.
     computed: f64,
-    /// Looked up and found, and not taken off yet.
+    /// Tokens looked up and found that are not yet balanced.
     open: Sums,
-    /// Lookups of times in which none was repeated.
+    /// Lookups of times without repetitions.
     calm: Sums,
     prompts: Sums,
     finished: Sums,
-    /// Requests that were preempted, and looked up again with what they had computed.
+    /// Preempted requests that were looked up again with the tokens that they had computed.
     preempted: f64,
     /// The newest share found.
     share: f64,
 }
 
 impl PromptLedger {
-    /// Adds to `totals` the computed prompt tokens, if vLLM did not count them.
+    /// Adds the computed prompt tokens to `totals`, if vLLM did not count them.
     pub(super) fn complete(&mut self, totals: &mut EngineTotals) {
         if totals.counters.get(Counter::PromptTokensComputed).is_some()
             || totals.counters.get(Counter::PromptTokens).is_none()
@@ -126,7 +126,7 @@ impl PromptLedger {
             .set(Counter::PromptTokensComputed, self.computed);
     }
 
-    /// Nothing known so far says anything of what comes.
+    /// Forgets everything: earlier values do not apply to what follows.
     pub(super) fn forget(&mut self) {
         *self = Self {
             before: self.before,
@@ -134,7 +134,7 @@ impl PromptLedger {
         };
     }
 
-    /// The same, where `totals`, which are completed, are what later ones are compared with.
+    /// The same, where `totals`, already completed, are the base of later comparisons.
     pub(super) fn start_over(&mut self, totals: &mut EngineTotals) {
         self.forget();
         if totals.prompt_count != PromptCount::Counted {
@@ -144,7 +144,7 @@ impl PromptLedger {
         }
     }
 
-    /// The first reading of a life of vLLM: what is known is the mean of that life.
+    /// The first reading of a run of vLLM: only its mean since the start is known.
     fn open_at(&mut self, now: &LedgerReading) -> PromptCount {
         self.forget();
         let Some(lookups) = now.lookups else {
@@ -161,7 +161,7 @@ impl PromptLedger {
         PromptCount::Estimated
     }
 
-    /// Takes what happened between two readings.
+    /// Processes the difference between two readings.
     fn take(&mut self, before: &LedgerReading, now: &LedgerReading) -> PromptCount {
         let prompts = now.prompts.since(before.prompts);
         let Some((lookups, earlier)) = now.lookups.zip(before.lookups) else {
@@ -177,7 +177,7 @@ impl PromptLedger {
         self.finished.add(now.finished.since(before.finished));
         self.preempted = self.preempted * kept + now.preempted - before.preempted;
 
-        // What the running requests, and those of the prompts, can have looked up once.
+        // Upper bound of what the running requests, and those of the prompts, can have looked up once.
         let once = self
             .prompts
             .per_whole()
@@ -188,7 +188,7 @@ impl PromptLedger {
         if is_short && (excess > 0.0 || self.has_preempted()) {
             count = self.discard(excess);
         } else {
-            // Clients that leave before their first token never take their lookups off.
+            // Clients that disconnect before their first token never balance their lookups.
             self.open = self.open.at_most(self.open.whole - excess * (1.0 - kept));
             if !is_short {
                 self.calm = self.calm.scaled(kept);
@@ -202,12 +202,12 @@ impl PromptLedger {
         count
     }
 
-    /// Whether lookups of preempted requests are among the newest.
+    /// Whether the newest lookups include those of preempted requests.
     fn has_preempted(&self) -> bool {
         self.preempted >= 0.5
     }
 
-    /// Throws away lookups that were repeated, which say nothing of what others find.
+    /// Discards repeated lookups, which do not represent other requests.
     fn discard(&mut self, excess: f64) -> PromptCount {
         let counted = self.finished.share().map(|computed| 1.0 - computed);
         let enough = self.prompts.per_whole().unwrap_or(0.0) * ENOUGH_REQUESTS;
@@ -226,7 +226,7 @@ impl PromptLedger {
         }
     }
 
-    /// Counts `tokens` of prompts, and takes their lookups off.
+    /// Counts `tokens` of prompts, and balances their lookups.
     fn take_off(&mut self, tokens: f64, kept: f64) {
         match self.open.share() {
             Some(share) => self.share = share,
@@ -236,7 +236,7 @@ impl PromptLedger {
         }
         let found = tokens * self.share;
         self.computed += tokens - found;
-        // 0.8 counts whole blocks only, so that prompts may take off more than there is; what they found too much is left to the next.
+        // 0.8 counts whole blocks only, so prompts may balance more than there is; the excess is carried over.
         self.open = Sums {
             whole: (self.open.whole - tokens).max(0.0),
             part: self.open.part - found,
@@ -266,7 +266,7 @@ impl LedgerReading {
                 part: totals.counters.get(Counter::PromptTokens).unwrap_or(0.0),
             },
             finished: finished.map_or_else(Sums::default, |(whole, part)| Sums { whole, part }),
-            // Since 0.11.2 they are counted apart, and so are a KV connector's.
+            // Since 0.11.2 they are counted separately, and so are a KV connector's.
             preempted: totals
                 .counters
                 .get(Counter::Preemptions)
@@ -280,7 +280,7 @@ impl LedgerReading {
         }
     }
 
-    /// Whether it is of the same life of vLLM.
+    /// Whether it belongs to the same run of vLLM.
     fn follows(&self, before: &Self) -> bool {
         let grew = |now: Sums, before: Sums| now.whole >= before.whole;
         let lookups = self.lookups.zip(before.lookups);
@@ -290,8 +290,8 @@ impl LedgerReading {
     }
 }
 
-/// Tokens looked up and found since the start of vLLM: in the prefix cache, and of what that did not have, through a KV connector. The
-/// engine before V1 has no counters of them, but a share.
+/// Tokens looked up and found since the start of vLLM: in the prefix cache, and for the rest, through a KV connector. The engine before V1
+/// exports no counters for them, but a share.
 fn lookups(totals: &EngineTotals) -> Option<Sums> {
     let counter = |which| totals.counters.get(which);
     let own = counter(Counter::PrefixCacheQueries).zip(counter(Counter::PrefixCacheHits));

@@ -1,5 +1,5 @@
-//! The model beside what else tells of the same work: the GPU's counters and vLLM's own estimate; and whether either says that the
-//! model cannot be right.
+//! Compares the model with other sources for the same work: the GPU's counters and vLLM's own estimate; and detects modelled work that
+//! exceeds a ceiling.
 
 use roofline::spec::precision::Precision;
 use roofline::units::{Bytes, Flops, Seconds, ratio};
@@ -7,10 +7,10 @@ use roofline::units::{Bytes, Flops, Seconds, ratio};
 use super::account::Account;
 use roofline::engine::EngineFacts;
 
-/// More than a ceiling by so much is not the edge of a window any more.
+/// A larger excess over a ceiling is not an edge effect of the window.
 const TOLERANCE: f64 = 1.05;
 
-/// What the model says of a span, all GPUs of the engine.
+/// The modelled work of a span, all GPUs of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ModelledSpan {
     /// FLOPs.
@@ -21,24 +21,24 @@ pub struct ModelledSpan {
     pub interconnect: Option<Bytes>,
 }
 
-/// What others than the model say of a span, all GPUs of the engine.
+/// References for the same span, all GPUs of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct References {
     /// HBM bytes that GPM measured.
     pub gpm_bytes: Option<Bytes>,
-    /// Bytes that GPM saw the GPUs send over NVLink.
+    /// NVLink bytes sent, as GPM measured them.
     pub nvlink_bytes: Option<Bytes>,
-    /// HBM bytes that vLLM estimates, where it was asked to.
+    /// HBM bytes that vLLM estimates, with `--enable-mfu-metrics`.
     pub vllm_bytes: Option<Bytes>,
-    /// FLOPs that vLLM estimates, where it was asked to.
+    /// FLOPs that vLLM estimates, with `--enable-mfu-metrics`.
     pub vllm_flops: Option<Flops>,
-    /// FLOPs that the tensor pipes had cycles for while they were active: tensor activity × SM clock × rate. Padded tiles count,
-    /// so at small batches it is far above the useful work.
+    /// FLOPs that the active tensor pipes could have done: tensor activity × SM clock × rate. Padded tiles count, so at small batches it is
+    /// far above the useful work.
     pub tensor_flops: Option<Flops>,
 }
 
 impl References {
-    /// Those of `account`.
+    /// The references in `account`.
     #[must_use]
     pub fn of(account: &Account, facts: &EngineFacts) -> Self {
         let hardware = &account.hardware;
@@ -62,8 +62,8 @@ impl References {
     }
 }
 
-/// Cycles with an active tensor pipe, at the rate of `precision`; scaled to the whole span where at least half of it was measured, and
-/// to GPUs that are not read.
+/// Cycles with an active tensor pipe, at the rate of `precision`; scaled to the whole span if at least half of it was measured, and to GPUs
+/// that are not read.
 fn tensor_flops(account: &Account, facts: &EngineFacts, precision: Precision) -> Option<Flops> {
     let per_megahertz = facts.gpu.as_ref()?.peak_at_clock(precision, 1.0)?;
     let hardware = &account.hardware;
@@ -76,7 +76,7 @@ fn tensor_flops(account: &Account, facts: &EngineFacts, precision: Precision) ->
     (covered >= 0.5).then(|| per_megahertz * active)
 }
 
-/// The model's quantity over a reference's, for those there are: `(quantity, reference, ratio)`. 1 is agreement.
+/// The model's value divided by each available reference: `(quantity, reference, ratio)`. 1 is agreement.
 #[must_use]
 pub fn ratios(
     modelled: &ModelledSpan,
@@ -97,17 +97,17 @@ pub fn ratios(
     .collect()
 }
 
-/// Ceilings that the modelled work of a span lies above, which no real work can.
+/// Ceilings that the modelled work of a span exceeds, which is impossible for real work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Impossible {
-    /// More FLOPs than the GPUs can do at the clock they ran at.
+    /// More FLOPs than the GPUs can do at their clock.
     pub compute: bool,
-    /// More bytes than the memory bus carries.
+    /// More bytes than the memory bus can carry.
     pub memory: bool,
 }
 
 impl Impossible {
-    /// Whether `account` lies above a ceiling; `None` without a model or a roof.
+    /// Whether `account` exceeds a ceiling; `None` without a model or a roof.
     #[must_use]
     pub fn of(account: &Account, facts: &EngineFacts) -> Option<Self> {
         let (work, sheet, bandwidth) = (account.work?, facts.peak_flops()?, facts.peak_hbm()?);

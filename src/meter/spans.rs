@@ -1,4 +1,4 @@
-//! Accounted spans of one engine: those of the trailing window, and the sums of all that are settled.
+//! Accounted spans of one engine: those of the trailing window, and the sums of all settled ones.
 
 use std::collections::VecDeque;
 
@@ -12,47 +12,47 @@ use super::verdict;
 use roofline::bound::{Bound, TimeSeconds};
 use roofline::engine::EngineFacts;
 
-/// Half a tick of grace keeps the number of spans in a window even when scrapes jitter.
+/// Half a tick of tolerance keeps the number of spans in a window constant when scrapes jitter.
 const GRACE: Seconds = Seconds(0.5);
 
-/// An accounted stretch of time.
+/// An accounted time span.
 #[derive(Clone, Debug)]
 pub struct AccountedSpan {
     /// Unix time of its start.
     pub start: Seconds,
     /// Unix time of its end.
     pub end: Seconds,
-    /// What happened in it.
+    /// The account.
     pub account: Account,
-    /// How much of it vLLM could not be read; nothing bounds that.
+    /// The part in which vLLM could not be read; it has no bound.
     pub unread: Seconds,
 }
 
 /// The newest spans, enough for one window, and the settled sums.
 ///
-/// A span is settled when its successor has handed back to it what ran early, or when nothing runs any more that could be.
+/// A span is settled when its successor has moved deferred work back into it, or when no running request can do so any more.
 #[derive(Debug, Default)]
 pub struct Spans {
-    /// Sums of all settled spans, every prompt's work where it ran.
+    /// Sums of all settled spans, with every prompt's work where it ran.
     pub settled: Account,
     /// Settled busy seconds by phase.
     pub phase_seconds: PerPhase<Seconds>,
-    /// Settled seconds in which nothing ran, summed span by span: the difference of sums falls by a rounding error now and then, and
-    /// Prometheus takes a counter that falls for one that began again.
+    /// Settled idle seconds, summed span by span: a difference of sums sometimes decreases by a rounding error, and Prometheus takes a
+    /// decrease for a counter reset.
     idle_seconds: Seconds,
-    /// Settled seconds by bound, every span under its own.
+    /// Settled seconds by bound, each span attributed to its own.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
     newest: VecDeque<AccountedSpan>,
     /// Dollars and joules of settled spans.
     pub spend: Spend,
     /// What spans are judged and priced by when they settle.
     settings: MeterSettings,
-    /// Whether the newest of them is still missing in the sums.
+    /// Whether the newest span is not yet in the sums.
     unsettled: bool,
 }
 
 impl Spans {
-    /// Takes the next span.
+    /// Adds the next span.
     pub(super) fn push(
         &mut self,
         span: AccountedSpan,
@@ -68,7 +68,7 @@ impl Spans {
         self.unsettled = true;
     }
 
-    /// Adds the span at `place`, which no later one is to change any more, to the sums.
+    /// Adds the span at `place`, which no later span can change, to the sums.
     fn settle(&mut self, place: usize, facts: &EngineFacts) {
         if let Some(span) = self.newest.get(place) {
             let (judged, price) = (self.settings.overhead_below, self.settings.gpu_hour_price);
@@ -82,7 +82,7 @@ impl Spans {
         }
     }
 
-    /// Where the settled seconds went, or `None` while the model or the GPU is unknown.
+    /// The settled seconds by component, or `None` while the model or the GPU is unknown.
     #[must_use]
     pub fn time_seconds(&self) -> Option<TimeSeconds> {
         self.settled.time_seconds().map(|time| TimeSeconds {
@@ -91,7 +91,7 @@ impl Spans {
         })
     }
 
-    /// Settles the newest span, to which nothing will be handed back any more.
+    /// Settles the newest span, into which no work can be moved any more.
     pub(super) fn settle_newest(&mut self, facts: &EngineFacts) {
         if self.unsettled {
             self.settle(self.newest.len().saturating_sub(1), facts);
@@ -99,7 +99,7 @@ impl Spans {
         }
     }
 
-    /// Forgets the window; the sums stay.
+    /// Clears the window; the sums stay.
     pub(super) fn clear(&mut self, facts: &EngineFacts) {
         self.settle_newest(facts);
         self.newest.clear();
@@ -111,7 +111,7 @@ impl Spans {
         self.newest.back()
     }
 
-    /// Where the seconds of the `length` up to the end of the newest span went; of the whole newest span, where that is longer.
+    /// The seconds by component of the last `length` before the end of the newest span; of the whole newest span if that is longer.
     #[must_use]
     pub(super) fn recently(&self, length: Seconds) -> Option<TimeSpent> {
         let newest = self.newest()?;
@@ -124,7 +124,7 @@ impl Spans {
         Some(spent)
     }
 
-    /// The spans of the `length` up to `now` as one, or `None` if there are none.
+    /// The spans of the last `length` up to `now`, merged, or `None` without spans.
     pub(super) fn window(
         &mut self,
         now: Seconds,
@@ -135,7 +135,7 @@ impl Spans {
         while self.newest.len() > 1 && now - self.newest[0].start > longest {
             self.newest.pop_front();
         }
-        // A span alone may be longer than the window.
+        // A single span may be longer than the window.
         if self.newest().is_some_and(|span| now - span.end > longest) {
             self.clear(facts);
         }
@@ -143,7 +143,7 @@ impl Spans {
     }
 }
 
-/// Neighbouring spans as one.
+/// Merges adjacent spans.
 #[must_use]
 pub fn sum<'a>(spans: impl IntoIterator<Item = &'a AccountedSpan>) -> Option<AccountedSpan> {
     let mut spans = spans.into_iter();

@@ -1,8 +1,7 @@
-//! An interval's counters become engine steps: how many, and what one of each kind looked like.
+//! Recovers engine steps from an interval's counters: how many, and the mean step of each kind.
 //!
-//! vLLM counts tokens and requests, the roofline speaks of steps. Told apart are steps that only decode, and, by the size that the
-//! iteration histogram gives them, steps that carry prompt tokens (with the running decodes beside them). See ARCHITECTURE.md,
-//! "From counters to steps".
+//! vLLM counts tokens and requests, the roofline needs steps. Distinguished are steps with only decode, and, by their size in the iteration
+//! histogram, steps with prompt tokens (together with the running decodes). See ARCHITECTURE.md, "From counters to steps".
 
 use crate::sample::engine::Counter;
 use roofline::cost::step::RequestGroup;
@@ -13,28 +12,28 @@ pub use super::context::RecentPrompts;
 use super::interval::Interval;
 use roofline::engine::EngineFacts;
 
-/// Prompt tokens a step can carry when `--max-num-batched-tokens` is not known: vLLM's default for a large GPU.
+/// Prompt tokens that fit in a step if `--max-num-batched-tokens` is unknown: vLLM's default for a large GPU.
 const USUAL_TOKEN_BUDGET: f64 = 8192.0;
 
-/// `count` engine steps that all look like the mean one.
+/// `count` engine steps, represented by their mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepKind {
-    /// How many; a fraction where an interval cuts one.
+    /// Number of steps; a fraction where the interval cuts one.
     pub count: f64,
-    /// Requests whose prompt is computed in one such step.
+    /// Requests in prefill in one such step.
     pub prefill: RequestGroup,
-    /// Requests that decode in one such step.
+    /// Requests in decode in one such step.
     pub decode: RequestGroup,
 }
 
 /// The steps of one interval.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IntervalSteps {
-    /// Alike steps together.
+    /// Groups of equal steps.
     pub kinds: Vec<StepKind>,
-    /// Request-steps of decode over the steps that decode: the mean decode batch.
+    /// Request-steps of decode divided by the steps that decode: the mean decode batch.
     pub decode_batch: Option<f64>,
-    /// What a decoding request attends to.
+    /// The context of a decoding request.
     pub context: Context,
     /// Prompt tokens computed.
     pub prefill_tokens: f64,
@@ -42,11 +41,11 @@ pub struct IntervalSteps {
     pub decode_tokens: f64,
 }
 
-/// Steps that carry prompt tokens, alike ones together.
+/// Steps with prompt tokens, in groups of equal ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct PromptSteps {
     count: f64,
-    /// Prompt tokens of one.
+    /// Prompt tokens of one step.
     tokens: f64,
 }
 
@@ -57,7 +56,7 @@ impl IntervalSteps {
         self.kinds.iter().map(|kind| kind.count).sum()
     }
 
-    /// Recovers the steps of `interval`; `prompts` are the newest ones known.
+    /// Recovers the steps of `interval`; `prompts` are the newest known ones.
     #[must_use]
     pub fn recover(interval: &Interval, facts: &EngineFacts, prompts: &RecentPrompts) -> Self {
         let request_steps = interval.decode_request_steps();
@@ -76,7 +75,7 @@ impl IntervalSteps {
         );
         let with_prompt: f64 = prompt_steps.iter().map(|steps| steps.count).sum();
         let decoding_only = (with_output - with_prompt).max(0.0).min(request_steps);
-        // Decodes go along in every step; only where prompt steps outnumber them are they spread thinner.
+        // Every step also decodes; only if prompt steps outnumber the decodes are these spread over fewer steps.
         let batch = per(
             request_steps,
             request_steps.min(decoding_only + with_prompt),
@@ -123,7 +122,7 @@ fn per(amount: f64, parts: f64) -> f64 {
     ratio(amount, parts).unwrap_or(0.0)
 }
 
-/// Steps that had an output. Where step counts cannot be trusted, request-steps over the running batch.
+/// Steps with an output. If step counts are not exact, request-steps divided by the running batch.
 fn steps_with_output(interval: &Interval, request_steps: f64) -> f64 {
     if let Some(output_steps) = interval.output_steps() {
         return output_steps;
@@ -133,10 +132,10 @@ fn steps_with_output(interval: &Interval, request_steps: f64) -> f64 {
     per(request_steps, running.max(concurrency).max(1.0))
 }
 
-/// Steps that carried prompt tokens: those whose size lies above the decode batch, the largest first, at most one per first token.
+/// Steps with prompt tokens: those whose size exceeds the decode batch, the largest first, at most one per first token.
 ///
-/// The histogram's buckets give their relative sizes, the prompt tokens the absolute ones. A step above the token budget stands for
-/// several: a chunk that ends no prompt is in no histogram, and the step that ends one is reported with the whole prompt.
+/// The histogram's buckets give their relative sizes, the prompt tokens the absolute ones. A step above the token budget represents
+/// several: a chunk that does not end a prompt is not in the histogram, and the step that ends one is reported with the whole prompt.
 fn prompt_steps(
     interval: &Interval,
     decode_tokens_per_step: f64,
@@ -149,7 +148,7 @@ fn prompt_steps(
     }
     let mut steps = sized_above(interval, decode_tokens_per_step, first_tokens, budget);
     if steps.is_empty() {
-        // Prompts too short to leave the decode bucket, or counted without a first token: at least one step carried them.
+        // Prompts too short to leave the decode bucket, or counted without a first token: at least one step processed them.
         steps.push(PromptSteps {
             count: 1.0,
             tokens: 1.0,
@@ -164,7 +163,7 @@ fn prompt_steps(
     steps
 }
 
-/// The steps in buckets above `decode_tokens`, at most `most` of them, with the middle of their bucket as their size.
+/// The steps in buckets above `decode_tokens`, at most `most` of them, with their bucket's midpoint as their size.
 fn sized_above(
     interval: &Interval,
     decode_tokens: f64,
@@ -204,8 +203,8 @@ fn sized_above(
     steps
 }
 
-/// The prompts in a step with `tokens` prompt tokens: several whole ones, or a chunk of one, which on average starts halfway
-/// through what the other chunks compute.
+/// The prompts in a step with `tokens` prompt tokens: several whole prompts, or a chunk of one, which on average starts halfway through the
+/// tokens of the other chunks.
 fn prompt_group(
     tokens: f64,
     prefill_tokens: f64,

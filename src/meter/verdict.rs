@@ -1,16 +1,17 @@
-//! What bounds the engine, why requests wait, and whether it runs at all.
+//! Determines the bound of the engine, why requests wait, and the engine's state.
 
 use roofline::bound::{Admission, Bound, Dominant, EngineState};
 use roofline::units::{Bytes, Seconds, ratio};
 
 use super::account::{Account, BusyTime, ByKind, TimeSpent};
 
-/// Where nothing splits overhead: under this share of busy time, the roofline does not explain where the time goes.
+/// If overhead is not split: below this share of busy time, the roofline does not explain where the time goes.
 pub const OVERHEAD_BELOW: f64 = 0.5;
 
-/// What a span is bound by: the component with the most of its busy time.
+/// The bound of a span: the component with the largest part of its busy time.
 ///
-/// Where nothing tells host and kernel latency apart, overhead, if all roofline components together are less than `overhead_below` of busy time.
+/// If no measurement separates host and kernel latency, the bound is overhead when all roofline components together are less than
+/// `overhead_below` of busy time.
 #[must_use]
 pub fn bound(spent: &TimeSpent, overhead_below: f64) -> Bound {
     if spent.busy <= spent.seconds * 0.01 {
@@ -33,7 +34,7 @@ pub fn bound(spent: &TimeSpent, overhead_below: f64) -> Bound {
 
 /// Components of the roofline.
 const ROOFLINE: [Bound; 3] = [Bound::Interconnect, Bound::Compute, Bound::MemoryBandwidth];
-/// All components, where host and kernel latency are told apart.
+/// All components, where host and kernel latency are separate.
 const SPLIT: [Bound; 5] = [
     Bound::KernelLatency,
     Bound::Host,
@@ -42,7 +43,7 @@ const SPLIT: [Bound; 5] = [
     Bound::MemoryBandwidth,
 ];
 
-/// Whether host and kernel latency are told apart in most of the time that the roofline does not explain.
+/// Whether host and kernel latency are separate in most of the time that the roofline does not explain.
 pub(super) fn is_split(time: &BusyTime) -> bool {
     time.overhead <= time.unexplained() * 0.5
 }
@@ -56,7 +57,7 @@ fn largest(time: &BusyTime, among: &[Bound]) -> Bound {
     most.copied().unwrap_or(Bound::Unknown)
 }
 
-/// Seconds that speak for `bound`.
+/// Seconds of the component behind `bound`.
 pub(super) fn component(time: &BusyTime, bound: Bound) -> Seconds {
     match bound {
         Bound::MemoryBandwidth => time.memory,
@@ -69,7 +70,7 @@ pub(super) fn component(time: &BusyTime, bound: Bound) -> Seconds {
     }
 }
 
-/// By how much of busy time `one` leads `other`. Where overhead is not split, it is what the roofline leaves: its lead is the
+/// The lead of `one` over `other`, as a share of busy time. If overhead is not split, it is what the roofline leaves: its lead is the
 /// distance to the threshold.
 pub(super) fn lead(spent: &TimeSpent, one: Bound, other: Bound, overhead_below: f64) -> f64 {
     let Some(time) = &spent.busy_time else {
@@ -97,7 +98,7 @@ pub fn engine_state(account: &Account, asleep: bool) -> EngineState {
     }
 }
 
-/// What kept requests waiting for most of the time they waited; open where they waited for less than half of the span.
+/// Why requests waited for most of the waiting time; open if they waited for less than half of the span.
 #[must_use]
 pub fn admission(account: &Account, max_num_seqs: Option<f64>) -> Admission {
     let queue = &account.queue;
@@ -114,7 +115,7 @@ pub fn admission(account: &Account, max_num_seqs: Option<f64>) -> Admission {
     }
 }
 
-/// The largest kind of bytes.
+/// The dominant kind of bytes.
 #[must_use]
 pub fn dominant(bytes: &ByKind) -> Option<Dominant> {
     let kinds = [

@@ -1,25 +1,25 @@
-//! The running totals of one vLLM engine, as one page showed them.
+//! The running totals of one vLLM engine, as on one page.
 
 use super::metrics::MetricQuantity;
 pub use super::metrics::{Counter, Counters, Distribution, Gauge, Gauges, Histograms};
 use roofline::units::Seconds;
 
-/// Which engine a series belongs to.
+/// Identifies the engine of a series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EngineKey {
     /// vLLM's `model_name`: the first served model name.
     pub model_name: String,
-    /// vLLM's `engine`: the data-parallel rank; `"0"` where the page has no such label. Under Ray the replica stands before it, or the
-    /// worker where vLLM names no replica.
+    /// vLLM's `engine`: the data-parallel rank; `"0"` if the page lacks the label. Under Ray, prefixed with the replica, or with the worker
+    /// if vLLM names no replica.
     pub engine: String,
 }
 
-/// What `vllm:cache_config_info` says, as far as it is needed. Any release may add or drop labels.
+/// The used labels of `vllm:cache_config_info`. Any release may add or drop labels.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CacheConfig {
     /// KV capacity in tokens per engine (vLLM ≥ 0.24).
     pub size_tokens: Option<f64>,
-    /// KV blocks of this engine: its part of what the page says, which vLLM sums over the data-parallel engines of a server.
+    /// KV blocks of this engine: its share of the page's value, which vLLM sums over the data-parallel engines of a server.
     pub num_gpu_blocks: Option<f64>,
     /// Tokens per block.
     pub block_size: Option<f64>,
@@ -29,7 +29,7 @@ pub struct CacheConfig {
     pub gpu_memory_utilization: Option<f64>,
 }
 
-/// Everything one page says of one engine.
+/// All values of one engine on one page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineTotals {
     /// Which engine.
@@ -38,7 +38,7 @@ pub struct EngineTotals {
     pub time: Seconds,
     /// Totals that only grow.
     pub counters: Counters,
-    /// Values of the moment.
+    /// Current values.
     pub gauges: Gauges,
     /// Distributions since the start.
     pub histograms: Histograms,
@@ -48,40 +48,40 @@ pub struct EngineTotals {
     pub engines_on_page: usize,
     /// False when several API servers share the page, which makes step counts too high.
     pub single_api_server: bool,
-    /// Unix time at which the server's process started, where the page tells.
+    /// Unix time at which the server's process started, where the page has it.
     pub process_started: Option<Seconds>,
-    /// How long the page may show the same values while the engine works: Ray publishes from time to time, vLLM always.
+    /// How long the page may show unchanged values while the engine works: Ray publishes periodically, vLLM on every request.
     pub published_every: Seconds,
     /// Whether requests with LoRA adapters run, or have run.
     pub adapters: bool,
-    /// How the computed prompt tokens are known.
+    /// The source of the computed prompt tokens.
     pub prompt_count: PromptCount,
-    /// What figures are made of and the page lacks.
+    /// Metrics that figures need and the page lacks.
     pub missing: Vec<MissingInput>,
 }
 
-/// How the prompt tokens that an engine computed are known, the surest first.
+/// The source of an engine's computed prompt tokens, the most reliable first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PromptCount {
     /// vLLM counted them (0.16 on).
     #[default]
     Counted,
-    /// By its lookups in the prefix cache.
+    /// Estimated from its lookups in the prefix cache.
     Estimated,
-    /// By lookups, some of which were repeated.
+    /// Estimated from lookups, some of which were repeated.
     Roughly,
-    /// Not at all: every prompt token counts as computed.
+    /// Unknown: every prompt token counts as computed.
     Unknown,
 }
 
-/// A metric that figures are made of and that cannot be read of a page. A rename in vLLM shows here.
+/// A metric that figures need and that cannot be read from a page, for example after a rename in vLLM.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct MissingInput {
-    /// Its present name, without prefix.
+    /// Its current name, without prefix.
     pub metric: &'static str,
-    /// What is left out without it.
+    /// The figures that are absent without it.
     pub leaves_out: &'static str,
-    /// Why it cannot be read though it is there.
+    /// Why it cannot be read although it is on the page.
     pub why: Option<String>,
     /// The unknown metric on the page with the most similar name.
     pub nearest: Option<String>,
@@ -101,7 +101,7 @@ impl std::fmt::Display for MissingInput {
 }
 
 impl EngineTotals {
-    /// The totals of an engine that shows nothing yet, alone on a page that was read at `time`.
+    /// The totals of an engine without any values, alone on a page that was read at `time`.
     #[must_use]
     pub fn empty(key: EngineKey, time: Seconds) -> Self {
         Self {
@@ -121,9 +121,9 @@ impl EngineTotals {
         }
     }
 
-    /// KV capacity in tokens: the engine's own figure, else blocks × block size.
+    /// KV capacity in tokens: the engine's own figure, otherwise blocks × block size.
     ///
-    /// The product is wrong for models with several KV groups (sliding window, Mamba); vLLM ≥ 0.24 says it right.
+    /// The product is wrong for models with several KV groups (sliding window, Mamba); vLLM ≥ 0.24 exports the correct value.
     #[must_use]
     pub fn kv_capacity_tokens(&self) -> Option<f64> {
         let product = || Some(self.cache.num_gpu_blocks? * self.cache.block_size?);
@@ -142,7 +142,7 @@ impl EngineTotals {
         }
     }
 
-    /// Tokens now held in the KV cache by running requests, rounded up to blocks.
+    /// Tokens that running requests hold in the KV cache, rounded up to blocks.
     #[must_use]
     pub fn resident_tokens(&self) -> Option<f64> {
         Some(self.gauges.get(Gauge::KvCacheUsage)? * self.kv_capacity_tokens()?)

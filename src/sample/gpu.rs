@@ -1,13 +1,13 @@
-//! Readings of one GPU, whatever read them: NVML, a dcgm-exporter or a capture.
+//! Readings of one GPU from any source: NVML, a dcgm-exporter or a capture.
 
 use std::ops::Add;
 
 use roofline::units::{Bytes, BytesPerSecond, Joules, Seconds};
 
-/// What does not change while a GPU is up.
+/// Static facts about a GPU.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuIdentity {
-    /// NVML UUID, of a MIG slice its own; the index as text where there is none.
+    /// NVML UUID; for a MIG slice its own; the index as text without one.
     pub uuid: String,
     /// NVML product name.
     pub name: String,
@@ -23,23 +23,23 @@ pub struct GpuIdentity {
     pub sm_count: Option<f64>,
     /// CUDA compute capability, such as `9.0`.
     pub compute_capability: Option<String>,
-    /// Memory the driver reports.
+    /// Memory that the driver reports.
     pub memory_bytes: Option<f64>,
     /// Power limit in force.
     pub power_limit_watts: Option<f64>,
-    /// Whether any NVLink is up; `None` where the source does not say.
+    /// Whether any NVLink is up; `None` if the source does not report it.
     pub nvlink: Option<bool>,
     /// Whether GPM counters can be read.
     pub gpm: Availability,
-    /// Whether this is a slice of a GPU that MIG has cut up; SMs and memory are then those of the slice.
+    /// Whether this is a MIG slice; SMs and memory are then those of the slice.
     pub is_mig_slice: bool,
-    /// Processes that compute on it, where they can be seen: those of our own process namespace.
+    /// Processes that compute on it, if visible: those of our own process namespace.
     pub processes: Option<Vec<u32>>,
-    /// Whether several pods were given it.
+    /// Whether several pods share it.
     pub shared_by_pods: bool,
 }
 
-/// Whether something can be read.
+/// Whether a quantity can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
     /// It can.
@@ -62,20 +62,20 @@ impl Availability {
     }
 }
 
-/// Why something cannot be read of a GPU that can be read otherwise.
+/// Why a quantity of an otherwise readable GPU cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// This GPU does not have it.
     NotSupported,
-    /// The driver keeps it from us.
+    /// The driver denies permission.
     NoPermission,
-    /// The driver's library has no such function.
+    /// The driver's library lacks the function.
     OldDriver,
-    /// The counter is the whole GPU's, and this is a MIG slice.
+    /// The counter covers the whole GPU, and this is a MIG slice.
     WholeGpu,
-    /// The exporter that is scraped does not export it.
+    /// The scraped exporter does not export it.
     NotExported,
-    /// The driver failed to tell.
+    /// The driver returned an error.
     Failed,
 }
 
@@ -94,7 +94,7 @@ impl Cause {
     }
 }
 
-/// What can be read of a GPU.
+/// A quantity of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuQuantity {
     /// SM clock.
@@ -135,18 +135,18 @@ impl GpuQuantity {
     }
 }
 
-/// GPM counters, each the mean of the interval since the reading before; shares are 0..=1.
+/// GPM counters, each the mean since the previous reading; shares are 0..=1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Gpm {
     /// DRAM traffic over the theoretical peak.
     pub dram_bandwidth: Option<f64>,
-    /// Cycles any tensor pipe was busy. Not FLOPs: padding counts, and at batch 1 the pipe says 8 × the useful work.
+    /// Cycles with any tensor pipe busy. Not FLOPs: padding counts, and at batch 1 the pipe shows 8 × the useful work.
     pub any_tensor: Option<f64>,
     /// SMs with at least one warp.
     pub sm: Option<f64>,
     /// Warps over the most an SM can hold.
     pub sm_occupancy: Option<f64>,
-    /// Time any compute or graphics engine was active; NVML reads it once a second at most.
+    /// Time with any compute or graphics engine active; NVML reads it at most once a second.
     pub graphics: Option<f64>,
     /// PCIe, to and from the host.
     pub pcie: Option<Traffic<BytesPerSecond>>,
@@ -154,7 +154,7 @@ pub struct Gpm {
     pub nvlink: Option<Traffic<BytesPerSecond>>,
 }
 
-/// What goes over a link.
+/// Traffic over a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Traffic<T> {
     /// From the GPU.
@@ -164,7 +164,7 @@ pub struct Traffic<T> {
 }
 
 impl Traffic<BytesPerSecond> {
-    /// What goes over it in `time`.
+    /// The traffic in `time`.
     #[must_use]
     pub fn over(self, time: Seconds) -> Traffic<Bytes> {
         Traffic {
@@ -187,17 +187,17 @@ impl Add for Traffic<Bytes> {
 /// One reading of one GPU.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuReading {
-    /// When, Unix time.
+    /// Unix time.
     pub time: Seconds,
-    /// Which: NVML UUID, or the index as text.
+    /// NVML UUID, or the index as text.
     pub uuid: String,
-    /// SM clock now.
+    /// Current SM clock.
     pub sm_clock_mhz: Option<f64>,
-    /// Memory clock now.
+    /// Current memory clock.
     pub mem_clock_mhz: Option<f64>,
     /// Energy used since the driver was loaded.
     pub energy: Option<Joules>,
-    /// Power now, watts.
+    /// Current power in watts.
     pub power_watts: Option<f64>,
     /// Memory in use.
     pub memory_used_bytes: Option<f64>,
@@ -205,11 +205,11 @@ pub struct GpuReading {
     pub temperature_celsius: Option<f64>,
     /// NVML's clock event (throttle) reasons, a bit mask.
     pub clock_event_reasons: Option<u64>,
-    /// Share of time with any kernel running, as NVML samples it. Says nothing of how far the GPU is used.
+    /// Share of time with any kernel running, as NVML samples it. It does not measure how much of the GPU is used.
     pub utilization: Option<f64>,
-    /// GPM counters since the reading before.
+    /// GPM counters since the previous reading.
     pub gpm: Option<Gpm>,
-    /// What could not be read, and why.
+    /// Quantities that could not be read, and why.
     pub absent: Vec<(GpuQuantity, Cause)>,
 }
 
@@ -219,22 +219,22 @@ const SOFTWARE_POWER_CAP: u64 = 0x4;
 const HARDWARE_POWER_BRAKE: u64 = 0x80;
 
 impl GpuReading {
-    /// Whether a power limit holds the clock down, or `None` where the reasons cannot be read.
+    /// Whether a power limit holds the clock down, or `None` if the reasons cannot be read.
     #[must_use]
     pub fn power_limited(&self) -> Option<bool> {
         self.clock_event_reasons
             .map(|reasons| reasons & (SOFTWARE_POWER_CAP | HARDWARE_POWER_BRAKE) != 0)
     }
 
-    /// Share of the time since the reading before with a kernel running, 0..=1: GPM's, else NVML's sampled utilization.
+    /// Share of the time since the previous reading with a kernel running, 0..=1: from GPM, otherwise NVML's sampled utilization.
     #[must_use]
     pub fn busy_share(&self) -> Option<f64> {
         self.engine_active()
             .or_else(|| self.utilization.and_then(plausible))
     }
 
-    /// Share of the time since the reading before with the compute or graphics engine active, 0..=1. Measured by GPM; NVML's
-    /// utilization samples too coarsely to stand in for it.
+    /// Share of the time since the previous reading with the compute or graphics engine active, 0..=1. Measured by GPM; NVML's utilization
+    /// is too coarse to replace it.
     #[must_use]
     pub fn engine_active(&self) -> Option<f64> {
         self.gpm.and_then(|gpm| gpm.graphics).and_then(plausible)
@@ -255,7 +255,7 @@ impl GpuReading {
     }
 }
 
-/// A share as it is read; `None` where it is none.
+/// A share as read; `None` if it is out of range.
 fn plausible(share: f64) -> Option<f64> {
     (0.0..=1.5).contains(&share).then(|| share.min(1.0))
 }

@@ -1,37 +1,37 @@
-//! vLLM's metrics, one row each: its names by release, what it leaves out when it is absent, and how its series are picked.
+//! vLLM's metrics, one row each: names by release, the figures that are absent without it, and the selection of its series.
 //!
-//! Everything that has to know a metric reads its row: the parser, the filter of the scrape, the difference of two pages, the playback
-//! of a capture and `missing_input`. A rename in vLLM is one more name in a row.
+//! All code that depends on a metric uses its row: the parser, the filter of the scrape, the difference of two pages, the playback of a
+//! capture and `missing_input`. A rename in vLLM adds a name to a row.
 
 use roofline::statistics::Histogram;
 
 /// A name without its prefix, and the releases that write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricName {
-    /// As the sample is called, `_total` included; of a histogram, without `_bucket`, `_sum` and `_count`.
+    /// The name of the sample, including `_total`; for a histogram without `_bucket`, `_sum` and `_count`.
     pub text: &'static str,
-    /// Releases of vLLM, such as `0.9 on`; empty for every release from 0.6 on.
+    /// Releases of vLLM, such as `0.9 on`; empty for all releases from 0.6 on.
     pub releases: &'static str,
 }
 
-/// What is known of one metric of vLLM's.
+/// One of vLLM's metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct VllmMetric {
-    /// The present name.
+    /// The current name.
     pub name: MetricName,
-    /// The name before that. Some releases write both; the present one wins where it can be read.
+    /// The previous name. Some releases write both; the current one takes precedence where it can be read.
     pub former: Option<MetricName>,
-    /// Whether the former name counts KV blocks, and the present one tokens.
+    /// Whether the previous name counts KV blocks, and the current one tokens.
     pub formerly_blocks: bool,
-    /// The label and its value that pick one series of the family.
+    /// The label and value that select the series of the family.
     pub picked: Option<(&'static str, &'static str)>,
-    /// Whether the series of the family add up.
+    /// Whether the series of the family are summed.
     pub adds_up: bool,
     /// Whether only sum and count of a histogram are needed.
     pub without_buckets: bool,
-    /// Whether it is needed only to estimate computed prompt tokens, where vLLM does not count them.
+    /// Whether it is used only to estimate computed prompt tokens, where vLLM does not count them.
     pub for_estimate: bool,
-    /// What is left out where the metric is absent, for those that every vLLM has.
+    /// The figures that are absent without the metric, for those that every vLLM exports.
     pub required_for: Option<&'static str>,
 }
 
@@ -89,13 +89,13 @@ impl VllmMetric {
         self
     }
 
-    /// Its names, the present one first.
+    /// Its names, the current one first.
     pub fn names(&self) -> impl Iterator<Item = MetricName> {
         std::iter::once(self.name).chain(self.former)
     }
 }
 
-/// Declares the metrics of one kind: the list, and each one's row.
+/// Declares the metrics of one kind: the list, and the row of each.
 macro_rules! rows {
     ($(#[$enum_doc:meta])* $kind:ident { $($(#[$doc:meta])* $name:ident = $row:expr;)* }) => {
         $(#[$enum_doc])*
@@ -105,7 +105,7 @@ macro_rules! rows {
         }
 
         impl $kind {
-            /// Every one of them, in order.
+            /// All of them, in order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
             const ROWS: &[VllmMetric] = &[$($row,)*];
 
@@ -118,7 +118,7 @@ macro_rules! rows {
     };
 }
 
-/// Metrics of one value each, and the array that holds one value of each.
+/// Single-valued metrics, and the array with one value of each.
 macro_rules! scalars {
     ($(#[$enum_doc:meta])* $kind:ident, $(#[$table_doc:meta])* $table:ident { $($(#[$doc:meta])* $name:ident = $row:expr;)* }) => {
         rows!($(#[$enum_doc])* $kind { $($(#[$doc])* $name = $row;)* });
@@ -128,7 +128,7 @@ macro_rules! scalars {
         pub struct $table([Option<f64>; $kind::ALL.len()]);
 
         impl $table {
-            /// The value, or `None` where the page does not have it.
+            /// The value, or `None` if the page lacks it.
             #[must_use]
             pub const fn get(&self, which: $kind) -> Option<f64> {
                 self.0[which as usize]
@@ -142,7 +142,7 @@ macro_rules! scalars {
     };
 }
 
-/// Histograms, and the struct that holds one of each in a field.
+/// Histograms, and the struct with a field for each.
 macro_rules! histograms {
     ($(#[$enum_doc:meta])* $kind:ident, $(#[$table_doc:meta])* $table:ident { $($(#[$doc:meta])* $name:ident $field:ident = $row:expr;)* }) => {
         rows!($(#[$enum_doc])* $kind { $($(#[$doc])* $name = $row;)* });
@@ -154,7 +154,7 @@ macro_rules! histograms {
         }
 
         impl $table {
-            /// The histogram, or `None` where the page does not have it.
+            /// The histogram, or `None` if the page lacks it.
             #[must_use]
             pub const fn get(&self, which: $kind) -> Option<&Histogram> {
                 match which {
@@ -162,7 +162,7 @@ macro_rules! histograms {
                 }
             }
 
-            /// Where the histogram is kept.
+            /// The field of the histogram.
             pub const fn slot(&mut self, which: $kind) -> &mut Option<Histogram> {
                 match which {
                     $($kind::$name => &mut self.$field,)*
@@ -288,12 +288,12 @@ pub(super) const CACHE_CONFIG: VllmMetric =
 /// Adapters in use, as labels; there only with `--enable-lora`.
 pub(super) const ADAPTERS: VllmMetric = VllmMetric::named("lora_requests_info");
 
-/// A metric and what it is.
+/// A metric of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricQuantity {
     /// A total.
     Counter(Counter),
-    /// A value of the moment.
+    /// A current value.
     Gauge(Gauge),
     /// A histogram.
     Distribution(Distribution),
@@ -304,7 +304,7 @@ pub enum MetricQuantity {
 }
 
 impl MetricQuantity {
-    /// Every metric there is a row for: the gauges, counters, histograms and facts.
+    /// All metrics with a row: the gauges, counters, histograms and facts.
     pub fn all() -> impl Iterator<Item = Self> {
         let gauges = Gauge::ALL.iter().map(|&gauge| Self::Gauge(gauge));
         let counters = Counter::ALL.iter().map(|&counter| Self::Counter(counter));

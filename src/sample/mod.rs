@@ -1,6 +1,6 @@
-//! What one tick saw: the vocabulary between the sources and the core.
+//! The readings of one tick: the vocabulary between the sources and the core.
 //!
-//! Sources make these values, the core eats them; nothing else crosses that line.
+//! Sources produce these values, the core consumes them; nothing else crosses that boundary.
 
 pub mod engine;
 pub mod gpu;

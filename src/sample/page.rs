@@ -1,7 +1,7 @@
-//! vLLM's metrics page becomes the totals of its engines.
+//! Parses vLLM's metrics page into the totals of its engines.
 //!
-//! Families are taken by presence, not by version: the page of any vLLM from 0.6 on is read, former names included. What each metric
-//! is called stands in [`metrics`](super::metrics). A line or series that cannot be read costs its metric, not the page.
+//! Families are recognised by presence, not by version: pages of every vLLM from 0.6 on are read, with their former names.
+//! [`metrics`](super::metrics) lists the names of each metric. A line or series that cannot be read costs its metric, not the page.
 
 mod draft;
 mod names;
@@ -22,19 +22,20 @@ pub use self::twice::Twice;
 use super::engine::{CacheConfig, EngineKey, EngineTotals, MissingInput};
 use super::metrics::MetricQuantity;
 
-/// Engines of one page: more than a rack of 72 GPUs has. Each is about a hundred series on our own page.
+/// Maximum number of engines of one page: more than a rack of 72 GPUs has. Each is about a hundred series on our own page.
 pub const MOST_ENGINES: usize = 128;
-/// Bytes of all engines' labels together, which stand on each of those series: a model may be named by a long path, or engines be many.
+/// Maximum bytes of all engines' labels together, which each of those series carries: a model may be named by a long path, or engines be
+/// many.
 pub const MOST_LABEL_BYTES: usize = 32 << 10;
-/// Buckets of one histogram: vLLM's largest has 40.
+/// Maximum number of buckets of one histogram: vLLM's largest has 40.
 pub const MOST_BUCKETS: usize = 256;
-/// How often Ray's workers hand their metrics to the agent that serves the page, unless `RAY_metrics_report_interval_ms` says otherwise.
+/// Interval at which Ray's workers send their metrics to the agent that serves the page, unless `RAY_metrics_report_interval_ms` is set.
 const RAY_PUBLISHES_EVERY: Seconds = Seconds(10.0);
 
-/// Why a page tells nothing of an engine.
+/// Why a page shows no engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// No line on it.
+    /// The page is empty.
     #[error("the page is empty")]
     Empty,
     /// Not the Prometheus text format, such as an HTML page.
@@ -42,7 +43,7 @@ pub enum PageError {
         "the page is not a Prometheus exposition ({0}); does the URL point at vLLM's API server?"
     )]
     NotMetrics(ParseError),
-    /// Metrics, but none of vLLM's.
+    /// The page has metrics, but none of vLLM's.
     #[error(
         "the page has no vllm: series; vLLM runs with --disable-log-stats, or this is another server's page"
     )]
@@ -50,33 +51,33 @@ pub enum PageError {
     /// Another server's metrics.
     #[error("{0}")]
     Other(Other),
-    /// Series of vLLM's, but of no engine.
+    /// The page has vLLM series, but none of an engine.
     #[error(
         "the page has vllm: series but no engine's (vllm:num_requests_running, vllm:generation_tokens_total); point --vllm-url at vLLM itself"
     )]
     NoEngine,
-    /// Series about other servers: a router's page.
+    /// The page has series about other servers: it is a router's.
     #[error(
         "this is a router's page, whose series carry the label server (`{0}`), not vLLM's; run one exporter beside each vLLM and point --vllm-url at it"
     )]
     Router(String),
-    /// A series that is needed cannot be read.
+    /// A required series cannot be read.
     #[error("cannot read the page: {0}")]
     Malformed(ParseError),
-    /// The series by which an engine is known stand twice, with perhaps different values.
+    /// The series that identify the engine appear twice, possibly with different values.
     #[error("{0}")]
     Duplicate(Twice),
-    /// More engines than one server has.
+    /// The page has more engines than one server can have.
     #[error(
         "the page has more than {MOST_ENGINES} engines; is it that of a router or of a whole cluster? Run one exporter beside each vLLM"
     )]
     TooManyEngines,
-    /// Labels that would make our own page as large as they are long.
+    /// The labels are so long that our own page would become too large.
     #[error(
         "the labels model_name and engine of all engines have more than {MOST_LABEL_BYTES} bytes; give vLLM a shorter --served-model-name"
     )]
     LabelsTooLong,
-    /// A histogram that is not vLLM's.
+    /// A histogram with more buckets than any of vLLM's.
     #[error("a histogram of {0} has more than {MOST_BUCKETS} buckets; is this vLLM's page?")]
     TooManyBuckets(String),
 }
@@ -101,10 +102,10 @@ impl PageError {
     }
 }
 
-/// Reads `page`, fetched at `time`.
+/// Parses `page`, which was fetched at `time`.
 ///
 /// # Errors
-/// [`PageError`] where the page shows no engine, or breaks off.
+/// [`PageError`] if the page shows no engine, or is truncated.
 pub fn read(page: &str, time: Seconds) -> Result<Vec<EngineTotals>, PageError> {
     let mut reader = PageReader::default();
     for line in Lines::new(page).only(&READ) {
@@ -120,12 +121,12 @@ pub fn read(page: &str, time: Seconds) -> Result<Vec<EngineTotals>, PageError> {
     reader.finish(page, time)
 }
 
-/// Whether the fault is where the page ends, in the middle of a line: then more than that line is missing.
+/// Whether the error is at the end of the page, within a line: then more than that line is missing.
 fn breaks_off(page: &str, error: &ParseError) -> bool {
     !page.ends_with('\n') && error.line == page.lines().count()
 }
 
-/// What a page without a single series of vLLM's is.
+/// Classifies a page without any vLLM series.
 fn without_series(page: &str) -> PageError {
     let mut lines = Lines::new(page);
     match lines.next() {
@@ -148,7 +149,7 @@ struct PageReader {
     process_started: Option<Seconds>,
     publisher: Option<Publisher>,
     adapters: bool,
-    /// The first line of vLLM's that cannot be read.
+    /// The first vLLM line that cannot be read.
     unreadable: Option<ParseError>,
 }
 
@@ -200,7 +201,7 @@ impl PageReader {
         Ok(&mut self.engines[place])
     }
 
-    /// Makes room for one more engine, and says where.
+    /// Adds one more engine, and returns its index.
     fn add(
         &mut self,
         model_name: Cow<'_, str>,
@@ -242,7 +243,7 @@ impl PageReader {
                 time,
                 engines_on_page,
                 single_api_server,
-                // Under Ray it is the agent's.
+                // Under Ray, it is the agent's start time.
                 process_started: self
                     .process_started
                     .filter(|_| publisher == Publisher::Vllm),
@@ -259,7 +260,7 @@ impl PageReader {
         Ok(totals.collect())
     }
 
-    /// Why none of the page's series are an engine's.
+    /// Why none of the page's series belong to an engine.
     fn without_engine(self, page: &str, others: Vec<Draft>) -> PageError {
         for draft in others {
             if let Some(server) = draft.server {
@@ -276,11 +277,11 @@ impl PageReader {
         }
     }
 
-    /// The cache facts of the engine labelled `engine`, with its part of the blocks that its server counts together.
+    /// The cache facts of the engine labelled `engine`, with its share of the blocks that its server counts in total.
     fn cache_of(&self, engine: &str, labels: &[String], publisher: Publisher) -> CacheConfig {
         let told = self.caches.iter().find(|(label, _)| label == engine);
         let cache = told.map(|(_, cache)| cache.clone()).unwrap_or_default();
-        // Under Ray each replica has a server of its own.
+        // Under Ray each replica has its own server.
         let server = |label: &str| match publisher {
             Publisher::Vllm => String::new(),
             Publisher::Ray => label
@@ -297,9 +298,9 @@ impl PageReader {
         }
     }
 
-    /// Whether one process counts the steps. Several of vLLM's share their metrics through files, and then their client library leaves out
-    /// what concerns a process: its start, and the times at which series were created. The Rust front end has none of these either,
-    /// but it is one process, and its page ends as OpenMetrics does. Ray's replicas count for themselves.
+    /// Whether one process counts the steps. Several vLLM processes share their metrics through files, and then their client library omits
+    /// process metrics: the start time, and the creation times of series. The Rust front end also lacks these, but it is one process, and
+    /// its page ends as OpenMetrics does. Ray's replicas count separately.
     fn single_api_server(&self, page: &str, publisher: Publisher) -> bool {
         publisher == Publisher::Ray
             || self.process_started.is_some()
@@ -308,7 +309,7 @@ impl PageReader {
     }
 }
 
-/// What `totals` lacks of what figures are made of.
+/// Metrics that figures need and `totals` lacks.
 fn missing(
     totals: &EngineTotals,
     twice: &[(MetricQuantity, Twice)],

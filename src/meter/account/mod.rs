@@ -1,7 +1,7 @@
-//! The account of a span: tokens, FLOPs, bytes and where the seconds went.
+//! The account of a time span: tokens, FLOPs, bytes and the seconds by component.
 //!
-//! Accounts add up: the account of two neighbouring spans is the sum of theirs. Counters are the sum since the start, a window is
-//! the sum of its newest spans. Engine figures sum over the engine's GPUs; seconds are wall time.
+//! Accounts are additive: the account of two adjacent spans is the sum of theirs. Counters are the sum since the start, a window is the sum
+//! of its newest spans. Engine figures are summed over the engine's GPUs; seconds are wall time.
 
 mod phases;
 mod queue;
@@ -28,7 +28,7 @@ use roofline::engine::{EngineFacts, Served};
 use time::Demand;
 use work::PricedStep;
 
-/// Everything that adds up over time for one engine.
+/// All additive quantities of one engine over time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Account {
     /// Wall time.
@@ -37,13 +37,13 @@ pub struct Account {
     pub busy: Seconds,
     /// Of these, seconds with a request running and no progress.
     pub stalled: Seconds,
-    /// Tokens through the model.
+    /// Tokens processed by the model.
     pub tokens: PerPhase<f64>,
     /// Tokens sampled for clients.
     pub output_tokens: f64,
     /// Engine steps.
     pub steps: f64,
-    /// Steps that decoded, and request-steps of them: their quotient is the decode batch.
+    /// Steps that decoded; `decode_request_steps` divided by it is the decode batch.
     pub decode_steps: f64,
     /// Request-steps of decode.
     pub decode_request_steps: f64,
@@ -51,15 +51,15 @@ pub struct Account {
     pub context_weight: f64,
     /// Modelled work; absent while the model is unknown.
     pub work: Option<Work>,
-    /// Where the busy seconds went; absent while the model or the GPU is unknown.
+    /// The busy seconds by component; absent while the model or the GPU is unknown.
     pub busy_time: Option<BusyTime>,
-    /// Busy seconds that the roofline explains, by the phase that took them.
+    /// Busy seconds that the roofline explains, by phase.
     pub phase_roofline: PerPhase<Seconds>,
-    /// Busy seconds that it does not explain, by the phase that bore them.
+    /// Busy seconds that the roofline does not explain, by phase.
     pub phase_overhead: PerPhase<Seconds>,
-    /// Work of prompts that were counted here and must have run before.
+    /// Work of prompts that were counted in this span but must have run earlier.
     pub early: Option<DeferredWork>,
-    /// What the hardware's own counters say.
+    /// The hardware's own counters.
     pub hardware: HardwareUse,
     /// Times to first token.
     pub time_to_first_token: Histogram,
@@ -67,31 +67,31 @@ pub struct Account {
     pub inter_token_latency: Histogram,
     /// Requests preempted.
     pub preemptions: f64,
-    /// Requests that got a first token, and neither finished nor still run: their clients left. Prompts on the way in or out of the
+    /// Requests that got a first token, and neither finished nor still run: their clients disconnected. Prompts that cross the edges of the
     /// span make it inexact by a few.
     pub vanished: f64,
-    /// vLLM's own estimate of HBM bytes, all GPUs; 0 unless it was asked to make one.
+    /// vLLM's own estimate of HBM bytes, all GPUs; 0 unless `--enable-mfu-metrics` is set.
     pub vllm_estimated_bytes: Bytes,
     /// vLLM's own estimate of FLOPs, all GPUs.
     pub vllm_estimated_flops: Flops,
-    /// How requests queued.
+    /// The state of the request queue.
     pub queue: Queue,
-    /// Where the time of those that finished went.
+    /// The time of finished requests.
     pub requests: Requests,
-    /// What requests look like, as last known.
+    /// Token lengths of recent requests.
     pub prompts: RecentPrompts,
-    /// Experts that steps reached; absent for a dense or unknown model.
+    /// Distinct experts that steps reached; absent for a dense or unknown model.
     pub experts: Option<DistinctExperts>,
     /// Whether step counts were inexact because several API servers share the page.
     pub several_api_servers: bool,
-    /// How the computed prompt tokens are known.
+    /// The source of the computed prompt tokens.
     pub prompt_count: PromptCount,
     /// Whether requests with LoRA adapters ran.
     pub adapters: bool,
 }
 
 impl Account {
-    /// The account of a span in which vLLM ran nothing.
+    /// The account of a span without any request in vLLM.
     #[must_use]
     pub fn idle(seconds: Seconds, hardware: HardwareUse) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Account {
         }
     }
 
-    /// The account of a span in which requests were running and nothing moved.
+    /// The account of a span with running requests and no progress.
     #[must_use]
     pub fn stalled(seconds: Seconds, hardware: HardwareUse) -> Self {
         Self {
@@ -110,8 +110,8 @@ impl Account {
         }
     }
 
-    /// The account of `interval`, with what the engine's GPUs did meanwhile; `prompts` are the newest ones known, and `routing` what is
-    /// known of the router, which learns from it.
+    /// The account of `interval`, with the GPU activity of that time; `prompts` are the newest known ones, and `routing` is the state of
+    /// the routing estimate, which learns from it.
     #[must_use]
     pub fn of(
         interval: &Interval,
@@ -210,7 +210,7 @@ impl Account {
         self.hardware.measured_hbm_bytes(self.seconds, read, gpus)
     }
 
-    /// What the roofline asks for, at the current clock. The counters of the hardware outrank the model: where GPM measured the
+    /// The time that the roofline predicts at the current clock. Hardware counters take precedence over the model: where GPM measured the
     /// traffic, memory time follows it.
     fn demand(&self, priced: &[PricedStep], work: &Work, facts: &EngineFacts) -> Option<Demand> {
         let ceiling = facts.ceiling(self.hardware.sm_clock_mhz())?;
@@ -221,9 +221,9 @@ impl Account {
         Some(Demand::of(priced, &ceiling, traffic))
     }
 
-    /// Splits the busy seconds. Those `without_kernel`, as far as a request was running in them, are the host's: what the GPU says of
-    /// itself outranks the model. Decodes, which are counted when they run, come first in the others, then prompts as far as there is
-    /// room; what of the prompts does not fit ran before and is set aside.
+    /// Divides the busy seconds into components. Those `without_kernel`, as far as a request was running in them, are the host's: the GPU's
+    /// own measurement takes precedence over the model. In the remaining time decodes, which are counted when they run, have priority, then
+    /// prompts as far as there is time; the rest of the prompts' work ran earlier and is deferred.
     fn fill(&mut self, demand: &Demand, without_kernel: Option<Seconds>) {
         let outside = self.seconds - self.busy;
         let without_kernel = without_kernel.map(|idle| (idle - outside).max(Seconds::ZERO));
@@ -254,7 +254,7 @@ impl Account {
         self.busy_time = Some(time);
     }
 
-    /// Where the seconds went.
+    /// The seconds by component.
     #[must_use]
     pub const fn time_spent(&self) -> TimeSpent {
         TimeSpent {
@@ -314,7 +314,7 @@ impl Account {
     }
 }
 
-/// First tokens less requests that finished less those that run now and did not before.
+/// First tokens, minus requests that finished, minus the increase of running requests.
 fn vanished(interval: &Interval) -> f64 {
     interval.first_tokens()
         - interval.grew(Counter::FinishedRequests)

@@ -1,4 +1,4 @@
-//! Busy seconds by phase: the width of a phase's point on the roofline.
+//! Busy seconds by phase: the time base of a phase's point on the roofline.
 
 use roofline::engine::EngineFacts;
 use roofline::units::{Bytes, Flops, Seconds};
@@ -6,10 +6,10 @@ use roofline::units::{Bytes, Flops, Seconds};
 use super::{Account, PerPhase};
 
 impl Account {
-    /// Busy seconds by the phase that took them.
+    /// Busy seconds by phase.
     ///
-    /// A step that carries prompts and decodes is divided by what each would need alone, which together may be more than the step
-    /// took. Where one phase came off with less than its work needs at the data sheet's roof, the other one's surplus makes up.
+    /// A step with both prompts and decodes is divided in proportion to what each would need alone, which together may exceed the step's
+    /// time. Where one phase gets less time than its work needs at the datasheet roof, the other phase's surplus covers the rest.
     #[must_use]
     pub fn phase_seconds(&self, facts: &EngineFacts) -> PerPhase<Seconds> {
         let taken = PerPhase {
@@ -24,7 +24,7 @@ impl Account {
         let moved = if lacking > Seconds::ZERO {
             lacking.min(surplus.max(Seconds::ZERO))
         } else if surplus < Seconds::ZERO {
-            // The same the other way round: negative seconds move from prefill to decode.
+            // The same in the other direction: negative seconds move from prefill to decode.
             surplus.max(lacking.min(Seconds::ZERO))
         } else {
             Seconds::ZERO
@@ -35,7 +35,7 @@ impl Account {
         }
     }
 
-    /// Seconds that each phase needs at the data sheet's peak and bandwidth.
+    /// Minimum seconds that each phase needs at the datasheet's peak and bandwidth.
     pub(super) fn least_seconds(&self, facts: &EngineFacts) -> Option<PerPhase<Seconds>> {
         let (work, peak, bandwidth) = (self.work?, facts.peak_flops()?, facts.peak_hbm()?);
         let least = |flops: Flops, bytes: Bytes| (flops / peak).max(bytes / bandwidth);

@@ -1,13 +1,13 @@
-//! How requests queued over a span.
+//! The request queue over a time span.
 
 use crate::meter::interval::Interval;
 use roofline::engine::EngineFacts;
 use roofline::units::Seconds;
 
-/// From this share of the KV cache on, a waiting request is taken to wait for blocks.
+/// From this share of the KV cache, waiting requests are assumed to wait for blocks.
 const KV_FULL: f64 = 0.95;
 
-/// Seconds for which the queue looked a certain way.
+/// Seconds by state of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Queue {
     /// Running requests × seconds.
@@ -18,20 +18,20 @@ pub struct Queue {
     pub queued: Seconds,
     /// Of these, seconds with the KV cache too full to admit one.
     pub kv_full: Seconds,
-    /// Of these, seconds with as many requests running as `--max-num-seqs` allows.
+    /// Of these, seconds with `--max-num-seqs` requests running.
     pub seqs_full: Seconds,
     /// Used share of the KV cache × seconds.
     pub kv_usage_seconds: f64,
-    /// Seconds over which that is known.
+    /// Seconds with a known share.
     pub kv_known: Seconds,
-    /// The largest used share seen.
+    /// Maximum used share.
     pub kv_usage_most: Option<f64>,
-    /// Tokens that the KV cache holds, as last known.
+    /// Capacity of the KV cache in tokens, as last known.
     pub kv_capacity_tokens: Option<f64>,
 }
 
 impl Queue {
-    /// Each half of `interval` looked as the gauges do at its end of it.
+    /// Applies the gauges at each end of `interval` to the half next to it.
     pub(super) fn of(interval: &Interval, facts: &EngineFacts) -> Self {
         let half = interval.seconds() * 0.5;
         let limit = facts.max_num_seqs();
@@ -72,7 +72,7 @@ impl Queue {
     }
 }
 
-/// The larger of two shares, as far as they are known.
+/// The larger of two shares, where known.
 fn most(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     one.into_iter().chain(other).reduce(f64::max)
 }

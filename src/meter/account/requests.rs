@@ -1,23 +1,23 @@
-//! Where the time of finished requests went: in the engine, or outside of it.
+//! The time of finished requests: inside and outside the engine.
 
 use roofline::statistics::Histogram;
 use roofline::units::{Seconds, ratio};
 
 use crate::meter::interval::Interval;
 
-/// Times of finished requests, summed over them.
+/// Total times of finished requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Requests {
-    /// How many.
+    /// Number of finished requests.
     pub finished: f64,
-    /// From their arrival at the API server to their end.
+    /// Time from the arrival at the API server to the end.
     pub took: Seconds,
-    /// Of these, waiting for the engine, and in it.
+    /// Of this, the time queued for and in the engine.
     pub in_engine: Seconds,
 }
 
 impl Requests {
-    /// Those that finished in `interval`; nothing where vLLM does not tell all of it.
+    /// The requests that finished in `interval`; empty if vLLM does not export all of these metrics.
     pub(super) fn of(interval: &Interval) -> Self {
         let observed = &interval.observed;
         let [Some(took), Some(queued), Some(inferred)] = [
@@ -41,13 +41,13 @@ impl Requests {
         self.in_engine += other.in_engine;
     }
 
-    /// Mean time that one took.
+    /// Mean time per request.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         ratio(self.took.0, self.finished)
     }
 
-    /// Share of their time that passed outside the engine: the API server's part.
+    /// Share of their time outside the engine: the API server's part.
     #[must_use]
     pub fn outside_share(&self) -> Option<f64> {
         ratio((self.took - self.in_engine).0, self.took.0).map(|share| share.clamp(0.0, 1.0))

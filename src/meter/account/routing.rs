@@ -1,8 +1,9 @@
-//! How far a router spreads its tokens, where the hardware tells.
+//! Estimates the skew of expert routing from measured traffic.
 //!
-//! Uniform routing reaches the most distinct experts: a router that prefers some reads fewer weights. Where GPM measured clearly less
-//! traffic than that, the tokens are taken as spread evenly over as many experts as explain it. Prompts are counted when they are done,
-//! and what they move depends on more than experts: the more of the traffic is theirs, the clearer it has to be.
+//! Uniform routing reaches the most distinct experts: a router that prefers some of them reads fewer weights. If GPM measured clearly less
+//! traffic than uniform routing needs, tokens are assumed to be spread evenly over as many experts as explain it. Prompts are counted when
+//! they are done, and their traffic depends on more than experts: the larger their share of the traffic, the clearer the difference must
+//! be.
 
 use roofline::cost::shard::Shard;
 use roofline::cost::step::StepWork;
@@ -12,23 +13,23 @@ use roofline::units::{Bytes, ratio};
 use super::work::{PricedStep, price};
 use crate::meter::steps::IntervalSteps;
 
-/// The model of steps that decode is right to within so much of what GPM measures, and that of prompts in one span; only what is
-/// beyond that says something of routing.
+/// Relative error of the model against GPM, for steps that decode and for the prompts of one span; only a larger difference is evidence of
+/// skewed routing.
 const MODEL_ERROR: f64 = 0.15;
 const PROMPT_ERROR: f64 = 0.5;
-/// A step has to reach so many times the experts of one token under uniform routing: fewer are hardly skewed.
+/// Minimum ratio of a step's distinct experts to those of one token, under uniform routing: smaller steps show hardly any skew.
 const TELLING: f64 = 1.5;
-/// Up to this share of the prompts in the traffic, agreement with uniform routing says something too.
+/// Up to this share of prompts in the traffic, agreement with uniform routing is evidence too.
 const FEW_PROMPTS: f64 = 0.2;
-/// A span alone that tells of less than this share of the experts is believed.
+/// A single span that indicates less than this share of the experts is trusted at once.
 const DECISIVE: f64 = 0.5;
-/// Halvings of the range in which the number of experts is looked for: to a two-hundredth of it.
+/// Bisection steps of the search for the number of experts: to 1/256 of the range.
 const HALVINGS: u32 = 8;
 
-/// Spans that the median is taken of: one alone may hold steps that its counters tell late.
+/// Spans in the median: a single one may contain steps that the counters report late.
 const SPANS: usize = 5;
 
-/// Experts that the tokens of an engine are spread over, as shares of all, as the newest spans that told found them.
+/// Experts that the tokens of an engine are spread over, as shares of all, from the newest conclusive spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Routing {
     newest: [Option<f64>; SPANS],
@@ -37,11 +38,11 @@ pub struct Routing {
 /// Distinct experts of a layer, summed over steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DistinctExperts {
-    /// As priced.
+    /// As used for the cost of the steps.
     pub priced: f64,
-    /// Of uniform routing.
+    /// Under uniform routing.
     pub uniform: f64,
-    /// Steps for which the hardware told.
+    /// Steps with conclusive measurements.
     pub told_steps: f64,
 }
 
@@ -54,8 +55,7 @@ impl DistinctExperts {
 }
 
 impl Routing {
-    /// Learns from `steps`, in which all GPUs together moved `measured`, and gives the shard that they are priced with where that is
-    /// not the uniform one.
+    /// Learns from `steps`, in which all GPUs together moved `measured`, and returns the shard for their cost if routing is not uniform.
     pub(super) fn learn(
         &mut self,
         steps: &IntervalSteps,
@@ -76,8 +76,8 @@ impl Routing {
             .map(|share| shard.routed_over(share))
     }
 
-    /// The median of the newest spans, the larger of two in the middle; a first one counts if it is far from uniform. `None` while none
-    /// has told.
+    /// The median of the newest spans, the larger of the two middle ones; a first span counts only if it is far from uniform. `None` while
+    /// no span was conclusive.
     fn share(&self) -> Option<f64> {
         let mut told: Vec<f64> = self.newest.into_iter().flatten().collect();
         told.sort_by(f64::total_cmp);
@@ -87,7 +87,7 @@ impl Routing {
         }
     }
 
-    /// Distinct experts in `steps` as they are priced with `shard`, where there are any.
+    /// Distinct experts in `steps` with `shard`, if the model has experts.
     pub(super) fn distinct(
         &self,
         steps: &IntervalSteps,
@@ -107,7 +107,7 @@ impl Routing {
     }
 }
 
-/// Whether the traffic of `steps` tells of the routing.
+/// Whether the traffic of `steps` is conclusive about routing.
 fn is_telling(steps: &IntervalSteps, shard: &Shard) -> bool {
     let tokens = ratio(steps.prefill_tokens + steps.decode_tokens, steps.count());
     let reached = shard.distinct_experts(tokens.unwrap_or(0.0));
@@ -117,8 +117,8 @@ fn is_telling(steps: &IntervalSteps, shard: &Shard) -> bool {
         .is_some_and(|(reached, one)| reached >= TELLING * one)
 }
 
-/// Share of the experts for which the model comes to `measured`, the traffic of one GPU; 1 where uniform routing does, and `None` where
-/// that may as well be the prompts'.
+/// Share of the experts at which the model yields `measured`, the traffic of one GPU; 1 if uniform routing does, and `None` if prompts
+/// could explain the difference.
 fn share(steps: &IntervalSteps, shard: &Shard, measured: Bytes) -> Option<f64> {
     let over = |share: f64| {
         let modelled = bytes(&price(steps, &shard.routed_over(share)));

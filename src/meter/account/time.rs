@@ -1,5 +1,5 @@
-//! Where busy time went: each step's seconds go to its larger roofline component; what is left is the host's where no kernel ran, and
-//! kernel latency where one did.
+//! Busy time by component: each step's seconds go to its larger roofline component; the rest is host time where no kernel ran, and kernel
+//! latency where one did.
 
 use crate::meter::interval::Interval;
 use crate::meter::steps::IntervalSteps;
@@ -12,7 +12,7 @@ use super::Account;
 use super::work::{PerPhase, PricedStep};
 
 impl Account {
-    /// Where the seconds went, or `None` while the model or the GPU is unknown.
+    /// The seconds by component, or `None` while the model or the GPU is unknown.
     #[must_use]
     pub fn time_seconds(&self) -> Option<TimeSeconds> {
         let measured = self.hardware.active_known_seconds > Seconds::ZERO;
@@ -20,7 +20,7 @@ impl Account {
     }
 }
 
-/// Where busy time went, in seconds of wall time. The parts add up to the busy seconds.
+/// Busy time by component, in seconds of wall time. The parts add up to the busy seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BusyTime {
     /// Steps whose FLOPs take longer than their bytes, at the attainable ceilings.
@@ -29,11 +29,11 @@ pub struct BusyTime {
     pub memory: Seconds,
     /// Collectives between GPUs.
     pub communication: Seconds,
-    /// No kernel ran: the GPU waited for the engine's process, its scheduler, an API server or a launch.
+    /// No kernel ran: the GPU waited for the engine's process, its scheduler, an API server or a kernel launch.
     pub host: Seconds,
-    /// A kernel ran that none of the above explains.
+    /// A kernel ran that none of the components above explains.
     pub kernel_latency: Seconds,
-    /// Host or kernel latency, where nothing tells the two apart.
+    /// Host or kernel latency, where no measurement separates the two.
     pub overhead: Seconds,
 }
 
@@ -50,13 +50,13 @@ impl BusyTime {
         self.host + self.kernel_latency + self.overhead
     }
 
-    /// Time with a kernel running, as far as is known, that the roofline does not explain.
+    /// Known kernel time that the roofline does not explain.
     pub(crate) fn unexplained_kernels(&self) -> Seconds {
         self.kernel_latency + self.overhead
     }
 
-    /// Gives `busy` seconds, less what the roofline explains, to the host as far as no kernel ran in `without_kernel` of them, and
-    /// else to kernel latency; to overhead where that is not known.
+    /// Attributes the part of `busy` that the roofline does not explain: to the host as far as no kernel ran (`without_kernel`), and
+    /// otherwise to kernel latency; to overhead without that measurement.
     pub(crate) fn fill(&mut self, busy: Seconds, without_kernel: Option<Seconds>) {
         let rest = (busy - self.roofline()).max(Seconds::ZERO);
         match without_kernel {
@@ -68,7 +68,7 @@ impl BusyTime {
         }
     }
 
-    /// Takes `seconds` from what kernels ran for without explanation.
+    /// Moves `seconds` out of the unexplained kernel time.
     pub(crate) fn explain(&mut self, seconds: Seconds) {
         let before = self.unexplained_kernels();
         let left = ratio((before - seconds).0, before.0)
@@ -99,7 +99,7 @@ impl BusyTime {
     }
 }
 
-/// Where the seconds of a span went, or of several.
+/// The seconds of one or several spans by component.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimeSpent {
     /// Wall time.
@@ -108,12 +108,12 @@ pub struct TimeSpent {
     pub busy: Seconds,
     /// Of these, seconds with a request running and no progress.
     pub stalled: Seconds,
-    /// Where the busy seconds went; absent while the model or the GPU is unknown.
+    /// The busy seconds by component; absent while the model or the GPU is unknown.
     pub busy_time: Option<BusyTime>,
 }
 
 impl TimeSpent {
-    /// A span that was busy throughout, as `busy_time` says.
+    /// A span that was busy throughout, with `busy_time` as its components.
     #[cfg(test)]
     pub(crate) fn busy_throughout(busy_time: BusyTime) -> Self {
         let seconds = busy_time.roofline() + busy_time.unexplained();
@@ -125,12 +125,12 @@ impl TimeSpent {
         }
     }
 
-    /// The seconds by component, or `None` while the model or the GPU is unknown. `split` says whether the GPU's own activity was
-    /// measured in any of them.
+    /// The seconds by component, or `None` while the model or the GPU is unknown. `split` says whether the GPU's own activity was measured
+    /// in any of them.
     #[must_use]
     pub fn components(&self, split: bool) -> Option<TimeSeconds> {
         let known = self.busy_time.or_else(|| {
-            // A span without busy time is explained without a roofline.
+            // A span without busy time needs no roofline.
             (self.busy <= Seconds::ZERO).then(Default::default)
         })?;
         Some(TimeSeconds {
@@ -156,17 +156,17 @@ impl TimeSpent {
     }
 }
 
-/// Seconds that the roofline gives to the steps of a span, whether or not the span had so many.
+/// Seconds that the roofline predicts for the steps of a span, which may exceed the span.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Demand {
     /// By phase and component.
     pub(super) time: PerPhase<BusyTime>,
-    /// Steps, those with prompts and decodes divided by what each needs.
+    /// Steps; those with prompts and decodes are divided in proportion to their needs.
     pub(super) steps: PerPhase<f64>,
 }
 
 impl Demand {
-    /// The demand of `priced` at `ceiling`; `traffic` scales the modelled bytes to the measured.
+    /// The demand of `priced` at `ceiling`; `traffic` scales the modelled bytes to the measured ones.
     pub(super) fn of(priced: &[PricedStep], ceiling: &Ceiling, traffic: f64) -> Self {
         let mut demand = Self::default();
         for steps in priced {
@@ -184,13 +184,13 @@ impl Demand {
         self.time.prefill.roofline() + self.time.decode.roofline()
     }
 
-    /// Share of the overhead that prefill bears: each step costs the same.
+    /// Prefill's share of the overhead: each step costs the same.
     pub(super) fn prefill_overhead(&self) -> f64 {
         ratio(self.steps.prefill, self.steps.total()).unwrap_or(0.0)
     }
 }
 
-/// Roofline time of one step, given to its larger component.
+/// Roofline time of one step, attributed to its larger component.
 fn roofline(step: &StepWork, ceiling: &Ceiling, traffic: f64) -> BusyTime {
     let (compute, memory) = components(step, ceiling, traffic);
     let mut time = BusyTime {
@@ -210,7 +210,7 @@ fn components(step: &StepWork, ceiling: &Ceiling, traffic: f64) -> (Seconds, Sec
     (step.compute_seconds(ceiling), bytes / ceiling.hbm * traffic)
 }
 
-/// Share of a step's time that its prompts take: their roofline time beside that of what the decodes add.
+/// Share of a step's time that its prompts need: their roofline time relative to the additional time of the decodes.
 fn prompt_share(steps: &PricedStep, ceiling: &Ceiling) -> f64 {
     let (compute, memory) = components(&steps.prompts, ceiling, 1.0);
     let (whole_compute, whole_memory) = components(&steps.whole, ceiling, 1.0);
@@ -219,12 +219,11 @@ fn prompt_share(steps: &PricedStep, ceiling: &Ceiling) -> f64 {
     ratio(prompts.0, (prompts + decodes.max(Seconds::ZERO)).0).unwrap_or(0.0)
 }
 
-/// Seconds of the interval with a request in the engine, of which the roofline or a kernel `took` some.
+/// Seconds of the interval with a request in the engine; `took` of them are explained by the roofline or had a kernel running.
 ///
-/// Where one was in it at both ends: all of them, unless the GPU says how long kernels ran: then no more than requests were there
-/// for, which between two of them may be less. Else what the steps took, by their own clock (inter-token latency). Without decodes
-/// (embeddings, answers of one token) no step has a clock of its own: then as long as the requests waited for their only output, or
-/// all of it where that is not known.
+/// With a request at both ends: all of them, unless the GPU reports kernel times: then at most the time that requests were there, which may
+/// have gaps. Otherwise the time of the steps, from inter-token latency. Without decodes (embeddings, answers of one token) there is no
+/// such latency: then the time that requests waited for their only output, or the whole interval where that is unknown.
 pub(super) fn busy_seconds(
     interval: &Interval,
     steps: &IntervalSteps,

@@ -1,4 +1,4 @@
-//! The modelled work of a span: FLOPs, HBM bytes by what they carry, and bytes between GPUs, by phase.
+//! The modelled work of a time span: FLOPs, HBM bytes by kind, and bytes between GPUs, by phase.
 
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ impl<T: Copy + std::ops::Add<Output = T>> PerPhase<T> {
     }
 }
 
-/// HBM bytes by what they carry.
+/// HBM bytes by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ByKind {
     /// Weights, the LM head and embedding rows among them.
@@ -43,7 +43,7 @@ pub struct ByKind {
 }
 
 impl ByKind {
-    /// All of them.
+    /// Total bytes.
     #[must_use]
     pub fn total(&self) -> Bytes {
         self.weights + self.kv + self.state + self.activations
@@ -95,8 +95,8 @@ pub struct Work {
 }
 
 impl Work {
-    /// Adds the steps of `priced`. What the prompts alone need is prefill's, what the decodes add to the same step is decode's; a
-    /// step without prompts is decode's altogether.
+    /// Adds the steps of `priced`. The cost of the prompts alone is prefill's, the additional cost of the decodes is decode's; a step
+    /// without prompts is entirely decode's.
     pub(super) fn add_steps(&mut self, priced: &PricedStep, gpus: f64) {
         let times = priced.kind.count * gpus;
         let all = ByKind::of(&priced.whole).scaled(times);
@@ -165,9 +165,9 @@ impl Work {
 /// A kind of step with its cost on one GPU.
 pub(super) struct PricedStep {
     pub(super) kind: StepKind,
-    /// What the prompts in it would cost alone; nothing where it has none.
+    /// The cost of its prompts alone; zero without prompts.
     pub(super) prompts: StepWork,
-    /// What it costs.
+    /// The cost of the whole step.
     pub(super) whole: StepWork,
 }
 
@@ -185,7 +185,7 @@ pub(super) fn price(steps: &IntervalSteps, shard: &Shard) -> Vec<PricedStep> {
     kinds.collect()
 }
 
-/// Reads of a shared prefix that the L2 answers: requests of a step run side by side, so its blocks come from HBM once a step.
+/// Reads of a shared prefix that hit the L2: requests of a step run concurrently, so its blocks are read from HBM once per step.
 fn spared(shard: &Shard, kind: &StepKind, shared: f64) -> Bytes {
     if shared <= 0.0 || kind.decode.count <= 1.0 {
         return Bytes::ZERO;
@@ -195,6 +195,6 @@ fn spared(shard: &Shard, kind: &StepKind, shared: f64) -> Bytes {
         shard.kv_read(&group)
     };
     let context = kind.decode.cached_tokens_before;
-    // Of a windowed layer's reads only what reaches back into the prefix is shared.
+    // Of a windowed layer's reads, only the part within the prefix is shared.
     others(context) - others(context - shared)
 }

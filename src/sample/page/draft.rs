@@ -1,4 +1,4 @@
-//! The totals of one engine while its page is being read.
+//! The totals of one engine while its page is being parsed.
 
 use std::borrow::Cow;
 
@@ -15,30 +15,30 @@ use super::names::{HistogramPart, Publisher, SampleField};
 use super::twice::Twice;
 use super::{MOST_BUCKETS, PageError};
 
-/// No total of vLLM's gets there: an exaflop machine computes for thirty thousand years until then.
+/// Larger than any total of vLLM's: an exaflop machine would compute for thirty thousand years.
 const LARGEST: f64 = 1e30;
-/// KV cache of one engine, in tokens or blocks: a terabyte of memory with a kilobyte a token is a thousandth of it.
+/// KV cache of one engine, in tokens or blocks: a terabyte of memory with a kilobyte per token is a thousandth of it.
 const MOST_KV_TOKENS: f64 = 1e12;
 /// Tokens of a KV block; hybrid models have a few thousand.
 const LARGEST_BLOCK: f64 = 1e6;
-/// Tokens of a KV block where the page does not say: vLLM's default.
+/// vLLM's default KV block size in tokens, if the page has none.
 const USUAL_BLOCK: f64 = 16.0;
-/// Names of number formats are shorter.
+/// Maximum length of a number format's name.
 const LONGEST_FORMAT: usize = 64;
 
-/// The totals of an engine while its page is being read.
+/// The totals of an engine while its page is being parsed.
 pub(super) struct Draft {
     pub(super) key: EngineKey,
-    /// The label `server`, which a router gives the series of the servers behind it.
+    /// The label `server`, which a router adds to the series of its servers.
     pub(super) server: Option<String>,
-    /// Series that stand on the page more than once, so that none of them can be believed.
+    /// Series that appear more than once on the page, so that none of them is trusted.
     pub(super) twice: Vec<(MetricQuantity, Twice)>,
     counters: [NamedValue<Slot>; Counter::ALL.len()],
     gauges: [NamedValue<Slot>; Gauge::ALL.len()],
     histograms: [NamedValue<DraftHistogram>; Distribution::ALL.len()],
 }
 
-/// A value under the present name and under the former one.
+/// A value under the current name and under the previous one.
 type NamedValue<T> = [T; 2];
 
 #[derive(Clone, Copy, Default)]
@@ -46,12 +46,12 @@ enum Slot {
     #[default]
     Absent,
     Read(f64),
-    /// It stands there more than once.
+    /// It appears more than once.
     Unsure,
 }
 
 impl Slot {
-    /// Takes the value, and says whether it is the first.
+    /// Sets the value, and returns whether it is the first.
     fn put(&mut self, value: f64) -> bool {
         let first = matches!(self, Self::Absent);
         *self = if first {
@@ -130,14 +130,14 @@ impl Draft {
         Ok(())
     }
 
-    /// A page may carry series of vLLM's that belong to no engine (a router's, a tool parser's).
+    /// Whether it is an engine: a page may also have vLLM series of no engine (a router's, a tool parser's).
     pub(super) fn is_engine(&self) -> bool {
         let running = newest(&self.gauges[Gauge::Running as usize]);
         let generated = newest(&self.counters[Counter::GenerationTokens as usize]);
         self.server.is_none() && (running.is_some() || generated.is_some())
     }
 
-    /// The totals without what concerns the whole page.
+    /// The totals without page-wide facts.
     pub(super) fn finish(self, publisher: Publisher, cache: CacheConfig) -> EngineTotals {
         let block = cache.block_size.unwrap_or(USUAL_BLOCK);
         let mut counters = Counters::default();
@@ -181,7 +181,7 @@ fn newest(names: &NamedValue<Slot>) -> Option<f64> {
 }
 
 impl DraftHistogram {
-    /// Takes one line, and says whether it is the first of its kind.
+    /// Takes one line, and returns whether it is the first of its kind.
     fn take(&mut self, part: HistogramPart, sample: &Sample<'_>) -> Result<bool, PageError> {
         let first = match part {
             HistogramPart::Sum => self.sum.put(sample.value),
@@ -192,7 +192,7 @@ impl DraftHistogram {
         Ok(first)
     }
 
-    /// Adds a bucket, unless it is there already.
+    /// Adds a bucket, unless it exists.
     fn bucket(&mut self, sample: &Sample<'_>) -> Result<bool, PageError> {
         let buckets = &mut self.buckets.buckets;
         if buckets.len() > MOST_BUCKETS {
@@ -221,13 +221,13 @@ impl DraftHistogram {
     }
 }
 
-/// Whether `value` is one that vLLM can mean; any other is as good as absent, and must not get into a sum, which would never lose it.
+/// Whether `value` is possible; an impossible one counts as absent, because a sum would keep it forever.
 fn is_possible(value: f64) -> bool {
     (0.0..=LARGEST).contains(&value)
 }
 
-/// The label `engine`, `"0"` before vLLM had it; under Ray Serve with the replica before it, since replicas share a page, and with the
-/// worker where an older vLLM names no replica.
+/// The label `engine`; `"0"` for a vLLM without the label; under Ray Serve prefixed with the replica, because replicas share a page, or
+/// with the worker if an older vLLM names no replica.
 pub(super) fn engine_label(sample: &Sample<'_>, publisher: Publisher) -> String {
     let engine = sample.labels.get("engine").unwrap_or(Cow::Borrowed("0"));
     if publisher == Publisher::Vllm {

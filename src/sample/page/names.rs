@@ -1,28 +1,28 @@
-//! A sample's name, and the metric that it belongs to.
+//! Maps a sample's name to its metric.
 
 use crate::exposition::Sample;
 use crate::sample::metrics::{Counter, Distribution, Gauge, MetricQuantity, VllmMetric};
 
-/// What vLLM's names start with: as it writes them, as Ray Serve re-exports them, and as OpenMetrics escapes them.
+/// Prefixes of vLLM's names: as vLLM writes them, as Ray Serve re-exports them, and as OpenMetrics escapes them.
 const PREFIXES: [(&str, Publisher); 4] = [
     ("vllm:", Publisher::Vllm),
     ("ray_vllm_", Publisher::Ray),
     ("ray_vllm:", Publisher::Ray),
     ("vllm_", Publisher::Vllm),
 ];
-/// What the lines start with that are read.
+/// Prefixes of the lines that are parsed.
 pub(super) const READ: [&str; 3] = ["vllm", "ray_vllm", PROCESS_STARTED];
-/// The server's own process; absent where several share their metrics through files.
+/// Start time of the server's process; absent if several processes share their metrics through files.
 pub(super) const PROCESS_STARTED: &str = "process_start_time_seconds";
-/// Our own names look like escaped ones of vLLM's.
+/// Our own names resemble escaped names of vLLM.
 const OWN: &str = "vllm_roofline_";
 
-/// Who writes the page.
+/// The writer of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Publisher {
     /// vLLM itself.
     Vllm,
-    /// Ray's metrics agent, from time to time.
+    /// Ray's metrics agent, which publishes periodically.
     Ray,
 }
 
@@ -40,10 +40,10 @@ const PARTS: [(&str, HistogramPart); 3] = [
     ("_count", HistogramPart::Count),
 ];
 
-/// What a sample is to us.
+/// The role of a sample.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SampleField {
-    /// A counter's value; `place` 0 is its present name, 1 the former.
+    /// A counter's value; `place` 0 is its current name, 1 the previous one.
     Counter(Counter, usize),
     /// A gauge's value.
     Gauge(Gauge, usize),
@@ -55,7 +55,7 @@ pub(super) enum SampleField {
     Adapters,
 }
 
-/// The name of one of vLLM's metrics without its prefix, and who wrote it.
+/// The name of a vLLM metric without its prefix, and the writer of the page.
 #[inline]
 pub(super) fn without_prefix(name: &str) -> Option<(&str, Publisher)> {
     let (rest, publisher) = PREFIXES
@@ -64,7 +64,7 @@ pub(super) fn without_prefix(name: &str) -> Option<(&str, Publisher)> {
     (!name.starts_with(OWN)).then_some((rest, publisher))
 }
 
-/// What the sample `name`, without its prefix, is to us.
+/// The role of the sample `name`, without its prefix.
 pub(super) fn field(name: &str, sample: &Sample<'_>) -> Option<SampleField> {
     if let Some(field) = distribution(name) {
         return Some(field);
@@ -98,7 +98,7 @@ fn distribution(name: &str) -> Option<SampleField> {
     wanted(which.metric(), part).then_some(SampleField::Distribution(which, place, part))
 }
 
-/// Which of the metric's names it is.
+/// The index of `name` among the metric's names.
 #[inline]
 fn place(metric: &VllmMetric, name: &str) -> Option<usize> {
     if metric.name.text == name {
@@ -120,13 +120,13 @@ fn wanted(metric: &VllmMetric, part: HistogramPart) -> bool {
     !metric.without_buckets || part != HistogramPart::Bucket
 }
 
-/// The metrics that are needed of a vLLM that `counts_computed` prompt tokens, or does not.
+/// The metrics needed from a vLLM that `counts_computed` prompt tokens, or does not.
 pub fn needed(counts_computed: bool) -> impl Iterator<Item = MetricQuantity> {
     MetricQuantity::all()
         .filter(move |quantity| !(counts_computed && quantity.metric().for_estimate))
 }
 
-/// The sample names of [`needed`] metrics: what to ask a server for that can answer with a part of its page.
+/// The sample names of [`needed`] metrics, for requests to a server that can filter its page.
 #[must_use]
 pub fn needed_names(counts_computed: bool) -> Vec<String> {
     let mut names = Vec::new();

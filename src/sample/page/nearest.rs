@@ -1,14 +1,14 @@
-//! What a metric that is missing may be called now.
+//! Finds the likely new name of a missing metric.
 
 use crate::exposition::{ExpositionType, Line, Lines};
 use crate::sample::metrics::MetricQuantity;
 
 use super::names::without_prefix;
 
-/// Names less alike than this have nothing to do with each other.
+/// Less similar names are unrelated.
 const ALIKE: f64 = 0.5;
 
-/// Families of vLLM's, up to 0.33, that tell of something else than any metric that is read, however alike their names.
+/// vLLM families, up to 0.33, whose meaning differs from every metric that is read, however similar their names.
 const OTHERS: [&str; 31] = [
     "admission_rejections_total",
     "avg_generation_throughput_toks_per_s",
@@ -43,7 +43,7 @@ const OTHERS: [&str; 31] = [
     "time_in_queue_requests",
 ];
 
-/// The unknown family of vLLM's on `page` of the same kind as `wanted` whose name is most like its own.
+/// The unknown vLLM family on `page` of the same kind as `wanted` with the most similar name.
 pub(super) fn nearest(page: &str, wanted: MetricQuantity) -> Option<String> {
     let own = wanted.metric().name.text;
     Lines::new(page)
@@ -65,7 +65,7 @@ fn alike(found: ExpositionType, wanted: ExpositionType) -> bool {
     found == wanted || found == ExpositionType::Untyped
 }
 
-/// Whether `name` is that of a family whose meaning is known. OpenMetrics names a counter's without its suffix.
+/// Whether `name` is a family with a known meaning. OpenMetrics names a counter's family without its suffix.
 fn is_known(name: &str) -> bool {
     let total = format!("{name}_total");
     let same = |known: &str| known == name || known == total;

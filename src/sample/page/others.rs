@@ -1,8 +1,8 @@
-//! Servers whose page is taken for vLLM's, and what to point at instead.
+//! Servers whose page may be mistaken for vLLM's, and the URL to use instead.
 
 use crate::exposition::Lines;
 
-/// What a page of another server starts its names with, what it is, and what to do.
+/// Name prefix of another server's page, what the server is, and what to do.
 const OTHERS: &[(&str, &str, &str)] = &[
     (
         "vllm_roofline_",
@@ -71,7 +71,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Metrics that only vLLM's engine has, which NIM 1 writes without a prefix.
+/// Metrics specific to vLLM's engine, which NIM 1 writes without a prefix.
 const BARE: [&str; 3] = [
     "num_requests_running",
     "gpu_cache_usage_perc",
@@ -81,7 +81,7 @@ const BARE: [&str; 3] = [
 /// A page that is not vLLM's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Other {
-    /// Whose it is.
+    /// The server that it belongs to.
     pub what: &'static str,
     /// What to do instead.
     pub instead: &'static str,
@@ -93,7 +93,7 @@ impl std::fmt::Display for Other {
     }
 }
 
-/// Whose page it is, by the names on it.
+/// Recognises the server of a page by the names on it.
 pub(super) fn recognise(page: &str) -> Option<Other> {
     let named = |prefix: &str| {
         Lines::new(page)

@@ -1,10 +1,10 @@
-//! A series that stands on a page more than once, and why it does.
+//! A series that appears more than once on a page, and the reason.
 
 use crate::exposition::Sample;
 
-/// Bytes of a series that an error quotes.
+/// Maximum bytes of a series that an error quotes.
 const LONGEST_QUOTE: usize = 200;
-/// Labels that vLLM, Ray's agent or its telemetry library give the series that are read.
+/// Labels that vLLM, Ray's agent or its telemetry library add to the series that are read.
 const USUAL: [&str; 13] = [
     "model_name",
     "engine",
@@ -21,12 +21,12 @@ const USUAL: [&str; 13] = [
     "pid",
 ];
 
-/// A series that stands twice.
+/// A duplicate series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Twice {
-    /// The series, cut where it grows long.
+    /// The series, truncated if long.
     pub series: String,
-    /// Why, and what to do.
+    /// The reason, and what to do.
     pub cause: String,
 }
 
@@ -61,7 +61,7 @@ fn cause(sample: &Sample<'_>) -> String {
     }
 }
 
-/// The series of `sample`, cut where it grows long.
+/// The series of `sample`, truncated if long.
 pub(super) fn quoted(sample: &Sample<'_>) -> String {
     let mut series = format!("{}{}", sample.name, sample.labels);
     if series.len() > LONGEST_QUOTE {
