@@ -1,4 +1,4 @@
-//! The HTTP server: landing page, metrics, health, and the snapshot as JSON. It renders what the sampler published, and does nothing else.
+//! The HTTP server: landing page, metrics, health, and the snapshot as JSON. It only serves what the sampler publishes.
 
 mod basic_auth;
 mod connection_limit;
@@ -40,15 +40,15 @@ use crate::sampler::{Published, Receiver, Text};
 use self::held::SharedPage;
 use self::web_config_handle::WebConfigHandle;
 
-/// Requests answered at once; more wait.
+/// Maximum number of concurrent requests; more wait.
 const MOST_REQUESTS: usize = 64;
-/// No answer takes longer.
+/// Timeout of an answer.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
-/// What the routes need.
+/// State of the routes.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// What the sampler publishes.
+    /// The published snapshots.
     pub published: Receiver,
     /// The settings in force.
     pub settings: watch::Receiver<Arc<Settings>>,
@@ -84,7 +84,7 @@ pub fn app(site: Site) -> Router {
         .with_state(site)
 }
 
-/// Nothing here takes a body. Where one begins and ends is what smuggled requests are made of, so the connection ends with it.
+/// No route takes a body. Request smuggling exploits the boundaries of bodies, so the connection is closed.
 async fn refuse_bodies(request: Request, next: Next) -> Response {
     let headers = request.headers();
     let empty = headers
@@ -100,7 +100,7 @@ async fn refuse_bodies(request: Request, next: Next) -> Response {
 /// Serves until `shutdown`, then lets requests in flight finish within a limit.
 ///
 /// # Errors
-/// What the system says of the listener.
+/// The system's error of the listener.
 pub async fn run(
     listener: TcpListener,
     site: Site,
@@ -119,7 +119,7 @@ const NOT_READY: (StatusCode, &str) = (
     "the first tick is not done yet\n",
 );
 
-/// Ready once a first tick is done, whatever it found: a sidecar's readiness is the pod's, so it never depends on vLLM or the GPU.
+/// Ready once the first tick is done, whatever its result: a sidecar's readiness is the pod's, so it never depends on vLLM or the GPU.
 async fn ready(State(site): State<Site>) -> Response {
     match site.newest() {
         Some(_) => "ready\n".into_response(),
@@ -143,7 +143,7 @@ async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
     (kind, answer(page, &headers)).into_response()
 }
 
-/// `page`, packed where the reader takes that.
+/// `page`, compressed if the client accepts that.
 fn answer(page: &Text, headers: &HeaderMap) -> Response {
     let packed = Some(page)
         .filter(|_| takes_gzip(text_of(headers, &ACCEPT_ENCODING)))
@@ -162,12 +162,12 @@ fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
     value.and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
-/// The page loads nothing from elsewhere, and this makes the browser hold it to that.
+/// The page loads no external resources, and this header makes the browser enforce it.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'",
 );
 
-/// The landing page, as it was at the newest tick: a request costs no rendering.
+/// The landing page of the newest tick: a request costs no rendering.
 async fn home(State(site): State<Site>, headers: HeaderMap) -> Response {
     let settings = site.settings();
     let newest = site.newest();
@@ -219,7 +219,7 @@ fn json(text: Option<&Text>, headers: &HeaderMap) -> Response {
     }
 }
 
-/// The settings in force. Secrets are never in them: keys are in files, and a URL masks its password.
+/// The settings in force. They contain no secrets: keys are in files, and a URL masks its password.
 async fn config(State(site): State<Site>) -> Response {
     axum::Json(&*site.settings()).into_response()
 }

@@ -1,4 +1,4 @@
-//! The newest state of everything, immutable: the only thing the sampler shares with the server.
+//! The current state of everything, immutable: the only data that the sampler shares with the server.
 
 pub mod before_after;
 pub mod event;
@@ -27,42 +27,42 @@ use roofline::diagnosis::{Finding, Outlook};
 use roofline::engine::EngineFacts;
 use roofline::units::{Bytes, Joules, Seconds};
 
-/// The newest state of everything.
+/// The current state of everything.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// When it was made.
+    /// Time of the snapshot.
     pub time: Seconds,
-    /// Where vLLM is; with several servers, all of them.
+    /// URL of vLLM; with several servers, all of them.
     pub vllm_url: String,
-    /// Every source and how it fares.
+    /// All sources with their status.
     pub sources: Vec<SourceStatus>,
-    /// Engines that were read in the life of this vLLM.
+    /// Engines that were read in the current run of vLLM.
     pub engines: Vec<EngineSnapshot>,
     /// GPUs read.
     pub gpus: Vec<GpuSnapshot>,
-    /// Spans thrown away, by reason.
+    /// Discarded spans, by reason.
     pub discards: BTreeMap<&'static str, u64>,
     /// Targets, by name.
     pub slo: [(&'static str, Seconds); 2],
-    /// How the newest reload went; nothing where settings come from nowhere that could change.
+    /// The outcome of the newest reload; `None` if the settings cannot change.
     pub reload: Option<Reload>,
 }
 
-/// How reading the configuration went.
+/// The outcome of a reload of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reload {
-    /// Whether the newest one is in force.
+    /// Whether the newest configuration is in force.
     pub successful: bool,
-    /// When one last came into force; the start counts.
+    /// Time of the last success; the start counts as one.
     pub last_success: Seconds,
 }
 
-/// How a source fares.
+/// The status of a source.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SourceStatus {
     /// `vllm`, or the GPU source.
     pub source: &'static str,
-    /// Which of several vLLMs.
+    /// The vLLM server, if there are several.
     pub target: Option<String>,
     /// Whether the last read succeeded; `None` before the first.
     pub success: Option<bool>,
@@ -70,34 +70,34 @@ pub struct SourceStatus {
     pub last_success: Option<Seconds>,
     /// How long the last read took.
     pub read_seconds: Option<Seconds>,
-    /// What went wrong in the last read.
+    /// The error of the last read.
     pub error: Option<String>,
-    /// Failed reads by reason; every reason there is, from the start.
+    /// Failed reads by reason; all reasons are present from the start.
     pub errors: BTreeMap<&'static str, u64>,
 }
 
 /// One engine.
 #[derive(Clone, Debug)]
 pub struct EngineSnapshot {
-    /// Which of several vLLMs it is of.
+    /// The vLLM server, if there are several.
     pub target: Option<String>,
     /// Its labels.
     pub key: EngineKey,
-    /// What is known of its model and GPUs.
+    /// Facts about its model and GPUs.
     pub facts: Arc<EngineFacts>,
-    /// What it is doing now.
+    /// Its current state.
     pub state: EngineState,
     /// What bounds it.
     pub bound: Bound,
-    /// What holds it back and what would help, the weightiest first.
+    /// Findings with their remedies, the weightiest first.
     pub verdict: Vec<Finding>,
-    /// What it should reach under this load; absent while that cannot be predicted.
+    /// What it is expected to reach under this load; absent without a prediction.
     pub outlook: Option<Outlook>,
-    /// Where the newest seconds went, of which the bound is.
+    /// The newest seconds by component, which the bound refers to.
     pub recently: Option<TimeSeconds>,
     /// Sums since the exporter started, as vLLM counted.
     pub totals: Account,
-    /// Where the seconds went, every prompt's work where it ran; up to one tick behind while requests run.
+    /// Seconds by component, with every prompt's work where it ran; up to one tick behind while requests run.
     pub time_seconds: Option<TimeSeconds>,
     /// Settled busy seconds by phase.
     pub phase_seconds: PerPhase<Seconds>,
@@ -105,11 +105,11 @@ pub struct EngineSnapshot {
     pub spend: Spend,
     /// What one GPU costs an hour, where the user set it.
     pub gpu_hour_price: Option<f64>,
-    /// Dollars since there is a price; nothing while there is none.
+    /// Dollars since a price was set; `None` without a price.
     pub cost_dollars: Option<f64>,
-    /// Seconds each bound held.
+    /// Seconds by bound.
     pub bound_seconds: [Seconds; Bound::ALL.len()],
-    /// The trailing window; absent while nothing is measured, or vLLM cannot be read.
+    /// The trailing window; absent while there is no measurement, or vLLM cannot be read.
     pub window: Option<Figures>,
     /// SM clock over the window.
     pub sm_clock_mhz: Option<f64>,
@@ -117,15 +117,15 @@ pub struct EngineSnapshot {
     pub missing_inputs: Vec<MissingInput>,
     /// The gauges of the newest reading.
     pub now: CurrentGauges,
-    /// Where the phases were on the roofline, oldest first.
+    /// Earlier positions of the phases on the roofline, oldest first.
     pub trail: Vec<TrailPoint>,
     /// The last hour.
     pub history: Arc<History>,
-    /// What happened in it, oldest first, and what each event did.
+    /// Events of the last hour, oldest first, with the effect of each.
     pub events: Vec<BeforeAfter>,
 }
 
-/// What vLLM's gauges say now.
+/// vLLM's current gauges.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct CurrentGauges {
     /// Requests running.
@@ -138,7 +138,7 @@ pub struct CurrentGauges {
     pub kv_capacity_tokens: Option<f64>,
 }
 
-/// Where one phase was on the roofline, at one moment.
+/// The position of one phase on the roofline, at one time.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct TrailPoint {
     /// Unix time.
@@ -154,7 +154,7 @@ pub struct TrailPoint {
 /// One GPU.
 #[derive(Clone, Debug)]
 pub struct GpuSnapshot {
-    /// What does not change.
+    /// Static facts.
     pub facts: GpuIdentity,
     /// The newest reading.
     pub latest: Option<GpuReading>,
@@ -177,7 +177,7 @@ impl SourceStatus {
 }
 
 impl Snapshot {
-    /// How reading vLLM fares, of each server.
+    /// The status of each vLLM server.
     pub fn servers(&self) -> impl Iterator<Item = &SourceStatus> {
         self.sources.iter().filter(|source| source.source == "vllm")
     }
@@ -188,7 +188,7 @@ impl Snapshot {
         self.servers().any(SourceStatus::is_up)
     }
 
-    /// Whether the page was read in the last tick that `engine` stands on.
+    /// Whether the page with `engine` was read in the last tick.
     #[must_use]
     pub fn is_read(&self, engine: &EngineSnapshot) -> bool {
         let own = |server: &&SourceStatus| server.target == engine.target;

@@ -1,4 +1,4 @@
-//! The log: to stderr, as logfmt or JSON, an event a line.
+//! The log: to stderr, as logfmt or JSON, one event per line.
 
 mod limit;
 mod logfmt;
@@ -15,22 +15,22 @@ use crate::config::{Log, LogFormat};
 use limit::Limited;
 use logfmt::Logfmt;
 
-/// Sets what is logged from now on.
+/// Changes the log filter at run time.
 #[derive(Debug)]
 pub struct LogLevel(Handle<Targets, Registry>);
 
 impl LogLevel {
-    /// Logs what `filter` lets through.
+    /// Applies `filter`.
     pub fn set(&self, filter: Targets) {
-        // Fails only where the log has ended, and then there is nobody to tell.
+        // Fails only after the log has ended.
         let _ = self.0.reload(filter);
     }
 }
 
-/// What `log` lets through.
+/// The filter for `log`.
 ///
 /// # Errors
-/// Where the level is none, in words.
+/// An invalid level, in words.
 pub fn filter(log: &Log) -> Result<Targets, String> {
     let failed = |why: &str| {
         format!(
@@ -38,10 +38,10 @@ pub fn filter(log: &Log) -> Result<Targets, String> {
             log.level
         )
     };
-    // The library takes a lone word for a target that is logged in full, and everything else is silent.
+    // The library treats a lone word as a target that is logged in full, and silences everything else.
     let lone = log.level.split(',').map(str::trim);
     let mut lone = lone.filter(|part| !part.contains('='));
-    // It takes no word at all for an error level.
+    // It treats an empty word as an error level.
     let is_none = |word: &&str| word.is_empty() || word.parse::<LevelFilter>().is_err();
     if let Some(word) = lone.find(is_none) {
         return Err(failed(&format!("`{word}` is no level")));
@@ -51,10 +51,10 @@ pub fn filter(log: &Log) -> Result<Targets, String> {
         .map_err(|error| failed(&error.to_string()))
 }
 
-/// Starts logging as `log` says.
+/// Starts logging with `log`.
 ///
 /// # Errors
-/// Where the level is none, in words.
+/// An invalid level, in words.
 pub fn start(log: &Log) -> Result<LogLevel, String> {
     let (filter, level) = reload::Layer::new(filter(log)?);
     let lines = fmt::layer()

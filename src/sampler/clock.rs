@@ -1,15 +1,15 @@
-//! The clock of the program: Unix time, which may be set, beside time that only goes on.
+//! The clock of the program: Unix time, which can be set, and monotonic time.
 
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use roofline::units::Seconds;
 
-/// The two times may drift apart by so much between two looks before the clock counts as set: more than a busy machine takes
-/// between reading one and the other, less than a tick's worth of harm.
+/// Maximum difference between the two times before the clock counts as set: more than a busy machine needs between the two readings, less
+/// than a tick.
 const SLACK: Seconds = Seconds(0.5);
 
-/// Unix time now.
+/// Current Unix time.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
 #[must_use]
 pub fn now() -> Seconds {
@@ -17,17 +17,17 @@ pub fn now() -> Seconds {
     Seconds(since.map_or(0.0, |since| since.as_secs_f64()))
 }
 
-/// Seconds since the start of the program, whatever the clock is set to: for how long something takes.
+/// Monotonic seconds since the start of the program, for durations.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
 pub(super) fn steady() -> Seconds {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     Seconds(START.elapsed().as_secs_f64())
 }
 
-/// Notices when the clock is set, by a person or by a daemon that found it wrong. A machine that slept looks the same.
+/// Detects that the clock was set, manually or by a time daemon. A machine that slept looks the same.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// Unix time less steady time, at the last look.
+    /// Unix time minus monotonic time, at the last check.
     offset: Seconds,
 }
 
@@ -38,7 +38,7 @@ impl Clock {
         }
     }
 
-    /// Whether the clock was set since the last look.
+    /// Whether the clock was set since the last check.
     pub(super) fn was_set(&mut self) -> bool {
         let step = self.look(now() - steady());
         if let Some(step) = step {

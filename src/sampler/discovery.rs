@@ -1,4 +1,4 @@
-//! When and where the facts of the engines are looked for.
+//! Decides when and where to look for the facts of the engines.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use roofline::spec::deployment::DeploymentFlags;
 use roofline::spec::gpu::GpuTable;
 use roofline::units::Seconds;
 
-/// How often the model is looked for again while it is unknown.
+/// Interval between searches for an unknown model.
 const PAUSE: Seconds = Seconds(15.0);
 
-/// What is known of the engines beside their counters, and when it was looked for.
+/// Facts about the engines besides their counters, and when they were searched for.
 #[derive(Debug)]
 pub(super) struct Discovery {
     table: GpuTable,
     clues: DiscoveryInputs,
-    /// vLLM's flags as we were told.
+    /// vLLM's flags as configured.
     deployment: DeploymentFlags,
-    /// The model's config.json, where it comes with a recording.
+    /// The model's config.json from a recording.
     recorded_config: Option<String>,
     looked: Option<Seconds>,
-    /// The model that it was looked for.
+    /// The model of the last search.
     served: String,
-    /// What was missing when it was last looked at, which the log has told.
+    /// The facts that were missing at the last search and are already logged.
     told: BTreeSet<MissingFact>,
 }
 
@@ -41,7 +41,7 @@ impl Discovery {
             clues: DiscoveryInputs {
                 coefficients: tables.coefficients,
                 gpu: settings.gpu.clone(),
-                // Of several servers nobody says which the devices are of.
+                // With several servers, it is unknown whose devices they are.
                 devices_are_told: !settings.gpu_devices.is_empty()
                     && !settings.vllm_url.are_several(),
                 ..DiscoveryInputs::default()
@@ -54,17 +54,17 @@ impl Discovery {
         }
     }
 
-    /// The GPUs that are read, with what the table knows of them beside what their source says.
+    /// The GPUs that are read; the table completes the facts of their source.
     pub(super) fn gpus(&self) -> &[GpuIdentity] {
         &self.clues.gpus
     }
 
-    /// The facts of one engine; the engines of a page are numbered by `rank`.
+    /// The facts of one engine; `rank` is its number on the page.
     pub(super) fn facts(&self, totals: &EngineTotals, rank: usize) -> Arc<EngineFacts> {
         self.clues.facts(&self.table, totals, rank)
     }
 
-    /// Takes the GPUs that their source sees now. Whether they are others than before.
+    /// Updates the GPUs from their source. Returns whether they have changed.
     pub(super) fn see_gpus(&mut self, facts: Vec<GpuIdentity>) -> bool {
         let facts = facts.into_iter().map(|gpu| self.completed(gpu)).collect();
         if self.clues.gpus == facts {
@@ -75,7 +75,7 @@ impl Discovery {
         true
     }
 
-    /// A dcgm-exporter does not tell of the memory bus; the table may know it.
+    /// A dcgm-exporter does not export the memory bus width; the table may have it.
     fn completed(&self, gpu: GpuIdentity) -> GpuIdentity {
         if gpu.memory_bus_bits.is_some() || gpu.is_mig_slice {
             return gpu;
@@ -96,13 +96,13 @@ impl Discovery {
         self.clues.model_config = None;
     }
 
-    /// What is not known may be looked for at once.
+    /// Allows an immediate search for missing facts.
     pub(super) fn look_soon(&mut self) {
         self.looked = None;
     }
 
-    /// Looks for the model at the start, after a restart, when another is served, and from time to time while it is unknown. Whether
-    /// it was looked for.
+    /// Searches for the model at the start, after a restart, when another model is served, and periodically while it is unknown. Returns
+    /// whether it searched.
     pub(super) async fn look(
         &mut self,
         vllm: &VllmSource,
@@ -139,13 +139,13 @@ impl Discovery {
         true
     }
 
-    /// The search for the model took too long.
+    /// The search for the model timed out.
     pub(super) fn gave_up(&mut self) {
         let why = "/v1/models did not answer, or the model's config.json could not be read, in time; set --model";
         self.clues.model_config = Some(Err(why.to_owned()));
     }
 
-    /// Which of the processes on the GPUs are vLLM's.
+    /// Finds vLLM's processes among those on the GPUs.
     fn find_own_processes(&mut self) {
         let Some(server) = self.clues.server else {
             return;
@@ -195,7 +195,7 @@ impl Discovery {
         })
     }
 
-    /// Gives the meter what is known now of the engines and of the GPUs it has met.
+    /// Passes the current facts to the engines and GPUs of the meter.
     pub(super) fn refresh(&mut self, meter: &mut Meter, engines: &[EngineTotals]) {
         for gpu in &self.clues.gpus {
             if let Some(meter) = meter.gpus.get_mut(&gpu.uuid) {

@@ -1,4 +1,4 @@
-//! The GPU source within a tick: read, noted, handed to the meter.
+//! The GPU source within a tick: reads it, records its status, passes the readings to the meter.
 
 use crate::meter::Meter;
 use crate::sample::gpu::{GpuIdentity, GpuReading};
@@ -9,7 +9,7 @@ use roofline::units::Seconds;
 use super::clock::steady;
 use super::status;
 
-/// The GPU source and how it fares.
+/// The GPU source with its status.
 #[derive(Debug)]
 pub(super) struct SampledGpus {
     source: GpuSource,
@@ -24,19 +24,19 @@ impl SampledGpus {
         }
     }
 
-    /// Goes on with another source; if it is one of the same kind, failures go on being counted.
+    /// Switches to another source; failure counters continue if it is of the same kind.
     pub(super) fn replace(&mut self, source: GpuSource) {
         let counted = (source.name() == self.source.name()).then(|| self.status.errors.clone());
         *self = Self::new(source);
         self.status.errors.extend(counted.unwrap_or_default());
     }
 
-    /// The GPUs there are, as far as is known.
+    /// The known GPUs.
     pub(super) fn facts(&self) -> Vec<GpuIdentity> {
         self.source.facts()
     }
 
-    /// Why there is no source, where there is none.
+    /// Why there is no source, if there is none.
     pub(super) fn absence(&self) -> Option<&str> {
         match &self.source {
             GpuSource::None(why) => Some(why),
@@ -44,7 +44,7 @@ impl SampledGpus {
         }
     }
 
-    /// How the source fares; nothing where there is none.
+    /// The status of the source; `None` without a source.
     pub(super) fn status(&self) -> Option<SourceStatus> {
         self.absence().is_none().then(|| self.status.clone())
     }
@@ -67,7 +67,7 @@ impl SampledGpus {
     }
 }
 
-/// Hands `readings` of the GPUs in `known` to the meter.
+/// Passes `readings` of the GPUs in `known` to the meter.
 pub(super) fn observe(meter: &mut Meter, readings: Vec<GpuReading>, known: &[GpuIdentity]) {
     meter.observe_gpus(readings, |reading| {
         let facts = known.iter().find(|gpu| gpu.uuid == reading.uuid);

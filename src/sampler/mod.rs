@@ -1,4 +1,4 @@
-//! The driver: ticks, reads the sources, feeds the meters, publishes a snapshot. The only clock in the program.
+//! The driver: ticks, reads the sources, updates the meters, publishes a snapshot. The only clock in the program.
 
 mod clock;
 mod discovery;
@@ -33,13 +33,13 @@ pub use published::{Published, Text};
 pub use settings_update::{ReloadCommand, ServerUpdate, SettingsUpdate};
 use target::Target;
 
-/// Of several servers, the share of a tick that one may make the others wait.
+/// With several servers, the share of a tick for which one may delay the others.
 const PATIENCE: f64 = 0.25;
 
-/// Time between two looks at the GPUs that GPM can tell of.
+/// Time between two readings, which GPM needs.
 const LOOK_PAUSE: Duration = Duration::from_millis(300);
 
-/// What the server gets; `None` before the first tick.
+/// The server's input; `None` before the first tick.
 pub type Receiver = watch::Receiver<Option<Arc<Published>>>;
 
 /// Reads, measures and publishes.
@@ -55,7 +55,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler of these sources, and where it publishes.
+    /// A sampler of these sources, and the receiver of its snapshots.
     ///
     /// # Errors
     /// A source that cannot be set up, in words.
@@ -82,7 +82,7 @@ impl Sampler {
         Ok((sampler, receiver))
     }
 
-    /// Samples until nobody listens any more. `orders` are taken up between ticks; `reload` is how the start went.
+    /// Samples until the receiver is dropped. `orders` take effect between ticks; `reload` is the outcome of the start.
     pub async fn run(mut self, reload: Reload, mut orders: mpsc::Receiver<ReloadCommand>) {
         self.reload = Some(reload);
         let mut ticks = ticks(Instant::now(), self.settings.tick.0);
@@ -122,7 +122,7 @@ impl Sampler {
         for ServerUpdate { url, vllm, is_new } in settings_update.servers {
             let own = staying.iter().position(|target| *target.url() == url);
             let known = own.map(|own| staying.swap_remove(own));
-            // A new server takes the place of one that left, which keeps what was counted on the GPUs.
+            // A new server replaces one that was removed, and keeps the GPU totals.
             let moved = || {
                 let mut target = left.next()?;
                 target.move_to(url.clone());
@@ -166,13 +166,13 @@ impl Sampler {
         self.publish.send_replace(Some(Arc::new(published)));
     }
 
-    /// How long a server is waited for that others stand beside.
+    /// How long to wait for a server, if there are several.
     fn patience(&self) -> Option<Duration> {
         let several = self.targets.len() > 1;
         several.then(|| self.settings.tick.0.mul_f64(PATIENCE))
     }
 
-    /// What all targets show, named after them where there are several.
+    /// The snapshot of all targets, named by target if there are several.
     fn snapshot(&mut self, time: Seconds) -> Snapshot {
         let several = self.targets.len() > 1;
         let (settings, reload) = (&self.settings, self.reload);
@@ -190,7 +190,7 @@ impl Sampler {
         snapshot
     }
 
-    /// What is known of `engines` of the first server, looked for now.
+    /// The facts about `engines` of the first server, searched for now.
     pub async fn facts_of(&mut self, engines: &[EngineTotals]) -> Vec<Arc<EngineFacts>> {
         match self.targets.first_mut() {
             Some(target) => target.facts_of(engines).await,
@@ -198,7 +198,7 @@ impl Sampler {
         }
     }
 
-    /// The GPUs there are and what is read of them, for `check`: two looks, since GPM tells of the time between.
+    /// The GPUs and their readings, for `check`: reads twice, because GPM measures the time between.
     pub async fn look_at_gpus(&mut self) -> GpuLook {
         let first = self.gpus.read(now).await;
         if !first.is_empty() {
@@ -224,18 +224,18 @@ impl Sampler {
 /// Ticks from `start` on.
 fn ticks(start: Instant, period: Duration) -> Interval {
     let mut ticks = interval_at(start, period);
-    // After a stall, windows of the usual length rather than a burst of short ones.
+    // After a delay, continue with windows of the usual length instead of a burst of short ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
 
-/// What was seen of the GPUs.
+/// The state of the GPUs.
 #[derive(Debug)]
 pub struct GpuLook {
     /// The GPUs there are.
     pub gpus: Vec<GpuIdentity>,
-    /// What was read of them.
+    /// Their readings.
     pub readings: Vec<GpuReading>,
-    /// How the source fares, or why there is none.
+    /// The status of the source, or why there is none.
     pub source: Result<SourceStatus, String>,
 }

@@ -1,4 +1,4 @@
-//! A snapshot with its texts, made once a tick and served to everyone.
+//! A snapshot with its texts, rendered once per tick for all clients.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -15,12 +15,12 @@ use crate::export::{openmetrics, page, snapshot_json, verdict_json};
 use crate::landing;
 use crate::snapshot::Snapshot;
 
-/// A snapshot and its texts, made once and served to everyone.
+/// A snapshot with its texts, rendered once for all clients.
 #[derive(Debug)]
 pub struct Published {
-    /// What it shows.
+    /// The snapshot.
     pub snapshot: Snapshot,
-    /// Whether the pages tell of our own process.
+    /// Whether the pages include metrics of our own process.
     own_process: bool,
     text: Text,
     openmetrics: OnceLock<Text>,
@@ -30,7 +30,7 @@ pub struct Published {
     history: OnceLock<Text>,
 }
 
-/// A text, and the same packed when it is first asked for.
+/// A text, with its compressed form, which is made on the first request.
 #[derive(Debug)]
 pub struct Text {
     plain: Bytes,
@@ -45,13 +45,13 @@ impl Text {
         }
     }
 
-    /// As it is.
+    /// The uncompressed text.
     #[must_use]
     pub fn plain(&self) -> Bytes {
         self.plain.clone()
     }
 
-    /// Packed by gzip; nothing where that fails, which only lack of memory can cause.
+    /// The text compressed by gzip; `None` on failure, which only lack of memory can cause.
     #[must_use]
     pub fn gzipped(&self) -> Option<Bytes> {
         let packed = self.gzipped.get_or_init(|| {
@@ -64,7 +64,7 @@ impl Text {
     }
 }
 
-/// The families of a page. They are made for each form of it and not kept: they take several times what their text takes.
+/// The families of a page. They are built for each format and not kept: they take several times the memory of their text.
 fn all_families(snapshot: &Snapshot, own_process: bool) -> Vec<MetricFamily> {
     let mut all = families(snapshot);
     if own_process {
@@ -95,7 +95,7 @@ impl Published {
         &self.text
     }
 
-    /// OpenMetrics 1.0, made when it is first asked for.
+    /// OpenMetrics 1.0, rendered on the first request.
     #[must_use]
     pub fn openmetrics(&self) -> &Text {
         self.openmetrics.get_or_init(|| {
@@ -104,8 +104,7 @@ impl Published {
         })
     }
 
-    /// The landing page, made when it is first asked for, under the `settings` that are in force then; nothing where it cannot be
-    /// written.
+    /// The landing page, rendered on the first request with the `settings` then in force; `None` if rendering fails.
     #[must_use]
     pub fn home(&self, settings: &Settings) -> Option<&Text> {
         let made = self.home.get_or_init(|| {
@@ -117,21 +116,21 @@ impl Published {
         made.as_ref()
     }
 
-    /// The snapshot as JSON, made when it is first asked for.
+    /// The snapshot as JSON, rendered on the first request.
     #[must_use]
     pub fn json(&self) -> &Text {
         self.json
             .get_or_init(|| Text::new(snapshot_json::of(&self.snapshot).to_string()))
     }
 
-    /// The verdict as JSON, made when it is first asked for.
+    /// The verdict as JSON, rendered on the first request.
     #[must_use]
     pub fn verdict(&self) -> &Text {
         self.verdict
             .get_or_init(|| Text::new(verdict_json::verdict(&self.snapshot).to_string()))
     }
 
-    /// The last hour as JSON, made when it is first asked for.
+    /// The last hour as JSON, rendered on the first request.
     #[must_use]
     pub fn history(&self) -> &Text {
         self.history
@@ -143,7 +142,7 @@ impl Published {
 mod tests {
     use super::*;
 
-    /// However often a page is asked for between two ticks, it is written once.
+    /// However often a page is requested between two ticks, it is rendered once.
     #[test]
     fn every_page_is_written_once() {
         let settings = Settings::defaults().unwrap();

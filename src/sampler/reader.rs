@@ -1,4 +1,4 @@
-//! vLLM's page read aside: one that does not come holds up nobody but its own engines.
+//! Reads vLLM's page in the background: a slow page delays only its own engines.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use roofline::units::Seconds;
 
 use super::clock::{now, steady};
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) page: Result<Vec<EngineTotals>, VllmError>,
     pub(super) took: Seconds,
 }
 
-/// One server, and the read of it that is under way.
+/// One server, with the read in progress.
 #[derive(Debug)]
 pub(super) struct ServerReader {
     vllm: VllmSource,
     under_way: Option<JoinHandle<(VllmSource, Read)>>,
-    /// How long the last read took.
+    /// Duration of the last read.
     took: Seconds,
 }
 
@@ -40,8 +40,8 @@ impl ServerReader {
         &self.vllm
     }
 
-    /// Asks for the page. What came late for the tick before comes first; what is not here within `patience` comes with the next tick,
-    /// and a server that was late last time is not waited for at all.
+    /// Requests the page. A page that missed the previous tick is returned first; one that takes longer than `patience` is returned in the
+    /// next tick, and a server that was late last time is not waited for at all.
     pub(super) async fn read(&mut self, patience: Option<Duration>) -> Vec<Read> {
         let mut arrived = Vec::with_capacity(1);
         if self.under_way.as_ref().is_some_and(JoinHandle::is_finished) {
@@ -59,7 +59,7 @@ impl ServerReader {
         arrived
     }
 
-    /// What the read under way brings, or a new one where there is none; nothing where that takes longer than `patience`.
+    /// The result of the read in progress, or of a new one; `None` if that takes longer than `patience`.
     async fn arrival(&mut self, patience: Option<Duration>) -> Option<Read> {
         let under_way = self.under_way.get_or_insert_with(|| {
             let mut vllm = self.vllm.clone();
@@ -75,7 +75,7 @@ impl ServerReader {
             None => under_way.await,
         };
         self.under_way = None;
-        // Cancelled it is at the end of the program only, where nobody waits any more.
+        // Cancelled only at the end of the program, when the result is no longer needed.
         let (vllm, read) = read
             .map_err(|error| error.try_into_panic().map(std::panic::resume_unwind))
             .ok()?;
@@ -93,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_page_that_does_not_come_is_waited_for_aside() {
-        // It accepts, and never answers.
+        // It accepts connections, and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap());
         let options = RequestOptions {

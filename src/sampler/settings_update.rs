@@ -1,4 +1,4 @@
-//! What a reload hands to the sampler: made and checked, so that taking it up cannot fail.
+//! The data that a reload passes to the sampler: already built and validated, so that applying it cannot fail.
 
 use crate::address::Address;
 use crate::config::{Settings, Tables};
@@ -6,37 +6,37 @@ use crate::snapshot::Reload;
 use crate::source::gpu::GpuSource;
 use crate::source::vllm::VllmSource;
 
-/// How a reload went, to be shown, and what is new with it.
+/// The outcome of a reload, and the changed parts.
 #[derive(Debug)]
 pub struct ReloadCommand {
-    /// How it went.
+    /// The outcome, for display.
     pub reload: Reload,
-    /// What is new; nothing where it failed, or where only the server has something new.
+    /// The changed parts; `None` if the reload failed, or if only the server changes.
     pub settings_update: Option<Box<SettingsUpdate>>,
 }
 
-/// New settings, and what has to be new with them. What did not change stays as it is, with all it counted.
+/// New settings, and the parts rebuilt for them. Unchanged parts keep their state and counters.
 #[derive(Debug)]
 pub struct SettingsUpdate {
     /// The settings.
     pub settings: Settings,
-    /// Every vLLM that is read from now on.
+    /// All vLLM servers to read.
     pub servers: Vec<ServerUpdate>,
     /// The GPU source.
     pub gpu: Option<GpuSource>,
     /// GPUs and coefficients.
     pub tables: Tables,
-    /// Whether model, deployment and GPUs are to be looked for anew.
+    /// Whether to search again for model, deployment and GPUs.
     pub facts_changed: bool,
 }
 
-/// A vLLM that is read from now on.
+/// A vLLM server to read.
 #[derive(Debug)]
 pub struct ServerUpdate {
-    /// Where it is.
+    /// Its address.
     pub url: Address,
-    /// How it is read.
+    /// Its source.
     pub vllm: VllmSource,
-    /// Whether that is new.
+    /// Whether it is new.
     pub is_new: bool,
 }

@@ -1,9 +1,9 @@
-//! How a source fares, from read to read. Changes are logged once; the counter carries the rest.
+//! The status of a source over successive reads. Changes are logged once; the counter counts every failure.
 
 use crate::snapshot::SourceStatus;
 use roofline::units::Seconds;
 
-/// The status of a source not read yet, with a counter for each of its `reasons` to fail.
+/// The status of a source that was not read yet, with a counter for each of its failure `reasons`.
 pub(super) fn unread(source: &'static str, reasons: &[&'static str]) -> SourceStatus {
     SourceStatus {
         source,
@@ -12,7 +12,7 @@ pub(super) fn unread(source: &'static str, reasons: &[&'static str]) -> SourceSt
     }
 }
 
-/// Notes a good read.
+/// Records a successful read.
 pub(super) fn succeed(status: &mut SourceStatus, time: Seconds, took: Seconds) {
     if status.success != Some(true) {
         tracing::info!(source = status.source, "source is up");
@@ -23,7 +23,7 @@ pub(super) fn succeed(status: &mut SourceStatus, time: Seconds, took: Seconds) {
     status.error = None;
 }
 
-/// Notes a failed read.
+/// Records a failed read.
 pub(super) fn fail(status: &mut SourceStatus, reason: &'static str, error: &str, took: Seconds) {
     if status.error.as_deref() != Some(error) {
         tracing::warn!(source = status.source, reason, "source is down: {error}");

@@ -1,4 +1,4 @@
-//! One vLLM server: how it is read, and what is known, measured and remembered of it.
+//! One vLLM server: its source, facts, meter and history.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::discovery::Discovery;
 use super::reader::{Read, ServerReader};
 use super::{gpus, status};
 
-/// A missed page or two is jitter; after this many ticks without one, what was derived from pages vanishes.
+/// One or two missed pages are jitter; after this many ticks without a page, values derived from pages disappear.
 const GRACE_TICKS: u32 = 2;
 
 /// One vLLM server.
@@ -57,14 +57,14 @@ impl Target {
         &self.url
     }
 
-    /// Reads another server from now on. The GPUs stay the same.
+    /// Switches to another server. The GPUs stay the same.
     pub(super) fn move_to(&mut self, url: Address) {
         self.url = url;
         self.meter.forget_engines();
         self.memory = Memory::default();
     }
 
-    /// Goes on by `settings`, with what is new.
+    /// Applies `settings`, with the changed parts.
     pub(super) fn follow(
         &mut self,
         settings: &Settings,
@@ -80,12 +80,12 @@ impl Target {
         self.meter.settings = settings.meter();
     }
 
-    /// Asks for the page, and waits for it no longer than `patience`, where there is one.
+    /// Requests the page, and waits for it no longer than `patience`, if set.
     pub(super) async fn read(&mut self, patience: Option<Duration>) {
         self.arrived = self.reader.read(patience).await;
     }
 
-    /// Nobody knows which of the readings are of the time before the clock was set and which of the time after.
+    /// It is unknown which readings were taken before the clock was set and which after.
     pub(super) fn clock_was_set(&mut self) {
         for read in std::mem::take(&mut self.arrived) {
             self.noted(read);
@@ -94,7 +94,7 @@ impl Target {
         self.discovery.look_soon();
     }
 
-    /// Takes what was read of the GPUs in `known` and of the server.
+    /// Processes the readings of the GPUs in `known` and of the server.
     pub(super) async fn observe(
         &mut self,
         known: Vec<GpuIdentity>,
@@ -132,7 +132,7 @@ impl Target {
         }
     }
 
-    /// A page or two may be late; time beyond that is nobody's.
+    /// A page or two may be late; later time is unaccounted.
     fn miss(&mut self) {
         self.missed += 1;
         if self.missed > GRACE_TICKS {
@@ -140,7 +140,7 @@ impl Target {
         }
     }
 
-    /// Whether the GPUs are others than before.
+    /// Returns whether the GPUs have changed.
     pub(super) fn observe_gpus(
         &mut self,
         known: Vec<GpuIdentity>,
@@ -151,12 +151,12 @@ impl Target {
         changed
     }
 
-    /// The GPUs there are, with what the table knows of them.
+    /// The GPUs; the table completes their facts.
     pub(super) fn gpus(&self) -> &[GpuIdentity] {
         self.discovery.gpus()
     }
 
-    /// The engines on the page, with its reading noted.
+    /// The engines on the page; records the outcome of the read.
     fn noted(&mut self, Read { page, took }: Read) -> Option<Vec<EngineTotals>> {
         match page {
             Ok(engines) => {
@@ -170,12 +170,12 @@ impl Target {
         }
     }
 
-    /// Whether the engines are others than before: more, fewer, of another model, or of another life of vLLM.
+    /// Returns whether the engines have changed: more, fewer, another model, or a restart of vLLM.
     fn observe_engines(&mut self, engines: &[EngineTotals]) -> bool {
         let keys = |meter: &Meter| -> Vec<EngineKey> { meter.engines.keys().cloned().collect() };
         let resets = |meter: &Meter| meter.discards.get(&Gap::CounterReset).copied();
         let before = (keys(&self.meter), resets(&self.meter));
-        // What is known of new engines follows when all have been seen: they share the GPUs.
+        // Facts of new engines follow when all have been seen: they share the GPUs.
         self.meter
             .observe_engines(engines.to_vec(), |_| Arc::default());
         let after = (keys(&self.meter), resets(&self.meter));
@@ -203,7 +203,7 @@ impl Target {
         Snapshot::take(&mut self.meter, &mut self.memory, settings, around)
     }
 
-    /// What is known of `engines`, looked for now.
+    /// The facts about `engines`, searched for now.
     pub(super) async fn facts_of(&mut self, engines: &[EngineTotals]) -> Vec<Arc<EngineFacts>> {
         self.discovery
             .look(self.reader.vllm(), engines, now())

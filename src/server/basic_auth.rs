@@ -1,8 +1,7 @@
 //! HTTP basic authentication (RFC 7617) against bcrypt hashes.
 //!
-//! bcrypt is made to be slow, and two things follow. What was found right is remembered, since Prometheus asks every few seconds. And
-//! guessing must not take the cores away from vLLM: one comparison runs at a time, a wrong one is followed by a pause, and the others
-//! wait for their turn.
+//! bcrypt is slow by design, with two consequences. Verified credentials are cached, because Prometheus scrapes every few seconds. And
+//! guessing must not take CPU time from vLLM: one comparison runs at a time, a wrong one is followed by a pause, and the others are queued.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -23,23 +22,23 @@ use super::connection_limit::Peer;
 use super::turns::{Guess, Turns};
 use super::web_config::PasswordHash;
 
-/// Paths open to everyone: the kubelet has no password, and they tell nothing.
+/// Paths without authentication: the kubelet has no password, and they expose nothing.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
-/// A wrong password is followed by a pause of so many times what its comparison took: guessing costs a tenth of a core at most.
+/// Pause after a wrong password, as a multiple of the comparison's time: guessing costs at most a tenth of a core.
 const PAUSE: u32 = 9;
 
-/// The users, and what is already known to be right.
+/// The users, and the verified credentials.
 #[derive(Clone, Debug)]
 pub(super) struct BasicAuth(Arc<KnownUsers>);
 
 #[derive(Debug)]
 struct KnownUsers {
     users: BTreeMap<String, User>,
-    /// For each user the fingerprint of the password that was found right. One each: bcrypt reads 72 bytes of a password, so that
-    /// many longer ones are right.
+    /// For each user, the fingerprint of the verified password. Only one per user: bcrypt uses 72 bytes of a password, so many longer ones
+    /// are valid.
     right: Mutex<BTreeMap<String, Fingerprint>>,
     keys: [RandomState; 2],
-    /// Those who wait, while anybody does.
+    /// The queue of comparisons, while there is one.
     waiting: Mutex<Option<Turns>>,
 }
 
@@ -50,8 +49,8 @@ struct User {
     slower: u32,
 }
 
-/// 128 bits of keyed hash (`SipHash`). The keys are random and never leave the process, so nobody can aim at a fingerprint, and what
-/// the time of a comparison tells of one says nothing of a password.
+/// 128 bits of keyed hash (`SipHash`). The keys are random and never leave the process, so an attacker cannot aim at a fingerprint, and the
+/// timing of a comparison reveals nothing about a password.
 pub(super) type Fingerprint = [u64; 2];
 
 /// A name and a password.
@@ -67,17 +66,17 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// What is answered to a name and a password.
+/// The outcome of an authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AuthOutcome {
     Right,
     Wrong,
-    /// Too many wait to be told.
+    /// Too many requests are queued.
     Busy,
 }
 
 impl BasicAuth {
-    /// Lets in `users`, given with the bcrypt hashes of their passwords; nobody is needed where there are none.
+    /// Admits `users`, given with the bcrypt hashes of their passwords; without users there is no authentication.
     #[must_use]
     pub(super) fn of(users: &BTreeMap<String, PasswordHash>) -> Option<Self> {
         let highest = users.values().map(PasswordHash::cost).max()?;
@@ -120,7 +119,7 @@ impl BasicAuth {
         }
     }
 
-    /// `guess` waits for its turn, on a task of its own: who hangs up must not get around the order and the pause.
+    /// `guess` is queued, on a task of its own: a client that disconnects must not bypass the order and the pause.
     fn join(&self, peer: IpAddr, guess: Guess) {
         let mut waiting = held(&self.0.waiting);
         let nobody_compares = waiting.is_none();
@@ -136,7 +135,7 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl KnownUsers {
-    /// Compares one guess after the other, until nobody waits.
+    /// Compares one guess after the other, until the queue is empty.
     async fn compare_all(self: Arc<Self>) {
         while let Some(Guess {
             credentials,
@@ -166,7 +165,7 @@ impl KnownUsers {
         }
     }
 
-    /// The next guess; without one, whoever comes has to start comparing again.
+    /// The next guess; `None` if the queue is empty, and then the next client starts comparing again.
     fn next(&self) -> Option<Guess> {
         let mut waiting = held(&self.waiting);
         let next = waiting.as_mut().and_then(Turns::next);
@@ -180,8 +179,8 @@ impl KnownUsers {
         self.keys.each_ref().map(|key| key.hash_one(credentials))
     }
 
-    /// An unknown user takes as long as a wrong password: it is compared with the slowest hash, whatever comes of it, and whose hash is
-    /// faster hears of it as late.
+    /// An unknown user takes as long as a wrong password: it is compared with the slowest hash, and the result is ignored; a user with a
+    /// faster hash gets the answer equally late.
     fn is_right(&self, Credentials { user, password }: &Credentials) -> bool {
         let own = self.users.get(user);
         let slowest = || self.users.values().find(|user| user.slower == 1);
@@ -203,7 +202,7 @@ impl KnownUsers {
 
 fn tell(asking: Vec<oneshot::Sender<bool>>, right: bool) {
     for asking in asking {
-        // Who hung up does not want to know.
+        // Fails if the client has disconnected.
         let _ = asking.send(right);
     }
 }
@@ -214,7 +213,7 @@ async fn tell_later(asking: Vec<oneshot::Sender<bool>>, time: Instant) {
 }
 
 impl Credentials {
-    /// Those of an `Authorization: Basic` header.
+    /// The credentials in an `Authorization: Basic` header.
     fn in_header(authorization: &str) -> Option<Self> {
         let (scheme, encoded) = authorization.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
@@ -229,7 +228,7 @@ impl Credentials {
     }
 }
 
-/// Answers 401 to requests without a right user and password.
+/// Answers 401 to requests without valid credentials.
 pub(super) async fn check(door: &BasicAuth, request: Request, next: Next) -> Response {
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
@@ -306,8 +305,8 @@ mod tests {
         assert!(BasicAuth::of(&BTreeMap::new()).is_none());
     }
 
-    /// Guesses hang up at once and come again: none gets around its turn, and the right password is told right all the same, from the
-    /// same peer and for the first time.
+    /// Guessing clients disconnect at once and return: none bypasses the queue, and the right password is still accepted, from the same
+    /// peer and for the first time.
     #[tokio::test]
     async fn guesses_do_not_lock_out_the_right_password() {
         let door = door();
@@ -334,7 +333,7 @@ mod tests {
         assert!(held(&door.0.waiting).is_none(), "nobody waits for nothing");
     }
 
-    /// Who does not know the names of users must not learn them from how long an answer takes.
+    /// The response time must not reveal the names of users.
     #[test]
     fn a_name_is_not_told_by_the_time_of_its_answer() {
         let hash = |cost| PasswordHash::from(bcrypt::hash("x", cost).unwrap());
@@ -344,7 +343,7 @@ mod tests {
         assert_eq!((users["fast"].slower, users["slow"].slower), (8, 1));
     }
 
-    /// bcrypt reads 72 bytes, so that all of these are right.
+    /// bcrypt uses 72 bytes, so all of these are valid.
     #[tokio::test]
     async fn what_is_remembered_stays_small() {
         let password = "x".repeat(72);

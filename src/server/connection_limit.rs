@@ -1,5 +1,5 @@
-//! How many connections there are at once. Where all places are taken, the oldest connection of the peer that has most gives way: a
-//! probe or a scraper always gets in, however many connections somebody else keeps open.
+//! Limits concurrent connections. At the limit, the oldest connection of the peer with the most connections is closed: a probe or a scraper
+//! always gets in, however many connections another client holds open.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -17,30 +17,30 @@ use tower::Service;
 
 use super::held::HeldPages;
 
-/// Connections at once. A few scrapers and readers of the page need a tenth; file descriptors are left for reading vLLM, of which a
-/// process may have 1,024.
+/// Maximum number of connections. A few scrapers and page readers need a tenth of it; it leaves file descriptors for reading vLLM, of which
+/// a process may have 1,024.
 pub(super) const MOST_CONNECTIONS: usize = 256;
-/// Connections that gave way and are not closed yet. Beyond them, newcomers are cut off.
+/// Maximum number of connections being closed. Above it, new connections are refused.
 const MOST_CLOSING: usize = 64;
 
-/// Gives each connection the app and a place.
+/// Gives each connection the app and a slot.
 #[derive(Debug)]
 pub(super) struct ConnectionLimit {
     app: Router,
     open: Arc<Mutex<Open>>,
     held: HeldPages,
-    /// Whether a connection had to give way since half of the places were free, so that this is logged once and not for each.
+    /// Whether a connection was closed for another since half of the slots were free, so that this is logged once.
     full: bool,
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug, Default)]
 struct Open {
     /// By age, the oldest first.
     connections: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
-    /// How many there were so far.
+    /// Number of connections accepted so far.
     accepted: u64,
-    /// Those that gave way and are not closed yet.
+    /// Number of connections being closed.
     closing: usize,
 }
 
@@ -49,7 +49,7 @@ impl Open {
         open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the oldest connection of the peer that has most.
+    /// Closes the oldest connection of the peer with the most connections.
     fn make_room(&mut self) {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for (peer, _) in self.connections.values() {
@@ -78,7 +78,7 @@ impl ConnectionLimit {
         }
     }
 
-    /// A place for a connection of `peer`; none where too many have to give way already.
+    /// A slot for a connection of `peer`; `None` if too many connections are already being closed.
     pub(super) fn place(&mut self, peer: SocketAddr) -> Option<Connection> {
         let mut open = Open::lock(&self.open);
         self.full &= open.connections.len() > MOST_CONNECTIONS / 2;
@@ -111,7 +111,7 @@ impl ConnectionLimit {
     }
 }
 
-/// The app, for one connection, which has its place until it ends.
+/// The app for one connection, which holds its slot until it ends.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     app: Router,
@@ -121,13 +121,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Done when the connection has to give way to another.
+    /// Resolves when the connection must close for another one.
     pub(super) fn closed(&self) -> OwnedNotified {
         Arc::clone(&self.place.closed).notified_owned()
     }
 }
 
-/// Who asks: in the extensions of each request.
+/// The client's address, in the extensions of each request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
 

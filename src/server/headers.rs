@@ -1,21 +1,21 @@
-//! What every answer carries: `http_server_config` of the web configuration file.
+//! Headers of every answer: `http_server_config` of the web configuration file.
 
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-/// What answers carry.
+/// Settings for all answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
-    /// Only HTTP/1.1 is served.
+    /// Accepted for compatibility; only HTTP/1.1 is served.
     http2: bool,
     /// Headers added to every answer.
     headers: BTreeMap<Header, String>,
 }
 
-/// The headers that the toolkit lets be set.
+/// The headers that the exporter toolkit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 enum Header {
     #[serde(rename = "Content-Security-Policy")]
@@ -51,7 +51,7 @@ impl HttpSettings {
     /// The headers to add.
     ///
     /// # Errors
-    /// What is no value of a header.
+    /// An invalid header value.
     pub(super) fn headers(&self) -> Result<HeaderMap, String> {
         let given = self.headers.iter().filter(|(_, value)| !value.is_empty());
         given

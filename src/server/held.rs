@@ -1,5 +1,5 @@
-//! Pages that are being read. A tick's pages live until their last reader has them, so that readers that take their time would keep
-//! those of many ticks in memory. Where they are too many bytes, the readers of the oldest page give way.
+//! Limits the memory of pages in transfer. A tick's pages live until the last client has received them, so slow clients would keep those of
+//! many ticks in memory. Above the limit, the clients of the oldest page are disconnected.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,28 +11,28 @@ use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
-/// Bytes of all pages that are being read. The largest page there can be, for 128 engines, has 3 MB.
+/// Maximum bytes of all pages in transfer. The largest possible page, for 128 engines, has 3 MB.
 const MOST_HELD: usize = 8 << 20;
-/// A smaller page is handed over as a whole: those of all ticks that a reader may take for it are little.
+/// A smaller page is handed over as a whole: even those of all ticks that a client may take are little memory.
 const SMALL: usize = 64 << 10;
-/// Bytes that are handed over at a time, as a copy, so that a page is held by its readers here and by nobody else.
+/// Bytes handed over at a time, as a copy, so that only this transfer holds the page.
 const PIECE: usize = 16 << 10;
 
-/// The pages that are being read, the oldest first.
+/// The pages in transfer, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeldPages(Arc<Mutex<Vec<HeldPage>>>);
 
 #[derive(Debug)]
 struct HeldPage {
-    /// What tells it from others, as long as it is held.
+    /// Its identity while it is held.
     address: usize,
     length: usize,
-    /// Closed where they have to give way.
+    /// Its clients, notified when they must disconnect.
     readers: Vec<Arc<Notify>>,
 }
 
 impl HeldPages {
-    /// `response`, whose page is held as long as it is read over the connection that `closed` ends.
+    /// `response`, whose page is held while it is sent over the connection that `closed` ends.
     pub(super) fn hold(&self, mut response: Response, closed: &Arc<Notify>) -> Response {
         let page = response.extensions_mut().remove::<SharedPage>();
         let Some(SharedPage(page)) = page.filter(|page| page.0.len() > SMALL) else {
@@ -88,7 +88,7 @@ impl HeldPages {
 #[derive(Clone, Debug)]
 pub(super) struct SharedPage(pub(super) Bytes);
 
-/// A page on its way to one reader.
+/// A page in transfer to one client.
 #[derive(Debug)]
 struct PageTransfer {
     page: Bytes,

@@ -21,28 +21,28 @@ use super::write_timeout::TimedStream;
 
 /// Requests in flight at a shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(3);
-/// Whoever takes longer to ask is not asking, nor is whoever takes longer to agree on keys.
+/// Timeout of a request's headers, and of a TLS handshake.
 const LONGEST_QUESTION: Duration = Duration::from_secs(10);
 /// Bytes of a request's line and headers: a scraper's have a few hundred, with a long token a few thousand.
 const LONGEST_HEAD: usize = 16 << 10;
-/// Bytes that the kernel holds for a reader that takes none, and of requests that are not read yet; it doubles both. Left to itself it
-/// takes 4 MiB for each connection.
+/// Kernel buffer of an answer that the client does not read, and of requests not read yet; the kernel doubles both. Its own default is 4
+/// MiB per connection.
 const SEND_BUFFER: usize = 64 << 10;
 const RECEIVE_BUFFER: usize = 16 << 10;
-/// Where the system gives no connection, such as with too many files open, it is asked again after so long.
+/// Pause before the next accept if the system fails to provide a connection, for example with too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `app` until `shutdown`, then lets requests in flight finish within a limit.
 ///
 /// # Errors
-/// What the system says of the listener.
+/// The system's error of the listener.
 pub(super) async fn serve(
     listener: TcpListener,
     app: Router,
     encryption: Option<&tls::Encryption>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    // Connections have what their listener has.
+    // Connections inherit the settings of their listener.
     set_socket_send_buffer_size(&listener, SEND_BUFFER)?;
     set_socket_recv_buffer_size(&listener, RECEIVE_BUFFER)?;
     listener.set_nonblocking(true)?;
@@ -57,7 +57,7 @@ pub(super) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                // Without a place it is closed before the next is taken.
+                // Without a slot, it is closed before the next one is accepted.
                 if let Some(connection) = places.place(peer) {
                     let encryption = encryption.cloned();
                     tokio::spawn(hold(stream, connection, encryption, ending.watcher()));
@@ -67,7 +67,7 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
-    // Whoever is still there after that is cut off.
+    // Connections that are still open after that are closed.
     let _ = timeout(DRAIN, ending.shutdown()).await;
     Ok(())
 }
@@ -100,6 +100,6 @@ where
         .header_read_timeout(LONGEST_QUESTION)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(connection));
-    // A connection that breaks is its client's loss.
+    // A broken connection is not our error.
     let _ = ending.watch(serving).await;
 }

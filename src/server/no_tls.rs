@@ -1,4 +1,4 @@
-//! What stands for TLS in a build without it: nothing of it can exist, since the web configuration is refused before.
+//! Replaces the TLS module in a build without TLS. Its types have no values, because such a build rejects the TLS settings.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,4 +1,4 @@
-//! TLS for our own pages, and certificates of those who read them.
+//! TLS for our own pages, including client certificates.
 
 use std::io;
 use std::path::Path;
@@ -17,9 +17,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::web_config::{ClientAuth, TlsSettings, TlsVersion};
 
-/// What new connections are made with.
+/// The configuration of new connections.
 pub(super) type Config = Arc<ServerConfig>;
-/// Where the configuration in force is.
+/// Publishes the configuration in force.
 pub(super) type Encryption = Arc<watch::Sender<Config>>;
 
 /// Puts `config` in force.
@@ -27,10 +27,10 @@ pub(super) fn encryption(config: Config) -> Encryption {
     Arc::new(watch::Sender::new(config))
 }
 
-/// `stream` encrypted, once both sides have agreed on keys.
+/// The TLS handshake on `stream`.
 ///
 /// # Errors
-/// What the other side does wrong.
+/// A protocol error of the client.
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     encryption: &Encryption,
     stream: S,
@@ -81,7 +81,7 @@ fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
     taken.map(|(_, version)| version).collect()
 }
 
-/// What checks the certificates of clients, where they are asked for one.
+/// The verifier of client certificates, if clients must present one.
 fn client_verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
     let Some(file) = &settings.client_ca else {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Whose password is compared next. Comparing is slow, so that many may wait: peers take turns, and within a peer whoever came first is
-//! next. Nobody is turned away because others guess, and asking again while one waits costs no further comparison.
+//! The queue of password comparisons. They are slow, so many may wait: peers take turns, and within a peer the order is first in, first
+//! out. No client is rejected because others guess, and a repeated request joins the waiting comparison.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 
 use super::basic_auth::{Credentials, Fingerprint};
 
-/// Guesses that may wait. As many as there are connections, so that only those of clients that hung up have to give way.
+/// Maximum number of waiting guesses. As many as connections, so that only guesses of disconnected clients are dropped.
 const MOST_WAITING: usize = super::connection_limit::MOST_CONNECTIONS;
 
-/// A name and a password that wait to be compared, and those who want to know what comes of it.
+/// A user name and a password to be compared, and the requests that wait for the result.
 #[derive(Debug)]
 pub(super) struct Guess {
     pub(super) credentials: Credentials,
@@ -25,16 +25,16 @@ impl Guess {
     }
 }
 
-/// Those who wait.
+/// The waiting guesses.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Each peer with its guesses, the one whose turn it is first.
+    /// Each peer with its guesses; the next peer is first.
     peers: VecDeque<(IpAddr, VecDeque<Guess>)>,
 }
 
 impl Turns {
-    /// `guess` of `peer` waits from now on. Where too many do, one that nobody asks about any more gives way, the newest of the peer
-    /// that has most; without such a one, this one is dropped, and whoever asks is told nothing.
+    /// Queues `guess` of `peer`. If the queue is full, a guess whose clients have all disconnected is dropped, the newest of the peer with
+    /// the most guesses; if there is none, `guess` is dropped, and its requests get no result.
     pub(super) fn join(&mut self, peer: IpAddr, mut guess: Guess) {
         let mut all = self.peers.iter_mut().flat_map(|(_, guesses)| guesses);
         if let Some(same) = all.find(|other| other.fingerprint == guess.fingerprint) {
@@ -52,7 +52,7 @@ impl Turns {
         }
     }
 
-    /// The guess whose turn it is. Its peer is last from now on.
+    /// The next guess. Its peer moves to the end of the queue.
     pub(super) fn next(&mut self) -> Option<Guess> {
         let (peer, mut guesses) = self.peers.pop_front()?;
         let next = guesses.pop_front();
@@ -62,7 +62,7 @@ impl Turns {
         next
     }
 
-    /// Whether a guess gave way.
+    /// Returns whether a guess was dropped.
     fn make_room(&mut self) -> bool {
         let abandoned = |guesses: &VecDeque<Guess>| guesses.iter().any(Guess::is_abandoned);
         let most = self
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(numbers(&mut turns), [1]);
     }
 
-    /// However many guesses hang up and come again, one that waits keeps its place.
+    /// However many guesses disconnect and return, a waiting one keeps its place.
     #[test]
     fn whoever_hung_up_gives_way() {
         let mut turns = Turns::default();

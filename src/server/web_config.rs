@@ -20,26 +20,26 @@ use serde::Deserialize;
 
 use super::headers::HttpSettings;
 
-/// What may be set, told where something else was.
+/// The supported settings, for the error message.
 const SUPPORTED: &str = "of the exporter toolkit's settings, tls_server_config (cert_file, key_file, client_auth_type, client_ca_file, \
                          min_version, max_version), http_server_config (headers; http2 only as false) and basic_auth_users are supported";
 
-/// How our pages are protected.
+/// Protection of our pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebConfigFile {
-    /// How connections are encrypted, where they are.
+    /// TLS settings, if connections are encrypted.
     #[serde(rename = "tls_server_config")]
     pub tls: Option<TlsSettings>,
-    /// What answers carry.
+    /// Headers of answers.
     #[serde(rename = "http_server_config", default)]
     pub http: HttpSettings,
-    /// bcrypt hashes of passwords by user; empty where everybody may read.
+    /// bcrypt hashes of passwords by user; empty if there is no authentication.
     #[serde(rename = "basic_auth_users", default)]
     pub users: BTreeMap<String, PasswordHash>,
 }
 
-/// How connections are encrypted.
+/// TLS settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
@@ -49,16 +49,16 @@ pub struct TlsSettings {
     /// PEM file of the private key.
     #[serde(rename = "key_file")]
     pub key: PathBuf,
-    /// Whether clients show a certificate.
+    /// Whether clients present a certificate.
     #[serde(rename = "client_auth_type", default)]
     pub client_auth: ClientAuth,
-    /// PEM file of the CAs that clients' certificates are checked against.
+    /// PEM file of the CAs that client certificates are verified against.
     #[serde(rename = "client_ca_file")]
     pub client_ca: Option<PathBuf>,
-    /// The oldest version taken.
+    /// Minimum version.
     #[serde(rename = "min_version", default = "oldest")]
     pub oldest: TlsVersion,
-    /// The newest version taken.
+    /// Maximum version.
     #[serde(rename = "max_version", default = "newest")]
     pub newest: TlsVersion,
 }
@@ -82,19 +82,19 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// Whether clients show a certificate. Go's types that ask for one and do not check it protect nothing, and are refused.
+/// Whether clients present a certificate. Go's modes that request a certificate without verifying it protect nothing, and are rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum ClientAuth {
-    /// They are not asked.
+    /// No certificate is requested.
     #[default]
     NoClientCert,
-    /// They may; what they show must be good.
+    /// A certificate is optional, and must be valid.
     VerifyClientCertIfGiven,
-    /// They must.
+    /// A valid certificate is required.
     RequireAndVerifyClientCert,
 }
 
-/// A bcrypt hash. It is not shown: who has it can guess at leisure.
+/// A bcrypt hash. It is never displayed: anyone who has it can guess offline.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordHash(String);
@@ -104,7 +104,7 @@ impl PasswordHash {
         &self.0
     }
 
-    /// How slow it is to compare with, as the power of 2; 0 of what is none.
+    /// Its cost, as a power of 2; 0 for an invalid hash.
     pub(super) fn cost(&self) -> u32 {
         let parts = self.0.parse::<bcrypt::HashParts>();
         parts.map_or(0, |parts| parts.get_cost())
@@ -129,7 +129,7 @@ impl fmt::Debug for PasswordHash {
 pub struct WebConfigError {
     /// The file.
     pub file: PathBuf,
-    /// What is wrong, where, and what would be right.
+    /// The problem, its position, and the accepted values.
     pub problem: String,
 }
 
@@ -142,7 +142,7 @@ impl WebConfigFile {
         let read = || {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| format!("cannot read it: {error}"))?;
-            // A snippet of the file may be a hash.
+            // A snippet of the file could contain a hash.
             let options = serde_saphyr::options! { with_snippet: false };
             let mut web_config: Self = serde_saphyr::from_str_with_options(&text, options)
                 .map_err(|error| format!("{error}; {SUPPORTED}"))?;

@@ -1,4 +1,4 @@
-//! What the web configuration says, made ready and in force, and replaced as a whole while requests go on.
+//! The web configuration in force, which is replaced as a whole while requests continue.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use super::basic_auth::{self, BasicAuth};
 use super::tls;
 use super::web_config::{WebConfigError, WebConfigFile};
 
-/// What a web configuration file says, made ready.
+/// A web configuration file, loaded.
 #[derive(Clone, Debug, Default)]
 pub struct ActiveWebConfig {
     web_config: WebConfigFile,
     door: Option<BasicAuth>,
     headers: HeaderMap,
     tls: Option<tls::Config>,
-    /// The files they were read from, as they were then.
+    /// The files that it was loaded from, with their timestamps.
     files: Vec<Stamp>,
 }
 
-/// A file, and when it was last changed.
+/// A file with the time of its last change.
 type Stamp = (PathBuf, Option<SystemTime>);
 
 fn stamp(file: &Path) -> Stamp {
@@ -34,7 +34,7 @@ fn stamp(file: &Path) -> Stamp {
 }
 
 impl ActiveWebConfig {
-    /// The rules of `file`, and of the certificates it names; without a file, everybody may read.
+    /// Loads the configuration in `file`, and the certificates it names; without a file, there is no protection.
     ///
     /// # Errors
     /// [`WebConfigError`], which names the file and the key.
@@ -42,7 +42,7 @@ impl ActiveWebConfig {
         let Some(file) = file else {
             return Ok(Self::default());
         };
-        // Looked at before they are read: what is written meanwhile is seen as a change.
+        // Timestamps are taken before the files are read: a write in between counts as a change.
         let own = stamp(file);
         let web_config = WebConfigFile::read(file)?;
         let failed = |problem: String| WebConfigError {
@@ -66,7 +66,7 @@ impl ActiveWebConfig {
         })
     }
 
-    /// Whether a file they were read from has changed since.
+    /// Whether one of its files has changed since.
     #[must_use]
     pub fn are_outdated(&self) -> bool {
         self.files.iter().any(|before| stamp(&before.0) != *before)
@@ -79,7 +79,7 @@ impl ActiveWebConfig {
     }
 }
 
-/// Where the rules in force are.
+/// Publishes the configuration in force.
 #[derive(Clone, Debug)]
 pub struct WebConfigHandle {
     rules: Arc<watch::Sender<Arc<ActiveWebConfig>>>,
@@ -87,7 +87,7 @@ pub struct WebConfigHandle {
 }
 
 impl WebConfigHandle {
-    /// A handle that goes by `rules`.
+    /// A handle with the configuration `rules`.
     #[must_use]
     pub fn new(rules: ActiveWebConfig) -> Self {
         Self {
@@ -96,19 +96,19 @@ impl WebConfigHandle {
         }
     }
 
-    /// The rules in force.
+    /// The configuration in force.
     #[must_use]
     pub fn rules(&self) -> Arc<ActiveWebConfig> {
         Arc::clone(&self.rules.borrow())
     }
 
-    /// How connections are encrypted.
+    /// The TLS configuration.
     pub(super) const fn encryption(&self) -> Option<&tls::Encryption> {
         self.encryption.as_ref()
     }
 
-    /// Applies `rules` from the next request and the next connection on. Who is known to have the right password is remembered only
-    /// if no user changed. `ActiveWebConfig` of the other scheme needs a new listener and is not adopted here.
+    /// Applies `rules` from the next request and the next connection on. Verified credentials are kept only if no user changed. A change of
+    /// the scheme needs a new listener and is not applied here.
     pub fn adopt(&self, mut rules: ActiveWebConfig) {
         let before = self.rules();
         if before.web_config.users == rules.web_config.users {
@@ -121,7 +121,7 @@ impl WebConfigHandle {
     }
 }
 
-/// Lets in who may, and adds the headers that are set.
+/// Authenticates the request, and adds the configured headers.
 pub(super) async fn check(
     State(web_config_handle): State<WebConfigHandle>,
     request: Request,

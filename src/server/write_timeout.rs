@@ -1,4 +1,4 @@
-//! When a connection ends from our side: its reader takes nothing for too long, or it has to give way to another.
+//! Closes a connection whose client reads nothing for too long, or whose slot is needed for another.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -12,16 +12,16 @@ use tokio::time::{Sleep, sleep};
 
 use super::connection_limit::Connection;
 
-/// A reader that takes nothing for so long is gone.
+/// Timeout of a write.
 const LONGEST_WRITE: Duration = Duration::from_secs(10);
 
-/// A connection that ends when its reader takes nothing, or when its place is needed.
+/// A connection that closes when its client stops reading, or when its slot is needed.
 #[derive(Debug)]
 pub(super) struct TimedStream<S> {
     stream: S,
-    /// Running while a write waits.
+    /// Runs while a write is pending.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// Done when the place is needed.
+    /// Resolves when the slot is needed.
     closed: Pin<Box<OwnedNotified>>,
 }
 
@@ -35,7 +35,7 @@ impl<S> TimedStream<S> {
         }
     }
 
-    /// An error where the connection has to give way.
+    /// Fails if the slot is needed.
     fn is_open(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.closed.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -43,7 +43,7 @@ impl<S> TimedStream<S> {
         }
     }
 
-    /// `write`, or an error where it has waited for too long.
+    /// `write`, or an error after the timeout.
     fn in_time<T>(
         &mut self,
         context: &mut Context<'_>,

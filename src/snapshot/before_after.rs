@@ -1,4 +1,4 @@
-//! What an event did: the figures of the minutes before it beside those after, and which moved by more than noise.
+//! The effect of an event: the figures of the minutes before and after it, and which of them changed by more than noise.
 
 use roofline::statistics::Mean;
 use roofline::units::{Seconds, ratio};
@@ -7,43 +7,43 @@ use serde::Serialize;
 use super::event::{Event, EventKind};
 use super::history::{History, HistoryPoint};
 
-/// How much of the time before an event and after it is compared.
+/// Length of the compared time before and after an event.
 const SPAN: Seconds = Seconds(300.0);
-/// What an event takes until the window is of the time after it alone.
+/// Time after an event until the trailing window no longer contains earlier time.
 const SETTLING: Seconds = Seconds(10.0);
-/// Fewer values than this on either side tell nothing.
+/// Minimum number of values on either side.
 const LEAST: usize = 3;
-/// Changes smaller than this are of no consequence, however sure.
+/// Smaller changes have no practical effect, however certain they are.
 const LEAST_CHANGE: f64 = 0.01;
 
-/// An event with what it did.
+/// An event with its effect.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BeforeAfter {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// The figures of the time before and after; none before there is enough of either.
+    /// The figures before and after; empty until there are enough values on both sides.
     pub figures: Vec<Moved>,
 }
 
 /// A figure before and after.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Moved {
-    /// Which member of the history.
+    /// Name of the figure in the history.
     pub figure: &'static str,
     /// Its mean before.
     pub before: f64,
-    /// Half of the 95 % interval of that.
+    /// Half-width of its 95 % interval.
     pub before_plus_minus: f64,
-    /// Its mean since.
+    /// Its mean after.
     pub after: f64,
-    /// Half of the 95 % interval of that.
+    /// Half-width of its 95 % interval.
     pub after_plus_minus: f64,
-    /// What that is.
+    /// What the change means.
     pub outcome: ChangeOutcome,
 }
 
-/// What a change is.
+/// What a change means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeOutcome {
@@ -51,14 +51,14 @@ pub enum ChangeOutcome {
     Better,
     /// Worse for users.
     Worse,
-    /// Moved, which is neither by itself.
+    /// Changed, neither better nor worse by itself.
     Moved,
-    /// No more than chance.
+    /// Within noise.
     WithinNoise,
 }
 
 impl ChangeOutcome {
-    /// For people.
+    /// Label on the page.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl ChangeOutcome {
     }
 }
 
-/// A figure of the history, and whether more of it is better for users; `None`: neither.
+/// A figure of the history, and whether a higher value is better for users; `None` for neither.
 type HistoryFigure = (&'static str, fn(&HistoryPoint) -> Option<f32>, Option<bool>);
 
 const FIGURES: [HistoryFigure; 7] = [
@@ -95,7 +95,7 @@ const FIGURES: [HistoryFigure; 7] = [
     ("power_watts", |point| point.power_watts, None),
 ];
 
-/// `events`, oldest first, with what each did by `history`.
+/// `events`, oldest first, each with its effect according to `history`.
 pub(super) fn compared<'a>(
     history: &History,
     events: impl Iterator<Item = &'a Event>,
@@ -119,12 +119,12 @@ pub(super) fn compared<'a>(
     events.iter().enumerate().map(compare).collect()
 }
 
-/// From when on the window is of the time after `event` alone.
+/// The time from which the window contains only time after `event`.
 fn settled(event: Seconds) -> Seconds {
     event + SETTLING
 }
 
-/// Points of `from..to` with requests running, every other one: windows overlap.
+/// Points of `from..to` with requests running, every second one, because windows overlap.
 fn busy(history: &History, from: Seconds, to: Seconds) -> Vec<HistoryPoint> {
     let inside = |point: &&HistoryPoint| point.time >= from && point.time < to;
     let running = |point: &&HistoryPoint| point.running.is_some_and(|running| running > 0.0);
@@ -165,7 +165,7 @@ fn moved(
 }
 
 impl BeforeAfter {
-    /// What happened, in a sentence.
+    /// The event and its effect as a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
         let changed = self.event.changed.iter();
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use roofline::bound::Bound;
 
-    /// A point of a load that makes `rate` tokens a second, or a little more or less.
+    /// A point of a load of about `rate` tokens per second.
     fn point(time: f64, rate: f32) -> HistoryPoint {
         let unevenness = if (time / 5.0) % 3.0 < 1.0 { 0.98 } else { 1.01 };
         HistoryPoint {

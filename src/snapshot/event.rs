@@ -1,4 +1,4 @@
-//! What happened to an engine: restarts of vLLM, and changes of how it is deployed.
+//! Events of an engine: restarts of vLLM, and changes of its deployment.
 
 use std::collections::VecDeque;
 
@@ -11,21 +11,21 @@ use crate::meter::engine::EngineMeter;
 
 /// Events kept per engine.
 const MOST: usize = 8;
-/// A deployment that is found this long after a restart is the one that was started then.
+/// A deployment that is discovered this soon after a restart belongs to that restart.
 const FOUND_WITHIN: Seconds = Seconds(120.0);
 
-/// What kind of thing happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// vLLM restarted.
     Restart,
-    /// It is deployed differently, as far as we know, without a restart: we were told so.
+    /// The configured deployment changed without a restart.
     Deployment,
 }
 
 impl EventKind {
-    /// For people.
+    /// Label on the page.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,29 +35,29 @@ impl EventKind {
     }
 }
 
-/// Something that happened to an engine.
+/// An event of an engine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
-    /// Unix time at which it was seen.
+    /// Unix time of its detection.
     pub time: Seconds,
-    /// What.
+    /// Its kind.
     pub kind: EventKind,
-    /// The settings that are others since.
+    /// The settings that changed.
     pub changed: Vec<SettingChange>,
 }
 
 /// A setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SettingChange {
-    /// Which, by vLLM's name of the flag.
+    /// vLLM's name of the flag.
     pub setting: String,
-    /// Its value before; `default` where none was given.
+    /// Its value before; `default` if it was not set.
     pub before: String,
-    /// Its value since.
+    /// Its value after.
     pub after: String,
 }
 
-/// The newest events of an engine, and what the next one is told by.
+/// The newest events of an engine, and the state that reveals the next one.
 #[derive(Debug, Default)]
 pub(super) struct EngineEvents {
     newest: VecDeque<Event>,
@@ -65,16 +65,16 @@ pub(super) struct EngineEvents {
     deployed: Option<Deployed>,
 }
 
-/// A life of vLLM.
+/// A run of vLLM.
 #[derive(Clone, Copy, Debug)]
 struct Life {
-    /// How often its counters began again.
+    /// Number of counter resets.
     restarts: u64,
-    /// When its process started, where the page says so.
+    /// Start time of its process, where the page has it.
     started: Option<Seconds>,
 }
 
-/// How an engine is deployed.
+/// The deployment of an engine.
 #[derive(Clone, Debug, PartialEq)]
 struct Deployed {
     flags: DeploymentFlags,
@@ -83,7 +83,7 @@ struct Deployed {
 }
 
 impl EngineEvents {
-    /// Looks at `meter` now. Whether vLLM restarted.
+    /// Compares the state of `meter` with the previous one. Returns whether vLLM restarted.
     pub(super) fn observe(&mut self, now: Seconds, meter: &EngineMeter) -> bool {
         let started = meter.latest.as_ref().and_then(|page| page.process_started);
         let restarted = self.life.as_ref().is_some_and(|life| {
@@ -106,7 +106,7 @@ impl EngineEvents {
         self.newest.iter()
     }
 
-    /// Takes what is known of the deployment, once it is.
+    /// Compares the deployment, once it is known.
     fn compare(&mut self, now: Seconds, facts: &EngineFacts) {
         let Some(served) = &facts.served else {
             return;
@@ -155,7 +155,7 @@ impl EngineEvents {
     }
 }
 
-/// The settings in which two deployments differ.
+/// The settings that differ between two deployments.
 fn changes(before: &Deployed, after: &Deployed) -> Vec<SettingChange> {
     let (before, after) = (settings(before), settings(after));
     let told = |settings: &[(String, String)], name: &str| {
@@ -175,7 +175,7 @@ fn changes(before: &Deployed, after: &Deployed) -> Vec<SettingChange> {
         .collect()
 }
 
-/// What is set, by vLLM's names of flags.
+/// The settings of a deployment, by vLLM's flag names.
 fn settings(deployed: &Deployed) -> Vec<(String, String)> {
     let mut settings = deployed.flags.settings();
     settings.push(("parameters".to_owned(), deployed.parameters.to_string()));

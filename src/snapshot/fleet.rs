@@ -1,4 +1,4 @@
-//! Engines beside their like.
+//! Compares engines with their peers.
 
 use roofline::bound::EngineState;
 use roofline::diagnosis::{Finding, Replica};
@@ -6,7 +6,7 @@ use roofline::diagnosis::{Finding, Replica};
 use super::{EngineSnapshot, Snapshot};
 
 impl Snapshot {
-    /// Adds to the verdict of each engine in what it differs from those of the same model on the same GPU with the same flags.
+    /// Adds to the verdict of each engine how it differs from those with the same model, GPU and flags.
     pub fn compare_replicas(&mut self) {
         let found: Vec<Option<Finding>> = self
             .engines
@@ -27,7 +27,7 @@ impl Snapshot {
     }
 }
 
-/// Whether `other` is another engine than `engine`, and should fare like it.
+/// Whether `other` is another engine than `engine` with the same configuration.
 fn are_alike(engine: &EngineSnapshot, other: &EngineSnapshot) -> bool {
     let gpu = |engine: &EngineSnapshot| Some(engine.facts.gpu.as_ref()?.id.clone());
     let is_other = (&engine.target, &engine.key) != (&other.target, &other.key);
@@ -48,7 +48,7 @@ fn replica(engine: &EngineSnapshot) -> Replica {
     }
 }
 
-/// Puts `found` before the first that is less severe.
+/// Inserts `found` before the first less severe finding.
 fn rank(verdict: &mut Vec<Finding>, found: Finding) {
     let lighter = |other: &Finding| other.severity < found.severity;
     let place = verdict.iter().position(lighter).unwrap_or(verdict.len());

@@ -6,9 +6,9 @@ use roofline::bound::Bound;
 use roofline::units::Seconds;
 use serde::Serialize;
 
-/// A point this often at most.
+/// Minimum time between points.
 const EVERY: Seconds = Seconds(5.0);
-/// An hour of them.
+/// Maximum number of points: an hour.
 const MOST: usize = 720;
 
 /// The last hour of an engine, oldest first.
@@ -16,12 +16,12 @@ const MOST: usize = 720;
 #[serde(transparent)]
 pub struct History(VecDeque<HistoryPoint>);
 
-/// An engine at one moment; rates, means and percentiles are those of the trailing window. `None` is what is not known.
+/// The state of an engine at one time; rates, means and percentiles refer to the trailing window. `None` is unknown.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct HistoryPoint {
     /// Unix time.
     pub time: Seconds,
-    /// What bound it.
+    /// Its bound.
     pub bound: Bound,
     /// Tokens sampled per second.
     pub output_tokens_per_second: Option<f32>,
@@ -44,7 +44,7 @@ pub struct HistoryPoint {
 }
 
 impl HistoryPoint {
-    /// A point of which nothing is known yet but when it is and what bound the engine.
+    /// A point with only its time and its bound.
     #[must_use]
     pub const fn at(time: Seconds, bound: Bound) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl HistoryPoint {
 }
 
 impl History {
-    /// Whether it is time for a point at `now`; where the clock was set back, too.
+    /// Whether a point is due at `now`; also after the clock was set back.
     pub(super) fn is_due(&self, now: Seconds) -> bool {
         self.0.back().is_none_or(|last| {
             let since = now - last.time;

@@ -1,4 +1,4 @@
-//! What a snapshot remembers of each engine from tick to tick: its trail on the roofline, its history and events, and the remedies found last.
+//! The state of each engine that is kept from tick to tick: its trail on the roofline, its history and events, and its newest remedies.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,37 +18,37 @@ use super::before_after::{self, BeforeAfter};
 use super::event::EngineEvents;
 use super::history::{History, HistoryPoint};
 
-/// Points of the trail kept per phase.
+/// Points of the trail per phase.
 const TRAIL: usize = 60;
-/// Remedies are found anew after this long: predicting them takes longer than everything else in a tick.
+/// Remedies are recomputed after this time: predicting them takes longer than everything else in a tick.
 const REMEDIES_HOLD: Seconds = Seconds(10.0);
-/// What is remembered of an engine that left the page is kept so long: vLLM may be restarting.
+/// How long the state of an engine is kept after it left the page: vLLM may be restarting.
 const KEPT: Seconds = Seconds(900.0);
-/// Engines remembered that are on no page.
+/// Maximum number of kept engines that are on no page.
 const MOST_GONE: usize = 64;
-/// In one tick, remedies are found anew for so many engines at most.
+/// Maximum number of engines whose remedies are recomputed in one tick.
 const ENGINES_A_TICK: usize = 4;
 
-/// What is remembered of all engines.
+/// The kept state of all engines.
 #[derive(Debug, Default)]
 pub struct Memory {
     engines: BTreeMap<EngineKey, EngineMemory>,
-    /// For how many engines this tick may still find remedies.
+    /// Number of engines whose remedies may still be recomputed in this tick.
     left: usize,
 }
 
-/// What is remembered of one engine.
+/// The kept state of one engine.
 #[derive(Debug, Default)]
 pub(super) struct EngineMemory {
     trail: VecDeque<TrailPoint>,
     pub(super) history: Arc<History>,
     events: EngineEvents,
     remedies: Option<RememberedRemedies>,
-    /// When it was last on the page.
+    /// Time of its last appearance on the page.
     seen: Seconds,
 }
 
-/// The remedies found last, and for what.
+/// The newest remedies, and the observation that they were computed for.
 #[derive(Debug)]
 struct RememberedRemedies {
     at: Seconds,
@@ -57,7 +57,7 @@ struct RememberedRemedies {
 }
 
 impl Memory {
-    /// Starts the tick at `now` with the engines for which `is_there` holds.
+    /// Starts the tick at `now` with the engines for which `is_there` returns true.
     pub(super) fn start(&mut self, now: Seconds, is_there: impl Fn(&EngineKey) -> bool) {
         let mut gone = 0;
         self.engines.retain(|key, engine| {
@@ -78,7 +78,7 @@ impl Memory {
 }
 
 impl EngineMemory {
-    /// Looks for events; a restart ends what was known of the load.
+    /// Detects events; a restart discards what is known of the load.
     pub(super) fn look(&mut self, now: Seconds, meter: &EngineMeter) {
         if self.events.observe(now, meter) {
             self.trail.clear();
@@ -86,7 +86,7 @@ impl EngineMemory {
         }
     }
 
-    /// What happened in the time of the history, and what it did.
+    /// The events within the history, with their effects.
     pub(super) fn events(&self) -> Vec<BeforeAfter> {
         let oldest = self.history.points().next().map(|point| point.time);
         let events = self.events.newest();
@@ -94,7 +94,8 @@ impl EngineMemory {
         before_after::compared(&self.history, events)
     }
 
-    /// The verdict on what is `seen` now, and what was expected under that load; `left` engines may find remedies in this tick.
+    /// The verdict on the current observation `seen`, and the expectation under that load; `left` engines may recompute remedies in this
+    /// tick.
     pub(super) fn verdict(
         &mut self,
         now: Seconds,
@@ -132,7 +133,7 @@ impl EngineMemory {
         }
     }
 
-    /// Adds where the phases of `figures` are on the roofline.
+    /// Adds the positions of the phases of `figures` on the roofline.
     pub(super) fn extend_trail(&mut self, figures: &Figures) {
         for (phase, point) in [
             ("prefill", figures.by_phase.prefill),

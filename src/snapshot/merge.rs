@@ -1,9 +1,9 @@
-//! The snapshots of several servers become one.
+//! Merges the snapshots of several servers.
 
 use super::Snapshot;
 
 impl Snapshot {
-    /// The snapshot with its engines and sources named after the server they are of.
+    /// The snapshot with its engines and sources labelled with their server.
     #[must_use]
     pub fn of_target(mut self, target: &str) -> Self {
         for engine in &mut self.engines {
@@ -15,7 +15,7 @@ impl Snapshot {
         self
     }
 
-    /// Adds what is in `other`, which was taken at the same time of another server. Both may compute on the same GPUs.
+    /// Adds the content of `other`, a snapshot of another server at the same time. Both may use the same GPUs.
     #[must_use]
     pub fn merged(mut self, other: Self) -> Self {
         self.vllm_url = format!("{}, {}", self.vllm_url, other.vllm_url);

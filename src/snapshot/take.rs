@@ -1,4 +1,4 @@
-//! Takes a snapshot of a meter. Pure: a recording gives the same snapshots as the live run did.
+//! Takes a snapshot of a meter. Pure: a recording gives the same snapshots as the live run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,25 +20,25 @@ use super::history::HistoryPoint;
 use super::memory::{EngineMemory, Memory};
 use super::{CurrentGauges, EngineSnapshot, GpuSnapshot, Reload, Snapshot, SourceStatus};
 
-/// What a snapshot shows beside the meter.
+/// The inputs of a snapshot besides the meter.
 #[derive(Clone, Debug)]
 pub struct SnapshotContext {
     /// Unix time.
     pub time: Seconds,
-    /// Where vLLM is.
+    /// URL of vLLM.
     pub vllm_url: String,
-    /// Every source and how it fares.
+    /// All sources with their status.
     pub sources: Vec<SourceStatus>,
-    /// Whether vLLM answers; what is derived from its pages vanishes where it does not.
+    /// Whether vLLM answers; values derived from its pages are absent if not.
     pub reachable: bool,
-    /// How the newest reload went.
+    /// The outcome of the newest reload.
     pub reload: Option<Reload>,
-    /// GPUs last read before this are lost, and what was read of them must not stand on.
+    /// GPUs last read before this time are lost, and their old readings must not be shown.
     pub gpus_since: Seconds,
 }
 
 impl Snapshot {
-    /// The state of `meter` among `around`; what is to be known in the next tick goes into `memory`.
+    /// The state of `meter` within `around`; `memory` keeps what the next tick needs.
     pub fn take(
         meter: &mut Meter,
         memory: &mut Memory,
@@ -154,7 +154,7 @@ fn cost_dollars(meter: &EngineMeter, settings: &MeterSettings) -> Option<f64> {
     price.map(|_| meter.cost_dollars)
 }
 
-/// What the engine does and what bounds it now, where its page can be read.
+/// The current state and bound of the engine, if its page can be read.
 fn state_and_bound(meter: &EngineMeter, reachable: bool) -> (EngineState, Bound) {
     if reachable {
         (meter.state(), meter.bound())
@@ -163,7 +163,7 @@ fn state_and_bound(meter: &EngineMeter, reachable: bool) -> (EngineState, Bound)
     }
 }
 
-/// Where the last seconds went; host and kernel latency apart where the GPU measured its activity in `window`.
+/// The newest seconds by component; host and kernel latency are separate if the GPU measured its activity in `window`.
 fn recently(spent: &TimeSpent, window: Option<&AccountedSpan>) -> Option<TimeSeconds> {
     let split =
         window.is_some_and(|window| window.account.hardware.active_known_seconds > Seconds::ZERO);
@@ -180,7 +180,7 @@ fn missing_inputs(meter: &EngineMeter) -> Vec<MissingInput> {
         .map_or_else(Vec::new, |totals| totals.missing.clone())
 }
 
-/// The verdict on an engine of which nothing is measured now.
+/// The verdict on an engine without a current measurement.
 fn without_window(state: EngineState) -> Vec<Finding> {
     let seen = Observation {
         state,
@@ -237,7 +237,7 @@ fn gauges(meter: &EngineMeter) -> CurrentGauges {
     }
 }
 
-/// The engines' GPUs that were read lately. Others may be seen, on a node with many, and are not ours to show.
+/// The engines' GPUs that were read recently. A node may have further visible GPUs that are not ours to show.
 fn gpus_read_since(meter: &Meter, oldest: Seconds) -> Vec<GpuSnapshot> {
     let present = |gpu: &&GpuMeter| {
         let latest = gpu.latest.as_ref();

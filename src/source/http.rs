@@ -1,4 +1,4 @@
-//! Reading another server's page: bounded in time and size, never led to another host.
+//! Fetches a page from another server, with limits on time and size; never follows a redirect to another host.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,64 +14,64 @@ use super::resolver::OneAtATime;
 
 /// Larger pages are not vLLM's: 1,000 adapters on 64 engines are 3 MB.
 pub(crate) const LARGEST_PAGE: usize = 16 << 20;
-/// Redirects followed, all to the same host and port.
+/// Maximum number of redirects, all to the same host and port.
 const MOST_REDIRECTS: usize = 3;
 
 /// Why a page could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Nobody listens there, or the name does not resolve.
+    /// Connection refused, or the name does not resolve.
     #[error("cannot connect to {url}: {cause}; is the server up, and the URL right?")]
     Connect {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
         /// The innermost cause.
         cause: String,
     },
-    /// No answer in time.
+    /// Timeout.
     #[error("no answer from {url} within {limit:?}; the server is busy or hangs")]
     Timeout {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
         /// The limit.
         limit: Duration,
     },
-    /// An answer that is not 200.
+    /// A status other than 200.
     #[error("{url} answered {status}{}", hint(*status))]
     Status {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
-        /// The answer.
+        /// The status.
         status: StatusCode,
     },
-    /// An answer that sends us to another host.
+    /// A redirect to another host.
     #[error("{url} redirects to another host, which is not followed; give the final URL")]
     Redirect {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
     },
-    /// A page beyond all reason.
+    /// The page exceeds the size limit.
     #[error("the page at {url} is larger than {most} bytes; is this the URL of vLLM?")]
     TooLarge {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
-        /// The bound.
+        /// The limit.
         most: usize,
     },
-    /// A page that ends early, or whose compression is broken.
+    /// The page is truncated, or its compression is broken.
     #[error("the page at {url} is cut off or damaged: {cause}")]
     Damaged {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
         /// The innermost cause.
         cause: String,
     },
-    /// An answer that took too much CPU time, before.
+    /// An earlier answer took too much CPU time.
     #[error(
         "the last answer of {url} took more CPU time than its share, so it is asked less often; is this the right URL?"
     )]
     Costly {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
     },
     /// The API key cannot be read.
@@ -79,15 +79,15 @@ pub enum FetchError {
     ApiKey {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         cause: String,
     },
-    /// The CAs cannot be read.
+    /// The CA file cannot be read.
     #[error("cannot use the CA file {}: {cause}; it must hold certificates in PEM form", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         cause: String,
     },
     /// The client could not be set up.
@@ -175,7 +175,7 @@ impl Fetcher {
         })
     }
 
-    /// The page at `url`, of at most `most` bytes unpacked.
+    /// The page at `url`, of at most `most` uncompressed bytes.
     ///
     /// # Errors
     /// [`FetchError`], which names the URL.
@@ -188,7 +188,8 @@ impl Fetcher {
         self.read(url, accept, most, Ok).await
     }
 
-    /// What `read` makes of the page at `url`, of at most `most` bytes unpacked. What it takes counts as part of the answer's cost.
+    /// Fetches the page at `url`, of at most `most` uncompressed bytes, and applies `read` to it. The time of `read` counts as part of the
+    /// answer's cost.
     ///
     /// # Errors
     /// [`FetchError`], which names the URL, and those of `read`.
@@ -218,7 +219,7 @@ impl Fetcher {
             .client
             .get(url.clone())
             .header(ACCEPT, accept)
-            // Compressing costs the server more than the loopback saves; a body that comes compressed all the same is read.
+            // Compression costs the server more than it saves on the loopback; a compressed body is still accepted.
             .header(ACCEPT_ENCODING, "identity");
         if let Some(file) = &self.key_file {
             request = request.header(AUTHORIZATION, bearer(file)?);
@@ -264,7 +265,7 @@ impl Fetcher {
     }
 }
 
-/// `url` as it may be shown: without secrets, and without our own query of two thousand bytes.
+/// `url` for display: without secrets, and without our own query of two thousand bytes.
 pub(crate) fn shown(url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_query(None);
@@ -280,7 +281,7 @@ fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// The key in `file` as a header. It is read for each use, so that a rotated one works.
+/// The key in `file` as a header. It is read for each use, so that a rotated key takes effect.
 pub(crate) fn bearer(file: &Path) -> Result<HeaderValue, FetchError> {
     let failed = |cause: String| FetchError::ApiKey {
         path: file.to_owned(),
@@ -297,8 +298,8 @@ pub(crate) fn bearer(file: &Path) -> Result<HeaderValue, FetchError> {
     Ok(value)
 }
 
-/// A client that checks certificates against `ca_file`, or the system's CAs, and asks no proxy: one that the environment names would
-/// get the API key, and its page would be taken for vLLM's. Loads no CAs for a URL that needs none: an image without any must still
+/// A client that verifies certificates against `ca_file`, or the system's CAs, and uses no proxy: a proxy from the environment would
+/// receive the API key, and its page would be taken for vLLM's. Loads no CAs for a URL that needs none: an image without CAs must still
 /// read `http://`.
 #[cfg(feature = "tls")]
 pub(crate) fn trusting(

@@ -1,8 +1,8 @@
-//! `find_config`: where the `config.json` of a model lies.
+//! `find_config`: finds the `config.json` of a model.
 //!
-//! A path is taken as it is. A Hugging Face id is looked for in the caches that `huggingface_hub` uses: `$HF_HUB_CACHE`,
-//! `$HF_HOME/hub`, `~/.cache/huggingface/hub`; `refs/main` there names the snapshot. Nothing is downloaded. As vLLM does, a
-//! `hf_quant_config.json` beside it stands for the `quantization_config` that it lacks.
+//! A path is used as it is. A Hugging Face id is searched in the caches of `huggingface_hub`: `$HF_HUB_CACHE`, `$HF_HOME/hub`,
+//! `~/.cache/huggingface/hub`; `refs/main` there names the snapshot. Nothing is downloaded. As in vLLM, a `hf_quant_config.json` beside it
+//! replaces a missing `quantization_config`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,13 +15,13 @@ use tokio::time::timeout;
 
 use crate::regular_file;
 
-/// Bytes of a `config.json`: the largest, which lists thousands of modules, have a few hundred thousand.
+/// Maximum bytes of a `config.json`: the largest, which lists thousands of modules, have a few hundred thousand.
 const LONGEST: u64 = 4 << 20;
-/// A file system that takes longer hangs, as one over the network may.
+/// Timeout of a lookup: a network file system may hang.
 const LONGEST_LOOKUP: Duration = Duration::from_secs(2);
-/// Lookups that may hang at once, each on a thread of its own, which nothing can end.
+/// Maximum number of hanging lookups, each on its own thread, which cannot be cancelled.
 const MOST_HANGING: usize = 4;
-/// Those that go on.
+/// Number of running lookups.
 static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
 
 /// Why no `config.json` was found.
@@ -34,14 +34,14 @@ pub enum LookupError {
         remedy(candidates)
     )]
     NotFound {
-        /// What was asked for.
+        /// The requested model.
         model: String,
-        /// Where it was looked for.
+        /// The searched paths.
         tried: Vec<PathBuf>,
         /// Cached models with a similar name.
         candidates: Vec<String>,
     },
-    /// The directory has none.
+    /// The directory has no `config.json`.
     #[error(
         "{path}: no config.json in this directory; point --model at one that has it, or at the file itself"
     )]
@@ -54,15 +54,15 @@ pub enum LookupError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file system hangs.
+    /// The file system does not answer.
     #[error(
         "model {model:?}: its file system has not answered within {LONGEST_LOOKUP:?}; give --model a path on a local one"
     )]
     Hangs {
-        /// What was asked for.
+        /// The requested model.
         model: String,
     },
 }
@@ -90,12 +90,12 @@ fn remedy(candidates: &[String]) -> String {
 /// Finds and reads the `config.json` of `model`: a Hugging Face id, a directory, or a path to the file. Returns path and text.
 ///
 /// # Errors
-/// When there is none, naming where it was looked for, or when it cannot be read.
+/// When there is none, with the searched paths, or when it cannot be read.
 pub fn find_config(model: &str) -> Result<(PathBuf, String), LookupError> {
     find_config_in(model, &cache_directories())
 }
 
-/// The same with the caches given.
+/// The same in the given caches.
 ///
 /// # Errors
 /// As [`find_config`].
@@ -118,11 +118,11 @@ pub fn find_config_in(model: &str, caches: &[PathBuf]) -> Result<(PathBuf, Strin
     }
 }
 
-/// The first of `models` that is found, as [`find_config`] finds it, on a thread of its own: a file system that hangs must not hold up
-/// whoever asks, nor the end of the program.
+/// The first of `models` that [`find_config`] finds, on a thread of its own: a file system that hangs must not delay the caller, nor the
+/// exit of the program.
 ///
 /// # Errors
-/// That of the first one where none is found, or [`LookupError::Hangs`].
+/// That of the first model if none is found, or [`LookupError::Hangs`].
 pub async fn find_config_aside(models: Vec<String>) -> Result<(PathBuf, String), LookupError> {
     let model = models.first().cloned().unwrap_or_default();
     let hangs = || LookupError::Hangs {
@@ -134,7 +134,7 @@ pub async fn find_config_aside(models: Vec<String>) -> Result<(PathBuf, String),
     }
     let (answer, answered) = oneshot::channel();
     std::thread::spawn(move || {
-        // Nobody waits any more where it took too long.
+        // Fails if the caller has timed out.
         let _ = answer.send(first_of(&models));
         LOOKUPS.fetch_sub(1, Ordering::Relaxed);
     });
@@ -150,7 +150,7 @@ fn first_of(models: &[String]) -> Result<(PathBuf, String), LookupError> {
     first.or_else(|error| found.find_map(Result::ok).ok_or(error))
 }
 
-/// Where `huggingface_hub` keeps models, the first to look at first.
+/// The caches of `huggingface_hub`, in the order of the search.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the discovery of files that the environment may name"
@@ -172,7 +172,7 @@ fn cache_directories() -> Vec<PathBuf> {
     .collect()
 }
 
-/// Its text, as far as a config.json goes: vLLM names the path, and it may name anything.
+/// The text, within the size limit: vLLM supplies the path, which may point to anything.
 fn text(path: &Path) -> io::Result<String> {
     regular_file::text(path, LONGEST)
 }
@@ -191,7 +191,7 @@ fn read(path: PathBuf) -> Result<(PathBuf, String), LookupError> {
     }
 }
 
-/// `config` with `quantization` as its `quantization_config`, unless it has one. The rest of the text stays as it is.
+/// `config` with `quantization` as its `quantization_config`, unless it has one. The rest of the text is unchanged.
 fn with_quantization(config: String, quantization: &str) -> String {
     let open = config.trim_end().strip_suffix('}');
     match open {
@@ -213,7 +213,7 @@ fn in_directory(directory: &Path) -> Result<(PathBuf, String), LookupError> {
     }
 }
 
-/// The snapshot that `refs/main` of a cached model names.
+/// The snapshot that `refs/main` of a cached model points to.
 fn snapshot(cache: &Path, model: &str) -> Option<PathBuf> {
     let directory = cache.join(format!("models--{}", model.replace('/', "--")));
     let commit = text(&directory.join("refs/main")).ok()?;

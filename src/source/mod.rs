@@ -1,4 +1,4 @@
-//! Where readings come from. Every source has its own time limit and its own errors; one that fails takes only its own series along.
+//! Sources of readings. Every source has its own timeout and its own errors; a failing source affects only its own series.
 
 pub mod discovery;
 pub mod gpu;

@@ -1,11 +1,11 @@
-//! What `/v1/models` answers, as far as it is needed: anything else in it is read past, so a hostile answer costs no memory.
+//! Parses the answer of `/v1/models`. Members that are not needed are skipped, so a hostile answer costs no memory.
 
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// Models of one server: the base model and its adapters.
+/// Maximum number of models of one server: the base model and its adapters.
 const MOST_MODELS: usize = 1024;
-/// Bytes of a name or a path. They are told in the log.
+/// Maximum bytes of a name or a path. They appear in the log.
 const LONGEST_NAME: usize = 1024;
 
 /// The models of a server.
@@ -15,17 +15,17 @@ pub struct Models {
     data: Vec<Model>,
 }
 
-/// A model as it is served.
+/// A served model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Model {
     id: BoundedName,
-    /// Hugging Face id, or path where the server finds it.
+    /// Hugging Face id, or path on the server.
     root: Option<BoundedName>,
     max_model_len: Option<u64>,
 }
 
-/// A name, or nothing where it is longer than any.
+/// A name; empty if it exceeds the limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "std::borrow::Cow<'_, str>")]
 struct BoundedName(String);
@@ -41,18 +41,18 @@ impl From<std::borrow::Cow<'_, str>> for BoundedName {
 }
 
 impl Models {
-    /// Bytes of the largest answer that is read: a thousand adapters have a few hundred thousand.
+    /// Maximum bytes of an answer: a thousand adapters have a few hundred thousand.
     pub const LARGEST: usize = 1 << 20;
 
-    /// Reads an answer.
+    /// Parses an answer.
     ///
     /// # Errors
-    /// What is not as vLLM writes it.
+    /// An answer that differs from vLLM's format.
     pub fn read(answer: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(answer)
     }
 
-    /// The `root` of the model served as `name`, else of the first.
+    /// The `root` of the model served as `name`, otherwise of the first.
     #[must_use]
     pub fn root_of(&self, name: &str) -> Option<&str> {
         let named = self.data.iter().find(|model| model.id.0 == name);
@@ -61,7 +61,7 @@ impl Models {
     }
 }
 
-/// The first [`MOST_MODELS`]; the rest is read past.
+/// The first [`MOST_MODELS`]; the rest is skipped.
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Model>, D::Error> {
     struct Bounded;
 

@@ -1,5 +1,5 @@
-//! `Pace`: how much of a core a source may take. Whatever an answer is made of (interim answers without an end, chunks of a byte, packed
-//! blocks that hold nothing), it costs CPU time, and what costs more than its share is asked for less often.
+//! `Pace`: limits the CPU share of a source. Any answer (endless interim answers, chunks of a byte, compressed blocks without content)
+//! costs CPU time, and a source that costs more than its share is read less often.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::time::Instant;
 
-/// What costs less needs no rest: at the shortest tick, 200 ms, it is a quarter of a core. A real page costs a tenth of it.
+/// Cheaper answers need no rest: at the shortest tick, 200 ms, this is a quarter of a core. A real page costs a tenth of it.
 const LITTLE: Duration = Duration::from_millis(50);
-/// After a good answer a source rests three times as long as its answer has cost: a quarter of a core at most.
+/// After a successful answer, a source rests for three times its cost: at most a quarter of a core.
 const REST_AFTER_GOOD: u32 = 3;
-/// After a failed one nine times as long: a tenth of a core.
+/// After a failed one, nine times: a tenth of a core.
 const REST_AFTER_FAILED: u32 = 9;
 
-/// When a source may be asked again.
+/// The time from which a source may be read again.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Mutex<Option<Instant>>);
 
-/// An answer under way.
+/// A request in progress.
 #[derive(Debug)]
 pub(super) struct Asking {
     started: Instant,
@@ -26,7 +26,7 @@ pub(super) struct Asking {
 }
 
 impl Pace {
-    /// Begins to ask; nothing where it is too early.
+    /// Starts a request; `None` if it is too early.
     pub(super) fn ask(&self) -> Option<Asking> {
         let started = Instant::now();
         let rests = held(&self.0).is_some_and(|until| started < until);
@@ -36,7 +36,7 @@ impl Pace {
         })
     }
 
-    /// Notes how an answer came.
+    /// Records the outcome of a request.
     pub(super) fn note(&self, asking: &Asking, good: bool) {
         let cost = cpu().saturating_sub(asking.cpu);
         *held(&self.0) = asking.rests_until(cost, good);
@@ -44,7 +44,7 @@ impl Pace {
 }
 
 impl Asking {
-    /// The end of the rest after an answer of such a `cost`. It is counted from when it was asked for: what was waited for is rest too.
+    /// The end of the rest after an answer of this `cost`. It counts from the start of the request: waiting for the answer is rest, too.
     fn rests_until(&self, cost: Duration, good: bool) -> Option<Instant> {
         let times = if good {
             REST_AFTER_GOOD
@@ -59,8 +59,8 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// CPU time of the whole program: what reads an answer is spread over tasks. Others may take of it meanwhile, but an answer that costs
-/// little is there within milliseconds.
+/// CPU time of the whole program, because parsing is spread over tasks. Other work may be included, but a cheap answer completes within
+/// milliseconds.
 fn cpu() -> Duration {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ProcessCPUTime);
     let (seconds, nanoseconds) = (u64::try_from(tv_sec), u32::try_from(tv_nsec));

@@ -1,5 +1,5 @@
-//! Looks up names of hosts, as the system does, one at a time: a name server that never answers holds one thread, and not one more
-//! each tick.
+//! Resolves host names with the system's resolver, one at a time: a name server that never answers occupies one thread, not one more each
+//! tick.
 
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
-/// The lookups of one server's name.
+/// The lookups of one server's host name.
 #[derive(Debug)]
 pub(super) struct OneAtATime(Arc<Semaphore>);
 
@@ -24,7 +24,7 @@ impl Resolve for OneAtATime {
             let turn = turn.acquire_owned().await?;
             let lookup = tokio::task::spawn_blocking(move || {
                 let found = (name.as_str(), 0).to_socket_addrs();
-                // Held until the system answers, however long ago whoever asked has given up.
+                // Held until the system answers, however long ago the caller timed out.
                 drop(turn);
                 found
             });

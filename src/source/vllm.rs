@@ -1,7 +1,7 @@
 //! vLLM's metrics page over HTTP.
 //!
-//! Every sample on the page costs vLLM's event loop about 13 µs, so only the samples that are needed are asked for, in the form
-//! `/metrics/?name[]=…` that its Prometheus client offers. Whether a server honours it is tried once per life of the server.
+//! Every sample on the page costs vLLM's event loop about 13 µs, so the exporter requests only the samples that it needs, with the filter
+//! `/metrics/?name[]=…` of vLLM's Prometheus client. Whether a server supports the filter is tested once per run of the server.
 
 use reqwest::Url;
 
@@ -15,27 +15,27 @@ use roofline::units::Seconds;
 use super::http::{FetchError, Fetcher, LARGEST_PAGE, shown};
 use super::models::Models;
 
-/// Text format 0.0.4, always: vLLM's OpenMetrics page names families and samples differently.
+/// Always text format 0.0.4: vLLM's OpenMetrics page names families and samples differently.
 const ACCEPT: &str = "text/plain;version=0.0.4";
 
-/// Why vLLM's page told nothing.
+/// Why vLLM's page could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VllmError {
-    /// No page.
+    /// The page cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// A page that is not text.
+    /// The page is not text.
     #[error("cannot read the page: {0}")]
     Text(ParseError),
-    /// A page that tells of no engine.
+    /// The page has no engine.
     #[error(transparent)]
     Page(#[from] PageError),
-    /// The URL given is none.
+    /// The URL is invalid.
     #[error("vllm-url `{url}` is not a URL ({cause}); give one such as http://127.0.0.1:8000")]
     Url {
-        /// What was given.
+        /// The configured URL.
         url: String,
-        /// What is wrong with it.
+        /// The problem.
         cause: String,
     },
 }
@@ -52,7 +52,7 @@ impl VllmError {
         }
     }
 
-    /// Every reason there is, for series that exist from the start.
+    /// All reasons, for series that exist from the start.
     pub const REASONS: [&'static str; 19] = [
         "client",
         "configuration",
@@ -76,14 +76,14 @@ impl VllmError {
     ];
 }
 
-/// How the page is asked for.
+/// The form of the request.
 #[derive(Clone, Debug)]
 enum Form {
-    /// The whole page, to compare the filtered one with.
+    /// The whole page, to compare it with the filtered one.
     Probe,
     /// The whole page.
     Whole,
-    /// Only what is needed, by its URL.
+    /// Only the needed samples, with their URL.
     Filtered(Url),
 }
 
@@ -92,7 +92,7 @@ enum Form {
 pub struct VllmSource {
     base: Url,
     whole: Url,
-    /// Where a part of the page can be asked for.
+    /// URL of the filtered page.
     parts: Url,
     fetcher: Fetcher,
     form: Form,
@@ -127,7 +127,7 @@ impl VllmSource {
         &self.base
     }
 
-    /// The engines on the page now; `clock` tells when it had arrived.
+    /// The engines on the current page; `clock` gives the time of its arrival.
     ///
     /// # Errors
     /// [`VllmError`].
@@ -137,13 +137,13 @@ impl VllmSource {
     ) -> Result<Vec<EngineTotals>, VllmError> {
         let read = self.read_in_form(clock).await;
         if read.is_err() {
-            // Whatever answers next may be another server.
+            // The next answer may come from another server.
             self.form = Form::Probe;
         }
         read
     }
 
-    /// The whole page, whatever is needed of it.
+    /// The whole page, without a filter.
     ///
     /// # Errors
     /// [`VllmError`].
@@ -161,7 +161,7 @@ impl VllmSource {
             Form::Probe => {
                 let whole = self.engines(&self.whole, &clock).await?;
                 if whole.iter().any(|engine| !engine.missing.is_empty()) {
-                    // It may come yet, and what it is called now stands on the whole page only.
+                    // The metric may appear later, and only the whole page shows its new name.
                     return Ok(whole);
                 }
                 let counts_computed = whole.iter().all(counts_computed);
@@ -186,7 +186,7 @@ impl VllmSource {
         url
     }
 
-    /// The page's engines, without its text, so that never two pages are held.
+    /// The page's engines without its text, so that two pages are never held.
     async fn engines(
         &self,
         url: &Url,
@@ -204,7 +204,7 @@ impl VllmSource {
             let time = clock();
             let engines = match exposition::utf8(&body) {
                 Ok(text) => page::read(text, time)?,
-                // A label that is no text costs itself, where the page is vLLM's at all.
+                // A label with invalid UTF-8 affects only itself, if the page is vLLM's.
                 Err(error) => page::read(&String::from_utf8_lossy(&body), time)
                     .map_err(|_| VllmError::Text(error))?,
             };
@@ -213,12 +213,12 @@ impl VllmSource {
         self.fetcher.read(url, ACCEPT, LARGEST_PAGE, read).await
     }
 
-    /// What `/v1/models` answers.
+    /// The answer of `/v1/models`.
     ///
     /// # Errors
-    /// [`VllmError`]; 401 where a key is needed and none is set.
+    /// [`VllmError`]; 401 if a key is required and none is set.
     pub async fn models(&self) -> Result<Models, VllmError> {
-        // NIM serves its page below /v1, beside the models.
+        // NIM serves its page below /v1, like the models.
         let path = if self.base.path().ends_with("/v1/") {
             "models"
         } else {
@@ -246,7 +246,7 @@ impl VllmSource {
 pub struct VllmReading {
     /// Its engines.
     pub engines: Vec<EngineTotals>,
-    /// Its text, as it came.
+    /// Its text, unchanged.
     pub body: Vec<u8>,
 }
 
@@ -270,7 +270,7 @@ fn counts_computed(engine: &EngineTotals) -> bool {
     engine.has(MetricQuantity::Counter(Counter::PromptTokensComputed))
 }
 
-/// Whether a filtered page has everything needed that the whole one had.
+/// Whether a filtered page has all needed values of the whole one.
 fn says_the_same(filtered: &[EngineTotals], whole: &[EngineTotals], counts_computed: bool) -> bool {
     filtered.len() == whole.len()
         && filtered.iter().zip(whole).all(|(filtered, whole)| {

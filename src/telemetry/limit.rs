@@ -1,5 +1,5 @@
-//! How often each place in the program may log: what others answer, tick after tick, must not fill a disk. A line that follows others
-//! which were left out says how many.
+//! Rate limit per log statement: answers of other servers, tick after tick, must not fill a disk. The first line after suppressed ones
+//! states their number.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -11,25 +11,25 @@ use tracing::callsite::Identifier;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that one place may log at once.
+/// Lines that one statement may log at once.
 const BURST: u32 = 20;
-/// It may log one more each time so long has passed.
+/// Time until it may log one more line.
 const ONE_MORE: Duration = Duration::from_secs(30);
 
-/// Writes lines with `M`, as far as their place may log.
+/// Writes lines with `M`, within the limit of their statement.
 #[derive(Clone, Debug)]
 pub(super) struct Limited<M> {
     writer: M,
     places: Arc<Mutex<HashMap<Identifier, Allowance>>>,
 }
 
-/// What one place may still log.
+/// The remaining lines of one statement.
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
     lines: u32,
-    /// When it last got one more.
+    /// Time of the last increase.
     since: Instant,
-    /// Lines since the last one that was written.
+    /// Suppressed lines since the last written one.
     left_out: u64,
 }
 
@@ -51,7 +51,7 @@ impl Allowance {
         }
     }
 
-    /// Whether there is a line at `now`, and how many were left out before it.
+    /// Whether a line may be written at `now`, and how many were suppressed before it.
     fn take(&mut self, now: Instant) -> Option<u64> {
         while self.lines < BURST && now >= self.since + ONE_MORE {
             self.lines += 1;
@@ -80,7 +80,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Limited<M> {
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Self::Writer {
-        // Whoever asks for more than the usual wants all of it.
+        // A level above info disables the limit.
         if *metadata.level() > Level::INFO {
             return self.make_writer();
         }
@@ -97,7 +97,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Limited<M> {
     }
 }
 
-/// One line, written at once; nowhere where it is left out.
+/// One line, written at once, or discarded if suppressed.
 #[derive(Debug)]
 pub(super) struct LogLine<W> {
     writer: Option<W>,

@@ -9,8 +9,8 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes an event as one line of logfmt. What others write into an event, such as the name of a model, can neither end the line nor
-/// reach the terminal as a control sequence.
+/// Writes an event as one line of logfmt. External text in an event, such as the name of a model, can neither end the line nor reach the
+/// terminal as a control sequence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Logfmt;
 
@@ -36,7 +36,7 @@ where
     }
 }
 
-/// The fields of an event: its message, and the others as they are written.
+/// The fields of an event: its message, and the formatted other fields.
 #[derive(Debug, Default)]
 struct EventFields {
     message: String,
@@ -58,7 +58,7 @@ impl Visit for EventFields {
     }
 }
 
-/// `value`, in quotes where it has to be, with every control character escaped as in JSON.
+/// `value`, quoted if necessary, with every control character escaped as in JSON.
 fn quoted(value: &str) -> String {
     let plain = |char: char| !char.is_control() && !char.is_whitespace() && !"=\"\\".contains(char);
     if !value.is_empty() && value.chars().all(plain) {
@@ -72,7 +72,7 @@ fn quoted(value: &str) -> String {
             '\n' => text.push_str("\\n"),
             '\r' => text.push_str("\\r"),
             '\t' => text.push_str("\\t"),
-            // Control characters are in the first plane of Unicode. Line and paragraph separators end a line to some.
+            // Control characters are in the first plane of Unicode. Some readers treat line and paragraph separators as line ends.
             _ if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') => {
                 // Writing to a String cannot fail.
                 let _ = write!(text, "\\u{:04x}", u32::from(char));
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A quoted value is a JSON string, which is how logfmt readers take it; one without quotes is a word.
+        /// A quoted value is a JSON string, which logfmt readers expect; one without quotes is a word.
         #[test]
         fn every_value_is_read_again(value in any::<String>()) {
             let written = quoted(&value);

@@ -1,4 +1,4 @@
-//! What the screen shows beside the newest snapshot: history, selection, what the keys changed. No clock, no terminal.
+//! The state of the screen besides the newest snapshot: history, selection, effects of keys. No clock, no terminal.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,19 +7,19 @@ use crate::view::snapshot::{SnapshotEngine, SnapshotView};
 /// Points of history kept per engine.
 const HISTORY: usize = 600;
 
-/// What is known of an engine at one moment.
+/// The state of an engine at one time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineMoment {
     /// Output tokens per second.
     pub rate: Option<f64>,
-    /// What bound it.
+    /// Its bound.
     pub bound: String,
 }
 
-/// By what engines are listed.
+/// The order of the list of engines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// What wastes most first.
+    /// The largest waste first.
     #[default]
     Waste,
     /// The fastest first.
@@ -54,12 +54,12 @@ impl Order {
     }
 }
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Shows the help, or hides it.
     Help,
-    /// Holds the screen, or goes on.
+    /// Pauses or resumes the screen.
     Pause,
     /// Writes the snapshot to a file.
     Export,
@@ -76,24 +76,24 @@ pub enum Action {
 /// The state of the screen.
 #[derive(Debug, Default)]
 pub struct App {
-    /// What is shown; nothing before the first answer.
+    /// The shown snapshot; `None` before the first answer.
     pub shown: Option<SnapshotView>,
-    /// Why nothing newer came, where that is so.
+    /// Why there is no newer snapshot, if that is so.
     pub problem: Option<String>,
-    /// A word on what the last key did.
+    /// A message about the last key.
     pub notice: Option<String>,
-    /// Whether the screen is held.
+    /// Whether the screen is paused.
     pub paused: bool,
     /// Whether the help is shown.
     pub help: bool,
-    /// In which order engines are listed.
+    /// The order of the list.
     pub order: Order,
     selected: Option<String>,
     history: BTreeMap<String, VecDeque<EngineMoment>>,
 }
 
 impl App {
-    /// Takes what the source says now. History goes on while the screen is held.
+    /// Takes the newest answer of the source. History continues while the screen is paused.
     pub fn take(&mut self, answer: Result<SnapshotView, String>) {
         let snapshot = match answer {
             Ok(snapshot) => snapshot,
@@ -139,7 +139,7 @@ impl App {
         engines
     }
 
-    /// The engine that is shown in full: the selected one, else the first of the list.
+    /// The engine shown in detail: the selected one, otherwise the first of the list.
     #[must_use]
     pub fn engine(&self) -> Option<&SnapshotEngine> {
         let engines = self.engines();
@@ -149,13 +149,13 @@ impl App {
         selected.or(engines.first()).copied()
     }
 
-    /// What is known of `engine` over time, oldest first.
+    /// The history of `engine`, oldest first.
     pub fn history(&self, engine: &SnapshotEngine) -> impl ExactSizeIterator<Item = &EngineMoment> {
         static NONE: VecDeque<EngineMoment> = VecDeque::new();
         self.history.get(&engine.name()).unwrap_or(&NONE).iter()
     }
 
-    /// Does what a key asks for, as far as it changes the screen alone.
+    /// Applies an action, as far as it affects only the screen.
     pub fn act(&mut self, action: Action) {
         self.notice = None;
         match action {

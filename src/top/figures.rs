@@ -1,4 +1,4 @@
-//! The figures beside the chart: what users feel, how far the hardware is used, batch and KV cache against their limits.
+//! The figures beside the chart: user-visible figures, hardware utilisation, batch and KV cache with their limits.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -10,7 +10,7 @@ use crate::view::text::{duration, percent, si, thousands};
 /// Cells of a gauge.
 const GAUGE: usize = 8;
 
-/// The figures in lines of 34 characters, the most important first. `~` marks what is modelled; the rest is measured.
+/// The figures in lines of 34 characters, the most important first. `~` marks modelled figures; the others are measured.
 pub(super) fn lines(
     engine: &SnapshotEngine,
     snapshot: &SnapshotView,
@@ -95,7 +95,7 @@ fn queue(engine: &SnapshotEngine, palette: Palette) -> Line<'static> {
     styled("requests", shown, style)
 }
 
-/// The decode batch against the nearest limit above it.
+/// The decode batch and the nearest limit above it.
 fn batch(engine: &SnapshotEngine, window: &Window, palette: Palette) -> Line<'static> {
     let Some(batch) = window.decode_batch else {
         return row("batch", "–".to_owned());
@@ -129,7 +129,7 @@ fn kv(engine: &SnapshotEngine, palette: Palette) -> Line<'static> {
     )
 }
 
-/// A gauge that is `share` full, and what it says.
+/// A gauge filled by `share`, with its text.
 fn filled(name: &str, share: f64, text: String, palette: Palette) -> Line<'static> {
     let role = match share {
         s if s >= 0.95 => Role::Bad,

@@ -7,7 +7,7 @@ use super::app::App;
 use super::palette::{Palette, Role};
 use crate::view::text::wrap;
 
-/// The headline in at most `most` lines of `width`: the first finding, then its best remedies, then what says so.
+/// The headline in at most `most` lines of `width`: the first finding, then its best remedies, then the evidence.
 pub(super) fn lines(app: &App, palette: Palette, width: usize, most: usize) -> Vec<Line<'static>> {
     let Some(engine) = app.engine() else {
         return nothing(app, palette, width, most);
@@ -44,7 +44,7 @@ pub(super) fn lines(app: &App, palette: Palette, width: usize, most: usize) -> V
     lines
 }
 
-/// Before the first answer, or beside a vLLM that shows no engine.
+/// The text before the first answer, or for a vLLM without engines.
 fn nothing(app: &App, palette: Palette, width: usize, most: usize) -> Vec<Line<'static>> {
     let sources = app.shown.iter().flat_map(|snapshot| &snapshot.sources);
     let failed = sources
@@ -59,7 +59,7 @@ fn nothing(app: &App, palette: Palette, width: usize, most: usize) -> Vec<Line<'
     lines
 }
 
-/// How a finding of `severity` looks.
+/// The style of a finding of `severity`.
 pub(super) fn severity(severity: &str) -> Role {
     match severity {
         "critical" => Role::Bad,
@@ -72,7 +72,7 @@ fn bold(palette: Palette, role: Role) -> Style {
     palette.style(role).add_modifier(Modifier::BOLD)
 }
 
-/// `text` in lines, the first behind `mark` and the others below its text.
+/// `text` in lines, the first after `mark` and the others aligned below its text.
 fn block(mark: &str, text: &str, width: usize, style: Style) -> Vec<Line<'static>> {
     let indent = mark.chars().count();
     let room = width.saturating_sub(indent).max(10);

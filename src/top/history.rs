@@ -1,4 +1,4 @@
-//! Where the time goes now, and how throughput and bound were before.
+//! Draws the current time by component, and the history of throughput and bound.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -30,7 +30,7 @@ pub(super) fn draw_time(
     let width = usize::from(area.width.saturating_sub(NAMES));
     let mut bar = vec![Span::raw(format!("{:<7}", "time"))];
     let mut legend = vec![Span::raw(" ".repeat(NAMES.into()))];
-    // Cells end where the sum of shares does, so that they fill the bar.
+    // Cells follow the cumulative shares, so that they fill the bar exactly.
     let (mut sum, mut drawn) = (0.0, 0);
     for (name, share) in shares {
         sum += share;
@@ -49,7 +49,7 @@ pub(super) fn draw_time(
     }
 }
 
-/// The cell of a component: told apart without colours too.
+/// The character of a component: distinguishable without colours.
 fn fill(component: &str) -> &'static str {
     match component {
         "memory" => "█",
@@ -63,7 +63,7 @@ fn fill(component: &str) -> &'static str {
     }
 }
 
-/// Throughput over time, and the bound of each moment below.
+/// Throughput over time, and the bound at each time below.
 pub(super) fn draw_past(
     app: &App,
     engine: &SnapshotEngine,
@@ -121,7 +121,7 @@ fn compact(rate: f64) -> String {
     }
 }
 
-/// What stands for each bound in the history, and its colour.
+/// The letter of each bound in the history, and its colour.
 pub(super) const LETTERS: [(&str, &str, &str); 8] = [
     ("compute", "C", "compute"),
     ("memory_bandwidth", "M", "memory"),

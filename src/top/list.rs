@@ -1,4 +1,4 @@
-//! Several engines as a list, a line each.
+//! The list of several engines, one line each.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};

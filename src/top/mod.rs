@@ -1,7 +1,7 @@
-//! The live page in a terminal: pure, from the JSON of a snapshot and the keys to the cells of a screen.
+//! The live page in a terminal: a pure function of a snapshot's JSON and the keys to the cells of a screen.
 //!
-//! `command::top` brings snapshots, keys and the terminal. What is shown is what the landing page shows: the verdict first, then
-//! the roofline, the figures, where the time goes and how it was before.
+//! `command::top` provides snapshots, keys and the terminal. The screen shows the content of the landing page: the verdict first, then the
+//! roofline, the figures, the time by component and its history.
 
 pub mod app;
 mod figures;

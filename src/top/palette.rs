@@ -11,20 +11,20 @@ pub enum Palette {
     Basic,
     /// 256.
     Indexed,
-    /// All.
+    /// True colour.
     True,
 }
 
-/// What is coloured.
+/// The role of a coloured element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// All is well, or a target is met.
     Good,
     /// Costs throughput or latency.
     Warning,
-    /// Users feel it now.
+    /// Users are affected now.
     Bad,
-    /// Beside the point.
+    /// Secondary information.
     Faint,
     /// Decode.
     Decode,
@@ -50,7 +50,7 @@ impl Palette {
         }
     }
 
-    /// How `role` looks.
+    /// The style of `role`.
     #[must_use]
     pub fn style(self, role: Role) -> Style {
         let [rgb, index, basic] = colours(role);
@@ -67,7 +67,7 @@ impl Palette {
         }
     }
 
-    /// The colour of `role`, for what takes no style.
+    /// The colour of `role`, for widgets without styles.
     #[must_use]
     pub fn colour(self, role: Role) -> Color {
         self.style(role).fg.unwrap_or(Color::Reset)

@@ -1,4 +1,4 @@
-//! The roofline in braille: roofs, the trail of each phase, and where the phases are now.
+//! The roofline in braille: roofs, the trail of each phase, and the current positions of the phases.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -18,7 +18,7 @@ struct Frame10 {
     y: [f64; 2],
 }
 
-/// Draws the chart, or why there is none.
+/// Draws the chart, or the reason why there is none.
 pub(super) fn draw(engine: &SnapshotEngine, palette: Palette, frame: &mut Frame<'_>, area: Rect) {
     let [title, plot, axis] = Layout::vertical([
         Constraint::Length(1),
@@ -49,7 +49,7 @@ pub(super) fn draw(engine: &SnapshotEngine, palette: Palette, frame: &mut Frame<
     draw_axis(bounds, palette, frame, axis);
 }
 
-/// What the chart is of.
+/// The title of the chart.
 fn heading(engine: &SnapshotEngine) -> String {
     let sheet = engine.roofs.first();
     sheet.map_or_else(String::new, |roof| {
@@ -73,7 +73,7 @@ fn roofs(engine: &SnapshotEngine) -> impl Iterator<Item = &SnapshotRoof> + Clone
     engine.roofs.iter().filter(drawable)
 }
 
-/// The points that can be drawn: x, y, and what they are of.
+/// The points that can be drawn: x, y, and their phase.
 fn points(
     engine: &SnapshotEngine,
 ) -> impl Iterator<Item = (f64, f64, &SnapshotTrailPoint)> + Clone {
@@ -99,7 +99,7 @@ impl SnapshotTrailPoint {
     }
 }
 
-/// Two decades left of the ridge and half of one right of it, and all points.
+/// Two decades left of the ridge and half of one right of it, extended to contain all points.
 fn bounds(engine: &SnapshotEngine) -> Option<Frame10> {
     let first = roofs(engine).next()?;
     let bend = ridge(first).log10();

@@ -1,4 +1,4 @@
-//! The screen: from 80×24 up, in one pass from top to bottom.
+//! The screen: from 80×24 up, drawn from top to bottom.
 
 use ratatui::Frame;
 use ratatui::Terminal;

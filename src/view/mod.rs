@@ -1,4 +1,4 @@
-//! The view model that `top` and `diagnose` print: the JSON of a snapshot, and numbers as people write them.
+//! The view model of `top` and `diagnose`: the JSON of a snapshot, and formatted numbers.
 
 pub mod snapshot;
 pub mod text;

@@ -1,4 +1,4 @@
-//! The JSON of `/api/v1/snapshot`, as far as the screen shows it. What an older exporter lacks is absent, never an error.
+//! The JSON of `/api/v1/snapshot`, as far as the screen shows it. Fields that an older exporter lacks are absent, not errors.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{duration, thousands};
 
-/// The newest state of an exporter.
+/// The current state of an exporter.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotView {
-    /// Unix time of it, seconds.
+    /// Unix time, seconds.
     pub time: f64,
-    /// Where vLLM is.
+    /// URL of vLLM.
     pub vllm_url: String,
-    /// Every source and how it fares.
+    /// All sources with their status.
     pub sources: Vec<SnapshotSource>,
     /// The engines.
     pub engines: Vec<SnapshotEngine>,
@@ -32,7 +32,7 @@ pub struct SnapshotSource {
     pub source: String,
     /// Whether the last read succeeded.
     pub success: Option<bool>,
-    /// What went wrong in it.
+    /// The error of the last read.
     pub error: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub struct SnapshotSource {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotEngine {
-    /// Where its server is, with several servers.
+    /// Address of its server, if there are several.
     pub target: Option<String>,
     /// The model's served name.
     pub model_name: String,
@@ -48,11 +48,11 @@ pub struct SnapshotEngine {
     pub engine: String,
     /// `running`, `idle`, …
     pub engine_state: String,
-    /// What bounds it.
+    /// Its bound.
     pub bound: String,
     /// vLLM's gauges.
     pub now: SnapshotGauges,
-    /// What holds it back, the weightiest first.
+    /// Findings, the weightiest first.
     pub verdict: Vec<SnapshotFinding>,
     /// The trailing window.
     pub window: Option<Window>,
@@ -60,11 +60,11 @@ pub struct SnapshotEngine {
     pub gpus: Vec<String>,
     /// Roofs over all its GPUs.
     pub roofs: Vec<SnapshotRoof>,
-    /// Decode batches at which something is reached.
+    /// Decode batches at which a limit is reached.
     pub limits: Vec<SnapshotLimit>,
-    /// Where its phases were on the roofline, oldest first.
+    /// Earlier positions of its phases on the roofline, oldest first.
     pub trail: Vec<SnapshotTrailPoint>,
-    /// Facts that are not known.
+    /// Missing facts.
     pub missing: Vec<SnapshotMissing>,
     /// Sums since the exporter started.
     pub totals: Totals,
@@ -90,9 +90,9 @@ pub struct SnapshotGauges {
 pub struct Window {
     /// Wall time, seconds.
     pub seconds: f64,
-    /// What keeps requests waiting.
+    /// Why requests wait.
     pub admission: String,
-    /// Which bytes are most of the traffic.
+    /// The dominant kind of bytes.
     pub dominant: Option<String>,
     /// Requests per decode step.
     pub decode_batch: Option<f64>,
@@ -104,7 +104,7 @@ pub struct Window {
     pub mbu: Option<f64>,
     /// Measured bytes over the peak.
     pub mbu_measured: Option<f64>,
-    /// Where the seconds went.
+    /// Seconds by component.
     pub time_seconds: Option<BTreeMap<String, Option<f64>>>,
     /// Tokens sampled per second.
     pub output_tokens_per_second: Option<f64>,
@@ -118,9 +118,9 @@ pub struct Window {
     pub tpot_mean_seconds: Option<f64>,
     /// What it cost.
     pub cost: SnapshotCost,
-    /// What holds the engine back, the weightiest first.
+    /// Findings, the weightiest first.
     pub verdict: Vec<SnapshotFinding>,
-    /// What makes the figures less than exact.
+    /// Caveats: what makes the figures less than exact.
     pub caveats: Vec<String>,
 }
 
@@ -168,13 +168,13 @@ impl EachPhase {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotFinding {
-    /// As a sentence.
+    /// The finding as a sentence.
     pub finding: String,
     /// `info`, `warning` or `critical`.
     pub severity: String,
-    /// What says so.
+    /// The evidence.
     pub evidence: Vec<String>,
-    /// What would help.
+    /// The remedies.
     pub remedies: Vec<SnapshotRemedy>,
 }
 
@@ -182,16 +182,16 @@ pub struct SnapshotFinding {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotRemedy {
-    /// What to do.
+    /// The action to take.
     pub r#do: String,
-    /// Whether it needs no hardware.
+    /// Whether it needs no new hardware.
     pub free: bool,
-    /// What users should then see.
+    /// The predicted user-visible figures.
     pub predicted: SnapshotEffect,
 }
 
 impl SnapshotRemedy {
-    /// What the predictor says of it beside `now`, the output tokens per second that are measured; empty where it says nothing.
+    /// The predicted effect relative to `now`, the measured output tokens per second; empty without a prediction.
     #[must_use]
     pub fn effect(&self, now: Option<f64>) -> String {
         let SnapshotEffect {
@@ -199,7 +199,7 @@ impl SnapshotRemedy {
             ttft_seconds,
             tpot_seconds,
         } = self.predicted;
-        // Where the traffic sets the throughput, it stays.
+        // If the traffic limits the throughput, it stays.
         let stays = |rate: f64| now.is_some_and(|now| (rate - now).abs() < 0.005 * now);
         let gain = output_tokens_per_second
             .filter(|rate| !stays(*rate))
@@ -219,7 +219,7 @@ impl SnapshotRemedy {
     }
 }
 
-/// What users see, or should see.
+/// User-visible figures, measured or predicted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotEffect {
@@ -237,13 +237,13 @@ pub struct SnapshotEffect {
 pub struct SnapshotRoof {
     /// `datasheet`, `attainable` or `current_clock`.
     pub level: String,
-    /// Its ceiling, FLOP/s.
+    /// Compute ceiling, FLOP/s.
     pub peak_flops_per_second: f64,
-    /// Its slope, bytes/s.
+    /// Memory bandwidth, bytes/s.
     pub hbm_bytes_per_second: f64,
 }
 
-/// A decode batch at which something is reached.
+/// A decode batch at which a limit is reached.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotLimit {
@@ -253,7 +253,7 @@ pub struct SnapshotLimit {
     pub batch: f64,
 }
 
-/// Where a phase was on the roofline.
+/// A position of a phase on the roofline.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotTrailPoint {
@@ -267,11 +267,11 @@ pub struct SnapshotTrailPoint {
     pub flops_per_second: f64,
 }
 
-/// A fact that is not known.
+/// A missing fact.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotMissing {
-    /// Which.
+    /// Its name.
     pub fact: String,
     /// Why.
     pub why: String,
@@ -297,11 +297,11 @@ pub struct SnapshotGpu {
     pub name: String,
     /// Power, W.
     pub power_watts: Option<f64>,
-    /// What could not be read.
+    /// Quantities that could not be read.
     pub absent: Vec<Absent>,
 }
 
-/// What could not be read of a GPU.
+/// A quantity of a GPU that could not be read.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Absent {
@@ -311,7 +311,7 @@ pub struct Absent {
     pub why: String,
 }
 
-/// The components of time, in the order in which they are shown.
+/// The components of time, in display order.
 pub const COMPONENTS: [&str; 8] = [
     "compute",
     "memory",
@@ -324,7 +324,7 @@ pub const COMPONENTS: [&str; 8] = [
 ];
 
 impl SnapshotEngine {
-    /// The shares of the window's seconds by component, those that are there.
+    /// The shares of the window's seconds by component, where present.
     #[must_use]
     pub fn shares(&self) -> Vec<(&'static str, f64)> {
         let Some(seconds) = self.window.as_ref().and_then(|w| w.time_seconds.as_ref()) else {
@@ -338,7 +338,7 @@ impl SnapshotEngine {
         COMPONENTS.iter().filter_map(share).collect()
     }
 
-    /// Share of time in which neither arithmetic nor memory traffic limits: what a fix would give back.
+    /// Share of time in which neither arithmetic nor memory traffic is the limit: the potential gain of a fix.
     #[must_use]
     pub fn waste(&self) -> Option<f64> {
         let shares = self.shares();
@@ -384,7 +384,7 @@ impl SnapshotEngine {
         }
     }
 
-    /// What an exporter says that knows of no verdict.
+    /// The headline of an exporter without verdicts.
     fn without_verdict(&self) -> &'static str {
         match (self.engine_state.as_str(), self.bound.as_str()) {
             ("unreachable", _) => "vLLM's metrics cannot be read: nothing here is current.",
@@ -402,7 +402,7 @@ impl SnapshotEngine {
         }
     }
 
-    /// The name under which it is listed: unique within a snapshot. What tells replicas apart comes first, since lists cut names off.
+    /// Its name in the list: unique within a snapshot. The part that distinguishes replicas comes first, because lists truncate names.
     #[must_use]
     pub fn name(&self) -> String {
         let target = self.target.as_deref().map(|target| {

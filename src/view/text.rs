@@ -1,4 +1,4 @@
-//! Numbers and words as the screen writes them.
+//! Formats numbers and words for the screen.
 
 /// `1234567.0` is `1,234,567`.
 #[must_use]
@@ -80,7 +80,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// `text` in at most `width` characters, with `…` in place of what is left out.
+/// `text` in at most `width` characters, with `…` in place of the omitted part.
 #[must_use]
 pub fn fit(text: &str, width: usize) -> String {
     if text.chars().count() <= width {

@@ -1,4 +1,4 @@
-//! Which GPU an engine computes on, what its ceilings are, and which of the GPUs that are read are its own.
+//! Determines the GPU of an engine, its ceilings, and which of the readable GPUs belong to the engine.
 
 use crate::sample::gpu::{Availability, GpuIdentity};
 use roofline::engine::EngineFacts;
@@ -8,7 +8,7 @@ use roofline::units::Bytes;
 use super::{DiscoveryInputs, missing};
 
 impl DiscoveryInputs {
-    /// The ceilings of the engine's GPU: by the name that is configured, else by that of the GPUs read.
+    /// The ceilings of the engine's GPU: by the configured name, otherwise by that of the GPUs read.
     pub(super) fn find_gpu(&self, table: &GpuTable, facts: &mut EngineFacts) {
         let own = self.gpus.iter().find(|gpu| self.computes_on(gpu));
         let read = own.or(self.gpus.first());
@@ -55,8 +55,8 @@ impl DiscoveryInputs {
         facts.gpu = spec.map(|spec| if bridged { spec } else { spec.without_nvlink() });
     }
 
-    /// Gives the engine its GPUs: all if they are as many as the engines need, else those that vLLM's processes compute on, in order
-    /// of rank; of an engine over several nodes, its part on this one.
+    /// Assigns GPUs to the engine: all if there are as many as the engines need, otherwise those that vLLM's processes compute on, in order
+    /// of rank; for an engine on several nodes, its part on this node.
     pub(super) fn share_gpus(&self, facts: &mut EngineFacts, engines: usize, rank: usize) {
         if self.gpus.is_empty() {
             return;
@@ -94,8 +94,8 @@ impl DiscoveryInputs {
         processes.any(|process| self.own_processes.contains(process))
     }
 
-    /// Whether somebody else computes on `gpu`. Where vLLM's own processes are not known, one is taken for its own, and all of them
-    /// where the GPU was given to it by `--gpu-devices`.
+    /// Whether another process computes on `gpu`. If vLLM's own processes are unknown, one process is assumed to be vLLM's, and all of them
+    /// if `--gpu-devices` assigned the GPU to it.
     fn is_shared(&self, gpu: &GpuIdentity) -> bool {
         if gpu.shared_by_pods {
             return true;
@@ -110,8 +110,8 @@ impl DiscoveryInputs {
     }
 }
 
-/// The first of `offers` with as many GPUs as `engines` need. A single engine may have the rest on other nodes, as many on each: then the
-/// last that is such a part.
+/// The first of `offers` with as many GPUs as `engines` need. A single engine may have the rest on other nodes, the same number on each:
+/// then the last offer that is such a part.
 fn chosen<T: Clone>(offers: [&Vec<T>; 2], needed: usize, engines: usize) -> Option<Vec<T>> {
     let is_whole = |gpus: &&&Vec<T>| gpus.len() == needed * engines;
     let is_part =
@@ -123,7 +123,7 @@ fn chosen<T: Clone>(offers: [&Vec<T>; 2], needed: usize, engines: usize) -> Opti
     Some((*offer).clone())
 }
 
-/// Without GPM, HBM traffic is modelled only: says why.
+/// Without GPM, HBM traffic is only modelled: notes the reason.
 fn note_gpm(facts: &mut EngineFacts, own: &[&GpuIdentity]) {
     for gpu in own {
         if let Availability::Absent(cause) = gpu.gpm {
@@ -137,14 +137,14 @@ fn note_gpm(facts: &mut EngineFacts, own: &[&GpuIdentity]) {
     }
 }
 
-/// The ceilings of a MIG slice of `whole`: by its SMs, and by its memory in the eighths that MIG cuts it into.
+/// The ceilings of a MIG slice of `whole`: by its SMs, and by its memory in the eighths that MIG uses.
 fn sliced(whole: GpuSpec, slice: &GpuIdentity) -> Option<GpuSpec> {
     let compute = slice.sm_count? / f64::from(whole.sm_count?);
     let memory = (slice.memory_bytes? / whole.memory.0 * 8.0).round();
     Some(whole.sliced(compute.min(1.0), memory.clamp(1.0, 8.0) / 8.0))
 }
 
-/// The ceilings of a GPU that no table has, from what NVML says of it.
+/// The ceilings of a GPU that is not in a table, from NVML data.
 fn derived(gpu: &GpuIdentity) -> Option<GpuSpec> {
     let whole = |value: f64| format!("{value:.0}").parse().ok();
     let capability = ComputeCapability::parse(gpu.compute_capability.as_deref()?)?;

@@ -1,7 +1,8 @@
-//! Finds out what no metric says: which model an engine serves, and how.
+//! Discovers facts that no metric exposes: the model of an engine, and its deployment.
 //!
-//! Flags and configuration win; then `/v1/models` names the model's root, whose config.json is in a directory or in the Hugging Face
-//! cache; then, with a shared process namespace, vLLM's own command line. What stays unknown is named, with what it leaves out.
+//! Flags and configuration take precedence; then `/v1/models` names the model's root, whose config.json is in a directory or in the Hugging
+//! Face cache; then, with a shared process namespace, vLLM's own command line. A fact that stays unknown is reported, with the figures that
+//! are absent without it.
 
 mod gpus;
 pub mod process;
@@ -17,23 +18,23 @@ use roofline::spec::deployment::{Deployment, DeploymentFlags};
 use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
 
-/// A value and where it came from.
+/// A value with its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnownValue<T> {
     /// The value.
     pub value: T,
-    /// Where it came from, in words.
+    /// Its origin, in words.
     pub origin: String,
 }
 
-/// What the sources tell before any engine is looked at.
+/// The inputs of discovery, common to all engines.
 #[derive(Clone, Debug, Default)]
 pub struct DiscoveryInputs {
     /// The model's config.json, or why there is none.
     pub model_config: Option<Result<KnownValue<String>, String>>,
-    /// vLLM's flags: ours over those of its command line.
+    /// vLLM's flags: ours override those of its command line.
     pub flags: DeploymentFlags,
-    /// Where the flags came from, in words.
+    /// The origin of the flags, in words.
     pub flags_origin: String,
     /// Coefficients of expected times.
     pub coefficients: Coefficients,
@@ -41,16 +42,16 @@ pub struct DiscoveryInputs {
     pub gpu: Option<String>,
     /// GPUs that are read.
     pub gpus: Vec<GpuIdentity>,
-    /// Whether `--gpu-devices` says which GPUs are vLLM's.
+    /// Whether `--gpu-devices` names vLLM's GPUs.
     pub devices_are_told: bool,
-    /// vLLM's server process, where it can be seen.
+    /// vLLM's server process, if visible.
     pub server: Option<u32>,
-    /// The processes on the GPUs that are its own.
+    /// vLLM's own processes on the GPUs.
     pub own_processes: BTreeSet<u32>,
 }
 
 impl DiscoveryInputs {
-    /// The facts of the engine that `totals` shows; `engines` share the GPUs, this one is number `rank`.
+    /// The facts of the engine with `totals`; `engines` share the GPUs, and `rank` is this engine's number.
     #[must_use]
     pub fn facts(&self, table: &GpuTable, totals: &EngineTotals, rank: usize) -> Arc<EngineFacts> {
         let mut facts = EngineFacts {
@@ -71,7 +72,7 @@ impl DiscoveryInputs {
         Arc::new(facts)
     }
 
-    /// The flags, completed by what the page says.
+    /// The flags, completed from the page.
     fn flags_with(&self, totals: &EngineTotals) -> DeploymentFlags {
         let page = DeploymentFlags {
             kv_cache_dtype: totals.cache.cache_dtype.clone(),

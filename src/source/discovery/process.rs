@@ -1,4 +1,4 @@
-//! vLLM's processes, where the process namespace is shared: its command line, and which processes are its own.
+//! Finds vLLM's processes if the process namespace is shared: its command line, and which processes are its own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ pub struct LocalServer {
     pub arguments: Vec<String>,
 }
 
-/// The vLLM that answers at `url`, where it runs on this host and the process namespace is shared.
+/// The vLLM that answers at `url`, if it runs on this host and the process namespace is shared.
 #[must_use]
 pub fn server(url: &reqwest::Url) -> Option<LocalServer> {
     let here = matches!(url.host_str()?, "localhost" | "127.0.0.1" | "[::1]");
@@ -20,7 +20,7 @@ pub fn server(url: &reqwest::Url) -> Option<LocalServer> {
     servers().find_map(|(port, server)| (port == wanted).then_some(server))
 }
 
-/// The ports of the vLLM servers on this host, as far as their processes can be seen, in ascending order.
+/// The ports of the vLLM servers on this host, as far as their processes are visible, in ascending order.
 #[must_use]
 pub fn local_ports() -> Vec<u16> {
     let ports: BTreeSet<u16> = servers().map(|(port, _)| port).collect();
@@ -38,7 +38,7 @@ fn servers() -> impl Iterator<Item = (u16, LocalServer)> {
     })
 }
 
-/// Port and arguments of a `cmdline` (words ended by NUL) that is a vLLM server; several servers may share a host.
+/// Port and arguments of a `cmdline` (words terminated by NUL), if it is a vLLM server; several servers may share a host.
 fn serve_line(cmdline: &str) -> Option<(u16, Vec<String>)> {
     let words: Vec<&str> = cmdline
         .split('\0')
@@ -66,7 +66,7 @@ fn serve_line(cmdline: &str) -> Option<(u16, Vec<String>)> {
     ))
 }
 
-/// Where we find what `process` calls `path`: in its own root, or in its working directory. It may be in another container.
+/// Our path to what `process` calls `path`: through its root, or its working directory. It may be in another container.
 #[must_use]
 pub fn path_of(process: u32, path: &str) -> String {
     let seen_from = if path.starts_with('/') {
@@ -77,7 +77,7 @@ pub fn path_of(process: u32, path: &str) -> String {
     format!("/proc/{process}/{seen_from}{path}")
 }
 
-/// Whether `process` is `ancestor` or was started by it, by way of others or not.
+/// Whether `process` is `ancestor` or a direct or indirect child of it.
 #[must_use]
 pub fn descends_from(process: u32, ancestor: u32) -> bool {
     let mut chain = std::iter::successors(Some(process), |&process| {
@@ -86,7 +86,7 @@ pub fn descends_from(process: u32, ancestor: u32) -> bool {
     chain.any(|process| process == ancestor)
 }
 
-/// The processes that `ancestor` started, by way of others or not.
+/// The direct and indirect children of `ancestor`.
 #[must_use]
 pub fn descendants(ancestor: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -96,7 +96,7 @@ pub fn descendants(ancestor: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The parent in a `/proc/PID/stat`: the second word after the name, which stands in brackets and may hold any.
+/// The parent in a `/proc/PID/stat`: the second word after the name, which is in parentheses and may contain any character.
 fn parent(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     let parent = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;

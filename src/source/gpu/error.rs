@@ -3,41 +3,41 @@
 /// Why GPUs, or one of them, could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GpuError {
-    /// The driver's library is not there.
+    /// The driver's library is missing.
     #[error(
         "libnvidia-ml.so.1 cannot be loaded ({0}); it comes with the driver: in a container, use the NVIDIA runtime with NVIDIA_DRIVER_CAPABILITIES=utility, or read a dcgm-exporter (--gpu-source dcgm)"
     )]
     LibraryMissing(String),
-    /// The kernel module is not there.
+    /// The kernel module is not loaded.
     #[error("the NVIDIA driver is not loaded on this host; load it, or use --gpu-source none")]
     DriverNotLoaded,
-    /// The library is of another driver than the kernel module.
+    /// The library and the kernel module are of different driver versions.
     #[error(
         "the driver's library and kernel module differ in version: the driver was upgraded under us; restart this container"
     )]
     VersionMismatch,
-    /// The driver keeps a GPU, or all of them, from us.
+    /// The driver denies access to a GPU, or to all of them.
     #[error(
         "the driver denies access to {0}; give this container the device, or name others with --gpu-devices"
     )]
     NoPermission(String),
-    /// The driver sees no GPU.
+    /// The driver shows no GPU.
     #[error(
         "the driver shows no GPU to this process; in a container, set NVIDIA_VISIBLE_DEVICES, or share the engine's GPU"
     )]
     NoGpu,
-    /// A GPU that was asked for is not there.
+    /// A requested GPU does not exist.
     #[error("--gpu-devices names {asked}, and only {seen} can be seen")]
     NoSuchGpu {
-        /// What was asked for.
+        /// The requested GPU.
         asked: String,
-        /// What is there.
+        /// The existing GPUs.
         seen: String,
     },
     /// A GPU fell off the bus, or is being reset.
     #[error("GPU {0} is lost: it fell off the bus or needs a reset (see dmesg for its Xid)")]
     GpuLost(String),
-    /// MIG is on and nothing can be seen of it.
+    /// MIG is enabled, and no instance is visible.
     #[error(
         "GPU {0} is cut up by MIG and none of its slices can be seen; give this container the engine's MIG device"
     )]
@@ -45,41 +45,41 @@ pub enum GpuError {
     /// The driver did not answer in time.
     #[error("no answer from the driver yet; it is starting, resetting a GPU, or hangs")]
     Timeout,
-    /// The driver said something else.
+    /// Another error of the driver.
     #[error("NVML failed on {place}: {cause}")]
     Nvml {
         /// GPU or call.
         place: String,
-        /// What it said.
+        /// The driver's message.
         cause: String,
     },
-    /// The thread that reads is gone.
+    /// The NVML thread has ended.
     #[error("the thread that reads NVML has ended; restart the exporter")]
     Stopped,
-    /// The dcgm-exporter's page cannot be had.
+    /// The dcgm-exporter's page cannot be fetched.
     #[error("dcgm-url: {message}")]
     Fetch {
         /// The label `reason`.
         reason: &'static str,
-        /// What went wrong.
+        /// The error.
         message: String,
     },
-    /// A page that is not text, or shows no GPU.
+    /// The page is not text, or has no GPU.
     #[error("{url} shows no GPU: {cause}")]
     NoGpuOnPage {
         /// The page.
         url: String,
-        /// What is wrong with it.
+        /// The problem.
         cause: String,
     },
-    /// A page that has stood still.
+    /// The page shows stale values.
     #[error(
         "{url} shows the same energy for {seconds} s: the exporter behind it has stopped collecting"
     )]
     Stale {
         /// The page.
         url: String,
-        /// How long, whole seconds.
+        /// Since how many seconds.
         seconds: String,
     },
 }
@@ -106,7 +106,7 @@ impl GpuError {
         }
     }
 
-    /// Reasons that NVML can give, for series that exist from the start.
+    /// NVML's reasons, for series that exist from the start.
     pub const OF_NVML: [&'static str; 11] = [
         "driver_not_loaded",
         "gpu_lost",
@@ -121,7 +121,7 @@ impl GpuError {
         "version_mismatch",
     ];
 
-    /// Reasons that a dcgm-exporter can give.
+    /// A dcgm-exporter's reasons.
     pub const OF_DCGM: [&'static str; 11] = [
         "client",
         "connect",

@@ -1,4 +1,4 @@
-//! The GPU source: whatever can give readings of GPUs.
+//! The GPU source: anything that provides readings of GPUs.
 
 mod dcgm;
 mod error;
@@ -18,7 +18,7 @@ use roofline::units::Seconds;
 /// A source of GPU readings.
 #[derive(Debug)]
 pub enum GpuSource {
-    /// None, for the reason given: a normal way to run.
+    /// None, with the reason: a normal mode of operation.
     None(String),
     /// The driver's own library.
     #[cfg(feature = "nvml")]
@@ -29,12 +29,12 @@ pub enum GpuSource {
     Playback(Box<Playback>),
 }
 
-/// What one look at the GPUs gave. A GPU that fails takes nothing along but its own reading.
+/// The result of reading the GPUs. A GPU that fails affects only its own reading.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuReadResult {
-    /// Readings since the last look.
+    /// Readings since the last call.
     pub readings: Vec<GpuReading>,
-    /// The first thing that went wrong.
+    /// The first error.
     pub problem: Option<GpuError>,
 }
 
@@ -60,7 +60,7 @@ impl GpuSource {
         }
     }
 
-    /// Every reason for which it can fail.
+    /// All reasons for which it can fail.
     #[must_use]
     pub const fn reasons(&self) -> &'static [&'static str] {
         match self {
@@ -71,7 +71,7 @@ impl GpuSource {
         }
     }
 
-    /// The GPUs there are, as of the last look.
+    /// The known GPUs, as of the last read.
     #[must_use]
     pub fn facts(&self) -> Vec<GpuIdentity> {
         match self {
@@ -83,7 +83,7 @@ impl GpuSource {
         }
     }
 
-    /// The readings since the last call, as `clock` dates them.
+    /// The readings since the last call, dated by `clock`.
     pub async fn read(&mut self, clock: fn() -> Seconds) -> GpuReadResult {
         match self {
             Self::None(_) => GpuReadResult::default(),

@@ -11,18 +11,18 @@ use roofline::units::{Joules, Seconds};
 pub struct Playback {
     facts: GpuLineFacts,
     lines: Arc<[GpuLine]>,
-    /// Recorded time at which the loop starts.
+    /// Recorded time of the start of the loop.
     origin: f64,
     /// Length of the loop, seconds.
     length: f64,
-    /// When playing started.
+    /// Time when playback started.
     started: Seconds,
-    /// Readings already given.
+    /// Number of readings returned so far.
     given: usize,
 }
 
 impl Playback {
-    /// Plays `lines`, which are in order of time, from `started` on: recorded time `origin` first, over again after `length` seconds.
+    /// Plays `lines`, sorted by time, from `started` on: first at recorded time `origin`, repeated after `length` seconds.
     #[must_use]
     pub fn new(
         facts: GpuLineFacts,
@@ -45,7 +45,7 @@ impl Playback {
         }
     }
 
-    /// What was recorded.
+    /// The recorded GPUs.
     #[must_use]
     pub fn facts(&self) -> Vec<GpuIdentity> {
         (0..self.facts.count)
@@ -53,7 +53,7 @@ impl Playback {
             .collect()
     }
 
-    /// The reading number `place` since the start of playing, at the time it falls due.
+    /// Reading number `place` since the start of playback, at the time it is due.
     fn due(&self, place: usize) -> Option<GpuReading> {
         let round = place.checked_div(self.lines.len())?;
         let line = &self.lines[place % self.lines.len()];
@@ -66,7 +66,7 @@ impl Playback {
         Some(reading)
     }
 
-    /// What the GPU with this index used from the first recorded reading to the last.
+    /// Energy of the GPU with this index between the first and the last recorded reading.
     fn energy_of_round(&self, gpu: usize) -> Joules {
         let mut energies = self
             .lines
@@ -78,7 +78,7 @@ impl Playback {
         Joules((last - first) / 1e3)
     }
 
-    /// The readings that fell due since the last call.
+    /// The readings that became due since the last call.
     pub fn read(&mut self, now: Seconds) -> Vec<GpuReading> {
         let mut readings = Vec::new();
         while let Some(reading) = self.due(self.given).filter(|reading| reading.time <= now) {

@@ -1,8 +1,8 @@
-//! What the exporters call things: DCGM's field names before and since 4.6, those of dcgm-exporter 1.x, and AMD's.
+//! Metric names of the exporters: DCGM's field names before and since 4.6, those of dcgm-exporter 1.x, and AMD's.
 
 use crate::exposition::Sample;
 
-/// Something a metric tells of a GPU, in the exporter's unit.
+/// A quantity of a GPU, in the exporter's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DcgmField {
     /// Share, 0..=1.
@@ -48,7 +48,7 @@ pub(super) enum DcgmField {
 }
 
 impl DcgmField {
-    /// The most that any GPU shows, with room for those to come. Beyond it, and below 0, it is no value.
+    /// An upper limit above any existing GPU. Values above it, and below 0, are invalid.
     const fn most(self) -> f64 {
         match self {
             Self::Dram
@@ -65,7 +65,7 @@ impl DcgmField {
             | Self::MemoryReserved
             | Self::MemoryTotal => 1e15,
             Self::Temperature => 1e3,
-            // A mask of 64 bits, as far as a float has them all.
+            // A 64-bit mask, up to the largest integer that a float represents exactly.
             Self::ClockReasons => 9_007_199_254_740_992.0,
         }
     }
@@ -129,7 +129,7 @@ const NAMES: &[(&str, DcgmField, f64)] = &[
         DcgmField::ClockReasons,
         1.0,
     ),
-    // AMD's exporter counts the kilobytes that its profiler fetched and wrote, over a time that it does not tell: no traffic there.
+    // AMD's exporter counts the kilobytes that its profiler fetched and wrote, over a time that it does not report: no traffic there.
     ("gpu_prof_tensor_active_percent", DcgmField::Tensor, 1e-2),
     ("gpu_package_power", DcgmField::Power, 1.0),
     ("gpu_power_usage", DcgmField::Power, 1.0),
@@ -142,7 +142,7 @@ const NAMES: &[(&str, DcgmField, f64)] = &[
 
 const MIB: f64 = 1_048_576.0;
 
-/// What `sample` tells, and its value in the field's unit. Nothing of what DCGM prints for a value that it does not have.
+/// The field of `sample`, and its value in the field's unit. `None` for the placeholders that DCGM prints for missing values.
 pub(super) fn field(sample: &Sample<'_>) -> Option<(DcgmField, f64)> {
     let name = sample.name.to_ascii_lowercase();
     let name = name.strip_prefix("amd_").unwrap_or(&name);
@@ -160,7 +160,7 @@ pub(super) fn field(sample: &Sample<'_>) -> Option<(DcgmField, f64)> {
         .then_some((field, value))
 }
 
-/// AMD has one metric for all clocks; the first of its system clocks stands for the SM clock.
+/// AMD has one metric for all clocks; the first system clock is used as the SM clock.
 fn amd_clock(sample: &Sample<'_>) -> Option<DcgmField> {
     let kind = sample.labels.get("clock_type")?.to_ascii_lowercase();
     if kind.ends_with("system") {
@@ -172,8 +172,8 @@ fn amd_clock(sample: &Sample<'_>) -> Option<DcgmField> {
     }
 }
 
-/// DCGM's blanks, and the codes just above them (not found, not supported, no permission), as 32-bit and 64-bit integers and as
-/// floating point; and what is no number.
+/// DCGM's placeholders, and the codes just above them (not found, not supported, no permission), as 32-bit and 64-bit integers and as
+/// floating point; and values that are not numbers.
 fn is_blank(value: f64) -> bool {
     !value.is_finite()
         || (2_147_483_632.0..=2_147_483_647.0).contains(&value)

@@ -1,7 +1,7 @@
-//! GPUs as a dcgm-exporter, or AMD's device-metrics-exporter, shows them: no access to the GPU is needed, only to that page.
+//! GPUs from a dcgm-exporter, or AMD's device-metrics-exporter: this needs access only to their page, not to the GPU.
 //!
-//! On Hopper and newer, DCGM reads the same GPM counters that NVML gives us, as means over its own collect interval (30 s by
-//! default). Each scrape takes them as they stand: totals come out right, bursts are blurred.
+//! On Hopper and newer, DCGM reads the same GPM counters as NVML, as means over its own collect interval (30 s by default). Each scrape
+//! uses the current values: totals are correct, bursts are smoothed.
 
 mod fields;
 mod page;
@@ -19,9 +19,9 @@ use roofline::units::{Joules, Seconds};
 use super::{GpuError, GpuReadResult};
 use page::{DcgmPage, DcgmRow, MOST_GPUS};
 
-/// Bytes of the largest page that is read: all MIG slices of a node with sixteen GPUs have 3 MB.
+/// Maximum bytes of a page: all MIG slices of a node with sixteen GPUs have 3 MB.
 const LARGEST_PAGE: usize = 4 << 20;
-/// An energy counter that stands still for so long is that of an exporter that has stopped collecting.
+/// An energy counter that is constant for this long means that the exporter has stopped collecting.
 const STALE_AFTER: Seconds = Seconds(150.0);
 
 /// Which GPUs of the page are the engine's.
@@ -29,7 +29,7 @@ const STALE_AFTER: Seconds = Seconds(150.0);
 pub struct Selection {
     /// UUIDs or indices; all where empty.
     pub devices: Vec<String>,
-    /// `NAMESPACE/POD` or `POD`, as the exporter labels what it knows from the kubelet.
+    /// `NAMESPACE/POD` or `POD`, as the exporter labels GPUs with data from the kubelet.
     pub pod: Option<String>,
 }
 
@@ -37,12 +37,12 @@ pub struct Selection {
 #[derive(Debug)]
 pub struct DcgmSource {
     url: Url,
-    /// The URL as it may be shown.
+    /// The URL for display.
     shown: String,
     fetcher: Fetcher,
     selection: Selection,
     facts: Vec<GpuIdentity>,
-    /// The energy of each GPU, and since when it reads so.
+    /// The energy of each GPU, and since when it is constant.
     energies: BTreeMap<String, (Joules, Seconds)>,
 }
 
@@ -50,7 +50,7 @@ impl DcgmSource {
     /// The exporter at `url`.
     ///
     /// # Errors
-    /// What is wrong with the URL, in words.
+    /// An invalid URL, in words.
     pub fn new(
         url: &Address,
         selection: Selection,
@@ -91,7 +91,7 @@ impl DcgmSource {
         self.look(&body, clock())
     }
 
-    /// What the page `body`, read at `now`, shows of the GPUs asked for.
+    /// The readings on the page `body`, read at `now`, of the selected GPUs.
     pub fn look(&mut self, body: &[u8], now: Seconds) -> GpuReadResult {
         let read = self.rows(body);
         read.map_or_else(GpuReadResult::from, |rows| self.sight(rows, now))
@@ -111,7 +111,7 @@ impl DcgmSource {
         }
     }
 
-    /// The GPUs on the page that are asked for.
+    /// The selected GPUs on the page.
     fn rows(&self, body: &[u8]) -> Result<Vec<DcgmRow>, GpuError> {
         let nothing = |cause: String| GpuError::NoGpuOnPage {
             url: self.shown.clone(),
@@ -187,7 +187,7 @@ impl DcgmSource {
         sight
     }
 
-    /// Since when the energy of this GPU stands, if that is too long.
+    /// Since when the energy of this GPU is constant, if that is too long.
     fn stands_since(&mut self, uuid: &str, energy: Joules, now: Seconds) -> Option<Seconds> {
         let entry = self
             .energies

@@ -1,4 +1,4 @@
-//! The page of a dcgm-exporter as rows, one for each GPU or MIG instance.
+//! Parses the page of a dcgm-exporter into rows, one per GPU or MIG instance.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use roofline::units::{BytesPerSecond, Joules, Seconds};
 
 use super::fields::{DcgmField, field};
 
-/// GPUs and MIG instances of one page: a node of 16 GPUs has 112 at most.
+/// Maximum number of GPUs and MIG instances of one page: a node of 16 GPUs has at most 112.
 pub(super) const MOST_GPUS: usize = 256;
-/// Pods that share one GPU: MPS has room for 48.
+/// Maximum number of pods that share one GPU: MPS allows 48.
 const MOST_PODS: usize = 64;
-/// Bytes of a label that tells of a GPU or a pod; Kubernetes' names have 253 at most.
+/// Maximum bytes of a label with a GPU or a pod; Kubernetes' names have at most 253.
 const LONGEST_LABEL: usize = 256;
 
-/// What a page shows.
+/// A parsed page.
 #[derive(Debug, Default)]
 pub(super) struct DcgmPage {
     pub(super) rows: Vec<DcgmRow>,
-    /// The first line that could not be read: dcgm-exporter does not escape its labels.
+    /// The first line that could not be parsed: dcgm-exporter does not escape its labels.
     pub(super) fault: Option<ParseError>,
     /// Whether there are more GPUs than [`MOST_GPUS`].
     pub(super) too_many: bool,
@@ -34,13 +34,13 @@ pub(super) struct DcgmRow {
     driver: Option<String>,
     /// Profile of a MIG instance.
     mig: Option<String>,
-    /// The pods that it is labelled with, with their namespaces.
+    /// The pods in its labels, with their namespaces.
     pods: Vec<(String, Option<String>)>,
     values: BTreeMap<DcgmField, f64>,
 }
 
 impl DcgmPage {
-    /// Gathers what `text` shows by GPU.
+    /// Groups the samples of `text` by GPU.
     pub(super) fn read(text: &str) -> Self {
         let mut page = Self::default();
         for line in Lines::new(text) {
@@ -76,7 +76,7 @@ impl DcgmPage {
         row.values.entry(field).or_insert(value);
     }
 
-    /// The GPUs, for people.
+    /// The GPUs, for error messages.
     pub(super) fn names(&self) -> String {
         let names: Vec<_> = self.rows.iter().map(|row| row.uuid.as_str()).collect();
         names.join(", ")
@@ -91,7 +91,7 @@ fn first(labels: Labels<'_>, names: &[&str]) -> Option<String> {
         .map(std::borrow::Cow::into_owned)
 }
 
-/// What names a GPU on all its series; of a MIG instance, with its number behind.
+/// The identity of a GPU on all its series; for a MIG instance, followed by its number.
 fn identity(labels: Labels<'_>) -> Option<String> {
     let gpu = first(
         labels,
@@ -134,7 +134,7 @@ impl DcgmRow {
         self.uuid == device || self.index.as_deref() == Some(device)
     }
 
-    /// Whether it is labelled with `pod`, given as `NAMESPACE/POD` or `POD`.
+    /// Whether its labels contain `pod`, given as `NAMESPACE/POD` or `POD`.
     pub(super) fn is_of_pod(&self, pod: &str) -> bool {
         let (namespace, pod) = pod
             .split_once('/')
@@ -148,7 +148,7 @@ impl DcgmRow {
         self.values.get(&field).copied()
     }
 
-    /// What is known of the GPU.
+    /// The facts of the GPU.
     pub(super) fn facts(&self) -> GpuIdentity {
         let used = self.value(DcgmField::MemoryUsed);
         let free = self.value(DcgmField::MemoryFree);
@@ -174,7 +174,7 @@ impl DcgmRow {
         }
     }
 
-    /// The values as a reading at `now`. Of a MIG instance, what is counted for the whole GPU is left out.
+    /// The values as a reading at `now`. For a MIG instance, counters of the whole GPU are left out.
     pub(super) fn into_reading(self, now: Seconds) -> GpuReading {
         let mut absent = Vec::new();
         let mut take = |quantity: GpuQuantity, field: DcgmField, of_board: bool| {

@@ -1,4 +1,4 @@
-//! One GPU, or one MIG slice of it: its facts and its readings. Every call may fail on its own and then takes only its own value along.
+//! One GPU, or one MIG slice of it: its facts and its readings. Every call may fail, which affects only its own value.
 
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
@@ -10,10 +10,10 @@ use roofline::units::{Joules, Seconds};
 
 use super::gpm::GpmPairs;
 
-/// Readings closer than this are not taken: GPM counters are refreshed about every 100 ms, and pairs under that read zero.
+/// Minimum time between readings: GPM counters are refreshed about every 100 ms, and closer pairs read zero.
 const CLOSEST: Seconds = Seconds(0.2);
-/// The energy counter is not read again before this: the driver takes 3 to 4 ms of CPU time for it (580.159, H100), more than for all else
-/// together. A little under two seconds, so that it is every second tick of one second.
+/// Minimum time between reads of the energy counter: the driver needs 3 to 4 ms of CPU time for it (580.159, H100), more than for all other
+/// calls together. Slightly less than two seconds, so that it is every second tick of one second.
 const ENERGY_PAUSE: Seconds = Seconds(1.9);
 
 /// A GPU or MIG slice that is read.
@@ -23,14 +23,14 @@ pub(super) struct NvmlDevice<'nvml> {
     device: Device<'nvml>,
     /// The GPU that a MIG slice is part of.
     parent: Option<Device<'nvml>>,
-    /// What it is.
+    /// Its facts.
     pub(super) facts: GpuIdentity,
     gpm: GpmPairs<'nvml>,
     last: Option<Seconds>,
     energy: EnergyCounter,
 }
 
-/// The energy counter, as last read.
+/// The energy counter as last read.
 #[derive(Debug, Default)]
 struct EnergyCounter {
     read: Option<(Seconds, u64)>,
@@ -55,7 +55,7 @@ impl<'nvml> NvmlDevice<'nvml> {
     /// A whole GPU.
     ///
     /// # Errors
-    /// A GPU that is lost or kept from us.
+    /// A GPU that is lost or denied.
     pub(super) fn whole(
         nvml: &'nvml Nvml,
         device: Device<'nvml>,
@@ -81,17 +81,17 @@ impl<'nvml> NvmlDevice<'nvml> {
         })
     }
 
-    /// A MIG slice of `parent`. What GPM says of a slice, and of what, is not documented: it is left out.
+    /// A MIG slice of `parent`. GPM values of a slice are undocumented, and left out.
     ///
     /// # Errors
-    /// A slice that does not even tell what it is called.
+    /// A slice whose name cannot be read.
     pub(super) fn slice(
         nvml: &'nvml Nvml,
         parent: Device<'nvml>,
         device: Device<'nvml>,
     ) -> Result<Self, NvmlError> {
         let gpm = GpmPairs::absent(Cause::WholeGpu);
-        // Within a container, much of the GPU that a slice is cut from is kept from us.
+        // Within a container, many properties of a slice's whole GPU are not accessible.
         let whole = facts(nvml, &parent);
         let attributes = device.attributes().ok();
         let attributes = attributes.as_ref();
@@ -118,7 +118,7 @@ impl<'nvml> NvmlDevice<'nvml> {
         })
     }
 
-    /// Looks again at what may change without a reset: who computes on it.
+    /// Updates the processes on the GPU, which can change without a reset.
     pub(super) fn survey(&mut self) {
         let processes = self.device.running_compute_processes();
         self.facts.processes = processes.ok().map(|processes| {
@@ -128,7 +128,7 @@ impl<'nvml> NvmlDevice<'nvml> {
         });
     }
 
-    /// Whether it is still what it was: not cut up by MIG since, and the same slice.
+    /// Whether it is still the same: without a new MIG partition, and the same slice.
     pub(super) fn is_still_there(&self) -> bool {
         if self.parent.is_some() {
             return self.device.uuid().is_ok_and(|uuid| uuid == self.facts.uuid);
@@ -136,10 +136,10 @@ impl<'nvml> NvmlDevice<'nvml> {
         !self.device.mig_mode().is_ok_and(|mode| mode.current == 1)
     }
 
-    /// A reading, or `None` too soon after the last one.
+    /// A reading, or `None` if the last one is too recent.
     ///
     /// # Errors
-    /// A GPU that is lost, or tells nothing at all.
+    /// A GPU that is lost, or returns no value at all.
     pub(super) fn read(&mut self, now: Seconds) -> Result<Option<GpuReading>, NvmlError> {
         if self.last.is_some_and(|last| is_within(CLOSEST, last, now)) {
             return Ok(None);
@@ -147,7 +147,7 @@ impl<'nvml> NvmlDevice<'nvml> {
         self.last = Some(now);
         let mut answers = Answers::default();
         let gpm = self.gpm(now, &mut answers);
-        // Clocks and power are the whole GPU's; a slice runs at them. Its share of energy and power is not counted.
+        // Clocks and power are the whole GPU's; a slice runs at them. Its share of energy and power is not known.
         let board = self.parent.as_ref().unwrap_or(&self.device);
         let shared = self.parent.is_some();
         let energy = answers.of_whole(GpuQuantity::Energy, shared, || self.energy.read(board, now));
@@ -190,18 +190,18 @@ impl<'nvml> NvmlDevice<'nvml> {
     }
 }
 
-/// Whether `now` is less than `pause` after `then`; it is not where the clock was set back.
+/// Whether `now` is less than `pause` after `then`; false if the clock was set back.
 fn is_within(pause: Seconds, then: Seconds, now: Seconds) -> bool {
     (0.0..pause.0).contains(&(now - then).0)
 }
 
-/// What the calls of one reading answered beside their values.
+/// The errors of the calls of one reading.
 #[derive(Default)]
 struct Answers {
     absent: Vec<(GpuQuantity, Cause)>,
     /// The GPU is gone.
     fatal: Option<NvmlError>,
-    /// The last error, whatever it was.
+    /// The last error of any kind.
     other: Option<NvmlError>,
 }
 
@@ -221,7 +221,7 @@ impl Answers {
         }
     }
 
-    /// A quantity of the whole GPU, which a MIG slice cannot claim.
+    /// A quantity of the whole GPU, which does not apply to a MIG slice.
     fn of_whole<T>(
         &mut self,
         quantity: GpuQuantity,
@@ -247,7 +247,7 @@ impl Answers {
     }
 }
 
-/// `answer`, or something else where this driver has none; not where the GPU is lost or kept from us.
+/// `answer`, or an alternative if this driver lacks the function; not if the GPU is lost or denied.
 fn or_else(
     answer: Result<String, NvmlError>,
     other: impl FnOnce() -> String,
@@ -261,7 +261,7 @@ fn or_else(
     })
 }
 
-/// What does not change, but for names.
+/// The static facts, except the names.
 fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> GpuIdentity {
     let clock = |clock| device.max_clock_info(clock).ok().map(f64::from);
     let capability = device.cuda_compute_capability().ok();
@@ -286,16 +286,16 @@ fn facts<'nvml>(nvml: &'nvml Nvml, device: &Device<'nvml>) -> GpuIdentity {
     }
 }
 
-/// NVLinks that a GPU can have.
+/// Maximum number of NVLinks of a GPU.
 const MOST_LINKS: u32 = 18;
 
-/// Whether any NVLink is up; `None` where none of them tells.
+/// Whether any NVLink is up; `None` if no link reports its state.
 fn nvlink(device: &Device<'_>) -> Option<bool> {
     let links = (0..MOST_LINKS).filter_map(|link| device.link_wrapper_for(link).is_active().ok());
     links.reduce(|any, up| any || up)
 }
 
-/// Whether a GPU that says so cannot be read any more without a new start of NVML.
+/// Whether a GPU with this error cannot be read again before NVML is restarted.
 pub(super) const fn is_fatal(error: &NvmlError) -> bool {
     matches!(
         error,
@@ -307,7 +307,7 @@ pub(super) const fn is_fatal(error: &NvmlError) -> bool {
     )
 }
 
-/// Why a call that failed has no value.
+/// The cause of a failed call.
 pub(super) const fn cause(error: &NvmlError) -> Cause {
     match error {
         NvmlError::NotSupported => Cause::NotSupported,

@@ -1,4 +1,4 @@
-//! GPM: what the GPU's units did between two samples.
+//! GPM: the activity of the GPU's units between two samples.
 
 use nvml_wrapper::enums::gpm::GpmMetricId as Metric;
 use nvml_wrapper::error::NvmlError;
@@ -10,18 +10,18 @@ use roofline::units::{BytesPerSecond, Seconds};
 
 use super::device::cause;
 
-/// Samples further apart than this, twice the longest tick and more, bridge an outage.
+/// Samples further apart than this, more than twice the longest tick, span an outage.
 const FARTHEST: Seconds = Seconds(150.0);
-/// How long a denial is taken as it is, before it is tried again.
+/// How long a denial is assumed to last before the next attempt.
 const DENIED: Seconds = Seconds(300.0);
 /// NVML's header says MiB/s; the wrapper's comments say bytes.
 const MIB: f64 = 1_048_576.0;
 
-/// Graphics activity is read this often at most: the driver takes 1.5 ms of CPU time for it (580.159, H100), less than half of that
-/// for all others together.
+/// Minimum time between reads of the graphics activity: the driver needs 1.5 ms of CPU time for it (580.159, H100), and less than half of
+/// that for all others together.
 const ACTIVITY_EVERY: Seconds = Seconds(0.9);
 
-/// What is read of every pair. `GraphicsUtil` follows where it is due.
+/// The metrics read from every pair. `GraphicsUtil` is added when it is due.
 const METRICS: [Metric; 9] = [
     Metric::DramBwUtil,
     Metric::AnyTensorUtil,
@@ -34,20 +34,20 @@ const METRICS: [Metric; 9] = [
     Metric::GraphicsUtil,
 ];
 
-/// GPM of one GPU: the sample taken last, to be paired with the next.
+/// GPM of one GPU: the last sample, to be paired with the next.
 #[derive(Debug)]
 pub(super) struct GpmPairs<'nvml> {
     access: Availability,
     denied_at: Option<Seconds>,
-    /// Whether any NVLink is up: without, its counters read 0 all the same.
+    /// Whether any NVLink is up: without one, its counters still read 0.
     nvlink: bool,
     last: Option<(Seconds, GpmSample<'nvml>)>,
-    /// Graphics activity as last read, and when.
+    /// Graphics activity as last read, with its time.
     activity: Option<(Seconds, f64)>,
 }
 
 impl<'nvml> GpmPairs<'nvml> {
-    /// GPM of `device`, if it has any; `nvlink` says whether any NVLink is up.
+    /// GPM of `device`, if supported; `nvlink` says whether any NVLink is up.
     pub(super) fn of(device: &Device<'nvml>, nvlink: Option<bool>) -> Self {
         let access = match device.gpm_support() {
             Ok(true) => Availability::Offered,
@@ -63,7 +63,7 @@ impl<'nvml> GpmPairs<'nvml> {
         }
     }
 
-    /// None, for the reason given.
+    /// No GPM, with the reason.
     pub(super) const fn absent(cause: Cause) -> Self {
         Self {
             access: Availability::Absent(cause),
@@ -78,10 +78,10 @@ impl<'nvml> GpmPairs<'nvml> {
         self.access
     }
 
-    /// Samples `device` at `now`. The counters since the sample before, or `None` where the two are no pair.
+    /// Samples `device` at `now`. Returns the counters since the previous sample, or `None` if the two are not a valid pair.
     ///
     /// # Errors
-    /// Those of NVML. A denial holds for minutes, an absence for good.
+    /// Those of NVML. A denial holds for minutes, an absence forever.
     pub(super) fn read(
         &mut self,
         nvml: &'nvml Nvml,
@@ -131,7 +131,7 @@ impl<'nvml> GpmPairs<'nvml> {
                 self.denied_at = Some(now);
                 self.access = Availability::Absent(Cause::NoPermission);
             }
-            // The next sample may come.
+            // The next sample may succeed.
             Cause::Failed => {}
             lasting => self.access = Availability::Absent(lasting),
         }
@@ -139,7 +139,7 @@ impl<'nvml> GpmPairs<'nvml> {
     }
 }
 
-/// What the driver makes of two samples; `None` where they were too close for it: DRAM is then not a number.
+/// The driver's evaluation of two samples; `None` if they are too close: DRAM is then not a number.
 fn counters<'nvml>(
     nvml: &'nvml Nvml,
     before: &GpmSample<'nvml>,
@@ -153,7 +153,7 @@ fn counters<'nvml>(
         .into_iter()
         .flatten()
     {
-        // A metric that this GPU lacks reads 0 and has no name.
+        // A metric that this GPU does not support reads 0 and has no name.
         if metric.metric_info.short_name.is_empty() {
             continue;
         }

@@ -1,6 +1,6 @@
-//! The driver's own library, read from a thread of its own: NVML blocks, and a GPU that is being reset can hold a call for seconds.
+//! The driver's own library, called from its own thread: NVML blocks, and a GPU that is being reset can delay a call for seconds.
 //!
-//! One request a tick goes to the thread, one answer comes back. The thread owns everything of NVML; when it fails, it starts anew.
+//! One request per tick goes to the thread, one answer returns. The thread owns all NVML objects, and restarts NVML on failure.
 
 mod device;
 mod gpm;
@@ -20,11 +20,11 @@ use roofline::units::Seconds;
 
 use super::{GpuError, GpuReadResult};
 
-/// What the thread tells after a request.
+/// The thread's answer to a request.
 #[derive(Debug)]
 struct Answer {
     sight: GpuReadResult,
-    /// The GPUs there are, where that has changed.
+    /// The GPUs, if they have changed.
     facts: Option<Vec<GpuIdentity>>,
 }
 
@@ -33,19 +33,19 @@ struct Answer {
 pub struct NvmlSource {
     requests: mpsc::Sender<()>,
     answers: answers::Receiver<Answer>,
-    /// Whether an answer is still to come.
+    /// Whether an answer is pending.
     awaiting: bool,
-    /// How long to wait for one.
+    /// Timeout of an answer.
     limit: Duration,
     facts: Vec<GpuIdentity>,
 }
 
 impl NvmlSource {
-    /// Starts the thread. `devices` are UUIDs or indices of the GPUs to read, none for all; an answer is awaited for `limit`;
-    /// `clock` dates the readings.
+    /// Starts the thread. `devices` are UUIDs or indices of the GPUs to read, empty for all; `limit` is the timeout of an answer; `clock`
+    /// dates the readings.
     ///
     /// # Errors
-    /// A system that gives no thread.
+    /// When the system provides no thread.
     pub fn start(
         devices: Vec<String>,
         limit: Duration,
@@ -88,7 +88,7 @@ impl NvmlSource {
             self.awaiting = true;
         }
         match timeout(self.limit, self.answers.recv()).await {
-            // The answer is still awaited: the next tick takes it.
+            // The answer is still pending: the next tick takes it.
             Err(_) => GpuError::Timeout.into(),
             Ok(None) => GpuError::Stopped.into(),
             Ok(Some(answer)) => {
@@ -102,7 +102,7 @@ impl NvmlSource {
     }
 }
 
-/// The state that an error of `Nvml::init` means.
+/// Classifies an error of `Nvml::init`.
 fn of_init(error: &NvmlError) -> GpuError {
     match error {
         NvmlError::LibloadingError(cause) => GpuError::LibraryMissing(innermost(cause)),
@@ -120,7 +120,7 @@ fn of_init(error: &NvmlError) -> GpuError {
     }
 }
 
-/// What `error` on the GPU `name` means.
+/// Classifies `error` of the GPU `name`.
 fn of_gpu(name: &str, error: &NvmlError) -> GpuError {
     match error {
         NvmlError::GpuLost | NvmlError::ResetRequired => GpuError::GpuLost(name.to_owned()),

@@ -1,4 +1,4 @@
-//! One life of NVML, from its initialisation to the error that ends it: which GPUs are read, and a look at them.
+//! One run of NVML, from its initialisation to the error that ends it: the GPUs that are read, and their readings.
 
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
@@ -10,7 +10,7 @@ use roofline::units::Seconds;
 use super::device::NvmlDevice;
 use super::of_gpu;
 
-/// How often is looked who computes on a GPU, and whether the GPUs are still the same.
+/// Interval of the checks for processes on a GPU, and for changes of the GPUs.
 const SURVEY_PAUSE: Seconds = Seconds(15.0);
 
 /// The GPUs that are read.
@@ -20,13 +20,13 @@ pub(super) struct Session<'nvml> {
     gpus: Vec<NvmlDevice<'nvml>>,
     /// GPUs that the driver counts.
     count: u32,
-    /// What keeps a GPU from being read from the start.
+    /// Why a GPU cannot be read from the start.
     problem: Option<GpuError>,
     surveyed: Option<Seconds>,
 }
 
 impl<'nvml> Session<'nvml> {
-    /// Looks for the GPUs that `devices` names, by index or UUID, or for all.
+    /// Opens the GPUs in `devices`, by index or UUID, or all.
     pub(super) fn open(nvml: &'nvml Nvml, devices: &[String]) -> Self {
         let (count, uncounted) = match nvml.device_count() {
             Ok(count) => (count, None),
@@ -56,12 +56,12 @@ impl<'nvml> Session<'nvml> {
         }
     }
 
-    /// What is known of the GPUs now.
+    /// The current facts of the GPUs.
     pub(super) fn facts(&self) -> Vec<GpuIdentity> {
         self.gpus.iter().map(|gpu| gpu.facts.clone()).collect()
     }
 
-    /// Looks, from time to time, at what changes rarely. `false` when the GPUs are not those of the start any more.
+    /// Periodically checks what changes rarely. Returns `false` if the GPUs are no longer those of the start.
     pub(super) fn survey(&mut self, now: Seconds) -> bool {
         if self.surveyed.is_some_and(|last| now - last < SURVEY_PAUSE) {
             return true;
@@ -76,7 +76,7 @@ impl<'nvml> Session<'nvml> {
             && self.gpus.iter().all(NvmlDevice::is_still_there)
     }
 
-    /// Reads every GPU, each at its own time.
+    /// Reads every GPU, each with its own time.
     pub(super) fn read(&mut self, clock: fn() -> Seconds) -> GpuReadResult {
         let mut sight = GpuReadResult {
             readings: Vec::with_capacity(self.gpus.len()),
@@ -95,7 +95,7 @@ impl<'nvml> Session<'nvml> {
     }
 }
 
-/// What was found behind the indices that the driver counts.
+/// The GPUs behind the driver's indices.
 #[derive(Default)]
 struct FoundDevices<'nvml> {
     gpus: Vec<(u32, NvmlDevice<'nvml>)>,
@@ -103,7 +103,7 @@ struct FoundDevices<'nvml> {
 }
 
 impl FoundDevices<'_> {
-    /// Why a GPU that should be read is not. The driver also counts GPUs that it keeps from us: beside others, that is no failure.
+    /// Why a requested GPU is not read. The driver also counts GPUs that it denies: if others are readable, that is not a failure.
     fn problem(&self, devices: &[String]) -> Option<GpuError> {
         let mut refused = self.refused.iter();
         if devices.is_empty() {
@@ -120,7 +120,7 @@ impl FoundDevices<'_> {
         };
         let asked = devices.iter().find(unseen)?;
         let own = refused.find(|(index, _)| *asked == index.to_string());
-        // A GPU that cannot be opened has no UUID: it may be the one.
+        // A GPU that cannot be opened has no UUID: it may be the requested one.
         let other = self.refused.first().filter(|_| asked.contains('-'));
         let error = own.or(other).map(|(_, error)| error.clone());
         Some(error.unwrap_or_else(|| GpuError::NoSuchGpu {

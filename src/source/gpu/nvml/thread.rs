@@ -1,4 +1,4 @@
-//! The thread that owns NVML: it answers requests, and starts NVML anew when a GPU was lost.
+//! The thread that owns NVML: it answers requests, and restarts NVML when a GPU is lost.
 
 use std::sync::mpsc::Receiver;
 
@@ -12,15 +12,15 @@ use roofline::units::Seconds;
 use super::session::Session;
 use super::{Answer, of_init};
 
-/// Pause before the first new start.
+/// Pause before the first restart.
 const SHORTEST_PAUSE: Seconds = Seconds(1.0);
-/// Pause that is not exceeded, however often it failed.
+/// Maximum pause, however often it failed.
 const LONGEST_PAUSE: Seconds = Seconds(30.0);
 
-/// Nobody asks any more.
+/// The source was dropped.
 struct Over;
 
-/// Answers requests until nobody asks any more.
+/// Answers requests until the source is dropped.
 pub(super) fn run(
     devices: &[String],
     clock: fn() -> Seconds,
@@ -43,14 +43,14 @@ struct NvmlReader<'a> {
     clock: fn() -> Seconds,
     requests: &'a Receiver<()>,
     answers: &'a Sender<Answer>,
-    /// How long to wait before the next new start.
+    /// Pause before the next restart.
     pause: Seconds,
-    /// The facts told last.
+    /// The facts last sent.
     told: Vec<GpuIdentity>,
 }
 
 impl NvmlReader<'_> {
-    /// One life of NVML.
+    /// One run of NVML.
     fn run_session(&mut self) -> Result<(), Over> {
         match Nvml::init() {
             Ok(nvml) => self.live(&nvml),
@@ -88,7 +88,7 @@ impl NvmlReader<'_> {
         }
     }
 
-    /// Without NVML, every request is answered by why it is not there, until the next try.
+    /// Answers every request with the reason why NVML is not available, until the next attempt.
     fn back_off(&mut self, error: &GpuError) -> Result<(), Over> {
         let until = (self.clock)() + self.pause;
         self.lengthen_pause();
@@ -101,7 +101,7 @@ impl NvmlReader<'_> {
         }
     }
 
-    /// What a GPU is does not change while it cannot be read: `facts`, and those of the GPUs that were there before.
+    /// The facts of a GPU do not change while it cannot be read: `facts`, and those of previously known GPUs.
     fn with_lost(&self, facts: Vec<GpuIdentity>) -> Vec<GpuIdentity> {
         let is_back = |lost: &GpuIdentity| facts.iter().any(|gpu| gpu.uuid == lost.uuid);
         let mut known: Vec<_> = self
