@@ -13,6 +13,8 @@ mod load;
 #[path = "../support/openai.rs"]
 mod openai;
 mod output;
+#[path = "../support/reserved_port.rs"]
+mod reserved_port;
 mod results;
 mod sweep;
 #[path = "../support/tools.rs"]

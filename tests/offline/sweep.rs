@@ -6,10 +6,11 @@
     reason = "a test may fail that way"
 )]
 
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::openai::{AT_ONCE, Answer, Server};
+use crate::reserved_port::ReservedPort;
 use assert_cmd::Command;
 use serde_json::Value;
 
@@ -49,15 +50,6 @@ fn answer(command: &mut Command) -> Value {
 fn complaint(command: &mut Command, code: i32) -> String {
     let output = command.assert().code(code).get_output().stderr.clone();
     String::from_utf8(output).unwrap()
-}
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// A command line that starts this program as a server, each token of which takes 40 ms over `batch`.
@@ -172,9 +164,9 @@ async fn an_interrupted_sweep_misses_no_target() {
 
 #[test]
 fn a_launched_server_is_restarted_for_each_setting_and_ended() {
-    let port = free_port();
-    let line = server_line(port, "{batch}");
-    let url = format!("http://127.0.0.1:{port}");
+    let reserved = ReservedPort::new();
+    let line = server_line(reserved.address().port(), "{batch}");
+    let url = reserved.url();
     let flags = ["--end", "4", "--concurrency", "2", "--launch", &line];
     let swept = answer(&mut sweep(&url, &flags));
     assert_eq!(swept["concurrency"], 2);
@@ -182,14 +174,15 @@ fn a_launched_server_is_restarted_for_each_setting_and_ended() {
     // Each doubling halves the time of a token.
     assert_eq!(swept["best"]["batch"], 4);
     assert!(
-        TcpListener::bind(("127.0.0.1", port)).is_ok(),
+        TcpStream::connect(reserved.address()).is_err(),
         "the last server was not ended"
     );
 }
 
 #[test]
 fn a_server_that_does_not_start_is_told_with_its_last_words() {
-    let url = format!("http://127.0.0.1:{}", free_port());
+    let reserved = ReservedPort::new();
+    let url = reserved.url();
     let line = "echo no such model {batch} >&2; exit 3";
     let words = complaint(&mut sweep(&url, &["--end", "1", "--launch", line]), 1);
     assert!(
@@ -216,7 +209,8 @@ fn a_launched_server_ends_with_all_its_children() {
     let directory = tempfile::tempdir().unwrap();
     let child = directory.path().join("child");
     let line = format!("sleep 300 & echo $! > {}; wait", child.display());
-    let url = format!("http://127.0.0.1:{}", free_port());
+    let reserved = ReservedPort::new();
+    let url = reserved.url();
     let flags = ["--end", "1", "--launch-timeout", "1s", "--launch", &line];
     complaint(&mut sweep(&url, &flags), 1);
     let child = std::fs::read_to_string(child).unwrap();
@@ -280,7 +274,7 @@ async fn a_sweep_without_any_answer_fails_and_says_why() {
         .args(flags);
     let words = complaint(&mut command, 1);
     assert!(words.contains("http_503"), "{words}");
-    let nobody = format!("http://127.0.0.1:{}", free_port());
-    let words = complaint(&mut sweep(&nobody, &[]), 1);
+    let nobody = ReservedPort::new();
+    let words = complaint(&mut sweep(&nobody.url(), &[]), 1);
     assert!(words.contains("is the server up"), "{words}");
 }

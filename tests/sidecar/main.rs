@@ -8,6 +8,8 @@
 
 mod demo;
 mod reload;
+#[path = "../support/reserved_port.rs"]
+mod reserved_port;
 mod servers;
 mod sidecar;
 #[cfg(feature = "tls")]

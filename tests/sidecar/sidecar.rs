@@ -9,13 +9,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::reserved_port::ReservedPort;
 use crate::support::{Answering, Exporter, ok, value};
-
-/// An address at which nobody listens, until somebody does.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
 
 fn vllm_page() -> Vec<u8> {
     let labels = "{engine=\"0\",model_name=\"m\"}";
@@ -24,8 +19,8 @@ fn vllm_page() -> Vec<u8> {
     ))
 }
 
-fn start(vllm: &str) -> Exporter {
-    Exporter::start(&["serve", "--vllm-url", &format!("http://{vllm}")])
+fn start(vllm: &ReservedPort) -> Exporter {
+    Exporter::start(&["serve", "--vllm-url", &vllm.url()])
 }
 
 /// Asserts that neither probe has anything against the exporter.
@@ -45,12 +40,12 @@ fn wait_until_up_is(exporter: &Exporter, up: f64) {
 
 #[test]
 fn it_waits_for_vllm_and_outlives_it() {
-    let address = free_address();
-    let exporter = start(&address);
+    let reserved = ReservedPort::new();
+    let exporter = start(&reserved);
     wait_until_up_is(&exporter, 0.0);
     assert_well(&exporter);
 
-    let vllm = Answering::at(&address, vllm_page());
+    let vllm = Answering::at(reserved.address().to_string(), vllm_page());
     wait_until_up_is(&exporter, 1.0);
     assert_well(&exporter);
 
@@ -63,14 +58,16 @@ fn it_waits_for_vllm_and_outlives_it() {
 
 #[test]
 fn it_ends_well_before_it_has_seen_vllm() {
-    let exporter = start(&free_address());
+    let nobody = ReservedPort::new();
+    let exporter = start(&nobody);
     wait_until_up_is(&exporter, 0.0);
     assert_eq!(exporter.terminate(), Some(0));
 }
 
 #[test]
 fn a_scraper_that_holds_its_connection_does_not_hold_the_end() {
-    let exporter = start(&free_address());
+    let nobody = ReservedPort::new();
+    let exporter = start(&nobody);
     let mut scraper = TcpStream::connect(exporter.address).unwrap();
     write!(scraper, "GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert!(scraper.read(&mut [0; 1024]).unwrap() > 0);
