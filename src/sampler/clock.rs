@@ -1,27 +1,67 @@
 //! The clock of the program: Unix time, which can be set, and monotonic time.
 
-use std::sync::LazyLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
 use roofline::units::Seconds;
+
+#[cfg(test)]
+pub use paused::now;
+#[cfg(test)]
+pub(super) use paused::steady;
+#[cfg(not(test))]
+pub use system::now;
+#[cfg(not(test))]
+pub(super) use system::steady;
 
 /// Maximum difference between the two times before the clock counts as set: more than a busy machine needs between the two readings, less
 /// than a tick.
 const SLACK: Seconds = Seconds(0.5);
 
-/// Current Unix time.
-#[expect(clippy::disallowed_methods, reason = "this is the one clock")]
-#[must_use]
-pub fn now() -> Seconds {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Seconds(since.map_or(0.0, |since| since.as_secs_f64()))
+/// The system's clocks.
+#[cfg(not(test))]
+mod system {
+    use std::sync::LazyLock;
+    use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+    use roofline::units::Seconds;
+
+    /// Current Unix time.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    #[must_use]
+    pub fn now() -> Seconds {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Seconds(since.map_or(0.0, |since| since.as_secs_f64()))
+    }
+
+    /// Monotonic seconds since the start of the program, for durations.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    pub(in crate::sampler) fn steady() -> Seconds {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Seconds(START.elapsed().as_secs_f64())
+    }
 }
 
-/// Monotonic seconds since the start of the program, for durations.
-#[expect(clippy::disallowed_methods, reason = "this is the one clock")]
-pub(super) fn steady() -> Seconds {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    Seconds(START.elapsed().as_secs_f64())
+/// The clock of unit tests: tokio's, which a test pauses and advances. Each test has a thread, and time, of its own.
+#[cfg(test)]
+mod paused {
+    use roofline::units::Seconds;
+    use tokio::time::Instant;
+
+    /// Unix time at which every test begins.
+    const START: Seconds = Seconds(1_790_000_000.0);
+
+    thread_local! {
+        static STARTED: Instant = Instant::now();
+    }
+
+    /// Current Unix time.
+    #[must_use]
+    pub fn now() -> Seconds {
+        START + steady()
+    }
+
+    /// Seconds since the test began.
+    pub(in crate::sampler) fn steady() -> Seconds {
+        Seconds(STARTED.with(Instant::elapsed).as_secs_f64())
+    }
 }
 
 /// Detects that the clock was set, manually or by a time daemon. A machine that slept looks the same.

@@ -8,6 +8,8 @@ mod reader;
 mod settings_update;
 mod status;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
