@@ -5,15 +5,26 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::format::{ResultFormat, each, has};
 use super::{
     Distribution, Latencies, LoadResult, PercentileOrigin, ResultLoad, ResultRates, ResultSource,
     Tokens,
 };
 use roofline::units::Seconds;
 
+/// The format.
+pub(super) const FORMAT: ResultFormat = ResultFormat {
+    document: "an AIPerf or genai-perf export",
+    files: "AIPerf and genai-perf (profile_export_aiperf.json)",
+    is: |document| {
+        has(document, &["aiperf_version"]) || has(document, &["input_config", "request_latency"])
+    },
+    read: |documents| each(documents, |export| vec![result(export)]),
+};
+
 /// The members that are read.
 #[derive(Debug, Deserialize)]
-pub(super) struct AiperfExport {
+struct AiperfExport {
     aiperf_version: Option<String>,
     benchmark_id: Option<String>,
     request_throughput: Option<AiperfMetric>,
@@ -53,7 +64,7 @@ struct ErrorCount {
     count: u32,
 }
 
-pub(super) fn result(export: AiperfExport) -> LoadResult {
+fn result(export: AiperfExport) -> LoadResult {
     let mean = |metric: &Option<AiperfMetric>| metric.as_ref().and_then(|metric| metric.avg);
     let seconds = |metric: &Option<AiperfMetric>| metric.as_ref().map(AiperfMetric::distribution);
     let count = mean(&export.request_count)

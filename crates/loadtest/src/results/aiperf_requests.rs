@@ -1,16 +1,22 @@
 //! Reads AIPerf's `profile_export.jsonl`: one line per request.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::aiperf::per_second;
-use super::{
-    CompletedRequest, LoadResult, ResultRates, ResultSource, ResultsError, Tokens, requests,
-};
+use super::format::ResultFormat;
+use super::{CompletedRequest, LoadResult, ResultRates, ResultSource, Tokens, requests};
 use roofline::units::{Seconds, ratio};
+
+/// The format.
+pub(super) const FORMAT: ResultFormat = ResultFormat {
+    document: "AIPerf's requests",
+    files: "AIPerf (profile_export.jsonl)",
+    is: |document| document.pointer("/metadata/request_start_ns").is_some(),
+    read,
+};
 
 #[derive(Debug, Deserialize)]
 struct RequestLine {
@@ -37,15 +43,11 @@ struct RequestMetric {
 }
 
 /// The requests of the measured phase as one result.
-pub(super) fn read(path: &Path, documents: Vec<Value>) -> Result<Vec<LoadResult>, ResultsError> {
+fn read(documents: Vec<Value>) -> Result<Vec<LoadResult>, String> {
     let mut lines = Vec::with_capacity(documents.len());
     for (place, document) in documents.into_iter().enumerate() {
-        let line: RequestLine =
-            serde_json::from_value(document).map_err(|error| ResultsError::Shape {
-                path: path.into(),
-                tool: "AIPerf's requests",
-                error: format!("request {}: {error}", place + 1),
-            })?;
+        let line: RequestLine = serde_json::from_value(document)
+            .map_err(|error| format!("request {}: {error}", place + 1))?;
         lines.push(line);
     }
     lines.retain(|line| line.metadata.benchmark_phase.as_deref() != Some("warmup"));

@@ -7,12 +7,21 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::format::{ResultFormat, each, has};
 use super::{Distribution, Latencies, LoadResult, ResultRates, ResultSource, Tokens};
 use roofline::statistics::Histogram;
 use roofline::units::{Seconds, ratio};
 
+/// The format.
+pub(super) const FORMAT: ResultFormat = ResultFormat {
+    document: "AIPerf's server metrics",
+    files: "AIPerf (server_metrics_export.json)",
+    is: |document| has(document, &["metrics", "summary", "aiperf_version"]),
+    read: |documents| each(documents, |export| vec![result(export)]),
+};
+
 #[derive(Debug, Deserialize)]
-pub(super) struct AiperfServerExport {
+struct AiperfServerExport {
     aiperf_version: Option<String>,
     benchmark_id: Option<String>,
     summary: ServerSummary,
@@ -46,7 +55,7 @@ struct Series {
     buckets: BTreeMap<String, f64>,
 }
 
-pub(super) fn result(export: AiperfServerExport) -> LoadResult {
+fn result(export: AiperfServerExport) -> LoadResult {
     let phase = export
         .summary
         .phase_time_ranges

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::KNOWN_TOOLS;
+use super::format::known_files;
 
 /// Errors that name the file and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum ResultsError {
         error: std::io::Error,
     },
     /// The file is not JSON, or is truncated.
-    #[error("{} is not JSON ({error}); results are the JSON files of {KNOWN_TOOLS}", path.display())]
+    #[error("{} is not JSON ({error}); results are the JSON files of {}", path.display(), known_files())]
     Json {
         /// The file.
         path: PathBuf,
@@ -24,13 +24,13 @@ pub enum ResultsError {
         error: serde_json::Error,
     },
     /// The file is empty.
-    #[error("{} is empty; results are the JSON files of {KNOWN_TOOLS}", path.display())]
+    #[error("{} is empty; results are the JSON files of {}", path.display(), known_files())]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// The JSON is of an unknown kind.
-    #[error("{} is {found}; results are the JSON files of {KNOWN_TOOLS}", path.display())]
+    #[error("{} is {found}; results are the JSON files of {}", path.display(), known_files())]
     Unknown {
         /// The file.
         path: PathBuf,

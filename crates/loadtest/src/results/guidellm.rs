@@ -4,14 +4,23 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::format::{ResultFormat, each};
 use super::{
     CompletedRequest, Distribution, Latencies, LoadResult, PercentileOrigin, ResultLoad,
     ResultRates, ResultSource, Tokens, requests,
 };
 use roofline::units::Seconds;
 
+/// The format.
+pub(super) const FORMAT: ResultFormat = ResultFormat {
+    document: "a GuideLLM report",
+    files: "GuideLLM",
+    is: |document| document.pointer("/benchmarks/0/metrics").is_some(),
+    read: |documents| each(documents, |report| results(&report)),
+};
+
 #[derive(Debug, Deserialize)]
-pub(super) struct Report {
+struct Report {
     metadata: Option<GuidellmMetadata>,
     benchmarks: Vec<Benchmark>,
 }
@@ -92,7 +101,7 @@ struct SingleRequest {
     time_to_first_token_ms: Option<f64>,
 }
 
-pub(super) fn results(report: &Report) -> Vec<LoadResult> {
+fn results(report: &Report) -> Vec<LoadResult> {
     let version = report
         .metadata
         .as_ref()

@@ -10,13 +10,14 @@ mod aiperf_server;
 mod distribution;
 mod document;
 mod error;
+mod format;
 mod guidellm;
 mod own;
 mod requests;
 mod vllm_bench;
 
 pub use distribution::{ConfidenceInterval, Distribution, PercentileOrigin};
-pub use document::{KNOWN_TOOLS, of_text, read, read_all};
+pub use document::{of_text, read, read_all};
 pub use error::ResultsError;
 
 use std::collections::BTreeMap;

@@ -1,13 +1,26 @@
 //! Reads the result of our own load generator.
 
+use super::format::{ResultFormat, each, has};
 use super::{
     CompletedRequest, LoadResult, ResultLoad, ResultRates, ResultSource, Tokens, requests,
 };
 use crate::load::run::LoadRun;
 use roofline::units::{Seconds, ratio};
+use serde_json::Value;
+
+/// The format.
+pub(super) const FORMAT: ResultFormat = ResultFormat {
+    document: "a load result of vllm-roofline-exporter",
+    files: "vllm-roofline-exporter itself",
+    is: |document| {
+        let tool = document.get("tool").and_then(Value::as_str);
+        tool == Some("vllm-roofline-exporter") && has(document, &["requests", "load"])
+    },
+    read: |documents| each(documents, |run| vec![result(&run)]),
+};
 
 /// Converts `run` into the form that all results share.
-pub(super) fn result(run: &LoadRun) -> LoadResult {
+fn result(run: &LoadRun) -> LoadResult {
     let requests: Vec<CompletedRequest> = run
         .answered()
         .map(|request| CompletedRequest {

@@ -7,15 +7,24 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::format::{ResultFormat, each, has};
 use super::{
     CompletedRequest, Distribution, Latencies, LoadResult, PercentileOrigin, ResultLoad,
     ResultRates, ResultSource, Tokens, requests,
 };
 use roofline::units::Seconds;
 
+/// The format.
+pub(super) const FORMAT: ResultFormat = ResultFormat {
+    document: "a result of vllm bench serve",
+    files: "vllm bench serve (--save-result, --save-detailed)",
+    is: |document| has(document, &["request_throughput", "completed", "duration"]),
+    read: |documents| each(documents, |file| vec![result(file)]),
+};
+
 /// The members that are read; all others, including percentiles, are in `rest`.
 #[derive(Debug, Deserialize)]
-pub(super) struct BenchServe {
+struct BenchServe {
     date: Option<String>,
     label: Option<String>,
     model_id: Option<String>,
@@ -50,7 +59,7 @@ pub(super) struct BenchServe {
     rest: Map<String, Value>,
 }
 
-pub(super) fn result(file: BenchServe) -> LoadResult {
+fn result(file: BenchServe) -> LoadResult {
     let requests = file.requests();
     let mut computed = requests::latencies(&requests);
     // Without details, the file still has the end-to-end latency of each request.
