@@ -35,6 +35,16 @@ impl Address {
     pub fn as_given(&self) -> &str {
         &self.0
     }
+
+    /// What tells the server from others, as it may be shown.
+    fn server(&self) -> String {
+        masked(without_page(&self.0))
+    }
+}
+
+/// `http://host:8000`, `http://host:8000/` and `http://host:8000/metrics` all name one server: the first of them for `url`.
+pub(crate) fn without_page(url: &str) -> &str {
+    url.trim_end_matches('/').trim_end_matches("/metrics")
 }
 
 impl From<String> for Address {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::Address;
 
+/// Servers that one exporter reads: more than a node has. Each may have its share of what there is room for.
+const MOST_SERVERS: usize = 32;
+
 /// One or more addresses: in a file one, or a list of them.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "OneOrMany")]
@@ -68,8 +71,14 @@ impl TryFrom<OneOrMany> for Servers {
             first,
             others: all.collect(),
         };
+        let count = servers.iter().count();
+        if count > MOST_SERVERS {
+            return Err(format!(
+                "{count} servers are named, and one exporter reads {MOST_SERVERS} at most; run one for each node"
+            ));
+        }
         // The masked form of a URL distinguishes its series.
-        let mut shown: Vec<_> = servers.iter().map(ToString::to_string).collect();
+        let mut shown: Vec<_> = servers.iter().map(Address::server).collect();
         shown.sort();
         match shown.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(format!("{} stands there twice", pair[0])),
@@ -145,9 +154,22 @@ mod tests {
     #[test]
     fn none_and_the_same_twice_are_refused() {
         assert!(servers(json!([])).unwrap_err().contains("empty"));
-        for twice in [["http://a", "http://a"], ["http://one@a", "http://two@a"]] {
+        for twice in [
+            ["http://a", "http://a"],
+            ["http://one@a", "http://two@a"],
+            ["http://a:8000", "http://a:8000/metrics/"],
+        ] {
             let problem = servers(json!(twice)).unwrap_err();
             assert!(problem.contains("twice"), "{problem}");
         }
+    }
+
+    #[test]
+    fn more_than_a_node_has_are_refused() {
+        let many = |count: usize| (0..count).map(|port| format!("http://a:{port}"));
+        let list = |count| servers(json!(many(count).collect::<Vec<_>>()));
+        assert!(list(MOST_SERVERS).is_ok());
+        let problem = list(MOST_SERVERS + 1).unwrap_err();
+        assert!(problem.contains("for each node"), "{problem}");
     }
 }

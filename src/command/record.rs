@@ -159,7 +159,7 @@ async fn page(vllm: &mut VllmSource) -> VllmLine {
     let started = now();
     let read = vllm.read_whole(now).await;
     let (body, error) = match read {
-        Ok(reading) => (String::from_utf8(reading.body).ok(), None),
+        Ok(reading) => (Some(reading.body), None),
         Err(error) => (None, Some(error.to_string())),
     };
     VllmLine {

@@ -83,7 +83,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Runs `future` on the current thread: a sidecar needs a thousandth of a core, and every extra thread costs memory and wake-ups. Blocking
-/// work runs elsewhere: NVML on its own thread, passwords and host names on threads that end.
+/// work runs elsewhere: the sampler and NVML on their own threads, passwords and host names on threads that end.
 ///
 /// # Errors
 /// Those of `future`, or of a system without timers or sockets.
@@ -101,6 +101,23 @@ pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(2);
     finished(builder, future)
+}
+
+/// Runs `sampling` on a thread of its own, so that no page, however long it takes to be read, holds up the answers to probes and
+/// scrapers, and they hold up no tick. It ends with the program.
+fn spawn_sampler(sampling: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let run = || {
+        let ran = block_on_this_thread(async {
+            sampling.await;
+            Ok(())
+        });
+        ran.inspect_err(|error| tracing::error!("the sampler failed: {error:#}"))
+    };
+    std::thread::Builder::new()
+        .name("sampler".to_owned())
+        .spawn(run)
+        .context("cannot start the thread of the sampler")?;
+    Ok(())
 }
 
 fn finished<T>(
@@ -193,7 +210,7 @@ pub async fn serve(
     let (in_force, settings) = watch::channel(Arc::new(settings));
     let (orders, taken) = mpsc::channel(1);
     let reloading = Reloading::new(origin, log, web_config_handle.clone(), in_force, orders);
-    let sampling = tokio::spawn(sampler.run(reloading.newest(), taken));
+    spawn_sampler(sampler.run(reloading.newest(), taken))?;
     let reloading = tokio::spawn(reloading.run(hangups));
     let site = Site {
         published,
@@ -201,7 +218,6 @@ pub async fn serve(
     };
     let served = server::run(listener, site, web_config_handle, shutdown).await;
     reloading.abort();
-    sampling.abort();
     served.context("the server failed")
 }
 

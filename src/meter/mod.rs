@@ -37,7 +37,7 @@ use roofline::engine::EngineFacts;
 use spans::AccountedSpan;
 
 /// GPUs whose totals are kept: a node has a few at a time, and every re-created MIG instance is a new one.
-const MOST_GPUS: usize = 1024;
+const MOST_GPUS: usize = 256;
 
 /// All engines of one vLLM and their GPUs.
 #[derive(Debug)]

@@ -157,11 +157,12 @@ impl Sampler {
             self.targets.iter_mut().for_each(Target::clock_was_set);
         } else {
             let gpus = self.gpus.facts();
-            let targets = self.targets.iter_mut();
-            join_all(
-                targets.map(|target| target.observe(gpus.clone(), readings.clone(), patience)),
-            )
-            .await;
+            let servers = self.targets.len();
+            let targets = self
+                .targets
+                .iter_mut()
+                .map(|target| target.observe(gpus.clone(), readings.clone(), servers, patience));
+            join_all(targets).await;
         }
         let snapshot = self.snapshot(now());
         let published = Published::new(snapshot, !self.settings.web.disable_exporter_metrics);

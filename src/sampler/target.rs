@@ -14,6 +14,7 @@ use crate::sample::gpu::{GpuIdentity, GpuReading};
 use crate::snapshot::memory::Memory;
 use crate::snapshot::take::SnapshotContext;
 use crate::snapshot::{Reload, Snapshot, SourceStatus};
+use crate::source::share::within_share;
 use crate::source::vllm::{VllmError, VllmSource};
 use roofline::engine::EngineFacts;
 use roofline::units::Seconds;
@@ -94,15 +95,20 @@ impl Target {
         self.discovery.look_soon();
     }
 
-    /// Processes the readings of the GPUs in `known` and of the server.
+    /// Processes the readings of the GPUs in `known` and of the server, one of `servers`.
     pub(super) async fn observe(
         &mut self,
         known: Vec<GpuIdentity>,
         readings: Vec<GpuReading>,
+        servers: usize,
         patience: Option<Duration>,
     ) {
         let mut gpus_changed = self.observe_gpus(known, readings);
-        for read in std::mem::take(&mut self.arrived) {
+        for mut read in std::mem::take(&mut self.arrived) {
+            read.page = read.page.and_then(|engines| {
+                within_share(&engines, servers)?;
+                Ok(engines)
+            });
             match self.noted(read) {
                 Some(engines) => self.observe_page(&engines, gpus_changed, patience).await,
                 None => self.miss(),

@@ -201,7 +201,7 @@ mod tests {
         let mut history = History::default();
         let mut time = 0.0;
         while time < until {
-            history.push(point(time, rate(time)));
+            history.push(point(time, rate(time)), Seconds(5.0));
             time += 5.0;
         }
         let event = Event {

@@ -6,10 +6,17 @@ use roofline::bound::Bound;
 use roofline::units::Seconds;
 use serde::Serialize;
 
+/// The time that is remembered.
+const HOUR: Seconds = Seconds(3600.0);
 /// Minimum time between points.
 const EVERY: Seconds = Seconds(5.0);
-/// Maximum number of points: an hour.
-const MOST: usize = 720;
+/// Number of engines that have points that often. More engines have points less often, so that the number of all points is bounded.
+const ENGINES: usize = 16;
+
+/// Time between two points of each of `engines`.
+pub(super) fn spacing(engines: usize) -> Seconds {
+    EVERY * engines.div_ceil(ENGINES).max(1) as f64
+}
 
 /// The last hour of an engine, oldest first.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -64,17 +71,18 @@ impl HistoryPoint {
 }
 
 impl History {
-    /// Whether a point is due at `now`; also after the clock was set back.
-    pub(super) fn is_due(&self, now: Seconds) -> bool {
+    /// Whether a point is due at `now`, with this `spacing`; also after the clock was set back.
+    pub(super) fn is_due(&self, now: Seconds, spacing: Seconds) -> bool {
         self.0.back().is_none_or(|last| {
             let since = now - last.time;
-            since >= EVERY - Seconds(0.5) || since < Seconds::ZERO
+            since >= spacing - Seconds(0.5) || since < Seconds::ZERO
         })
     }
 
-    pub(super) fn push(&mut self, point: HistoryPoint) {
+    /// Adds `point`, and forgets what an hour of such a `spacing` has no room for.
+    pub(super) fn push(&mut self, point: HistoryPoint, spacing: Seconds) {
         self.0.push_back(point);
-        while self.0.len() > MOST {
+        while self.0.len() as f64 * spacing.0 > HOUR.0 {
             self.0.pop_front();
         }
     }
@@ -90,18 +98,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_hour_is_kept_and_no_more() {
-        let mut history = History::default();
-        let mut now = Seconds(1e9);
-        for _ in 0..8000 {
-            if history.is_due(now) {
-                history.push(HistoryPoint::at(now, Bound::Idle));
+    fn an_hour_is_kept_and_no_more_however_many_engines_there_are() {
+        for engines in [1, 16, 17, 128] {
+            let spacing = spacing(engines);
+            let mut history = History::default();
+            let mut now = Seconds(1e9);
+            for _ in 0..8000 {
+                if history.is_due(now, spacing) {
+                    history.push(HistoryPoint::at(now, Bound::Idle), spacing);
+                }
+                now += Seconds(1.0);
             }
-            now += Seconds(1.0);
+            let times: Vec<f64> = history.points().map(|point| point.time.0).collect();
+            assert!(times.len() * engines <= 720 * ENGINES, "{engines} engines");
+            let length = times[times.len() - 1] - times[0];
+            let hour = HOUR.0 - 2.0 * spacing.0..=HOUR.0;
+            assert!(hour.contains(&length), "{length}");
         }
-        let times: Vec<f64> = history.points().map(|point| point.time.0).collect();
-        assert_eq!(times.len(), MOST);
-        let length = times[MOST - 1] - times[0];
-        assert!((3590.0..=3600.0).contains(&length), "{length}");
     }
 }

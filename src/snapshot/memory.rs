@@ -16,7 +16,7 @@ use crate::sample::engine::EngineKey;
 use super::TrailPoint;
 use super::before_after::{self, BeforeAfter};
 use super::event::EngineEvents;
-use super::history::{History, HistoryPoint};
+use super::history::{self, History, HistoryPoint};
 
 /// Points of the trail per phase.
 const TRAIL: usize = 60;
@@ -35,6 +35,8 @@ pub struct Memory {
     engines: BTreeMap<EngineKey, EngineMemory>,
     /// Number of engines whose remedies may still be recomputed in this tick.
     left: usize,
+    /// The time between two points of the history.
+    spacing: Seconds,
 }
 
 /// The kept state of one engine.
@@ -44,6 +46,8 @@ pub(super) struct EngineMemory {
     pub(super) history: Arc<History>,
     events: EngineEvents,
     remedies: Option<RememberedRemedies>,
+    /// Time between two points of its history.
+    spacing: Seconds,
     /// Time of its last appearance on the page.
     seen: Seconds,
 }
@@ -57,8 +61,13 @@ struct RememberedRemedies {
 }
 
 impl Memory {
-    /// Starts the tick at `now` with the engines for which `is_there` returns true.
-    pub(super) fn start(&mut self, now: Seconds, is_there: impl Fn(&EngineKey) -> bool) {
+    /// Starts the tick at `now` with the engines for which `is_there` returns true; all servers have `engines`.
+    pub(super) fn start(
+        &mut self,
+        now: Seconds,
+        engines: usize,
+        is_there: impl Fn(&EngineKey) -> bool,
+    ) {
         let mut gone = 0;
         self.engines.retain(|key, engine| {
             if is_there(key) {
@@ -69,10 +78,12 @@ impl Memory {
             gone <= MOST_GONE && now - engine.seen < KEPT
         });
         self.left = ENGINES_A_TICK;
+        self.spacing = history::spacing(engines);
     }
 
     pub(super) fn of(&mut self, key: &EngineKey) -> (&mut EngineMemory, &mut usize) {
         let own = self.engines.entry(key.clone()).or_default();
+        own.spacing = self.spacing;
         (own, &mut self.left)
     }
 }
@@ -128,8 +139,8 @@ impl EngineMemory {
 
     /// Adds `point` to the history, where one is due at `now`.
     pub(super) fn remember(&mut self, now: Seconds, point: impl FnOnce() -> HistoryPoint) {
-        if self.history.is_due(now) {
-            Arc::make_mut(&mut self.history).push(point());
+        if self.history.is_due(now, self.spacing) {
+            Arc::make_mut(&mut self.history).push(point(), self.spacing);
         }
     }
 

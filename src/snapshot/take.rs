@@ -46,7 +46,8 @@ impl Snapshot {
         around: SnapshotContext,
     ) -> Self {
         let measuring = meter.settings;
-        memory.start(around.time, |key| meter.engines.contains_key(key));
+        let engines = meter.engines.len() * settings.vllm_url.iter().count();
+        memory.start(around.time, engines, |key| meter.engines.contains_key(key));
         let gpus = &meter.gpus;
         let engines = meter.engines.iter_mut().map(|(key, engine)| {
             let (own, left) = memory.of(key);

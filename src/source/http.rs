@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::address::{RequestOptions, masked};
 
@@ -13,7 +15,11 @@ use super::pace::Pace;
 use super::resolver::OneAtATime;
 
 /// Larger pages are not vLLM's: 1,000 adapters on 64 engines are 3 MB.
-pub(crate) const LARGEST_PAGE: usize = 16 << 20;
+pub(crate) const LARGEST_PAGE: usize = 8 << 20;
+/// Pages up to this size are read concurrently: the page of one engine has 65 KB.
+const SMALL_PAGE: usize = 256 << 10;
+/// Larger pages are read one at a time, so that memory does not grow with the number of servers.
+static LARGE_PAGE: Semaphore = Semaphore::const_new(1);
 /// Maximum number of redirects, all to the same host and port.
 const MOST_REDIRECTS: usize = 3;
 
@@ -204,17 +210,16 @@ impl Fetcher {
             return Err(FetchError::Costly { url: shown(url) }.into());
         };
         let page = self.page(url, accept, most).await;
-        let read = page.map_err(E::from).and_then(read);
+        let read = page.map_err(E::from).and_then(|page| {
+            // Its turn ends when it has been read.
+            let _turn = page.turn;
+            read(page.bytes)
+        });
         self.pace.note(&asking, read.is_ok());
         read
     }
 
-    async fn page(
-        &self,
-        url: &Url,
-        accept: &'static str,
-        most: usize,
-    ) -> Result<Vec<u8>, FetchError> {
+    async fn page(&self, url: &Url, accept: &'static str, most: usize) -> Result<Body, FetchError> {
         let mut request = self
             .client
             .get(url.clone())
@@ -242,7 +247,7 @@ impl Fetcher {
         mut response: Response,
         url: &Url,
         most: usize,
-    ) -> Result<Vec<u8>, FetchError> {
+    ) -> Result<Body, FetchError> {
         let too_large = || FetchError::TooLarge {
             url: shown(url),
             most,
@@ -253,16 +258,41 @@ impl Fetcher {
         if announced.is_some_and(|length| length > most) {
             return Err(too_large());
         }
-        let mut body = Vec::with_capacity(announced.unwrap_or(64 << 10));
+        let mut body = Body::default();
         loop {
             let chunk = response.chunk().await;
-            match chunk.map_err(|error| FetchError::of(&error, url, self.limit))? {
-                None => return Ok(body),
-                Some(chunk) if body.len() + chunk.len() > most => return Err(too_large()),
-                Some(chunk) => body.extend_from_slice(&chunk),
+            let chunk = chunk.map_err(|error| FetchError::of(&error, url, self.limit))?;
+            let Some(chunk) = chunk else {
+                return Ok(body);
+            };
+            if body.bytes.len() + chunk.len() > most {
+                return Err(too_large());
             }
+            if body.bytes.len() + chunk.len() > SMALL_PAGE && body.turn.is_none() {
+                body.turn = Some(self.turn(url).await?);
+            }
+            body.bytes.extend_from_slice(&chunk);
         }
     }
+
+    /// The turn of a large page, which is waited for no longer than for the page.
+    async fn turn(&self, url: &Url) -> Result<SemaphorePermit<'static>, FetchError> {
+        let turn = timeout(self.limit, LARGE_PAGE.acquire()).await;
+        turn.ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| FetchError::Timeout {
+                url: shown(url),
+                limit: self.limit,
+            })
+    }
+}
+
+/// The text of a page.
+#[derive(Debug, Default)]
+struct Body {
+    bytes: Vec<u8>,
+    /// Where it is a large one.
+    turn: Option<SemaphorePermit<'static>>,
 }
 
 /// `url` for display: without secrets, and without our own query of two thousand bytes.

@@ -7,4 +7,5 @@ pub mod lookup;
 pub mod models;
 mod pace;
 mod resolver;
+pub mod share;
 pub mod vllm;

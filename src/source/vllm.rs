@@ -5,7 +5,7 @@
 
 use reqwest::Url;
 
-use crate::address::{Address, RequestOptions, masked};
+use crate::address::{Address, RequestOptions, masked, without_page};
 use crate::exposition::{self, ParseError};
 use crate::sample::engine::{Counter, EngineTotals};
 use crate::sample::metrics::MetricQuantity;
@@ -14,6 +14,7 @@ use roofline::units::Seconds;
 
 use super::http::{FetchError, Fetcher, LARGEST_PAGE, shown};
 use super::models::Models;
+use super::share::ShareError;
 
 /// Always text format 0.0.4: vLLM's OpenMetrics page names families and samples differently.
 const ACCEPT: &str = "text/plain;version=0.0.4";
@@ -30,6 +31,9 @@ pub enum VllmError {
     /// The page has no engine.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The page exceeds the share of one of several servers.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The URL is invalid.
     #[error("vllm-url `{url}` is not a URL ({cause}); give one such as http://127.0.0.1:8000")]
     Url {
@@ -48,6 +52,7 @@ impl VllmError {
             Self::Fetch(error) => error.reason(),
             Self::Text(_) => "not_utf8",
             Self::Page(error) => error.reason(),
+            Self::Share(error) => error.reason(),
             Self::Url { .. } => "configuration",
         }
     }
@@ -202,12 +207,9 @@ impl VllmSource {
     ) -> Result<VllmReading, VllmError> {
         let read = |body: Vec<u8>| {
             let time = clock();
-            let engines = match exposition::utf8(&body) {
-                Ok(text) => page::read(text, time)?,
-                // A label with invalid UTF-8 affects only itself, if the page is vLLM's.
-                Err(error) => page::read(&String::from_utf8_lossy(&body), time)
-                    .map_err(|_| VllmError::Text(error))?,
-            };
+            let (body, fault) = as_text(body);
+            let engines = page::read(&body, time);
+            let engines = engines.map_err(|error| fault.map_or(error.into(), VllmError::Text))?;
             Ok(VllmReading { engines, body })
         };
         self.fetcher.read(url, ACCEPT, LARGEST_PAGE, read).await
@@ -246,13 +248,27 @@ impl VllmSource {
 pub struct VllmReading {
     /// Its engines.
     pub engines: Vec<EngineTotals>,
-    /// Its text, unchanged.
-    pub body: Vec<u8>,
+    /// Its text.
+    pub body: String,
 }
 
-/// `http://host:8000`, `http://host:8000/` and `http://host:8000/metrics` all name one server.
+/// `page` as text, and the first of it that is none. Such bytes are replaced in place: a label costs itself only, and a page of nothing
+/// else takes no more memory.
+fn as_text(mut page: Vec<u8>) -> (String, Option<ParseError>) {
+    let fault = exposition::utf8(&page).err();
+    let mut good = 0;
+    while let Err(error) = std::str::from_utf8(&page[good..]) {
+        good += error.valid_up_to();
+        let end = error.error_len().map_or(page.len(), |bytes| good + bytes);
+        page[good..end].fill(b'?');
+        good = end;
+    }
+    (String::from_utf8(page).unwrap_or_default(), fault)
+}
+
+/// Where the server is that `url` names, with or without its page.
 pub(crate) fn base_url(url: &str) -> Result<Url, VllmError> {
-    let trimmed = url.trim_end_matches('/').trim_end_matches("/metrics");
+    let trimmed = without_page(url);
     let failed = |cause: String| VllmError::Url {
         url: masked(url),
         cause,
@@ -280,4 +296,20 @@ fn says_the_same(filtered: &[EngineTotals], whole: &[EngineTotals], counts_compu
                 && filtered.cache == whole.cache
                 && filtered.single_api_server == whole.single_api_server
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_text_takes_no_more_memory_than_text() {
+        let page = b"good \xff\xfe\xe2\x82\n\xc3\xa4 and \xf0\x9f".to_vec();
+        let place = page.as_ptr();
+        let (text, fault) = as_text(page);
+        assert_eq!(text, "good ????\n\u{e4} and ??");
+        assert_eq!(text.as_ptr(), place);
+        assert_eq!(fault.map(|fault| (fault.line, fault.column)), Some((1, 6)));
+        assert_eq!(as_text(b"good".to_vec()), ("good".to_owned(), None));
+    }
 }

@@ -12,7 +12,7 @@ use crate::support::{Exporter, ok, value};
 use crate::vllm::{Vllm, engine, request};
 use crate::{assert_sound, decoded, failures, serve_every, up};
 
-/// Memory that all of them together may take at once, in KiB. A page has 16 MiB at most, is read into a buffer that doubles, and the
+/// Memory that all of them together may take at once, in KiB. A page has 8 MiB at most, is read into a buffer that doubles, and the
 /// allocator keeps what it got.
 const MOST_MEMORY: u64 = 64 << 10;
 
@@ -152,11 +152,11 @@ fn hostile_pages_are_refused_and_leave_nothing_behind() {
     );
 }
 
-/// Beside a good engine, sixteen megabytes of what is of no interest, and labels that are nothing but escapes.
+/// Beside a good engine, seven megabytes of what is of no interest, and labels that are nothing but escapes.
 #[test]
 fn huge_pages_and_deep_escapes_are_read() {
     let vllm = Vllm::start();
-    let foreign = repeated(|number| format!("python_gc_{number} 1.0\n"), 600_000);
+    let foreign = repeated(|number| format!("python_gc_{number} 1.0\n"), 350_000);
     let name = "\\\\\\\"".repeat(5000);
     vllm.answer(ok(&(foreign + &engine(&name, "0", 1))));
     let exporter = start(&vllm);
@@ -201,6 +201,40 @@ fn the_largest_page_is_read_within_bounds() {
     );
     vllm.generate(5);
     exporter.wait_for("/metrics", 60, |page| page.matches(states).count() == 5);
+}
+
+/// Each of several servers has its share of the engines there may be: one that shows more is refused, and takes no room from another.
+#[test]
+fn a_server_of_too_many_engines_takes_none_from_another() {
+    let (flood, well) = (Vllm::start(), Vllm::start());
+    let engines = |count| {
+        ok(&repeated(
+            |number| engine("m", &number.to_string(), 1),
+            count,
+        ))
+    };
+    flood.answer(engines(MOST_ENGINES / 2 + 1));
+    let exporter = Exporter::start(&[
+        "serve",
+        "--gpu-source",
+        "none",
+        "--vllm-url",
+        &flood.url,
+        "--vllm-url",
+        &well.url,
+    ]);
+    let of = |server: &Vllm| format!("target=\"{}\"", server.url);
+    let refused = format!("reason=\"too_many_engines\",{}", of(&flood));
+    let page = exporter.wait_for("/metrics", 20, |page| {
+        value(page, "vllm_roofline_source_errors_total", &refused) > Some(0.0)
+            && value(page, "vllm_roofline_up", &of(&well)) == Some(1.0)
+    });
+    assert_eq!(page.matches("vllm_roofline_engine_state{").count(), 5);
+    flood.answer(engines(MOST_ENGINES / 2));
+    exporter.wait_for("/metrics", 20, |page| {
+        let states = page.matches("vllm_roofline_engine_state{").count();
+        states == 5 * (MOST_ENGINES / 2 + 1)
+    });
 }
 
 /// A value that no counter has is as good as absent: it gets into no sum, which would never lose it again.
