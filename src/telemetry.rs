@@ -1,7 +1,9 @@
-//! The log: to stderr, as logfmt or JSON, one event per line.
+//! The log: to stderr, as logfmt or JSON, one event per line. With the feature `otlp`, metrics pushed over OTLP.
 
 mod limit;
 mod logfmt;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;

@@ -27,7 +27,7 @@ trap 'cat "$UNCHECKED" >&2; rm -f "$UNCHECKED"' EXIT
 tests/supply-chain.sh
 cargo fmt --check
 cargo clippy --locked --workspace --all-targets -- -D warnings
-cargo check --locked --no-default-features
+cargo check --locked --no-default-features --features otlp
 # The model alone: no feature of another crate may be what makes it build.
 cargo check --locked --package roofline
 cargo test --locked --workspace

@@ -194,6 +194,8 @@ pub async fn serve(
     let gpu = origin.gpu(&settings)?;
     let (sampler, published) =
         Sampler::new(settings.clone(), &tables, gpu).map_err(UsageError::of)?;
+    #[cfg(feature = "otlp")]
+    let _pushing = telemetry::otlp::start(published.clone()).map_err(UsageError::of)?;
     // From here on SIGHUP means reload, not exit.
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let address = settings.web.listen_address;

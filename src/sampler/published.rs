@@ -89,6 +89,13 @@ impl Published {
         }
     }
 
+    /// The families of the catalogue, without those of our own process.
+    #[cfg(feature = "otlp")]
+    #[must_use]
+    pub fn families(&self) -> Vec<MetricFamily> {
+        families(&self.snapshot)
+    }
+
     /// Text format 0.0.4.
     #[must_use]
     pub const fn text(&self) -> &Text {
