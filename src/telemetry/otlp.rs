@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, MeterProvider};
+use opentelemetry::{Key, KeyValue};
 use opentelemetry_otlp::{
     ExporterBuildError, MetricExporter, OTEL_EXPORTER_OTLP_ENDPOINT,
     OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
@@ -39,32 +39,43 @@ impl Drop for MetricPush {
 pub fn start(
     published: watch::Receiver<Option<Arc<Published>>>,
 ) -> Result<Option<MetricPush>, ExporterBuildError> {
-    let endpoints = [
-        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
-        OTEL_EXPORTER_OTLP_ENDPOINT,
-    ];
-    let mut endpoints = endpoints
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok());
-    let Some(endpoint) = endpoints.find(|endpoint| !endpoint.is_empty()) else {
+    if !has_endpoint() {
         return Ok(None);
-    };
+    }
     let exporter = MetricExporter::builder().with_http().build()?;
-    let resource = Resource::builder()
-        .with_service_name(service_name())
-        .build();
     let provider = SdkMeterProvider::builder()
         .with_periodic_exporter(exporter)
-        .with_resource(resource)
+        .with_resource(resource())
         .build();
     observe_all(&provider, &Arc::new(NewestFamilies::new(published)));
-    tracing::info!("pushing metrics over OTLP to {endpoint}");
+    tracing::info!("pushing metrics over OTLP");
     Ok(Some(MetricPush(provider)))
 }
 
-/// The name of the service: the environment's, else the program's.
-fn service_name() -> String {
-    std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| env!("CARGO_PKG_NAME").to_owned())
+/// Whether the environment names an endpoint.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the SDK reads these variables itself; without one it would push to its default"
+)]
+fn has_endpoint() -> bool {
+    let names = [
+        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
+        OTEL_EXPORTER_OTLP_ENDPOINT,
+    ];
+    let is_set = |name| std::env::var(name).is_ok_and(|endpoint| !endpoint.is_empty());
+    names.into_iter().any(is_set)
+}
+
+/// The resource that the environment describes, under the program's name where it gives none.
+fn resource() -> Resource {
+    let described = Resource::builder().build();
+    let name = described.get(&Key::new("service.name"));
+    let is_named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    if is_named {
+        return described;
+    }
+    let builder = Resource::builder();
+    builder.with_service_name(env!("CARGO_PKG_NAME")).build()
 }
 
 /// One instrument for each family of the catalogue. An instrument reports the series that its callback observes and no others, so what
