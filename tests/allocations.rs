@@ -1,4 +1,4 @@
-//! Reading a page allocates nothing per sample.
+//! Parsing a page allocates nothing per sample.
 
 use allocation_counter::measure;
 use vllm_roofline_exporter::exposition::{Line, Lines};
@@ -33,6 +33,6 @@ fn samples_are_read_without_allocating() {
             assert_eq!(counted.count_total, 0, "{what}: {read} samples");
         }
     }
-    // The counter counts.
+    // The allocation counter works.
     assert!(measure(|| drop(vec![0_u8; 10])).count_total > 0);
 }

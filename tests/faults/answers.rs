@@ -1,4 +1,4 @@
-//! Answers that are no page, or a damaged one: each has its own name.
+//! Invalid and damaged answers: each has its own reason.
 
 use crate::support::{Answering, Exporter, ok, value};
 

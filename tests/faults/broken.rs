@@ -1,4 +1,4 @@
-//! A vLLM whose connections break, in every way that connections do.
+//! A vLLM whose connections break, in every possible way.
 
 #![allow(
     clippy::disallowed_methods,
@@ -15,7 +15,7 @@ use crate::{assert_sound, decode_rate, decoded, failures, serve, up};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n";
 
-/// Longer than any read may take.
+/// Longer than the timeout of a read.
 const LONG: Duration = Duration::from_secs(3);
 
 /// Asserts what is exported before, during and after `fault`, which is counted as `reason`.
@@ -62,7 +62,7 @@ fn survives(fault: impl Fn(TcpStream) + Send + Sync + 'static, reason: &str) {
 
 #[test]
 fn a_vllm_that_refuses() {
-    // The connection is taken by the system and dropped by the server, before or after the request was sent.
+    // The kernel accepts the connection and the server drops it, before or after the request was sent.
     survives(drop, "damaged");
 }
 

@@ -1,5 +1,5 @@
-//! A clock that is set while the exporter runs: one tick is thrown away, and counted. What the meter makes of it at any moment is in
-//! `tests/pipeline/meter_properties.rs`.
+//! The clock is set while the exporter runs: one tick is discarded, and counted. `tests/pipeline/meter_properties.rs` tests the meter at
+//! any time of the change.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,7 +14,7 @@ use crate::vllm::Vllm;
 use crate::{assert_sound, decode_rate, decoded, discards};
 use std::io::Write;
 
-/// Seconds that the bounds held, together.
+/// Sum of the seconds by bound.
 fn bound_seconds(page: &str) -> f64 {
     let lines = page
         .lines()
@@ -50,7 +50,7 @@ fn a_clock_that_is_set_costs_one_tick() {
     let exporter = Exporter::start_in(&environment, &arguments);
     let mut before = exporter.wait_for("/metrics", 20, |page| decode_rate(page).is_some());
 
-    // An hour back, and less than the longest interval forth, which an outage could have been.
+    // An hour back, and forward by less than the longest interval, which could be an outage.
     for (steps, seconds) in [(1, -3600), (2, -3350), (3, 0)] {
         set(seconds);
         let after = exporter.wait_for("/metrics", 20, |page| {

@@ -1,4 +1,4 @@
-//! docs/faults.md names tests; here are they all.
+//! Every test that docs/faults.md names exists.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Engines that come and go, and engines that do nothing.
+//! Engines that appear and disappear, and idle engines.
 
 use crate::support::{Exporter, ok, value};
 use crate::vllm::{Vllm, engine};
@@ -45,7 +45,7 @@ fn engines_come_and_go() {
     assert_sound(&after);
 }
 
-/// Two engines share two GPUs, one engine has both, and so again.
+/// Two engines share two GPUs, then one engine has both, repeatedly.
 #[test]
 fn gpus_follow_the_engines() {
     let vllm = Vllm::start();

@@ -1,4 +1,4 @@
-//! Pages that are made to hurt: none gets in, none costs memory without bound, and nothing of them stays.
+//! Hostile pages: none is accepted, none costs unbounded memory, and none leaves data behind.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -44,7 +44,7 @@ fn gzip_bomb() -> Vec<u8> {
     [head.as_bytes(), &packed].concat()
 }
 
-/// A page without an end.
+/// An endless page.
 fn endless(mut stream: TcpStream) {
     request(&mut stream);
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
@@ -52,7 +52,7 @@ fn endless(mut stream: TcpStream) {
     while stream.write_all(line.as_bytes()).is_ok() {}
 }
 
-/// Page, and the reason for which it is refused.
+/// Pages, and the reason for which each is refused.
 fn hostile_pages() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let good = engine("m", "0", 1);
     let running = |labels: &str| format!("vllm:num_requests_running{{{labels}}} 1.0\n");
@@ -174,7 +174,7 @@ fn huge_pages_and_deep_escapes_are_read() {
     assert!(!after.contains("\\\\"), "{after}");
 }
 
-/// As many engines as there may be, with labels as long as they may be: our own page grows with them, and no further.
+/// The maximum number of engines, with labels of the maximum length: our own page stays within its limit.
 #[test]
 fn the_largest_page_is_read_within_bounds() {
     let vllm = Vllm::start();
@@ -237,7 +237,7 @@ fn a_server_of_too_many_engines_takes_none_from_another() {
     });
 }
 
-/// A value that no counter has is as good as absent: it gets into no sum, which would never lose it again.
+/// An impossible counter value counts as absent: a sum would keep it forever.
 #[test]
 fn values_that_cannot_be_are_left_out() {
     let vllm = Vllm::start();

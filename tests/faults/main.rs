@@ -1,5 +1,4 @@
-//! What goes wrong around the exporter: each fault has its own name, takes its own values along and nothing else, and passes.
-//! docs/faults.md lists them all.
+//! Faults around the exporter: each has its own name, affects only its own values, and is temporary. docs/faults.md lists them all.
 
 #![allow(
     clippy::unwrap_used,
@@ -45,7 +44,7 @@ fn serve_every(tick: &str, vllm: &str) -> Exporter {
     ])
 }
 
-/// The library `name`, made in `directory` of its source here, to be loaded into the exporter.
+/// Compiles the library `name` from its source here into `directory`, to be loaded into the exporter.
 fn library(name: &str, directory: &Path) -> String {
     let library = directory.join(name).with_extension("so");
     let compiled = Command::new("cc")
@@ -88,7 +87,7 @@ fn up(page: &str) -> Option<f64> {
     value(page, "vllm_roofline_up", "")
 }
 
-/// Asserts that no value on `page` is negative, infinite or no number.
+/// Asserts that no value on `page` is negative, infinite or NaN.
 #[track_caller]
 fn assert_sound(page: &str) {
     for line in page.lines().filter(|line| !line.starts_with('#')) {

@@ -1,4 +1,4 @@
-//! Clients that mean harm to our own port: it stays small, goes on reading vLLM, and serves others as soon as it can.
+//! Hostile clients on our own port: memory stays bounded, vLLM is still read, and other clients are served as soon as possible.
 
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
@@ -12,11 +12,11 @@ use crate::serve;
 use crate::support::Exporter;
 use crate::vllm::Vllm;
 
-/// Connections that are served at once, and a few files more.
+/// The maximum number of connections, and a few more files.
 const MOST_FILES: usize = 256 + 64 + 24;
-/// Memory for all that these tests do, in KiB.
+/// Memory limit of these tests, in KiB.
 const MOST_MEMORY: u64 = 24 << 10;
-/// Longer than anything may hold up the exporter.
+/// Longer than any delay of the exporter.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 fn connect(exporter: &Exporter) -> TcpStream {
@@ -38,7 +38,7 @@ fn wait_until(what: &str, mut test: impl FnMut() -> bool) {
     }
 }
 
-/// All that comes until the connection is closed, by whatever means.
+/// Everything received until the connection closes.
 #[track_caller]
 fn rest(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
@@ -54,10 +54,10 @@ fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8(all).unwrap()
 }
 
-/// Whether the exporter answers somebody who asks as one should.
+/// Whether the exporter answers a well-behaved client.
 fn answers(exporter: &Exporter) -> bool {
     let mut stream = connect(exporter);
-    // A connection that is cut off may be gone before the question is out.
+    // A closed connection may be gone before the request is sent.
     let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     rest(&mut stream).starts_with("HTTP/1.1 200 OK\r\n")
 }
@@ -79,7 +79,7 @@ fn ten_thousand_connections_cost_little_and_pass() {
     let mut most_files = 0;
     for _ in 0..CONNECTIONS {
         let mut stream = connect(&exporter);
-        // Those that are cut off at once do not take it.
+        // Connections that are closed at once do not receive it.
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: ");
         connections.push(stream);
         most_files = most_files.max(exporter.open_files());
@@ -104,7 +104,7 @@ fn ten_thousand_connections_cost_little_and_pass() {
     );
 }
 
-/// As many as may be, each with a request every now and then: a probe and a scraper get in all the same.
+/// The maximum number of connections, each with an occasional request: a probe and a scraper still get in.
 #[test]
 fn connections_that_are_kept_alive_do_not_lock_out_probes() {
     let vllm = Vllm::start();
@@ -127,7 +127,7 @@ fn connections_that_are_kept_alive_do_not_lock_out_probes() {
     assert!(answers(&exporter));
 }
 
-/// Neither silence nor a question that never ends keeps a place for long.
+/// Neither a silent client nor an endless request keeps a slot for long.
 #[test]
 fn whoever_does_not_ask_is_cut_off() {
     let vllm = Vllm::start();
@@ -149,7 +149,7 @@ fn whoever_does_not_ask_is_cut_off() {
     assert!(answers(&exporter));
 }
 
-/// Connections to the exporter as the kernel has them: those that are open, and the bytes that wait for their readers.
+/// The kernel's view of connections to the exporter: how many are open, and the bytes that wait for their clients.
 fn connections(exporter: &Exporter) -> (usize, usize) {
     const ESTABLISHED: &str = "01";
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -165,11 +165,11 @@ fn connections(exporter: &Exporter) -> (usize, usize) {
     ours.fold((0, 0), |(count, all), waiting| (count + 1, all + waiting))
 }
 
-/// Readers that ask for page after page and take none.
+/// Clients that request page after page and read none.
 #[test]
 fn slow_readers_lose_their_place() {
     const READERS: usize = 20;
-    /// What one leaves to the kernel: a send buffer, which it doubles, and what it counts beside.
+    /// Kernel memory of one such client: a send buffer, which the kernel doubles, plus overhead.
     const MOST_WAITING: usize = 256 << 10;
     let vllm = Vllm::start();
     let exporter = serve(&vllm.url);
@@ -180,7 +180,7 @@ fn slow_readers_lose_their_place() {
         .map(|_| {
             let mut stream = connect(&exporter);
             stream.set_nonblocking(true).unwrap();
-            // As much as the system takes.
+            // As much as the kernel accepts.
             let _ = stream.write(request.as_bytes());
             stream
         })
@@ -199,7 +199,7 @@ fn slow_readers_lose_their_place() {
     drop(readers);
 }
 
-/// Ways to leave open where a request ends: headers, and the body that some would see.
+/// Ambiguous ends of a request: headers, and the body that some servers would see.
 const AMBIGUOUS: [(&str, &str); 15] = [
     (
         "Content-Length: 44\r\nTransfer-Encoding: chunked",
@@ -273,7 +273,7 @@ fn oversized_heads_are_refused() {
         ),
     ] {
         let mut stream = connect(&exporter);
-        // It hangs up in the middle.
+        // It disconnects in the middle.
         let _ = stream.write_all(head.as_bytes());
         let answer = rest(&mut stream);
         let refused = ["HTTP/1.1 431 ", "HTTP/1.1 414 "];

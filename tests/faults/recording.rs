@@ -1,4 +1,4 @@
-//! A disk that is full while a capture is recorded.
+//! Disk full while a capture is recorded.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -12,10 +12,10 @@ use crate::support::ok;
 use crate::vllm::{Vllm, request};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vllm-roofline-exporter");
-/// Blocks of 512 bytes that a file may have, in which the pages of a few ticks have room.
+/// File size limit in blocks of 512 bytes: a few ticks of pages.
 const BLOCKS: &str = "64";
 
-/// A page that does not get much smaller when it is packed.
+/// A page that compresses badly.
 fn bulky(page: &str) -> String {
     let random = RandomState::new();
     let noise = (0..400).map(|line| format!("# {:016x}\n", random.hash_one(line)));
@@ -31,7 +31,7 @@ fn a_full_disk_ends_a_recording_that_can_be_replayed() {
     });
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("capture");
-    // Too large a file is an error to whoever ignores the signal, as a full disk is.
+    // With the signal ignored, exceeding the limit is an error, like a full disk.
     let limited = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$0\" \"$@\"");
     let recorded = Command::new("sh")
         .args(["-c", &limited, PROGRAM, "record", "--vllm-url", &vllm.url])
@@ -83,7 +83,7 @@ fn a_disk_that_is_full_from_the_start_is_named() {
     assert!(told.contains("cannot write"), "{told}");
 }
 
-/// What a capture holds is for its owner: pages name models and users.
+/// Only the owner may read a capture: pages contain names of models and users.
 #[test]
 fn a_recording_is_its_owners_and_follows_no_link() {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -116,7 +116,7 @@ fn a_recording_is_its_owners_and_follows_no_link() {
     }
 }
 
-/// A pipe or a device where a file of a capture would be is refused with its name, and not waited for.
+/// A pipe or a device in place of a file of a capture is refused by name, without waiting.
 #[test]
 fn a_capture_of_pipes_and_devices_is_refused() {
     use std::os::unix::fs::symlink;
@@ -170,7 +170,7 @@ fn a_recording_without_a_page_leaves_nothing() {
     }
 }
 
-/// As where the program or the machine ended in the middle: the lines before are good, whatever comes after them.
+/// The program or the machine ended in the middle of a file: the lines before are valid, whatever follows.
 #[test]
 fn a_recording_cut_off_anywhere_is_good_up_to_there() {
     const PAGES: u32 = 5;

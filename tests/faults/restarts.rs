@@ -1,4 +1,4 @@
-//! A vLLM that restarts, with the same model or another one: the span in between is lost, nothing else, and nothing old stays.
+//! vLLM restarts, with the same model or another one: only the span in between is lost, and no old fact remains.
 
 use crate::support::{Exporter, ok, value};
 use crate::vllm::{Vllm, engine, request};
@@ -51,7 +51,7 @@ fn a_restart_throws_its_window_away_and_nothing_is_negative() {
     assert_sound(&after);
 }
 
-/// The counters of the new process have overtaken those of the old one, so only its start tells.
+/// The counters of the new process exceed those of the old one, so only its start time reveals the restart.
 #[test]
 fn a_restart_is_seen_even_where_counters_went_up() {
     let vllm = Vllm::start();
@@ -101,6 +101,6 @@ fn a_restart_with_another_model_takes_everything_of_the_old_one_along() {
     serve_model(&vllm, 2, "qwen2.5-0.5b-bf16", "new", 700);
     let later = exporter.wait_for("/metrics", 10, |page| decoded(page) == Some(200.0));
     let flops = value(&later, "vllm_roofline_flops_total", "phase=\"decode\"").unwrap();
-    // Twice the 0.49 billion parameters and some attention a token, and not the 8 billion of before.
+    // Twice the 0.49 billion parameters plus attention per token, not the 8 billion of the previous model.
     assert!((200.0 * 0.9e9..200.0 * 1.5e9).contains(&flops), "{flops}");
 }

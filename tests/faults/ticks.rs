@@ -1,4 +1,4 @@
-//! Ticks that take too long or come too late.
+//! Ticks that take too long or start too late.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,7 +12,7 @@ use crate::support::{ok, value};
 use crate::vllm::{Vllm, request};
 use crate::{assert_sound, decoded, discards, serve, up};
 
-/// Nothing was thrown away.
+/// Asserts that nothing was discarded.
 #[track_caller]
 fn assert_no_discards(page: &str) {
     for reason in [
@@ -27,7 +27,7 @@ fn assert_no_discards(page: &str) {
     }
 }
 
-/// The first tick asks three times, which takes longer than a tick.
+/// The first tick makes three requests, which take longer than a tick.
 #[test]
 fn a_slow_vllm_delays_ticks_and_loses_nothing() {
     let vllm = Vllm::start();
@@ -52,7 +52,7 @@ fn a_slow_vllm_delays_ticks_and_loses_nothing() {
     assert_no_discards(&page);
 }
 
-/// As on a machine that has no time for us: the ticks that were missed are not made up for in a burst.
+/// As on an overloaded machine: missed ticks are not made up for in a burst.
 #[test]
 fn a_stopped_exporter_goes_on_where_it_was() {
     let vllm = Vllm::start();

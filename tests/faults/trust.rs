@@ -1,4 +1,4 @@
-//! What others could make the exporter believe, give away or open.
+//! What an untrusted server could make the exporter believe, reveal or open.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use crate::support::{Answering, Exporter, ok, value};
 use crate::vllm::{Vllm, request};
 use crate::{assert_sound, decoded, discards, failures, serve, serve_every, up};
 
-/// More than all GPUs of the world could do: the jump is discarded, and what comes after it counts.
+/// More than all GPUs of the world could do: the jump is discarded, and later values count.
 #[test]
 fn what_no_gpu_can_do_is_discarded_and_heals() {
     let vllm = Vllm::start();
@@ -17,7 +17,7 @@ fn what_no_gpu_can_do_is_discarded_and_heals() {
     vllm.generate(10_000_000_000_000_000_000);
     let during = exporter.wait_for("/metrics", 20, |page| discards(page, "implausible") == 1);
     assert_eq!(decoded(&during), Some(1000.0));
-    // The counter falls back, as after a restart.
+    // The counter drops, as after a restart.
     vllm.generate(3000);
     exporter.wait_for("/metrics", 20, |page| discards(page, "counter_reset") == 1);
     vllm.generate(3500);
@@ -25,7 +25,7 @@ fn what_no_gpu_can_do_is_discarded_and_heals() {
     assert_sound(&after);
 }
 
-/// The capacity that a label states is a fact only where an engine can have it.
+/// A label's capacity counts only if it is plausible for an engine.
 #[test]
 fn a_capacity_that_cannot_be_is_none() {
     let vllm = Vllm::start();
@@ -48,7 +48,7 @@ fn a_capacity_that_cannot_be_is_none() {
     exporter.wait_for("/metrics", 20, |page| capacity(page) == Some(5000.0));
 }
 
-/// The environment of a pod often names a proxy. It would get the API key, and its page would be taken for vLLM's.
+/// The environment of a pod often names a proxy. It would receive the API key, and its page would be taken for vLLM's.
 #[test]
 fn no_proxy_is_asked() {
     let proxy = Vllm::start();
@@ -67,7 +67,7 @@ fn no_proxy_is_asked() {
     assert_eq!(proxy.requests(), 0);
 }
 
-/// Each tick asks for the address anew, and none gets it: one thread waits, not one more each tick, and none holds up the end.
+/// Each tick looks up the address, and no lookup returns: one thread waits, not one more per tick, and none delays the exit.
 #[test]
 fn a_name_server_that_never_answers_holds_one_thread() {
     let directory = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn a_name_server_that_never_answers_holds_one_thread() {
     assert_eq!(exporter.terminate(), Some(0));
 }
 
-/// Answers that are cheap to send and dear to read, each without an end, sent for as long as anybody reads.
+/// Answers that are cheap to send and expensive to read, each endless.
 const DEAR: [(&str, &[u8], &[u8]); 4] = [
     ("interim answers", b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     (
@@ -103,7 +103,7 @@ const DEAR: [(&str, &[u8], &[u8]); 4] = [
     (
         "packed blocks of nothing",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\0\x03",
-        // Four empty blocks in the fixed code, of ten bits each.
+        // Four empty blocks in the fixed code, ten bits each.
         &[0x02, 0x08, 0x20, 0x80, 0x00],
     ),
     (
@@ -113,7 +113,7 @@ const DEAR: [(&str, &[u8], &[u8]); 4] = [
     ),
 ];
 
-/// Whatever an answer is made of, a server whose answers are dear is asked less often.
+/// Whatever an answer contains, a server with expensive answers is read less often.
 #[test]
 fn dear_answers_are_asked_for_less_often() {
     for (name, head, piece) in DEAR {
@@ -134,7 +134,7 @@ fn dear_answers_are_asked_for_less_often() {
     }
 }
 
-/// A vLLM that seems to restart with every page fills no log.
+/// A vLLM that seems to restart with every page does not fill the log.
 #[test]
 fn a_page_that_differs_each_time_logs_no_line_a_tick() {
     let vllm = Vllm::start();
@@ -155,7 +155,7 @@ fn a_page_that_differs_each_time_logs_no_line_a_tick() {
     assert!((1..=20).contains(&told), "told {told} times");
 }
 
-/// An answer to `/v1/models` of 16 MiB, and a path in it that is a device: neither costs memory, nor holds anything up.
+/// An answer to `/v1/models` of 16 MiB, and a path in it that is a device: neither costs memory, nor delays anything.
 #[test]
 fn hostile_models_cost_little_and_hold_nothing_up() {
     let vllm = Vllm::start();

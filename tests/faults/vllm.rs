@@ -1,4 +1,4 @@
-//! A vLLM that does with each connection what a test says, and can be told otherwise at any time.
+//! A vLLM server whose behaviour per connection a test defines, and can change at any time.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use crate::support::ok;
 
 type Behaviour = Arc<dyn Fn(&Vllm, TcpStream) + Send + Sync>;
 
-/// One vLLM; clones are the same.
+/// One vLLM; clones share its state.
 #[derive(Clone)]
 pub(crate) struct Vllm {
     pub(crate) url: String,
@@ -41,12 +41,12 @@ impl Vllm {
         vllm
     }
 
-    /// From now on it does this with each connection.
+    /// Sets the behaviour for each connection from now on.
     pub(crate) fn behave(&self, behaviour: impl Fn(&Self, TcpStream) + Send + Sync + 'static) {
         *self.behaviour.lock().unwrap() = Arc::new(behaviour);
     }
 
-    /// From now on it answers with `page`.
+    /// Answers with `page` from now on.
     pub(crate) fn answer(&self, page: impl Into<Vec<u8>>) {
         let page = page.into();
         self.behave(move |_, mut stream| {
@@ -55,13 +55,13 @@ impl Vllm {
         });
     }
 
-    /// From now on it answers well, with so many tokens generated so far.
+    /// Answers normally from now on, with this many tokens generated so far.
     pub(crate) fn generate(&self, tokens: u64) {
         self.generated.store(tokens, Ordering::Relaxed);
         self.behave(answer_well);
     }
 
-    /// The page that it answers well with.
+    /// The page of its normal answer.
     pub(crate) fn page(&self) -> String {
         let generated = self.generated.load(Ordering::Relaxed);
         format!(
@@ -78,7 +78,7 @@ impl Vllm {
 
 fn answer_well(vllm: &Vllm, mut stream: TcpStream) {
     request(&mut stream);
-    // The exporter may have hung up.
+    // The exporter may have disconnected.
     let _ = stream.write_all(&ok(&vllm.page()));
 }
 

@@ -1,4 +1,4 @@
-//! GPUs by way of a dcgm-exporter.
+//! GPUs from a dcgm-exporter.
 
 use crate::support::{Answering, Exporter, ok, value};
 use crate::{assert_told_everywhere, check, missing, of_gpu, serve, success};
@@ -34,7 +34,7 @@ const OLD: [(&str, &str); 10] = [
     ("DCGM_FI_PROF_DRAM_ACTIVE", "0.500000"),
 ];
 
-/// The same under the names of DCGM 4.6, with what is off by default.
+/// The same with the names of DCGM 4.6, and fields that are disabled by default.
 const NEW: [(&str, &str); 11] = [
     ("DCGM_FI_DEV_SM_CLOCK", "1755"),
     ("DCGM_FI_DEV_MEM_CLOCK", "2619"),
@@ -49,7 +49,7 @@ const NEW: [(&str, &str); 11] = [
     ("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", "4"),
 ];
 
-/// An exporter that reads `page`, and what else is running.
+/// An exporter that reads `page`, with the servers it needs.
 fn reading(page: &str, arguments: &[&str]) -> (Exporter, [Answering; 2]) {
     let dcgm = Answering::with(ok(page));
     let mut all = vec!["--gpu-source", "dcgm", "--dcgm-url", &dcgm.url];
@@ -61,7 +61,7 @@ fn reading(page: &str, arguments: &[&str]) -> (Exporter, [Answering; 2]) {
 #[test]
 fn old_and_new_names_give_the_same_readings() {
     let old = series(&labels(0, GPU, ""), &OLD);
-    // Since 4.6 the host's label is in lower case.
+    // Since 4.6 the host's label is lower case.
     let new = series(&labels(0, GPU, "").replace("Hostname", "hostname"), &NEW);
     for page in [old, new] {
         let (exporter, _servers) = reading(&page, &[]);
@@ -82,7 +82,7 @@ fn old_and_new_names_give_the_same_readings() {
         }
         let spec = "spec=\"h100-sxm5-80gb\",provenance=\"table\"";
         assert_eq!(value(&shown, "vllm_roofline_gpu_info", spec), Some(1.0));
-        // Half of bus × clock, which the table knows, over the table's bandwidth.
+        // Half of bus × clock, both known from the table, over the table's bandwidth.
         let family = "vllm_roofline_measured_bandwidth_utilization_ratio";
         let shown = exporter.wait_for("/metrics", 10, |page| value(page, family, "").is_some());
         let measured = value(&shown, family, "").unwrap();
@@ -156,7 +156,7 @@ fn gpus_are_chosen_by_index_and_by_uuid() {
 #[test]
 fn what_is_not_exported_is_absent_with_its_reason() {
     let page = series(&labels(0, GPU, ""), &OLD[..6])
-        // A blank of an older exporter.
+        // A placeholder of an older exporter.
         + &series(&labels(0, GPU, ""), &[("DCGM_FI_PROF_DRAM_ACTIVE", "9223372036854775794")]);
     let (exporter, _servers) = reading(&page, &[]);
     let shown = exporter.wait_for("/metrics", 10, |page| missing(page, "gpm") == Some(1.0));

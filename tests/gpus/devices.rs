@@ -1,4 +1,4 @@
-//! Which GPUs are the engine's, what they add up to, and what their ceilings are.
+//! Which GPUs belong to the engine, their sums, and their ceilings.
 
 use std::process::{Child, Command, Stdio};
 
@@ -91,7 +91,7 @@ fn the_gpus_of_an_engine_add_up() {
     }
 }
 
-/// 16 GPUs over two nodes, of which this one has 8: those are shown, and stand for the others.
+/// 16 GPUs over two nodes, 8 of them on this node: those are shown, and represent the others.
 #[test]
 fn an_engine_over_two_nodes_shows_the_gpus_of_this_one() {
     let driver = FakeNvml::with("count 8");
@@ -135,7 +135,7 @@ struct LooksLikeVllm(Child);
 impl LooksLikeVllm {
     fn on(url: &str, directory: &std::path::Path) -> Self {
         let script = directory.join("vllm");
-        // Waits for what never comes; ends with us.
+        // Waits forever; ends with the test.
         std::fs::write(&script, "read nothing\n").unwrap();
         let port = url.rsplit(':').next().unwrap();
         let child = Command::new("sh")
@@ -173,14 +173,14 @@ fn gpus_are_found_by_the_processes_on_them_and_not_shared_with_others() {
         missing(page, "gpu_alone") == Some(1.0)
     });
     assert!(!page.contains("gpu=\"GPU-fake-0\""), "{page}");
-    // The ceilings are those of the GPU all the same.
+    // The ceilings are still those of the GPU.
     assert!(value(&page, BANDWIDTH, "").is_some());
     assert!(exporter.get("/").1.contains("cannot be split"));
 }
 
 #[test]
 fn a_gpu_of_several_processes_is_the_engines_only_if_we_are_told() {
-    // None of them is known as vLLM's: it may run where its processes cannot be told from others.
+    // None of them is known as vLLM's: its processes may not be visible.
     let driver = FakeNvml::with("process 1 2");
     let (exporter, _vllm) = serve(&driver.environment(), &[]);
     exporter.wait_for("/metrics", 10, |page| {

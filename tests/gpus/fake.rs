@@ -1,4 +1,4 @@
-//! A made-up `libnvidia-ml.so.1`, compiled from C, that does what a script says.
+//! A fake `libnvidia-ml.so.1`, compiled from C, controlled by a script.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,11 +6,11 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-/// The library of a driver of today, and that of one before GPM.
+/// The library of a current driver, and that of one before GPM.
 static TODAY: LazyLock<PathBuf> = LazyLock::new(|| compile("today", &[]));
 static OLD: LazyLock<PathBuf> = LazyLock::new(|| compile("old", &["-DOLD_DRIVER"]));
 
-/// Compiles the library into a directory of its own, and returns that.
+/// Compiles the library into a directory of its own, and returns that directory.
 fn compile(name: &str, flags: &[&str]) -> PathBuf {
     let directory = option_env!("CARGO_TARGET_TMPDIR")
         .map_or_else(std::env::temp_dir, PathBuf::from)
@@ -28,7 +28,7 @@ fn compile(name: &str, flags: &[&str]) -> PathBuf {
     directory
 }
 
-/// A driver that does what its script says; see `fake_nvml.c` for what that may be.
+/// A driver that follows its script; `fake_nvml.c` documents the commands.
 pub(crate) struct FakeNvml {
     library: PathBuf,
     pub(crate) directory: TempDir,
@@ -39,12 +39,12 @@ impl FakeNvml {
         Self::of(TODAY.clone(), script)
     }
 
-    /// Without the symbols that came after driver 450.
+    /// Without the symbols introduced after driver 450.
     pub(crate) fn old(script: &str) -> Self {
         Self::of(OLD.clone(), script)
     }
 
-    /// A file that is no library, in place of whatever this machine has.
+    /// A file that is not a library, in place of this machine's driver.
     pub(crate) fn broken() -> Self {
         let fake = Self::of(PathBuf::new(), "");
         let directory = fake.directory.path().to_owned();
@@ -64,7 +64,7 @@ impl FakeNvml {
         fake
     }
 
-    /// Changes what it does, at once.
+    /// Changes its script, with immediate effect.
     pub(crate) fn script(&self, script: &str) {
         let (next, now) = (self.path("next"), self.path("script"));
         std::fs::write(&next, format!("{script}\n")).unwrap();
@@ -75,7 +75,7 @@ impl FakeNvml {
         self.directory.path().join(name)
     }
 
-    /// What makes the program find it.
+    /// The environment that makes the program load it.
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         [

@@ -1,4 +1,4 @@
-//! What goes wrong with a driver and its GPUs: every state has a name, takes its own values along and nothing else, and passes.
+//! Faults of a driver and its GPUs: every state has a name, affects only its own values, and is temporary.
 
 use crate::fake::FakeNvml;
 use crate::support::value;
@@ -90,7 +90,7 @@ fn a_lost_gpu_takes_its_series_along_and_comes_back() {
         of_gpu(page, "gpu_power_watts", GPU).is_none()
     });
     assert!(!lost.contains(&format!("gpu=\"{GPU}\"")), "{lost}");
-    // What the GPU is does not change with its loss.
+    // The GPU's facts stay when it is lost.
     assert!(value(&lost, "vllm_roofline_peak_hbm_bytes_per_second", "").is_some());
     driver.script("");
     let after = exporter.wait_for("/metrics", 40, |page| {
@@ -202,7 +202,7 @@ fn gpm_that_is_no_number_is_no_reading() {
     exporter.wait_for("/metrics", 10, |page| {
         of_gpu(page, "measured_hbm_bytes_total", GPU).is_some_and(|bytes| bytes > 0.0)
     });
-    // Its total does not stand on, as if there were no traffic.
+    // Its total is absent: a constant one would look like no traffic.
     driver.script("dram nan");
     exporter.wait_for("/metrics", 10, |page| {
         of_gpu(page, "measured_hbm_bytes_total", GPU).is_none()

@@ -1,4 +1,4 @@
-//! GPUs without a GPU: the program reads a made-up driver library over the real FFI path, and made-up pages of a dcgm-exporter.
+//! GPUs without a GPU: the program loads a fake driver library through the real FFI, and reads fake pages of a dcgm-exporter.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use std::process::Command;
 
 use support::{Answering, Exporter, ok, value};
 
-/// A model that is served, so that GPUs belong to an engine.
+/// A served model, so that GPUs belong to an engine.
 const MODEL: &str = "config/demo/config.json";
 
 /// A vLLM that is idle.
@@ -43,7 +43,7 @@ fn serve(environment: &[(&str, String)], arguments: &[&str]) -> (Exporter, Answe
     (Exporter::start_in(environment, &all), vllm)
 }
 
-/// What `check` prints of the GPUs.
+/// The output of `check` about GPUs.
 fn check(environment: &[(&str, String)], arguments: &[&str]) -> String {
     let vllm = idle_vllm();
     let output = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
@@ -56,7 +56,7 @@ fn check(environment: &[(&str, String)], arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A state has to be told everywhere: metric, log, page and `check`; and the metrics must go on.
+/// Every state is reported everywhere: metric, log, page and `check`; and the metrics continue.
 #[track_caller]
 fn assert_told_everywhere(
     environment: &[(&str, String)],

@@ -1,4 +1,4 @@
-//! GPUs of one engine, and engines beside each other: what the links carry, and which GPU is whose.
+//! GPUs of one engine, and several engines: link traffic, and which GPU belongs to which engine.
 
 use crate::fake::FakeNvml;
 use crate::support::{Answering, Exporter, ok, value};

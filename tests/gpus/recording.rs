@@ -1,4 +1,4 @@
-//! A recording of a real H100, played by the fake driver, comes out as it went in.
+//! A recording of a real H100, played by the fake driver, is reproduced.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -25,7 +25,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap()
 }
 
-/// A driver that plays the H100 of the demo, and the lines that it plays.
+/// A driver that plays the H100 of the demo, and its lines.
 fn h100() -> (FakeNvml, Vec<Value>) {
     let recorded = lines("config/demo/gpu.jsonl.gz".as_ref());
     let mut text = String::new();
@@ -70,7 +70,7 @@ fn the_energy_is_that_of_the_counter_exactly() {
         .iter()
         .map(|line| number(&line["energy_millijoules"]))
         .collect();
-    // Some reading of the counter less an earlier one, to the millijoule.
+    // The difference of two readings of the counter, to the millijoule.
     let is_a_difference = counter.iter().any(|first| {
         counter
             .iter()
@@ -82,7 +82,7 @@ fn the_energy_is_that_of_the_counter_exactly() {
 #[test]
 fn what_is_recorded_live_is_what_the_driver_said_and_can_be_replayed() {
     let (driver, played) = h100();
-    // A vLLM that says the same all the time will do: this is about GPUs.
+    // A constant vLLM page is enough: this test is about GPUs.
     let page = "tests/fixtures/vllm/vllm-0.32.0-cpu-after-load.prom";
     let page = std::fs::read_to_string(page).unwrap();
     let vllm = Answering::with(ok(&page));
@@ -120,7 +120,7 @@ fn what_is_recorded_live_is_what_the_driver_said_and_can_be_replayed() {
         let energy = number(&line["energy_millijoules"]);
         assert!(counter.contains(&energy), "{energy} mJ was never said");
     }
-    // Eight seconds of a counter that is costly to ask for, and so not asked at every tick.
+    // Eight seconds of a counter that is expensive to read, and so not read at every tick.
     let mut asked: Vec<_> = recorded
         .iter()
         .map(|line| line["energy_millijoules"].as_u64())
@@ -145,7 +145,7 @@ fn what_is_recorded_live_is_what_the_driver_said_and_can_be_replayed() {
 #[track_caller]
 fn assert_same_traffic(played: &[Value], recorded: &[Value]) {
     let share = |line: &Value| line["gpm"]["dram_bw_util"].as_f64().unwrap_or(0.0);
-    // Each line tells of the time since the line before.
+    // Each line covers the time since the previous line.
     let said = |from: f64, to: f64| {
         let parts = played.windows(2).map(|pair| {
             let (start, end) = (
@@ -166,8 +166,8 @@ fn assert_same_traffic(played: &[Value], recorded: &[Value]) {
     assert!((read / said - 1.0).abs() < 0.02, "{read} of {said}");
 }
 
-/// How much later than it was recorded a line is played: the energy of a reading names the line that was playing then. Readings that
-/// repeat the energy of the one before are left out: the counter is not read every time.
+/// How much later than recorded a line is played: the energy of a reading identifies the line that was playing. Readings that repeat the
+/// previous energy are left out: the counter is not read every time.
 fn lateness(played: &[Value], recorded: &[Value]) -> f64 {
     let energy = |line: &Value| number(&line["energy_millijoules"]);
     let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);

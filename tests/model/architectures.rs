@@ -1,4 +1,4 @@
-//! Every architecture in the live path, against figures worked out by hand: ten seconds of a steady load, seen through two pages.
+//! Every architecture in the live path, compared with manual calculations: ten seconds of a steady load, from two pages.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,12 +22,12 @@ use vllm_roofline_exporter::sample::engine::{
     CacheConfig, Counter, Counters, EngineKey, EngineTotals, Gauge, Gauges, Histograms,
 };
 
-/// A steady load: so many requests decode in each of 1,000 steps, with so many tokens of context each.
+/// A steady load: this many requests decode in each of 1,000 steps, with this many tokens of context each.
 #[derive(Clone, Copy, Default)]
 struct Load {
     batch: f64,
     context: f64,
-    /// Prompts that are computed beside, one a step, and their tokens.
+    /// Concurrent prompts, one per step, and their tokens.
     prompts: f64,
     prompt_tokens: f64,
     /// Of these, tokens found in the prefix cache.
@@ -134,7 +134,7 @@ fn page(load: &Load, part: f64, resident: f64) -> EngineTotals {
     }
 }
 
-/// Figures of `load` with `resident` tokens in the cache, in all.
+/// Figures of `load` with a total of `resident` tokens in the cache.
 fn figures_with(config: &Value, line: &str, load: &Load, resident: f64) -> Figures {
     let facts = facts(config, line);
     let mut meter = Meter::new(MeterSettings::default());
@@ -143,7 +143,7 @@ fn figures_with(config: &Value, line: &str, load: &Load, resident: f64) -> Figur
     Figures::of(&spans[0].1, &facts, false, &MeterSettings::default())
 }
 
-/// The same with every request's own context in the cache.
+/// The same with exactly every request's own context in the cache.
 fn figures(config: &Value, line: &str, load: &Load) -> Figures {
     let resident = load.batch * (load.context + (BLOCK - 1.0) / 2.0);
     figures_with(config, line, load, resident)
@@ -173,7 +173,7 @@ const DECODE: Load = Load {
     preemptions: 0.0,
 };
 
-/// 131,072 bytes of cache a token: 16 requests read 1,000 tokens and write one.
+/// 131,072 bytes of cache per token: 16 requests read 1,000 tokens and write one.
 #[test]
 fn an_fp8_cache_halves_what_decode_reads_and_nothing_else() {
     let (full, half) = (
@@ -190,7 +190,7 @@ fn an_fp8_cache_halves_what_decode_reads_and_nothing_else() {
 }
 
 /// Sixteen tokens with 8 of 128 experts each reach 128·(1 − (15/16)^16) = 82.4 of them; an expert is 3·2048·768·2 bytes. Attention is
-/// 2048·(32+2·4+32)·128·2 bytes a layer, the router 2048·128·2, the head 2048·151,936·2.
+/// 2048·(32+2·4+32)·128·2 bytes per layer, the router 2048·128·2, the head 2048·151,936·2.
 #[test]
 fn experts_are_read_as_far_as_tokens_reach_them() {
     let config = json!({"model_type": "qwen3_moe", "hidden_size": 2048, "moe_intermediate_size": 768, "intermediate_size": 6144,
@@ -213,7 +213,7 @@ fn experts_are_read_as_far_as_tokens_reach_them() {
     );
 }
 
-/// Five of six layers look back 1,024 tokens. At 4,096 bytes a token and layer: 5 full layers read 8,000, 25 read 1,024.
+/// Five of six layers have a window of 1,024 tokens. At 4,096 bytes per token and layer: 5 full layers read 8,000, 25 read 1,024.
 #[test]
 fn windowed_layers_read_their_window() {
     let config = json!({"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 30,
@@ -233,7 +233,7 @@ fn windowed_layers_read_their_window() {
     assert_close(figures.hbm_bytes_by_kind.unwrap().kv.0, kv, 2e-3);
 }
 
-/// The cache holds one vector of 512 + 64 elements a token and layer, whatever the number of heads.
+/// The cache holds one vector of 512 + 64 elements per token and layer, whatever the number of heads.
 #[test]
 fn latent_attention_reads_the_compressed_cache() {
     let config = json!({"model_type": "deepseek_v2", "hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408,
@@ -245,7 +245,7 @@ fn latent_attention_reads_the_compressed_cache() {
     assert_close(figures.hbm_bytes_by_kind.unwrap().kv.0, kv, 1e-3);
 }
 
-/// 36 of 48 layers keep a state instead of a cache: 32·128·128 elements, read and written once a step and sequence.
+/// 36 of 48 layers have a state instead of a cache: 32·128·128 elements, read and written once per step and sequence.
 #[test]
 fn recurrent_layers_move_their_state() {
     let config = json!({"model_type": "qwen3_next", "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 16,
@@ -260,7 +260,7 @@ fn recurrent_layers_move_their_state() {
     assert_close(figures.hbm_bytes_by_kind.unwrap().state.0, moved, 1e-2);
 }
 
-/// Verifying three drafts sends four tokens of each request through the model, reads the weights once, and the cache once.
+/// Verifying three drafts processes four tokens of each request, and reads the weights and the cache once.
 #[test]
 fn drafts_are_verified_in_one_step() {
     let line = r#"--speculative-config {"method":"ngram","num_speculative_tokens":3}"#;
@@ -287,7 +287,7 @@ fn drafts_are_verified_in_one_step() {
     );
 }
 
-/// Sixteen requests on one prefix of 3,840 tokens and 160 of their own: all attend to 4,000, HBM gives the prefix once a step.
+/// Sixteen requests on one prefix of 3,840 tokens and 160 of their own: all attend to 4,000, and HBM supplies the prefix once per step.
 #[test]
 fn a_shared_prefix_comes_from_memory_once() {
     let load = Load {
@@ -308,7 +308,7 @@ fn a_shared_prefix_comes_from_memory_once() {
         decode + prompts,
         2e-2,
     );
-    // 16 requests attend to 4,000 tokens each: 4·32·128 FLOPs a pair and layer.
+    // 16 requests attend to 4,000 tokens each: 4·32·128 FLOPs per pair and layer.
     let linear = 2.0 * 6_979_321_856.0 + 2.0 * 4096.0 * 128_256.0;
     let attention = 32.0 * 4.0 * 32.0 * 128.0 * 4000.0;
     assert_close(

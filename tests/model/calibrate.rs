@@ -1,4 +1,5 @@
-//! `calibrate`: recordings in, a file of coefficients out that meets what was not fitted better, and that other commands read.
+//! `calibrate`: turns recordings into a file of coefficients that improves predictions of data it was not fitted to, and that other
+//! commands read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ fn capture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// What a command printed as JSON.
+/// The JSON output of a command.
 fn answer(arguments: &[&str]) -> Value {
     let output = cargo_bin_cmd!().args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -20,7 +21,7 @@ fn answer(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// What `calibrate` says to captures and settings that it cannot use.
+/// The error of `calibrate` for unusable captures and settings.
 fn refusal(arguments: &[&str]) -> String {
     let place = tempfile::tempdir().unwrap();
     let output = cargo_bin_cmd!()

@@ -1,4 +1,4 @@
-//! The numeric cases of the static roofline: parameters exact, FLOPs, bytes and bounds within the tolerances that the file states.
+//! The numeric cases of the static roofline: parameters exact, FLOPs, bytes and bounds within the file's tolerances.
 
 #![expect(clippy::expect_used, reason = "a test may panic")]
 
@@ -10,7 +10,7 @@ use roofline::spec::gpu::GpuTable;
 use roofline::spec::model::ModelSpec;
 use serde_json::Value;
 
-/// A case with what this program makes of it.
+/// A case with the results of this program.
 struct Case {
     name: String,
     expected: Value,

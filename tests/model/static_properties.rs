@@ -1,4 +1,4 @@
-//! Laws that the static roofline keeps whatever the model, the batch and the parallelism.
+//! Invariants of the static roofline for any model, batch and parallelism.
 
 #![expect(clippy::expect_used, reason = "a test may panic")]
 

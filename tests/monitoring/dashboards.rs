@@ -1,4 +1,4 @@
-//! The dashboards as files: fresh, and what Grafana needs them to be.
+//! The dashboard files: up to date, and valid for Grafana.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::generate::{self, names};
 
-/// Panels that are part of every Grafana.
+/// Panel types included in every Grafana.
 const CORE_PANELS: [&str; 8] = [
     "bargauge",
     "heatmap",
@@ -17,7 +17,7 @@ const CORE_PANELS: [&str; 8] = [
     "timeseries",
     "xychart",
 ];
-/// Transformations whose code is public, and proven to do what the panels expect of them.
+/// Transformations with public code, tested for what the panels need.
 const TRANSFORMATIONS: [&str; 3] = ["merge", "organize", "sortBy"];
 
 /// Name and content of every dashboard file.
@@ -35,7 +35,7 @@ pub(crate) fn all() -> Vec<(String, Value)> {
     dashboards
 }
 
-/// The panels of `dashboard` that are not rows, those in shut rows among them.
+/// The panels of `dashboard` except rows, including those in collapsed rows.
 pub(crate) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     let panels = dashboard["panels"].as_array().unwrap().iter();
     panels
@@ -44,7 +44,7 @@ pub(crate) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
         .filter(|panel| panel["type"] != "row")
 }
 
-/// The expression of every query of every panel.
+/// The expression of every query in every panel.
 pub(crate) fn expressions(dashboard: &Value) -> impl Iterator<Item = &str> {
     panels(dashboard)
         .flat_map(|panel| panel["targets"].as_array().unwrap())
@@ -190,7 +190,7 @@ fn a_thing_has_one_colour_and_one_name_on_every_panel() {
         }
     }
     for (name, colors) in colors {
-        // A measured figure and a roof have the colour of what they are drawn over.
+        // A measured figure and a roof share the colour of the series below them.
         if !["measured", "peak", "running", "mean"].contains(&name.as_str()) {
             assert_eq!(colors.len(), 1, "{name}: {colors:?}");
         }

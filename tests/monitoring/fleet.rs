@@ -1,4 +1,4 @@
-//! 5,000 pods behind one Prometheus. Prints what the fleet dashboard's queries and the rules cost; run it by hand:
+//! 5,000 pods in one Prometheus. Prints the cost of the fleet dashboard's queries and of the rules; run it by hand:
 //!
 //! `cargo test --test monitoring -- --ignored --nocapture fleet`
 
@@ -19,18 +19,18 @@ use crate::recordings::played::{is_read, metrics_of_the_rules};
 use crate::support::{Exporter, get, ok};
 use crate::tools::promtool;
 
-/// What there is to watch: two clusters of models, behind one Prometheus.
+/// The simulated fleet: two clusters of models, in one Prometheus.
 const PODS: usize = 5000;
 const MODELS: usize = 10;
-/// The label that the recording has and the simulated pods have not.
+/// The label of the recording that the simulated pods lack.
 const RECORDED_MODEL: &str = "model_name=\"/models/llama-3.1-8b\"";
-/// Pods that one page of the simulation holds.
+/// Pods on one page of the simulation.
 const PODS_A_PAGE: usize = 100;
-/// History of what rules recorded before: an hour, as the dashboards show it, at the interval of the rules.
+/// History of earlier recording-rule results: an hour, as the dashboards show it, at the interval of the rules.
 const HISTORY_S: f64 = 3600.0;
 const RECORDED_EVERY_S: f64 = 30.0;
 
-/// Serves the demo's pages as those of many pods, of each only the series that rules read: `/vllm/17` and `/exporter/17` hold the
+/// Serves the demo's pages as those of many pods, with only the series that rules read: `/vllm/17` and `/exporter/17` contain the
 /// seventeenth hundred.
 struct Fleet {
     vllm: SocketAddr,
@@ -83,14 +83,14 @@ impl Fleet {
             }
         }
         let text = text.replace("gpu=\"0\"", &format!("gpu=\"GPU-{page}\""));
-        // The recording's own name of the model comes first among the labels, or last.
+        // The recording's own model label comes first among the labels, or last.
         let text = text.replace(&format!("{RECORDED_MODEL},"), "");
         let text = text.replace(&format!(",{RECORDED_MODEL}"), "");
         let _ = stream.write_all(&ok(&text));
     }
 }
 
-/// The labels that tell the pod number `pod`.
+/// The labels of pod number `pod`.
 fn labels(pod: usize, job: &str) -> String {
     let port = if job == "vllm" { 8000 } else { 10860 };
     let (cluster, model) = (pod % 2, pod % MODELS);
@@ -121,7 +121,7 @@ fn scraping(fleet: SocketAddr) -> String {
     config
 }
 
-/// What rules would have recorded of every engine in the last hour, of the one record that a panel draws over time.
+/// Results of the recording rules for every engine in the last hour, for the one record that a panel draws over time.
 fn record_history(directory: &Path) {
     let text = directory.join("history.om");
     let mut out = BufWriter::new(std::fs::File::create(&text).unwrap());
@@ -175,7 +175,7 @@ fn the_fleet_dashboard_and_the_rules_over_5000_pods() {
         let pods = prometheus.query("count(vllm_roofline_up) + count(vllm:num_requests_running)");
         values(&pods) == [2.0 * PODS as f64]
     });
-    // Enough for a rate of every pod, and for the rules to have met it.
+    // Long enough for a rate of every pod, and for the rules to have evaluated it.
     std::thread::sleep(Duration::from_secs(150));
 
     eprintln!(
@@ -206,7 +206,7 @@ fn the_fleet_dashboard_and_the_rules_over_5000_pods() {
     }
 }
 
-/// Prints the slowest queries of the dashboards that are for a fleet, and for one engine of it.
+/// Prints the slowest queries of the dashboards for a fleet, and for one of its engines.
 fn time_dashboards(prometheus: &Prometheus) {
     for (name, dashboard) in dashboards::all() {
         let shown = match name.as_str() {

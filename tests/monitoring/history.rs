@@ -1,5 +1,5 @@
-//! Hours of history: the demo's recording, played over and over into a database of Prometheus's. Which alerts would have fired, and
-//! whether one that does reaches a real Alertmanager.
+//! Hours of history: the demo's recording, played repeatedly into a Prometheus database. Tests which alerts would have fired, and whether a
+//! firing alert reaches a real Alertmanager.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -13,11 +13,11 @@ use crate::prometheus::{Alertmanager, Prometheus, QueryApi, config, free_address
 use crate::rules;
 use crate::tools::promtool;
 
-/// Length of the recording.
+/// Length of the recording, in seconds.
 const ROUND_S: f64 = 49.0;
-/// Three and a half hours: the budget over six is judged after three.
+/// Three and a half hours: the six-hour budget is evaluated after three hours.
 const ROUNDS: u32 = 260;
-/// How often rules are evaluated in the history.
+/// Evaluation interval of the rules in the history.
 const STEP_S: f64 = 60.0;
 
 /// The recording has a queue of tens of seconds in every fourth quarter of a minute, and is fast otherwise.
@@ -35,7 +35,7 @@ fn alerts_fire_in_hours_of_history_and_one_reaches_an_alertmanager() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     record(start, directory.path(), &data);
-    // Three times: requests, then the slow ones among them, then their shares; each is recorded from what was recorded before.
+    // Three passes: requests, then the slow ones among them, then their shares; each is recorded from the previous one.
     let directory = (0..3).fold(directory, |directory, _| backfill(directory, start, end));
 
     let unscraped = free_address().to_string();
@@ -75,7 +75,7 @@ fn alerts_fire_in_hours_of_history_and_one_reaches_an_alertmanager() {
         description.contains("of requests took over 500 ms"),
         "{description}"
     );
-    // Those that must hold for a while have not yet, and the rest has no reason to.
+    // Alerts with a `for` are still pending, and the others have no reason to fire.
     let sent: BTreeSet<_> = alerts
         .iter()
         .map(|alert| alert["labels"]["alertname"].as_str().unwrap())
@@ -83,7 +83,7 @@ fn alerts_fire_in_hours_of_history_and_one_reaches_an_alertmanager() {
     assert!(sent.is_subset(&BTreeSet::from([EXPECTED[0]])), "{sent:?}");
 }
 
-/// Plays the recording from `start` on into the database `data`, as far as the rules read it.
+/// Plays the recording from `start` on into the database `data`, limited to the series that the rules read.
 fn record(start: f64, directory: &Path, data: &Path) {
     let mut replay = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
         .args([
@@ -166,7 +166,7 @@ fn is_read(line: &str) -> bool {
     }
 }
 
-/// Adds what the recording rules would have recorded.
+/// Adds the results of the recording rules.
 fn backfill(directory: tempfile::TempDir, start: f64, end: f64) -> tempfile::TempDir {
     let recorded = directory.path().join("recorded");
     let prometheus = Prometheus::start("", directory);
@@ -192,7 +192,7 @@ fn backfill(directory: tempfile::TempDir, start: f64, end: f64) -> tempfile::Tem
     directory
 }
 
-/// The alerts whose condition held for as long as they ask, at some time.
+/// The alerts whose condition held for their `for` duration, at some time.
 fn fired(prometheus: &Prometheus, start: f64, end: f64) -> BTreeSet<String> {
     let alerts: BTreeMap<_, _> = rules::all()
         .into_iter()
@@ -209,7 +209,7 @@ fn fired(prometheus: &Prometheus, start: f64, end: f64) -> BTreeSet<String> {
         .collect()
 }
 
-/// Seconds for which a series was there without a gap.
+/// Longest time in seconds for which a series exists without a gap.
 fn longest_run(series: &Value) -> f64 {
     let mut longest: f64 = 0.0;
     let (mut first, mut last) = (f64::NEG_INFINITY, f64::NEG_INFINITY);

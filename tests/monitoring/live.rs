@@ -1,4 +1,4 @@
-//! Real Prometheus, configured as the local stack is, over the demo: every panel shows something.
+//! A real Prometheus, configured like the local stack, scraping the demo: every panel shows data.
 
 #![allow(clippy::disallowed_methods, reason = "it asks for the present")]
 
@@ -10,10 +10,10 @@ use crate::dashboards::{self, panels, text};
 use crate::prometheus::{Prometheus, QueryApi, config, free_address, values, wait_until};
 use crate::support::Exporter;
 
-/// The recording takes 49 s to go through every kind of load.
+/// The recording takes 49 s for all its kinds of load.
 const PATIENCE_S: u64 = 120;
 
-/// Series of an exporter with one engine on one GPU, Prometheus's own about the scrape included. grafana/README.md says so.
+/// Series of an exporter with one engine on one GPU, including Prometheus's own about the scrape. grafana/README.md states this limit.
 const MOST_SERIES: f64 = 230.0;
 
 pub(crate) struct Panel {
@@ -22,14 +22,14 @@ pub(crate) struct Panel {
     instant: bool,
 }
 
-/// What the dashboard of one engine shows: an exporter, and of one that reads several servers the server.
+/// The selection of the single-engine dashboard: an exporter, and a server if the exporter reads several.
 #[derive(Clone, Copy)]
 pub(crate) struct Shown<'a> {
     pub(crate) instance: &'a str,
     pub(crate) target: &'a str,
 }
 
-/// What a dashboard of many shows.
+/// The selection of a dashboard for many engines.
 pub(crate) const ALL: Shown<'_> = Shown {
     instance: ".*",
     target: "",
@@ -120,7 +120,7 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
 
     for (name, dashboard) in dashboards::all() {
         let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
-        // The local stack is one cluster, which has no name, and its exporter reads one server.
+        // The local stack is one unnamed cluster, and its exporter reads one server.
         let named = |variable: &&Value| !["cluster", "target"].contains(&text(variable, "name"));
         for variable in variables.filter(named) {
             assert!(
@@ -140,8 +140,8 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
     );
 }
 
-/// The demo has one GPU, which has no peers, and does not speculate. In its first minutes no alert has held for long enough, no request
-/// fails, and a percentile lies between close bounds by chance only.
+/// The demo has one GPU without peers, and no speculation. In its first minutes no alert has held for long enough, no request fails, and a
+/// percentile has close bounds only by chance.
 fn may_be_empty(panel: &Panel) -> bool {
     [
         "interconnect_bytes",
@@ -153,7 +153,7 @@ fn may_be_empty(panel: &Panel) -> bool {
         // Not in the demo's recording.
         "request_queue_time",
         "request_prefill_time",
-        // Where the GPU does not say whether a kernel ran, both are overhead.
+        // If the GPU does not report kernel activity, both are overhead.
         "component=~\"host\"",
         "component=~\"kernel_latency\"",
     ]
@@ -170,7 +170,7 @@ fn has_data(prometheus: &Prometheus, panel: &Panel) -> bool {
     values(&series).iter().any(|value| value.is_finite())
 }
 
-/// Whether `label_values(series, label)` lists anything.
+/// Whether `label_values(series, label)` returns anything.
 fn lists_values(prometheus: &Prometheus, variable: &Value, shown: Shown<'_>) -> bool {
     let Some(query) = variable["definition"].as_str() else {
         return true;
@@ -185,7 +185,7 @@ fn lists_values(prometheus: &Prometheus, variable: &Value, shown: Shown<'_>) -> 
     values.as_array().is_some_and(|values| !values.is_empty())
 }
 
-/// No rule fails.
+/// Asserts that no rule fails.
 pub(crate) fn rules_are_evaluated(prometheus: &Prometheus) {
     wait_until(60, "every rule has been evaluated", || {
         let groups = prometheus.api("/api/v1/rules", &[]);
@@ -202,19 +202,19 @@ pub(crate) fn rules_are_evaluated(prometheus: &Prometheus) {
     });
 }
 
-/// Every recording rule has recorded something.
+/// Asserts that every recording rule has produced series.
 fn rules_record(prometheus: &Prometheus) {
     for rule in crate::rules::all() {
         let Some(record) = rule.record else { continue };
-        // A share over half an hour and more needs as much history.
+        // A share over half an hour or more needs as much history.
         if record.contains(":ratio_rate") && !record.ends_with("rate5m") {
             continue;
         }
-        // Nothing starts again here, and no flag changes.
+        // Nothing restarts here, and no flag changes.
         if record.ends_with(":changes3m") || record.ends_with(":info") {
             continue;
         }
-        // Advice comes and goes with the load.
+        // Advice changes with the load.
         let ever = format!("last_over_time({record}[5m])");
         wait_until(PATIENCE_S, &format!("{record} records"), || {
             !prometheus.query(&ever).is_empty()

@@ -1,4 +1,4 @@
-//! Dashboards and rules, held to the catalogue, to real Prometheus and to a real Alertmanager.
+//! Dashboards and rules, validated against the catalogue, a real Prometheus and a real Alertmanager.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Real Prometheus and Alertmanager, each ended with its test.
+//! Real Prometheus and Alertmanager processes, stopped with their test.
 
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
@@ -20,7 +20,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program`, which listens where its flag `listen` says.
+    /// Starts `program`, whose flag `listen` sets its address.
     pub(crate) fn start(program: &str, listen: &str, arguments: &[String]) -> Self {
         let address = free_address();
         let child = Command::new(program)
@@ -65,9 +65,9 @@ pub(crate) fn wait_until(seconds: u64, what: &str, mut test: impl FnMut() -> boo
     }
 }
 
-/// What answers queries as Prometheus does.
+/// A server with Prometheus's query API.
 pub(crate) trait QueryApi {
-    /// Where it does.
+    /// Its address.
     fn address(&self) -> SocketAddr;
 
     /// `GET path` with `parameters`, its `data`.
@@ -81,13 +81,13 @@ pub(crate) trait QueryApi {
         serde_json::from_str::<Value>(&body).unwrap()["data"].clone()
     }
 
-    /// The series that `expression` has now.
+    /// The current series of `expression`.
     fn query(&self, expression: &str) -> Vec<Value> {
         let data = self.api("/api/v1/query", &[("query", expression)]);
         data["result"].as_array().unwrap().clone()
     }
 
-    /// The series that `expression` has between two Unix times.
+    /// The series of `expression` between two Unix times.
     fn query_range(&self, expression: &str, start: f64, end: f64, step: f64) -> Vec<Value> {
         let data = self.api(
             "/api/v1/query_range",
@@ -120,7 +120,7 @@ impl Prometheus {
         let file = directory.path().join("prometheus.yaml");
         std::fs::write(&file, config).unwrap();
         let arguments = [
-            // The first alerts may come before the Alertmanager has been discovered.
+            // The first alerts may be sent before the Alertmanager is discovered.
             "--rules.alert.resend-delay=2s".to_owned(),
             format!("--config.file={}", file.display()),
             format!(
@@ -134,7 +134,7 @@ impl Prometheus {
         }
     }
 
-    /// Ends it in good order, and returns its database.
+    /// Stops it cleanly, and returns its database.
     pub(crate) fn stop(self) -> TempDir {
         let Self {
             mut server,
@@ -146,7 +146,7 @@ impl Prometheus {
         directory
     }
 
-    /// Where its database is.
+    /// The directory of its database.
     pub(crate) fn database(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -170,7 +170,7 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
-/// An Alertmanager with the configuration that is shipped.
+/// An Alertmanager with the shipped configuration.
 pub(crate) struct Alertmanager {
     server: Server,
     _directory: TempDir,
@@ -213,7 +213,7 @@ impl Alertmanager {
         assert!(answer.contains(" 200 "), "{answer}");
     }
 
-    /// The receivers that the alert `name` goes to.
+    /// The receivers of the alert `name`.
     pub(crate) fn receivers(&self, name: &str) -> Vec<String> {
         let alerts = self.alerts();
         let alert = alerts
@@ -233,7 +233,7 @@ impl Alertmanager {
     }
 }
 
-/// The configuration of the local stack, with its rules found from anywhere and its addresses replaced.
+/// The configuration of the local stack, with absolute paths of the rules and with its addresses replaced.
 pub(crate) fn config(addresses: &[(&str, String)]) -> String {
     let shipped = std::fs::read_to_string("deploy/compose/prometheus.yaml").unwrap();
     let rules = std::fs::canonicalize("deploy/prometheus").unwrap();

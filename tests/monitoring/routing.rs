@@ -1,4 +1,4 @@
-//! The routing example in a real Alertmanager: a cause silences what follows from it, of the same model only.
+//! The routing example in a real Alertmanager: a cause inhibits its symptoms, for the same model only.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::rules;
 
 const ROUTING: &str = "deploy/compose/alertmanager.yaml";
 
-/// The alert `name` of the model `model`, with the labels that its rule gives it.
+/// The alert `name` of the model `model`, with the labels of its rule.
 fn firing(name: &str, model: &str) -> Value {
     let rule = rules::all()
         .into_iter()
@@ -22,7 +22,7 @@ fn firing(name: &str, model: &str) -> Value {
     json!({"labels": labels})
 }
 
-/// What amtool says of the routing example, without an Alertmanager.
+/// The output of amtool for the routing example, without an Alertmanager.
 fn amtool(arguments: &[&str]) -> String {
     let output = Command::new("amtool").args(arguments).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -47,7 +47,7 @@ fn every_alert_goes_to_who_can_act_on_it() {
         let queue = ["kv-capacity", "max-num-seqs", "token-budget"];
         let expected = match rule.labels["severity"].as_str() {
             "critical" => "page",
-            // In place of the page of the late first tokens that it silences.
+            // Replaces the page for late first tokens that it inhibits.
             _ if queue.contains(&rule.labels["cause"].as_str()) => "page",
             "warning" => "ticket",
             _ => "log",
@@ -93,7 +93,7 @@ fn a_starved_cache_silences_the_page_of_the_first_token_that_it_causes() {
         heard,
         expected.map(|(model, alert)| (model.to_owned(), alert.to_owned()))
     );
-    // Who would have been called for the first token is called for the cache.
+    // The receiver of the first-token alert gets the cache alert.
     assert_eq!(
         alertmanager.receivers("VllmRooflineKVCapacityBound"),
         ["page"]

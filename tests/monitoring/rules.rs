@@ -1,4 +1,4 @@
-//! The rules as files: valid, tested, explained, and made of metrics that exist.
+//! The rule files: valid, tested, documented, and based on existing metrics.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ pub(crate) fn all() -> Vec<Rule> {
         .collect()
 }
 
-/// The groups that alerts are made of, in the order in which one reads the other.
+/// The groups of the alerts, in the order in which they depend on each other.
 pub(crate) fn groups() -> Vec<String> {
     groups_of(&["recording.yaml", "alerts.yaml"])
         .map(|group| group.name)

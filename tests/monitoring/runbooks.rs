@@ -1,4 +1,4 @@
-//! The runbooks: every alert leads to a section that exists, and every page to commands that can be run as they stand.
+//! The runbooks: every alert links to an existing section, and every page has commands that run unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -18,7 +18,7 @@ const SECTIONS: [&str; 5] = [
     "False alarms",
 ];
 
-/// Every page by its name without `.md`, but for the one that lists them.
+/// Every page by its name without `.md`, except the index.
 fn pages() -> BTreeMap<String, String> {
     std::fs::read_dir(RUNBOOKS)
         .unwrap()
@@ -50,7 +50,7 @@ fn commands(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// As GitHub makes an anchor of a heading.
+/// The anchor that GitHub generates for a heading.
 fn anchor(heading: &str) -> String {
     heading.to_lowercase().replace(' ', "-")
 }
@@ -184,10 +184,10 @@ fn predictions_run_as_they_stand() {
 const LONG_PROMPTS: &str = "--input-len 4096 --output-len 64 --batch 32";
 const SHORT_PROMPTS: &str = "--input-len 128 --output-len 256";
 const CROWD: &str = "--input-len 1500 --output-len 384 --batch 128";
-/// Predictions change a little whenever a coefficient is known better.
+/// Predictions change slightly whenever a coefficient is refined.
 const STILL_TRUE: f64 = 0.1;
 
-/// Effects as runbooks state them: the pages, what they say, and of what load it is the effect of which change.
+/// Effects stated in runbooks: the pages, the text, the load, and the change.
 #[rustfmt::skip]
 const STATED: [(&[&str], &str, &str, [&str; 2]); 17] = [
     (&["compute", "token-budget", "power-limit"], "490 → 840 tokens/s", LONG_PROMPTS, ["", "--quantization fp8"]),
@@ -217,7 +217,7 @@ fn numbers(stated: &str) -> [f64; 2] {
     [number(before), number(after.split(' ').next().unwrap())]
 }
 
-/// What the predictor says of `figure` under the load and the change of `arguments`.
+/// The prediction of `figure` for the load and the change of `arguments`.
 fn predicted(figure: &str, arguments: &str) -> f64 {
     let model = "tests/fixtures/captures/llama-3.1-8b-bf16/config.json";
     let output = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))

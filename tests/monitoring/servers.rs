@@ -1,4 +1,4 @@
-//! One exporter that reads several servers: its series differ by `target` alone, and no rule and no panel mixes them.
+//! One exporter that reads several servers: their series differ only by `target`, and no rule and no panel mixes them.
 
 use crate::dashboards;
 use crate::generate::names::lists;
@@ -68,7 +68,7 @@ fn rules_and_panels_hold_over_an_exporter_of_two_servers() {
     for target in [one, two] {
         let instance = &instance;
         for panel in queries(Shown { instance, target }) {
-            // A join that meets the series of both servers is refused.
+            // A join that matches the series of both servers is an error.
             let series = prometheus.query(&panel.expression);
             if panel.place.starts_with("roofline: Engine:") {
                 assert_eq!(series.len(), 1, "{}: {series:?}", panel.expression);

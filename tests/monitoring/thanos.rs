@@ -1,5 +1,5 @@
-//! Two clusters, each with a Prometheus, behind one Thanos whose rulers share the rules. Their engines differ by `cluster` alone, and
-//! what is evaluated for both in one place is what each cluster would have evaluated by itself. By hand: `tests/thanos.sh`.
+//! Two clusters, each with a Prometheus, behind one Thanos whose rulers share the rules. Their engines differ only by `cluster`, and a
+//! central evaluation for both equals the evaluation in each cluster. By hand: `tests/thanos.sh`.
 
 #![allow(clippy::disallowed_methods, reason = "it is told where Thanos is")]
 
@@ -20,24 +20,24 @@ use crate::tools::promtool;
 const CAPTURE: &str = "tests/fixtures/captures/llama-3.1-8b-kv-starved";
 /// The rules of each ruler.
 const SHARDS: [&[&str]; 2] = [&["recording.yaml", "fleet.yaml"], &["alerts.yaml"]];
-/// The history begins longer ago than any rule looks that must have a value, and goes on while the test runs.
+/// The history starts earlier than any rule looks back, and continues while the test runs.
 const BEFORE_S: f64 = 4200.0;
 const AFTER_S: f64 = 900.0;
 
-/// What Thanos knows another of its programs by.
+/// The gRPC address by which Thanos components find each other.
 fn grpc() -> (SocketAddr, String) {
     let address = free_address();
     (address, format!("--grpc-address={address}"))
 }
 
-/// Starts what `tests/thanos.sh` built.
+/// Starts the program that `tests/thanos.sh` built.
 fn thanos(command: &str, arguments: Vec<String>) -> Server {
     let program = std::env::var("THANOS").expect("run by tests/thanos.sh");
     let arguments = [vec![command.to_owned()], arguments].concat();
     Server::start(&program, "--http-address", &arguments)
 }
 
-/// A database in which one engine goes through `slice` over and over, as the only pod of a cluster.
+/// A database in which one engine repeats `slice`, as the only pod of a cluster.
 fn record(slice: &Slice) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let capture = directory.path().join("capture");
@@ -85,7 +85,7 @@ fn record(slice: &Slice) -> TempDir {
     directory
 }
 
-/// The same database once more.
+/// A copy of the database.
 fn copy(database: &Path) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let copied = Command::new("cp")
@@ -97,7 +97,7 @@ fn copy(database: &Path) -> TempDir {
     directory
 }
 
-/// Writes the rules into `directory`, with alerts that do not wait: an hour has passed, but not for who looks at it now.
+/// Writes the rules into `directory`, without the alerts' `for`: the test does not wait for an hour.
 fn write_impatient_rules(directory: &Path) {
     for file in SHARDS.concat() {
         let text = std::fs::read_to_string(format!("deploy/prometheus/{file}")).unwrap();
@@ -109,7 +109,7 @@ fn write_impatient_rules(directory: &Path) {
     }
 }
 
-/// How many series each record has where `matcher` holds, and which alerts fire.
+/// How many series each record has with `matcher`, and which alerts fire.
 fn evaluated(by: &impl QueryApi, matcher: &str) -> (BTreeMap<String, usize>, BTreeSet<String>) {
     let records = rules::all().into_iter().filter_map(|rule| rule.record);
     let counted = records.map(|record| {
@@ -124,7 +124,7 @@ fn evaluated(by: &impl QueryApi, matcher: &str) -> (BTreeMap<String, usize>, BTr
     (counted, names.map(str::to_owned).collect())
 }
 
-/// A cluster's Prometheus with what it takes into Thanos, and another over the same history that evaluates the rules itself.
+/// A cluster's Prometheus with its Thanos sidecar, and another one on the same history that evaluates the rules itself.
 struct Cluster {
     name: String,
     itself: Prometheus,
@@ -134,7 +134,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster `name`, whose engine goes through `slice`; `rules` are the files.
+    /// The cluster `name`, whose engine repeats `slice`; `rules` are the files.
     fn start(name: &str, slice: &Slice, rules: &[String]) -> Self {
         let database = record(slice);
         let copied = copy(&database.path().join("data"));

@@ -1,4 +1,4 @@
-//! `analyze` as a program: everything in one directory, and what there is where something is missing.
+//! `analyze` as a program: all results in one directory, and the remaining ones if something is missing.
 
 #![allow(
     clippy::unwrap_used,
@@ -78,7 +78,7 @@ async fn one_command_leaves_prediction_load_analysis_and_report() {
     assert!(row.unwrap()["bound"].as_f64().unwrap() > 0.0);
     let report = std::fs::read_to_string(directory.join("report.html")).unwrap();
     assert!(report.contains("H100"));
-    // The server has no metrics, and the summary says what that leaves out.
+    // The server has no metrics, and the summary lists what is absent.
     assert!(
         summary["notes"].to_string().contains("were not recorded"),
         "{summary}"
@@ -145,14 +145,14 @@ async fn a_gpu_of_ones_own_needs_no_more_than_its_ceilings() {
         .assert()
         .success();
     let latency = &read(directory.join("static.json"))["latency"];
-    // JSON has no NaN: it would be null.
+    // JSON has no NaN: it would become null.
     assert!(
         latency["tpot_expected_seconds"].as_f64().unwrap() > 0.0,
         "{latency}"
     );
 }
 
-/// Starts an analysis whose server answers five requests and then falls silent, and calls `then` once the others wait.
+/// Starts an analysis whose server answers five requests and then hangs, and calls `then` once the others wait.
 async fn begun(
     directory: &Path,
     then: impl FnOnce(&Server, &std::process::Child),

@@ -1,4 +1,4 @@
-//! What `--launch` starts ends with us, whatever ends us, and wherever it went.
+//! The processes of `--launch` end with us, however we end, and wherever they moved.
 
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Longer than an end takes, on a busy machine.
+/// Longer than a shutdown takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A sweep that waits for the server which `line` starts.
+/// A sweep that waits for the server started by `line`.
 fn waiting(line: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
         .args(["sweep", "--vllm-url", "http://127.0.0.1:1", "--gpu", "none"])
@@ -31,7 +31,7 @@ fn wait_until(what: &str, mut test: impl FnMut() -> bool) {
     }
 }
 
-/// The process that wrote its number to `file`.
+/// The process that wrote its id to `file`.
 #[track_caller]
 fn process_of(file: &Path) -> Pid {
     let mut process = None;
@@ -43,13 +43,13 @@ fn process_of(file: &Path) -> Pid {
     Pid::from_raw(process.unwrap()).unwrap()
 }
 
-/// Gone, or dead and not yet collected by whoever collects orphans here.
+/// Whether it is gone, or dead and not yet reaped.
 fn is_gone(process: Pid) -> bool {
     let status = format!("/proc/{}/stat", process.as_raw_nonzero());
     std::fs::read_to_string(status).map_or(true, |status| status.contains(") Z "))
 }
 
-/// A server that stays in the group of its shell, one that leaves its session, and one whose parents are gone as well.
+/// A server in its shell's process group, one that leaves its session, and one whose parents have ended too.
 #[test]
 fn a_launched_server_ends_with_us_whatever_ends_us() {
     for signal in [

@@ -1,4 +1,4 @@
-//! Loads on a server whose timing and faults are known.
+//! Loads on a server with known timing and faults.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use loadtest::load::{self, LoadError, LoadRun, LoadSettings};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// So many requests, four at a time, of 20 prompt and 8 output tokens.
+/// This many requests, four at a time, of 20 prompt and 8 output tokens.
 fn settings(url: &str, requests: u32) -> LoadSettings {
     vllm_roofline_exporter::crypto::install();
     LoadSettings {
@@ -81,7 +81,7 @@ async fn every_token_of_every_request_is_seen() {
     for request in &run.requests {
         assert_eq!((request.input_tokens, request.output_tokens), (20, 8));
         assert_eq!(request.itl_seconds.len(), 7);
-        // The server is never early, so nothing can have been seen before it was due.
+        // The server is never early, so no token arrives before it is due.
         assert!(request.ttft_seconds.unwrap() >= 0.020);
         assert!(request.e2e_seconds >= 0.020 + 7.0 * 0.005);
         let parts = request.ttft_seconds.unwrap() + request.itl_seconds.iter().sum::<f64>();
@@ -116,7 +116,7 @@ async fn several_tokens_in_a_chunk_are_counted_and_chat_roles_are_not() {
     let bodies = server.log.bodies.lock().unwrap();
     assert_eq!(bodies[0]["prompt"].as_array().unwrap().len(), 20);
     assert_eq!(bodies[0]["ignore_eos"], true);
-    // The server says that 256 words are 512 tokens.
+    // The server reports 512 tokens for 256 words.
     let words = bodies[2]["messages"][0]["content"].as_str().unwrap();
     assert_eq!(words.split(' ').count(), 10);
 }
@@ -176,7 +176,7 @@ async fn a_storm_of_refusals_is_not_answered_with_a_storm_of_requests() {
     assert!((4..=16).contains(&run.failed), "{}", run.failed);
 }
 
-/// Neither holds the run up, and neither is kept in memory.
+/// Neither delays the run, and neither is kept in memory.
 #[tokio::test]
 async fn answers_without_end_are_cut_off() {
     let server = Server::start(|_| Answer::EndlessTokens).await;

@@ -1,4 +1,4 @@
-//! The offline half: load tests, their results and analysis, sweeps.
+//! Offline analysis: load tests, their results and analysis, sweeps.
 
 #![allow(
     clippy::expect_used,

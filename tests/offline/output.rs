@@ -1,10 +1,10 @@
-//! Where results go to: a name that cannot be written is a mistake of usage for every command, and costs nothing.
+//! Output files: an unwritable name is a usage error in every command, reported before any work.
 
 use assert_cmd::Command;
 
 const NOWHERE: &str = "/nowhere/result";
 
-/// Asserts that the command ends with 2 and names the file.
+/// Asserts that the command exits with 2 and names the file.
 #[track_caller]
 fn refuses(arguments: &[&str]) {
     let mut command = Command::cargo_bin("vllm-roofline-exporter").unwrap();
@@ -26,7 +26,7 @@ fn a_result_that_cannot_be_written_is_refused_alike_everywhere() {
     let prediction = directory.path().join("static.json");
     std::fs::write(&prediction, &predicted.get_output().stdout).unwrap();
     let prediction = prediction.to_str().unwrap();
-    // Nobody listens there: a load that began would fail otherwise.
+    // No server listens there: starting a load would fail with another error.
     let load = ["dynamic", "--vllm-url", "http://127.0.0.1:1"];
     refuses(&["report", "--static", prediction, "--output", NOWHERE]);
     refuses(&["dynamic", "--capture", capture, "--output", NOWHERE]);

@@ -1,4 +1,4 @@
-//! Files of four load test tools: every percentile that the tool printed comes out again, and what is wrong is named.
+//! Files of four load-test tools: every percentile that the tool printed is preserved, and errors are named.
 
 #![allow(
     clippy::unwrap_used,
@@ -218,7 +218,7 @@ fn aiperfs_lines_and_the_servers_own_counts_are_read() {
         (server.completed, server.tokens.input, server.tokens.output),
         (12, 780.0, 144.0)
     );
-    // Over the measured phase of 0.67 s, not over the 5.4 s of scraping as AIPerf's own rate is.
+    // Over the measured phase of 0.67 s, not over the 5.4 s of scraping like AIPerf's own rate.
     assert!((server.rates.output_tokens_per_second.unwrap() - 144.0 / 0.673_745_045).abs() < 1e-6);
     assert_eq!(
         server.latency.ttft.unwrap().origin,
@@ -295,7 +295,7 @@ fn what_cannot_be_read_is_named_with_the_tools_that_can() {
     assert!(missing.to_string().contains("none.json"), "{missing}");
 }
 
-/// `value` with every number and text replaced by what `change` makes of it.
+/// `value` with `change` applied to every number and text.
 fn changed(value: &Value, change: &impl Fn(&Value) -> Value) -> Value {
     match value {
         Value::Array(values) => values.iter().map(|value| changed(value, change)).collect(),
@@ -311,7 +311,7 @@ fn changed(value: &Value, change: &impl Fn(&Value) -> Value) -> Value {
     }
 }
 
-/// Numbers that no load test has end in a figure or in a refusal that names the file, and never in a crash.
+/// Implausible numbers lead to a figure or to an error that names the file, never to a crash.
 #[test]
 fn hostile_results_are_read_or_refused() {
     let directory = tempfile::tempdir().unwrap();

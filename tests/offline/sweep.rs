@@ -1,4 +1,4 @@
-//! `sweep` as a program: on a server that runs, and on servers that it starts and ends itself.
+//! `sweep` as a program: on a running server, and on servers that it starts and stops itself.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ fn answer(command: &mut Command) -> Value {
     serde_json::from_slice(&output).unwrap()
 }
 
-/// What a failing sweep says, which exits with `code`.
+/// The error of a failing sweep, which exits with `code`.
 fn complaint(command: &mut Command, code: i32) -> String {
     let output = command.assert().code(code).get_output().stderr.clone();
     String::from_utf8(output).unwrap()
@@ -112,7 +112,7 @@ async fn a_running_server_is_swept_by_concurrency() {
     }
     assert_eq!(swept["best"]["meets_slo"], true);
     assert!(swept["not_predicted"].as_str().unwrap().contains("--model"));
-    // Three settings twice, each with 8 requests and a warm-up, no prompt twice.
+    // Three settings twice, each with 8 requests and a warm-up, all prompts distinct.
     let mut prompts: Vec<String> = server
         .log
         .bodies
@@ -132,7 +132,7 @@ async fn a_running_server_is_swept_by_concurrency() {
     );
 }
 
-/// What the sweep itself takes back when it is interrupted is no failure of the server.
+/// Requests that the sweep cancels on an interrupt are not failures of the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_sweep_misses_no_target() {
     let slow = Answer::Tokens {
@@ -171,7 +171,7 @@ fn a_launched_server_is_restarted_for_each_setting_and_ended() {
     let swept = answer(&mut sweep(&url, &flags));
     assert_eq!(swept["concurrency"], 2);
     assert_eq!(swept["settings"].as_array().unwrap().len(), 3);
-    // Each doubling halves the time of a token.
+    // Each doubling halves the time per token.
     assert_eq!(swept["best"]["batch"], 4);
     assert!(
         TcpStream::connect(reserved.address()).is_err(),
@@ -215,7 +215,7 @@ fn a_launched_server_ends_with_all_its_children() {
     complaint(&mut sweep(&url, &flags), 1);
     let child = std::fs::read_to_string(child).unwrap();
     let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-    // Gone, or dead and not yet collected by whoever collects orphans here.
+    // Gone, or dead and not yet reaped.
     assert!(
         state.is_err() || state.unwrap().contains(") Z "),
         "the child lives on"

@@ -1,11 +1,11 @@
-//! The invariants that ARCHITECTURE.md claims of the sources themselves.
+//! The invariants of the source code that ARCHITECTURE.md claims.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Rooms of the pure core.
+/// Modules of the pure core.
 const PURE: [&str; 3] = ["exposition", "sample", "meter"];
-/// What does I/O, waits, or asks for the time.
+/// Names that perform I/O, wait, or read the time.
 const IMPURE: [&str; 8] = [
     "std::fs",
     "std::net",
@@ -75,7 +75,7 @@ fn no_type_has_the_name_of_another() {
     assert!(defined.is_empty(), "{defined:#?}");
 }
 
-/// The type that a line at the top of a module defines.
+/// The type that a line at the top level of a module defines.
 fn defined_type(line: &str) -> Option<String> {
     let mut words = line
         .split(' ')
@@ -85,7 +85,7 @@ fn defined_type(line: &str) -> Option<String> {
     words.next().filter(|_| defines).map(first_word)
 }
 
-/// The top modules of the sidecar, each with those it uses.
+/// The top modules of the sidecar, each with the modules it uses.
 fn uses_of_each_room() -> BTreeMap<String, BTreeSet<String>> {
     let entries = std::fs::read_dir(root().join("src")).unwrap();
     let name = |path: PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();

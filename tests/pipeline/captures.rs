@@ -1,5 +1,5 @@
-//! Every recording of a real H100 through the whole core: bytes against the DRAM counter, FLOPs against the tensor pipes, bounds
-//! against the loads, and what must hold in every window.
+//! Every recording of a real H100 through the whole core: bytes against the DRAM counter, FLOPs against the tensor pipes, bounds against
+//! the loads, and invariants of every window.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use vllm_roofline_exporter::meter::figures::{Figures, PhaseFigures};
 const PEAK: f64 = 989.4e12;
 const BUS: f64 = 3.352_32e12;
 
-/// Peak of the format that the weights of `capture` are multiplied in.
+/// Peak of the format in which the weights of `capture` are multiplied.
 fn peak(capture: &str) -> f64 {
     if capture.ends_with("-fp8") {
         2.0 * PEAK
@@ -106,7 +106,7 @@ fn modelled_bytes_agree_with_gpm() {
     );
 }
 
-/// Large fp8, large experts, hidden 5,120 and open-loop traffic on another part; a hybrid, and a small model at its host's limit.
+/// Large fp8, large experts, hidden 5,120 and open-loop traffic on another part; a hybrid, and a small model limited by its host.
 #[test]
 fn modelled_bytes_agree_with_gpm_on_later_recordings() {
     let settings = Settings::defaults().unwrap();
@@ -147,7 +147,7 @@ fn flops_of_pure_prefill_agree_with_the_tensor_pipes() {
     }
 }
 
-/// What bounds each load, as the counters of the hardware show it, and what keeps its queue.
+/// The bound of each load, according to the hardware's counters, and why requests wait.
 const BOUNDS: &[(&str, &str, Bound, Admission)] = {
     use Admission::{KvCapacity, MaxNumSeqs, Open, TokenBudget};
     use Bound::{Compute, MemoryBandwidth, Overhead};
@@ -244,7 +244,7 @@ fn nothing_lies_above_the_roof() {
     }
 }
 
-/// In windows of one tick, prompts that are counted late stand out most.
+/// In windows of one tick, prompts that are counted late have the largest effect.
 #[test]
 fn nothing_lies_above_the_roof_in_a_single_tick() {
     let settings = Settings {
@@ -333,7 +333,7 @@ fn a_percentile_is_given_where_its_bucket_resolves_it() {
     }
 }
 
-/// The 0.5B model's recording taken for the 8B model's: sixteen times the bytes in the same time.
+/// The 0.5B model's recording with the 8B model's config: sixteen times the bytes in the same time.
 #[test]
 fn a_wrong_model_is_impossible() {
     let mut settings = Settings::defaults().unwrap();

@@ -1,4 +1,4 @@
-//! Pages of every minor version of vLLM and of what surrounds it: right, or refused by name. See docs/compatibility.md.
+//! Pages of every minor version of vLLM and of related servers: read correctly, or refused by name. See docs/compatibility.md.
 
 mod deployments;
 mod names;
@@ -26,7 +26,7 @@ fn text_of(path: &Path) -> String {
     text
 }
 
-/// The page of a deployment that was recorded.
+/// The page of a recorded deployment.
 fn recorded(name: &str) -> String {
     text_of(Path::new(&format!(
         "tests/fixtures/deployments/{name}.prom.gz"

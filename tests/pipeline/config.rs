@@ -1,4 +1,4 @@
-//! Settings: what is wrong with them is told with file, key and remedy, and flags win over the environment, that over the file.
+//! Settings: errors name file, key and remedy; flags override the environment, which overrides the file.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail that way")]
 
@@ -127,7 +127,7 @@ fn a_file_that_is_not_there_is_named() {
     refused(&output, &["/nowhere/exporter.yaml", "--config.file"]);
 }
 
-/// Each layer has a window that is too short, but for the one that wins.
+/// Each layer has a window that is too short, except the one with precedence.
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let bad = "window: 100ms\n";
@@ -152,7 +152,7 @@ fn a_wrong_variable_is_named() {
     refused(&check("", &[nested], &[]), &["listen-address"]);
 }
 
-/// Kubernetes makes `<SERVICE>_PORT` for every service, and a service may well be called `roofline`.
+/// Kubernetes injects `<SERVICE>_PORT` for every service, and a service may be called `roofline`.
 #[test]
 fn variables_of_services_are_no_settings() {
     accepted(&check(

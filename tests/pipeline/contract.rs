@@ -1,4 +1,4 @@
-//! What the documents say and what the program does are the same.
+//! The documents agree with the program.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ fn the_document_of_metrics_is_the_catalogue() {
     );
 }
 
-/// The README promises metrics by name; each is in the catalogue.
+/// Each metric that the README names is in the catalogue.
 #[test]
 fn the_readme_names_metrics_that_exist() {
     let readme = std::fs::read_to_string("README.md").unwrap();

@@ -1,4 +1,4 @@
-//! What tokens cost: dollars and joules of the embedded recording, against its own clock and energy counter.
+//! Cost of tokens: dollars and joules of the embedded recording, compared with its own clock and energy counter.
 
 use roofline::units::Seconds;
 use vllm_roofline_exporter::capture::format::GpuLine;
@@ -15,13 +15,13 @@ fn replayed(gpu_hour_price: Option<f64>) -> Replay {
     replay(&Capture::demo().unwrap(), &settings).unwrap()
 }
 
-/// What the tokens of `window` come to at so much each.
+/// Cost of the tokens of `window` at these rates.
 fn of_tokens(window: &Figures, prefill: Option<f64>, decode: Option<f64>) -> f64 {
     let output_tokens = window.output_tokens_per_second.unwrap_or_default() * window.seconds.0;
     prefill.unwrap_or_default() * window.prefill_tokens + decode.unwrap_or_default() * output_tokens
 }
 
-/// Joules by the GPU's counter between two moments, by the readings next to them.
+/// Joules by the GPU's counter between two times, from the nearest readings.
 fn counted_joules(capture: &Capture, from: Seconds, to: Seconds) -> f64 {
     let at = |time: Seconds| {
         let distance = |line: &&GpuLine| (line.t - time.0).abs();

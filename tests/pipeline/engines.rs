@@ -1,4 +1,4 @@
-//! A capture of several engines: each is told of on its own, with its own GPU.
+//! A capture of several engines: each has its own figures, with its own GPU.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ fn played(capture: &Capture) -> Replay {
     replay(capture, &Settings::defaults().unwrap()).unwrap()
 }
 
-/// The same capture, as a second engine with a second GPU would have made it that did exactly what the first did.
+/// The same capture with a second engine on a second GPU that did exactly the same.
 fn doubled(mut capture: Capture) -> Capture {
     for body in capture
         .pages

@@ -1,4 +1,4 @@
-//! A restart with other flags, as the page and the API tell of it: two recordings of the same model, one after the other.
+//! A restart with other flags, on the page and in the API: two recordings of the same model in sequence.
 
 use roofline::units::Seconds;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use vllm_roofline_exporter::snapshot::Snapshot;
 use vllm_roofline_exporter::snapshot::memory::Memory;
 use vllm_roofline_exporter::snapshot::take::SnapshotContext;
 
-/// One exporter, which sees one vLLM after another.
+/// One exporter that reads one vLLM after another.
 struct Exporter {
     settings: Settings,
     meter: Meter,
@@ -31,7 +31,7 @@ impl Exporter {
         }
     }
 
-    /// Sees the recording of `name`, a second after what it saw before.
+    /// Reads the recording of `name`, one second after the previous one.
     fn see(&mut self, name: &str) -> Snapshot {
         let directory = format!("tests/fixtures/captures/{name}");
         let capture = Capture::open(directory.as_ref()).unwrap();

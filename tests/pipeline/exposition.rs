@@ -1,4 +1,4 @@
-//! The exposition parser on real pages of vLLM and on pages that no one would write.
+//! The exposition parser on real pages of vLLM and on artificial ones.
 
 #![expect(
     clippy::float_cmp,
@@ -48,12 +48,12 @@ const PAGES: [(&str, usize, usize, f64); 8] = [
     (SPECULATIVE, 100, 437, 107_833_440_175.127_06),
 ];
 
-/// What each line says, or what is wrong with it.
+/// The content of each line, or its error.
 fn told(text: &str) -> Vec<String> {
     Lines::new(text).map(|line| format!("{line:?}")).collect()
 }
 
-/// The same, each line read as a page of its own.
+/// The same, with each line parsed as its own page.
 fn told_alone(text: &str) -> Vec<String> {
     text.split('\n')
         .zip(1..)
@@ -212,7 +212,7 @@ fn values_and_labels_of_a_real_page() {
     assert_eq!(cache.labels.get("model_name"), None);
 }
 
-/// The identities that vLLM's counters keep on an idle server without aborts and preemptions.
+/// Identities of vLLM's counters on an idle server without aborts and preemptions.
 #[test]
 fn vllm_counters_add_up() {
     for (name, prompt, cached, generated, accepted) in [
@@ -253,7 +253,7 @@ fn vllm_counters_add_up() {
     }
 }
 
-/// A line as it is meant, to be written in many ways.
+/// The meaning of a line, which can be written in many ways.
 #[derive(Clone, Debug)]
 enum Meant {
     Help(String, String),
@@ -261,11 +261,11 @@ enum Meant {
     Sample(String, Vec<(String, String)>, Number, Option<i64>),
 }
 
-/// A value and the text that stands for it.
+/// A value with its text.
 #[derive(Clone, Debug)]
 struct Number(f64, String);
 
-/// How a line is written: all of these mean the same.
+/// A way to write a line; the meaning is the same.
 #[derive(Clone, Copy, Debug)]
 struct Style {
     blank: &'static str,
@@ -369,7 +369,7 @@ fn numbers() -> impl Strategy<Value = Number> {
     prop_oneof![9 => written, 1 => prop::sample::select(words.map(|(word, value)| Number(value, word.to_owned())).to_vec())]
 }
 
-/// Names and labels come from few letters, so that they often share their beginnings with the line before.
+/// Names and labels use few letters, so that they often share prefixes with the previous line.
 fn lines() -> impl Strategy<Value = Meant> {
     let name = || prop_oneof!["[ab:_]{1,3}", "[a-zA-Z_:][a-zA-Z0-9_:]{0,40}"];
     let label = (
@@ -393,7 +393,7 @@ fn styles() -> impl Strategy<Value = Style> {
     prop_oneof![1 => Just(style("", "}", "\n")), 1 => (written, commas, ends).prop_map(move |(blank, comma, end)| style(blank, comma, end))]
 }
 
-/// Text made of what pages are made of, in any order.
+/// Fragments of pages in any order.
 fn soup() -> impl Strategy<Value = String> {
     let crumbs = [
         "a", "vllm:", "_b1", "{", "}", "=\"", "\"", ",", "\\", "\\n", " ", "\t", "\n", "\r\n", "#",

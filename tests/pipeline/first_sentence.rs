@@ -1,4 +1,4 @@
-//! The first sentence of the verdict, on every face that shows it: offline of a phase, live of a moment.
+//! The first sentence of the verdict in every output: offline for a phase, live at one time.
 
 use clap::Parser;
 use roofline::units::Seconds;
@@ -18,7 +18,7 @@ use vllm_roofline_exporter::top::app::App;
 use vllm_roofline_exporter::top::screen;
 use vllm_roofline_exporter::view;
 
-/// A queue, a starved cache, host and kernels that are not told apart, and a mix.
+/// A queue, a starved cache, host and kernel latency without a separating measurement, and a mix.
 const RECORDINGS: [&str; 4] = [
     "tests/fixtures/captures/llama-2-7b-awq",
     "tests/fixtures/captures/llama-3.1-8b-kv-starved",
@@ -26,7 +26,7 @@ const RECORDINGS: [&str; 4] = [
     "config/demo",
 ];
 
-/// What the command line `words` prints.
+/// The output of the command line `words`.
 fn printed(words: &[&str]) -> String {
     let line = ["vllm-roofline-exporter"].iter().chain(words);
     let mut out = Vec::new();
@@ -39,7 +39,7 @@ fn printed(words: &[&str]) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// The first sentences of `list`, by the name of what they are on.
+/// The first sentences in `list`, by their subject's name.
 fn sentences(list: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let sentence = |own: &Value| (text(&own["name"]), text(&own["verdict"][0]["finding"]));
@@ -73,7 +73,7 @@ fn offline_it_is_the_same_in_replay_dynamic_and_the_report() {
     }
 }
 
-/// Text without the breaks that a narrow screen makes.
+/// Text without the line breaks of a narrow screen.
 fn unwrapped(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! What fuzzing found, and what is kept of its corpora, keeps the laws of `fuzz/laws`.
+//! Fuzzing findings, and the kept corpora, satisfy the laws of `fuzz/laws`.
 
 #![allow(
     clippy::expect_used,
@@ -13,7 +13,7 @@ mod laws;
 use std::fs;
 use std::path::Path;
 
-/// Panics where an input breaks the law.
+/// Panics if an input violates the law.
 type Law = fn(&[u8]);
 
 /// The law of each target; each has a directory of inputs.
@@ -35,7 +35,7 @@ fn every_kept_input_keeps_its_law() {
         let mut held = 0;
         for input in inputs {
             let path = input.expect("readable").path();
-            // The last one shown is the one that broke its law.
+            // The last one printed is the one that violated its law.
             eprintln!("{}", path.display());
             holds(&fs::read(path).expect("readable"));
             held += 1;

@@ -1,7 +1,7 @@
-//! A page of `/metrics` on which every family of the catalogue stands: `tests/golden/metrics.prom`.
+//! A `/metrics` page with every family of the catalogue: `tests/golden/metrics.prom`.
 //!
-//! It is made of the embedded recording with what a single deployment rarely shows at once: two ranks, a price, calibration, experts, a metric
-//! that vLLM renamed, a limit that is not known, a discarded span, a source that failed. `UPDATE_GOLDEN=1` rewrites the file.
+//! It is generated from the embedded recording, extended by features that a single deployment rarely has together: two ranks, a price,
+//! calibration, experts, a renamed vLLM metric, an unknown limit, a discarded span, a failed source. `UPDATE_GOLDEN=1` rewrites the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use vllm_roofline_exporter::snapshot::take::SnapshotContext;
 use vllm_roofline_exporter::snapshot::{Reload, Snapshot, SourceStatus};
 
 const GOLDEN: &str = "tests/golden/metrics.prom";
-/// Seconds into the recording at which the page is taken: requests wait, prompts and outputs are under way.
+/// Seconds into the recording of this page: requests wait, and both prompts and outputs are in progress.
 const TAKEN_AT: f64 = 36.0;
 
 #[test]
@@ -88,7 +88,7 @@ fn snapshot() -> Snapshot {
     newest.unwrap()
 }
 
-/// The dense model of `config` as one with as many weights in two experts.
+/// The dense model of `config` as one with the same number of weights in two experts.
 fn with_experts(config: &str) -> String {
     let mut config: serde_json::Value = serde_json::from_str(config).unwrap();
     let width = config["intermediate_size"].as_u64().unwrap();
@@ -104,7 +104,7 @@ fn with_experts(config: &str) -> String {
     config.to_string()
 }
 
-/// The embedded recording, made to show everything.
+/// The embedded recording, extended to show everything.
 fn recorded() -> Capture {
     let mut capture = Capture::demo().unwrap();
     let gpu = capture.manifest.gpu.as_mut().unwrap();
@@ -137,7 +137,7 @@ fn recorded() -> Capture {
         let body = page.body.take().unwrap();
         page.body = Some(body.replace("vllm:num_requests_waiting", "vllm:requests_waiting"));
     }
-    // A clock that was set back discards a span.
+    // Setting the clock back discards a span.
     let late = &mut capture.pages[3];
     late.t_end = Some(late.t_start - 2.5);
     capture
@@ -166,7 +166,7 @@ fn around(time: Seconds) -> SnapshotContext {
     }
 }
 
-/// The page with six digits of each number, which every machine computes alike, and without what a build changes.
+/// The page with six digits of each number, which are the same on every machine, and without build-dependent values.
 fn stable(page: &str) -> String {
     let line = |line: &str| match line.rsplit_once(' ') {
         _ if line.starts_with('#') => format!("{line}\n"),

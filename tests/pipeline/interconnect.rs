@@ -1,5 +1,5 @@
-//! Several GPUs as one engine: where what they send to each other bounds it, and where it does not. No recording of such an engine
-//! exists, so these are the loads of a recorded engine with one GPU, as if its ranks were elsewhere.
+//! Several GPUs as one engine: when the traffic between them is the bound, and when not. There is no recording of such an engine, so these
+//! are the loads of a recorded engine with one GPU, as if distributed over several ranks.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use vllm_roofline_exporter::meter::figures::Figures;
 
 const RECORDED: &str = "tests/fixtures/captures/llama-3.1-8b-bf16";
 
-/// The recorded counters of vLLM, of an engine over `ranks` of `gpu`. The GPU's own counters are left out: they are another's.
+/// The recorded counters of vLLM, as of an engine over `ranks` of `gpu`. The GPU's own counters are left out: they belong to another setup.
 fn over(gpu: &str, ranks: u64) -> Replay {
     let directory = tempfile::tempdir().unwrap();
     for file in ["capture.json", "config.json", "vllm.jsonl.gz"] {
@@ -50,8 +50,8 @@ fn a_small_decode_batch_is_not_bound_by_the_interconnect() {
     }
 }
 
-/// 2 all-reduces a layer and one for the embedding, each of tokens × hidden × 2 bytes, of which a ring passes 2 (t − 1) / t a link; and the
-/// logits of each token put out, gathered once a step.
+/// 2 all-reduces per layer and one for the embedding, each of tokens × hidden × 2 bytes, 2 (t − 1) / t of which cross a link in a ring; and
+/// the logits of each output token, gathered once per step.
 #[test]
 fn what_is_sent_follows_the_shapes() {
     for ranks in [2, 8] {

@@ -1,5 +1,5 @@
-//! What a live exporter shows, on every recording: the bound of the newest seconds, without flapping, and the host's share as the GPU
-//! itself tells it.
+//! The live output for every recording: the bound of the newest seconds, without flapping, and the host's share as the GPU itself measures
+//! it.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,9 +20,9 @@ use vllm_roofline_exporter::player::CapturePlayer;
 
 use crate::captures::captures_in;
 
-/// Shares of busy time nearer to each other than this leave open which is the larger.
+/// If shares of busy time differ by less than this, either may be the larger.
 const CLOSE: f64 = 0.1;
-/// A page may come this much later than the tick.
+/// Maximum delay of a page after its tick.
 const JITTER: f64 = 0.05;
 
 fn recordings() -> Vec<(String, Capture)> {
@@ -32,7 +32,7 @@ fn recordings() -> Vec<(String, Capture)> {
     recordings
 }
 
-/// The accounted spans of a recording, every prompt's work where it ran, and the bounds shown meanwhile.
+/// The accounted spans of a recording, with every prompt's work where it ran, and the bounds shown meanwhile.
 struct Played {
     spans: Vec<AccountedSpan>,
     shown: Vec<(f64, Bound)>,
@@ -51,14 +51,14 @@ impl Played {
         }
     }
 
-    /// What was shown from `warm_up` seconds after the start of `phase` on.
+    /// The bounds shown from `warm_up` seconds after the start of `phase` on.
     fn shown_in(&self, phase: &CapturePhase, warm_up: f64) -> Vec<(f64, Bound)> {
         let inside = phase.t_start + warm_up..=phase.t_load_end;
         let shown = self.shown.iter().copied();
         shown.filter(|(time, _)| inside.contains(time)).collect()
     }
 
-    /// Where the five seconds up to `now` went.
+    /// The five seconds up to `now`, by component.
     fn recently(&self, now: f64) -> TimeSpent {
         let mut spent = TimeSpent::default();
         for span in &self.spans {
@@ -69,7 +69,7 @@ impl Played {
         spent
     }
 
-    /// Whether nothing ran up to `now` since the reading before.
+    /// Whether nothing ran between the previous reading and `now`.
     fn is_idle(&self, now: f64) -> bool {
         let newest = self
             .spans
@@ -79,7 +79,7 @@ impl Played {
     }
 }
 
-/// Whether the two largest components are too close to call one of them right.
+/// Whether the two largest components are too close to decide.
 fn is_close(spent: &TimeSpent, overhead_below: f64) -> bool {
     let time = spent.busy_time.unwrap();
     let unsplit = time.overhead > Seconds::ZERO;
@@ -132,7 +132,7 @@ fn the_live_bound_does_not_flap() {
     for (name, capture) in recordings() {
         let played = Played::of(&capture, &settings);
         for phase in &capture.manifest.phases {
-            // Idle is what it is: a second without requests.
+            // Idle is correct for a second without requests.
             let shown = played.shown_in(phase, 2.0).into_iter();
             let running: Vec<Bound> = shown
                 .map(|(_, bound)| bound)
@@ -146,7 +146,7 @@ fn the_live_bound_does_not_flap() {
     }
 }
 
-/// Share of the busy time of `time`, which starts at `start` and has `seconds`, in which no kernel ran.
+/// Share of the busy time of `time`, from `start` for `seconds`, in which no kernel ran.
 fn without_kernel(capture: &Capture, start: f64, seconds: f64, time: &TimeSeconds) -> Option<f64> {
     let mut active = 0.0;
     for pair in capture.readings.windows(2) {

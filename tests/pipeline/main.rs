@@ -1,4 +1,4 @@
-//! From a page to figures: exposition, meter, captures, replay, and the laws that fuzzing holds.
+//! From a page to figures: exposition, meter, captures, replay, and the laws of the fuzz targets.
 
 #![allow(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Laws that the meter keeps whatever vLLM counts, and however late, lost or doubled its pages are.
+//! Invariants of the meter for any counters of vLLM, and for late, lost or duplicate pages.
 
 #![allow(
     clippy::unwrap_used,
@@ -42,7 +42,7 @@ static FACTS: LazyLock<Arc<EngineFacts>> = LazyLock::new(|| {
     })
 });
 
-/// What happens in one tick.
+/// The activity of one tick.
 #[derive(Clone, Copy, Debug)]
 struct Tick {
     seconds: f64,
@@ -248,7 +248,7 @@ proptest! {
         }
     }
 
-    /// Loads that a GPU could have run: each phase's point lies under the roof, or the window says that it cannot be.
+    /// Loads that a GPU could have run: each phase's point lies below the roof, or the window reports it as impossible.
     #[test]
     fn nothing_lies_above_the_roof_without_a_word(load in any_load()) {
         let mut meter = meter();
@@ -272,7 +272,7 @@ proptest! {
         }
     }
 
-    /// Lost pages change nothing about what is counted; late and doubled ones neither.
+    /// Lost, late and duplicate pages do not change the counts.
     #[test]
     fn tokens_do_not_depend_on_which_pages_arrive(load in any_load(), lost in prop::collection::vec(any::<bool>(), 32), late in 0..30_usize) {
         let pages = pages(&load);
@@ -287,7 +287,7 @@ proptest! {
                 play(&mut patchy, page);
                 play(&mut patchy, page);
             }
-            // A page that was overtaken says nothing any more.
+            // An overtaken page is ignored.
             if let Some(old) = pages.get(late).filter(|_| late < place) {
                 play(&mut patchy, old);
             }
@@ -297,7 +297,7 @@ proptest! {
         prop_assert!(close(totals(&whole).output_tokens, totals(&patchy).output_tokens));
     }
 
-    /// A restart loses the span it falls into, and no total goes down.
+    /// A restart loses the span that contains it, and no total goes down.
     #[test]
     fn a_restart_is_a_gap(before in any_load(), after in any_load()) {
         let mut meter = meter();
@@ -316,7 +316,7 @@ proptest! {
         prop_assert_eq!(meter.discards[&Gap::CounterReset] + meter.discards[&Gap::TooLong], 1, "moved: {}", moved);
     }
 
-    /// A clock that is set loses the span it falls into, and nothing of the step gets into any sum.
+    /// Setting the clock loses the span that contains it, and no sum includes the step.
     #[test]
     fn a_clock_that_is_set_is_a_gap(load in any_load(), at in 0..30_usize, step in -90_000.0..90_000.0_f64) {
         let mut pages = pages(&load);
@@ -348,7 +348,7 @@ proptest! {
         prop_assert_eq!(meter.discards[&Gap::ClockSet], 1);
     }
 
-    /// Engines that vanish take their series along; the others go on as if alone.
+    /// The series of removed engines disappear; the others continue as if alone.
     #[test]
     fn engines_come_and_go(load in any_load(), leaves in 1..20_usize) {
         let pages = pages(&load);
@@ -461,7 +461,7 @@ fn calibration_is_off_until_asked_for_and_shown_when_on() {
     assert_eq!(calibrated(false), (Vec::new(), "measured"));
     let (coefficients, origin) = calibrated(true);
     assert_eq!(origin, "calibrated");
-    // 190 steps of 15.5 GB and more: 0.88 of the bus is the table's, this is less and does not lower it.
+    // 190 steps of 15.5 GB and more: the table has 0.88 of the bus, and this lower value does not reduce it.
     assert_eq!(coefficients[0].0, "hbm_fraction");
     let table = FACTS.gpu.as_ref().unwrap().attainable_hbm.fraction;
     assert!(coefficients[0].1 >= table && coefficients[0].1 <= 1.0);

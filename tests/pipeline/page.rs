@@ -1,4 +1,4 @@
-//! Real pages of vLLM, and pages of older versions made from them by the table of renames.
+//! Real pages of vLLM, and pages of older versions derived from them with the table of renames.
 
 #![allow(
     clippy::unwrap_used,
@@ -74,7 +74,7 @@ fn several_api_servers_are_noticed() {
     assert!(!engines("vllm-0.32.0-cpu-api2-after-load.prom")[0].single_api_server);
 }
 
-/// Synthesised: the names of vLLM 0.9.2 put on the page of 0.32, after the table of renames.
+/// Synthesised: the page of 0.32 with the names of vLLM 0.9.2, by the table of renames.
 #[test]
 fn a_page_with_the_names_of_0_9_is_read() {
     let present = text("vllm-0.32.0-cpu-after-load.prom");
@@ -93,7 +93,7 @@ fn a_page_with_the_names_of_0_9_is_read() {
     assert_eq!(read[0].histograms, expected[0].histograms);
 }
 
-/// Synthesised: what Ray Serve makes of the names.
+/// Synthesised: the names that Ray Serve exports.
 #[test]
 fn a_page_by_way_of_ray_is_read() {
     let present = text("vllm-0.32.0-cpu-after-load.prom");

@@ -1,4 +1,4 @@
-//! The recording of a real H100 through the whole core: figures that the hardware's own counters bear out.
+//! The recording of a real H100 through the whole core: figures validated against the hardware's own counters.
 
 #![allow(
     clippy::unwrap_used,

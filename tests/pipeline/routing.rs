@@ -1,4 +1,4 @@
-//! Routers that do not reach every expert alike, told by what GPM measured.
+//! Routers with skewed expert usage, detected from GPM's measurements.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail that way")]
 
@@ -9,7 +9,7 @@ use vllm_roofline_exporter::command::replay::replay;
 use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::meter::figures::Figures;
 
-/// A router that reaches half of the experts that the configuration names reads as little as one with half as many experts.
+/// A router that uses half of the configured experts reads as little as one with half as many experts.
 #[test]
 fn experts_that_the_router_leaves_out_are_found_by_what_gpm_measured() {
     let capture = Capture::open(Path::new("tests/fixtures/captures/qwen3-moe-24l-bf16")).unwrap();

@@ -1,4 +1,4 @@
-//! A recording as OpenMetrics, made into a database and asked by the real tools.
+//! A recording as OpenMetrics, imported into a database and queried with the real tools.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail that way")]
 
@@ -61,7 +61,7 @@ fn promtool_makes_a_database_of_a_repeated_recording() {
         text.to_str().unwrap(),
         database.to_str().unwrap(),
     ]);
-    // Prometheus would make it when it starts on the blocks; `dump` asks for it.
+    // Prometheus would create it when it starts on the blocks; `dump` requires it.
     std::fs::create_dir(database.join("wal")).unwrap();
 
     let generated = dump(&database, "vllm:generation_tokens_total{job=\"vllm\"}");
@@ -85,7 +85,7 @@ fn promtool_makes_a_database_of_a_repeated_recording() {
         "vllm_roofline_bound{job=\"vllm\",bound=\"memory_bandwidth\"}",
     );
     assert!(bounds.iter().any(|(_, held)| *held > 0.0));
-    // What is itself a moment goes with the time.
+    // A value that is itself a time advances with the clock.
     let read = dump(
         &database,
         "vllm_roofline_source_last_success_timestamp_seconds",
@@ -110,8 +110,8 @@ fn a_label_that_is_none_is_refused_by_name() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("\"9x\" is no label name"));
 }
 
-/// The families of `text` whose values must not fall, and every sample of theirs with its series: Prometheus takes a fall, however
-/// small, for a process that began again, and adds all that was counted before.
+/// The families of `text` whose values must not decrease, with every sample and its series: Prometheus takes any decrease for a counter
+/// reset, and adds the whole earlier count.
 fn counted(text: &str) -> Vec<(&str, f64)> {
     let mut counted = Vec::new();
     let mut grows = false;

@@ -1,4 +1,4 @@
-//! The demo, as a newcomer meets it: real process, real HTTP, real browser, real promtool.
+//! The demo for a new user: real process, real HTTP, real browser, real promtool.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ fn the_page_shows_a_live_roofline_and_the_metrics_pass_promtool() {
         let measured = "vllm_roofline_measured_bandwidth_utilization_ratio";
         value(page, "vllm_roofline_bound", "bound=\"memory_bandwidth\"") == Some(1.0)
             && value(page, measured, "").is_some()
-            // One tick is too short to hold the model against the hardware: the two are read at different times.
+            // One tick is too short to compare the model with the hardware: the two are read at different times.
             && value(page, "vllm_roofline_window_seconds", "").is_some_and(|length| length > 3.0)
     });
     assert_eq!(value(&metrics, "vllm_roofline_up", ""), Some(1.0));
@@ -50,7 +50,7 @@ fn the_page_shows_a_live_roofline_and_the_metrics_pass_promtool() {
     assert_eq!(demo.terminate(), Some(0));
 }
 
-/// The body keeps the time at which it was loaded; what is live in it has that of the newest tick.
+/// The body keeps its load time; the live parts have the time of the newest tick.
 #[test]
 fn the_page_follows_the_engine_without_a_reload() {
     let demo = Exporter::start(&["demo"]);
@@ -112,12 +112,12 @@ fn one_changed_counter_moves_the_numbers() {
     );
 }
 
-/// What the browser holds after two seconds of the page's own time.
+/// The browser's DOM after two seconds of the page's own time.
 fn dom(exporter: &Exporter) -> String {
     dom_after(exporter, 2000)
 }
 
-/// The page as the browser has it after so many milliseconds of its clock, which does not wait when there is nothing to do.
+/// The browser's DOM after so many milliseconds of its virtual clock, which advances without waiting.
 fn dom_after(exporter: &Exporter, milliseconds: u32) -> String {
     let profile = tempfile::tempdir().unwrap();
     let output = chromium(profile.path())

@@ -1,4 +1,4 @@
-//! The program as a sidecar: what it serves, reads and reloads.
+//! The program as a sidecar: its pages, its sources and its reloads.
 
 #![allow(
     clippy::expect_used,

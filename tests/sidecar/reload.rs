@@ -1,4 +1,4 @@
-//! SIGHUP: what changed is in force without a gap, and what cannot be used changes nothing and is told.
+//! SIGHUP: changes take effect without a gap; an invalid configuration is rejected and reported, and the previous one stays active.
 
 #![allow(
     clippy::unwrap_used,
@@ -57,7 +57,7 @@ fn target(page: &str) -> Option<f64> {
     value(page, "vllm_roofline_slo_seconds", "slo=\"ttft\"")
 }
 
-/// Every counter of the page but those of the process, with its series.
+/// Every counter of the page except `process_*`, with its series.
 fn counters(page: &str) -> Vec<(&str, f64)> {
     let series = page.lines().filter_map(|line| line.rsplit_once(' '));
     series

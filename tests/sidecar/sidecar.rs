@@ -1,4 +1,4 @@
-//! What a native sidecar lives through: it starts before vLLM, vLLM comes late or never, vLLM ends first, the exporter last.
+//! The life cycle of a native sidecar: it starts before vLLM, vLLM starts late or never, vLLM ends first, the exporter last.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ fn start(vllm: &ReservedPort) -> Exporter {
     Exporter::start(&["serve", "--vllm-url", &vllm.url()])
 }
 
-/// Asserts that neither probe has anything against the exporter.
+/// Asserts that both probes succeed.
 #[track_caller]
 fn assert_well(exporter: &Exporter) {
     for probe in ["/-/healthy", "/-/ready"] {
@@ -49,7 +49,7 @@ fn it_waits_for_vllm_and_outlives_it() {
     wait_until_up_is(&exporter, 1.0);
     assert_well(&exporter);
 
-    // Kubernetes ends the other containers first, and the sidecar is still scraped meanwhile.
+    // Kubernetes stops the other containers first, and the sidecar is still scraped meanwhile.
     drop(vllm);
     wait_until_up_is(&exporter, 0.0);
     assert_well(&exporter);

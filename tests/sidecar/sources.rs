@@ -1,4 +1,4 @@
-//! What the exporter tells the servers it reads: its token to the one that is configured and to nobody else, over TLS that is checked.
+//! Requests to the servers that the exporter reads: the token goes only to the configured server, over verified TLS.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const PAGE: &str = "vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 0.0\n";
 
-/// A server that answers everything alike and keeps what it was asked. It ends with the test program.
+/// A server that gives every request the same answer and keeps the requests. It ends with the test program.
 struct Listening {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -47,7 +47,7 @@ impl Listening {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Waits until a request holds all of `words`.
+    /// Waits until a request contains all of `words`.
     #[track_caller]
     fn wait_for(&self, words: &[&str]) {
         #[expect(clippy::disallowed_methods, reason = "tests wait by the clock")]
@@ -167,7 +167,7 @@ fn a_password_in_a_url_is_used_and_shown_nowhere() {
     }
 }
 
-/// A vLLM behind TLS with a certificate that no CA of the system knows; returns its URL.
+/// A vLLM behind TLS with a certificate that no system CA signed; returns its URL.
 async fn over_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
@@ -185,7 +185,7 @@ async fn over_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // Whoever trusts another CA hangs up.
+            // A client that trusts another CA disconnects.
             let Ok(mut stream) = acceptor.accept(stream).await else {
                 continue;
             };

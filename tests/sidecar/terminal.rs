@@ -1,4 +1,4 @@
-//! `top` in a real terminal (tmux), and what it prints where there is none.
+//! `top` in a real terminal (tmux), and its output without one.
 
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
@@ -59,7 +59,7 @@ impl Terminal {
         self.tmux(&["send-keys", key]);
     }
 
-    /// Waits until the screen shows `test`, and returns it.
+    /// Waits until the screen passes `test`, and returns it.
     #[track_caller]
     fn wait_for(&self, test: impl Fn(&str) -> bool) -> String {
         let started = Instant::now();
@@ -100,7 +100,7 @@ fn is_live(screen: &str) -> bool {
         && screen.chars().filter(|&c| dots(c)).count() > 40
 }
 
-/// The demo when its bound is measured, so that a screen shows the same from the first answer on.
+/// The demo once its bound is measured, so that a screen shows the same from the first answer on.
 fn demo() -> Exporter {
     let demo = Exporter::start(&["demo", "--gpu-hour-price", "2.5"]);
     demo.wait_for("/metrics", 30, |page| {

@@ -1,4 +1,4 @@
-//! TLS and basic authentication by a web configuration file, asked by a real client.
+//! TLS and basic authentication from a web configuration file, tested with a real client.
 
 #![allow(
     clippy::unwrap_used,
@@ -66,7 +66,7 @@ async fn only_who_has_the_password_reads_the_pages() {
     assert!(page.text().await.unwrap().contains("vllm_roofline_up"));
 }
 
-/// A certificate of its own for `localhost`, in the files that the configuration names.
+/// A new certificate for `localhost`, in the configured files.
 fn certify(directory: &TempDir) -> Certificate {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let write =
@@ -76,7 +76,7 @@ fn certify(directory: &TempDir) -> Certificate {
     Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
 }
 
-/// Asks `exporter` on a connection of its own, trusting `certificate` and none else.
+/// Requests a page from `exporter` on a new connection, trusting only `certificate`.
 async fn ask(
     exporter: &Exporter,
     certificate: &Certificate,
@@ -99,7 +99,7 @@ async fn ask_for(
     client.get(url).send().await
 }
 
-/// Waits until `exporter` shows `certificate`.
+/// Waits until `exporter` presents `certificate`.
 async fn wait_for(exporter: &Exporter, certificate: &Certificate) {
     let shown = async {
         while ask(exporter, certificate, Client::builder()).await.is_err() {
@@ -128,7 +128,7 @@ async fn pages_are_served_over_tls_and_a_rotated_certificate_is_taken_up() {
     wait_for(&exporter, &second).await;
     assert!(ask(&exporter, &first, Client::builder()).await.is_err());
 
-    // Half of a rotation is not used, and the other half is seen without a signal.
+    // Half of a rotation is not used, and the other half is detected without a signal.
     let key = std::fs::read(directory.path().join("server.key")).unwrap();
     let third = certify(&directory);
     let next = std::fs::read(directory.path().join("server.key")).unwrap();
@@ -179,7 +179,7 @@ async fn a_rotated_password_is_taken_up_and_the_old_one_is_forgotten() {
         .await
         .expect("not renewed");
     assert_eq!(status("first").await, StatusCode::UNAUTHORIZED);
-    // To protect nothing any more is a change like others; to serve TLS takes another listener.
+    // Removing all protection is an ordinary change; enabling TLS needs another listener.
     certify(&directory);
     std::fs::write(&file, TLS).unwrap();
     exporter.hangup();

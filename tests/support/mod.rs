@@ -1,4 +1,4 @@
-//! A running exporter, and the servers it is pointed at.
+//! A running exporter, and the servers that it reads.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
@@ -69,7 +69,7 @@ impl Exporter {
         }
     }
 
-    /// Memory in use now, and at most so far, in KiB.
+    /// Current and maximum memory, in KiB.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let kib = |name: &str| {
@@ -107,7 +107,7 @@ impl Exporter {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits until it has logged `words`.
+    /// Waits until its log contains `words`.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, words: &str) {
         let started = Instant::now();
@@ -139,14 +139,14 @@ impl Exporter {
         }
     }
 
-    /// Has the exporter read its configuration anew.
+    /// Makes the exporter reload its configuration.
     pub(crate) fn hangup(&self) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-HUP", &pid]).status();
         assert!(sent.unwrap().success());
     }
 
-    /// Asks the exporter to stop as Kubernetes does, and returns its exit code.
+    /// Stops the exporter as Kubernetes does, and returns its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
@@ -211,7 +211,7 @@ impl Answering {
         Self::at("127.0.0.1:0", answer)
     }
 
-    /// The same at an address.
+    /// The same at a given address.
     pub(crate) fn at(address: impl ToSocketAddrs, answer: impl Into<Vec<u8>>) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! A server of the `OpenAI` interface whose answers come when they are due, or go wrong as told.
+//! A server with the `OpenAI` interface, with scripted timing and faults.
 
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(
@@ -17,26 +17,26 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until};
 
-/// How one request is answered.
+/// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// All tokens asked for, the first and the others when due.
+    /// All requested tokens, each when due.
     Tokens { first: Duration, gap: Duration },
-    /// All tokens asked for at once, several to a chunk.
+    /// All requested tokens at once, several per chunk.
     Chunks(u32),
     /// This status.
     Status(u16),
-    /// So many tokens, then the connection is closed.
+    /// This many tokens, then the connection closes.
     CutAfter(u32),
-    /// So many tokens, then an error in the stream.
+    /// This many tokens, then an error in the stream.
     ErrorAfter(u32),
-    /// Tokens without end.
+    /// Endless tokens.
     EndlessTokens,
-    /// 400, with words without end.
+    /// 400, with an endless message.
     EndlessRefusal,
-    /// Bytes that are no stream.
+    /// Bytes that are not a stream.
     Nonsense,
-    /// Nothing, ever.
+    /// No answer.
     Silence,
 }
 
@@ -46,7 +46,7 @@ pub(crate) const AT_ONCE: Answer = Answer::Tokens {
     gap: Duration::ZERO,
 };
 
-/// What the server did, by its own clock.
+/// The server's own log.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// Bodies of the requests for tokens.
@@ -64,7 +64,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves the model `fake`; the request with number `n` is answered as `answers(n)` says.
+    /// Serves the model `fake`; request number `n` gets the answer `answers(n)`.
     pub(crate) async fn start(answers: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0", answers).await
     }
@@ -84,7 +84,7 @@ impl Server {
                 stream.set_nodelay(true).unwrap();
                 let (log, answers) = (Arc::clone(&shared), Arc::clone(&answers));
                 connections.spawn(async move {
-                    // A client that goes away ends its connection, nothing else.
+                    // A client that disconnects ends only its own connection.
                     let _ = connection(stream, &log, &*answers).await;
                 });
             }
@@ -136,7 +136,7 @@ async fn connection(
     Ok(())
 }
 
-/// The path and the body of the next request; nothing when the client is done.
+/// The path and the body of the next request; `None` when the client is done.
 async fn request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Value)>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
@@ -175,7 +175,7 @@ async fn plain(
     stream.write_all(format!("{head}{body}").as_bytes()).await
 }
 
-/// Answers one request; whether the connection goes on.
+/// Answers one request; returns whether the connection continues.
 async fn answer(
     stream: &mut BufReader<TcpStream>,
     answer: Answer,
@@ -235,7 +235,7 @@ async fn answer(
     Ok(true)
 }
 
-/// 400, and words until nobody listens.
+/// 400, with a message until the client disconnects.
 async fn endless_refusal(stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
     stream
         .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -1,11 +1,11 @@
-//! The real tools that judge what we make: promtool and a browser.
+//! The real tools that validate our output: promtool and a browser.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs promtool, which must be content.
+/// Runs promtool, which must succeed.
 #[track_caller]
 pub(crate) fn promtool(arguments: &[&str]) -> Output {
     let output = Command::new("promtool").args(arguments).output().unwrap();
@@ -18,7 +18,7 @@ pub(crate) fn promtool(arguments: &[&str]) -> Output {
     output
 }
 
-/// Chromium without a window that prints the document; it keeps what it keeps in `profile`, and talks to nobody of its own accord.
+/// Headless Chromium that prints the document; it stores its data in `profile`, and makes no connections of its own.
 pub(crate) fn chromium(profile: &Path) -> Command {
     let mut chromium = Command::new("chromium");
     chromium

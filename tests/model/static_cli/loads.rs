@@ -1,4 +1,4 @@
-//! Whole predictions: recorded loads, advice, grids, what a person sees.
+//! Whole predictions: recorded loads, advice, grids, text output.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,9 @@ use vllm_roofline_exporter::command::usage::UsageError;
 
 use crate::static_cli::support::*;
 
-/// Throughput that clients saw on an H100 (vLLM 0.25, random weights), met to 15 %. One recorded load is left out: with 24 requests
-/// waiting beside 8 that run, without CUDA graphs, each step took 6 ms longer than without them, which nothing here explains.
+/// Throughput that clients measured on an H100 (vLLM 0.25, random weights), predicted within 15 %. One recorded load is left out: with 24
+/// requests waiting beside 8 running ones, without CUDA graphs, each step took 6 ms longer than without the queue, which the model does not
+/// explain.
 #[test]
 fn loads_come_to_what_was_recorded() {
     let eager_awq = "--dtype half --max-model-len 2048 --max-num-seqs 8 --gpu-memory-utilization 0.90 --quantization awq_marlin --enforce-eager";

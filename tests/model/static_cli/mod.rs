@@ -1,4 +1,4 @@
-//! `static` and `gpus` from flags to output.
+//! `static` and `gpus`, from flags to output.
 
 #![expect(clippy::expect_used, reason = "a test may panic")]
 

@@ -1,10 +1,10 @@
-//! Bad input: each mistake with its own message and remedy.
+//! Invalid input: each mistake has its own message and remedy.
 
 use serde_json::json;
 
 use crate::static_cli::support::*;
 
-/// Flags for a good model, and what the refusal contains.
+/// Invalid flags for a valid model, and part of the error.
 const BAD_FLAGS: [(&str, &str); 17] = [
     (
         "--gpu H1000",
@@ -70,7 +70,7 @@ const BAD_FLAGS: [(&str, &str); 17] = [
     ),
 ];
 
-/// Contents of a file, the flag that names it, and what the refusal contains.
+/// Content of a file, the flag that names it, and part of the error.
 const BAD_FILES: [(&str, &str, &str); 5] = [
     ("[]", "--requests", "needs at least one group"),
     (

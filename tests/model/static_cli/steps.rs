@@ -1,10 +1,10 @@
-//! Single steps: the numeric cases through their command lines, and what a step says of itself.
+//! Single steps: the numeric cases through their command lines, and the output of a step.
 
 use serde_json::{Value, json};
 
 use crate::static_cli::support::*;
 
-/// Where a figure stands in our JSON, its name in the cases, the case's unit, and the tolerance.
+/// JSON path of a figure, its name in the cases, the case's unit, and the tolerance.
 const FIGURES: [(&str, &str, f64, f64); 11] = [
     ("/model/total_params", "total_params", 1.0, 0.0),
     (

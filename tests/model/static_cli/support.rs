@@ -1,4 +1,4 @@
-//! Commands from flags to output, and the files that they read.
+//! Runs commands from flags to output, with their files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use vllm_roofline_exporter::command::usage::UsageError;
 use vllm_roofline_exporter::command::{gpus, static_roofline};
 use vllm_roofline_exporter::config::ConfigError;
 
-/// The two commands as the program has them.
+/// The two commands as in the program.
 #[derive(Parser)]
 enum Cli {
     Static(Box<static_roofline::StaticArgs>),
     Gpus(gpus::GpusArgs),
 }
 
-/// What a command printed, and how it ended.
+/// The output of a command, and its exit code.
 pub(crate) struct Answer {
     pub(crate) out: String,
     pub(crate) end: anyhow::Result<()>,
@@ -42,7 +42,7 @@ impl Answer {
         serde_json::from_str(&self.out).expect("JSON")
     }
 
-    /// The message of an error of usage or configuration.
+    /// The message of a usage or configuration error.
     pub(crate) fn refusal(self) -> String {
         let error = self.end.expect_err("fails");
         let refused = error.is::<UsageError>() || error.is::<ConfigError>();
@@ -52,7 +52,7 @@ impl Answer {
     }
 }
 
-/// A directory with `config.json` and whatever else a command line names.
+/// A directory with `config.json` and other files of a command line.
 pub(crate) struct Files(TempDir);
 
 impl Files {

@@ -1,6 +1,6 @@
-//! Steps beside those of the cases: what other GPUs, degrees of parallelism and number formats make of them.
+//! Steps beyond the cases: other GPUs, degrees of parallelism and number formats.
 //!
-//! The expected values were computed from the formulas by a program of its own, layer by layer, that shares no code with this one.
+//! The expected values come from an independent program that evaluates the formulas layer by layer, and shares no code with this one.
 
 use serde_json::Value;
 

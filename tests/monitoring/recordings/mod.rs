@@ -1,5 +1,5 @@
-//! Every recording as an hour and a quarter of series, judged by the real rules in promtool's own evaluator: which alerts fire in which
-//! phase, and that all others stay silent. `expected.tsv` says which should, and why.
+//! Every recording as 75 minutes of series, evaluated with the real rules by promtool: which alerts fire in which phase, and that all
+//! others stay silent. `expected.tsv` lists the expected alerts with reasons.
 
 pub(crate) mod played;
 
@@ -15,10 +15,10 @@ use played::{MINUTES, STEP, Series, Slice, cut, exporter_restarts, phases, play,
 
 const EXPECTED: &str = include_str!("expected.tsv");
 
-/// The alerts of each place, which is `recording/phase`, without `VllmRoofline`.
+/// The alerts of each `recording/phase`, without the prefix `VllmRoofline`.
 type Alerts = BTreeMap<String, BTreeSet<String>>;
 
-/// The alerts that should fire: the second column.
+/// The expected alerts: the second column.
 fn expected() -> Alerts {
     EXPECTED
         .lines()
@@ -83,14 +83,14 @@ fn alerts_fire_in_the_phases_that_call_for_them_and_in_no_other() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Alerts on a median: the latency that a client saw, and what bound they have for it.
+/// Alerts on a median: the client's latency, and the alert's threshold for it.
 const MEDIANS: [(&str, &str, f64); 4] = [
     ("TTFTMedianBad", "ttft_p50_seconds", 0.5),
     ("TTFTMedianOffTarget", "ttft_p50_seconds", 0.1),
     ("TPOTMedianBad", "itl_p50_seconds", 0.1),
     ("TPOTMedianOffTarget", "itl_p50_seconds", 0.05),
 ];
-/// Nearer to a bound than by this factor, the clocks of client and server may disagree.
+/// Closer to a threshold than this factor, the clocks of client and server may disagree.
 const CLEAR: f64 = 1.35;
 
 #[test]
@@ -135,7 +135,7 @@ fn what_fires_over_recordings_of_your_own() {
     }
 }
 
-/// The series of every one of `places`, half of them at a time.
+/// The series of all `places`, half of them at a time.
 fn play_all(places: &[(String, Slice)], scratch: &Path) -> BTreeMap<String, Series> {
     let play_some = |places: &[(String, Slice)]| -> Vec<_> {
         let played = places.iter().map(|(name, slice)| {
@@ -155,7 +155,7 @@ fn play_all(places: &[(String, Slice)], scratch: &Path) -> BTreeMap<String, Seri
     })
 }
 
-/// The alerts that fire at some time in each place: what promtool says of a test that expects none.
+/// The alerts that fire at some time in each place: promtool's failures of a test that expects none.
 fn fired(all: &BTreeMap<String, Series>, scratch: &Path) -> Alerts {
     let test = scratch.join("recordings.yaml");
     std::fs::write(&test, unit_test(all).to_string()).unwrap();
@@ -183,14 +183,14 @@ fn fired(all: &BTreeMap<String, Series>, scratch: &Path) -> Alerts {
     fired
 }
 
-/// Every stretch of `text` that stands between `before` and the next `after`.
+/// Every part of `text` between `before` and the next `after`.
 fn between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(before)
         .skip(1)
         .filter_map(move |rest| Some(rest.split_once(after)?.0))
 }
 
-/// What `promtool test rules` reads: the series, and for each place a question for the alerts that fire at some time.
+/// The input of `promtool test rules`: the series, and for each place a test for the alerts that fire at some time.
 fn unit_test(all: &BTreeMap<String, Series>) -> Value {
     let rules = std::fs::canonicalize("deploy/prometheus").unwrap();
     let mut input = Vec::new();

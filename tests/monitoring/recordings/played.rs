@@ -1,4 +1,4 @@
-//! A stretch of a recording, played over and over as the series that the rules read.
+//! A part of a recording, played repeatedly as the series that the rules read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,16 +13,15 @@ use serde_json::{Value, json};
 use crate::generate::names;
 use crate::rules;
 
-/// Seconds from one scrape to the next. Prime to the phases' lengths, so that it meets every second of a phase that is played over
-/// and over.
+/// Scrape interval in seconds. Coprime to the phases' lengths, so that it covers every second of a repeated phase.
 pub(super) const STEP: u32 = 31;
-/// Longer than the longest that an alert waits: half an hour of averages, then half an hour of `for`.
+/// Longer than the longest delay of an alert: half an hour of averages, then half an hour of `for`.
 pub(super) const MINUTES: u32 = 75;
 const SCRAPES: usize = (MINUTES * 60 / STEP) as usize;
-/// Seconds at the start of a phase in which its load begins.
+/// Seconds at the start of a phase in which its load starts.
 const WARM_UP: f64 = 1.0;
 
-/// A series' values, one a scrape.
+/// The values of a series, one per scrape.
 pub(super) type Series = BTreeMap<String, Vec<Option<f64>>>;
 
 /// A stretch of a recording.
@@ -56,18 +55,17 @@ pub(crate) fn phases(capture: &Path) -> Vec<(String, Slice)> {
         .collect()
 }
 
-/// The exporter starts again at half time: its own counters with it, vLLM's go on.
+/// The exporter restarts at half time: its own counters restart, vLLM's continue.
 pub(super) fn exporter_restarts(series: &Series) -> Series {
     halves(series, |name| name.starts_with("vllm_roofline_"))
 }
 
-/// The pod starts again at half time: all counters with it.
+/// The pod restarts at half time: all counters restart.
 pub(super) fn pod_restarts(series: &Series) -> Series {
     halves(series, |_| true)
 }
 
-/// After half of the time and two scrapes without an answer, the series that `again` names are played from their beginning; counters
-/// from zero.
+/// After half of the time and two failed scrapes, the series that `again` selects are played from their beginning; counters from zero.
 fn halves(series: &Series, again: impl Fn(&str) -> bool) -> Series {
     let half = SCRAPES / 2;
     let restart = |name: &String, values: &Vec<Option<f64>>| {
@@ -100,7 +98,7 @@ fn is_counter(series: &str) -> bool {
         .any(|end| name.ends_with(end))
 }
 
-/// Plays the capture at `directory` until the time is over, and takes what the rules read at every scrape.
+/// Plays the capture at `directory` until the time is over, and collects what the rules read at every scrape.
 pub(super) fn play(directory: &Path, place: &str) -> Series {
     let pages = lines(&directory.join("vllm.jsonl.gz")).len();
     let rounds = (MINUTES as usize * 60).div_ceil(pages) + 1;
@@ -171,7 +169,7 @@ pub(crate) fn is_read(series: &str, read: &BTreeSet<String>) -> bool {
         && (!name.ends_with("_bucket") || targets.iter().any(|le| series.contains(le)))
 }
 
-/// Writes `slices`, one after the other, as a capture of its own.
+/// Writes `slices`, one after the other, as a new capture.
 pub(crate) fn cut(slices: &[&Slice], directory: &Path) {
     std::fs::create_dir_all(directory).unwrap();
     let source = &slices[0].capture;
@@ -184,7 +182,7 @@ pub(crate) fn cut(slices: &[&Slice], directory: &Path) {
     let (mut pages, mut readings) = (Vec::new(), Vec::new());
     let mut end = slices[0].from;
     for slice in slices {
-        // Ten seconds for a server to start in, where there was another before.
+        // Ten seconds for the start of a server that replaces another one.
         let shift = end - slice.from;
         let inside = |line: &Value, key: &str, around: f64| {
             let time = line[key].as_f64().unwrap();
@@ -218,7 +216,7 @@ fn shifted(mut line: Value, by: f64) -> Value {
     line
 }
 
-/// The page `whole` with the values of the later page `body`, which may lack what does not change.
+/// The page `whole` with the values of the later page `body`, which may omit unchanged series.
 fn brought_up_to_date(whole: &str, body: &str) -> String {
     let series = |line: &str| line.rsplit_once(' ').map(|(series, _)| series.to_owned());
     let mut now: BTreeMap<String, &str> = body

@@ -1,16 +1,16 @@
-//! Before and after.
+//! Comparisons before and after a change.
 
 use serde_json::{Value, json};
 
 use crate::dynamic::support::{Desk, MODEL, dynamic, fixture, number};
 
-/// A result of ours: `requests` of 100 tokens each, `concurrency` at a time, each token taking `token` seconds.
+/// A result of our own load test: `requests` of 100 tokens each, `concurrency` at a time, `token` seconds per token.
 fn load(concurrency: u32, token: f64, requests: u32) -> Value {
     let e2e = 0.05 + token * 99.0;
     let slots = f64::from(concurrency);
     let requests: Vec<Value> = (0..requests)
         .map(|number| {
-            // A little unevenness, the same every time.
+            // Slight variation, the same every time.
             let factor = 1.0 + 0.02 * (f64::from(number) * 0.7).sin();
             json!({
                 "start_seconds": f64::from(number / concurrency) * e2e, "input_tokens": 128, "output_tokens": 100,

@@ -56,7 +56,7 @@ fn each_phase_has_its_bottleneck_with_evidence() {
 
 #[test]
 fn what_is_measured_lies_below_the_bound_and_near_what_is_expected() {
-    // The starved stretch was recorded with less memory than the flags of this capture, which is put together of two, say.
+    // The starved stretch was recorded with less memory than this capture's flags say; the capture is assembled from two recordings.
     for run in runs().iter().filter(|run| run["name"] != "starved_c128") {
         for comparison in run["comparisons"].as_array().unwrap() {
             for row in comparison["rows"].as_array().unwrap() {
@@ -141,7 +141,7 @@ fn without_a_gpu_there_is_no_roof_and_with_another_model_no_nonsense() {
     assert!(analysis["notes"].to_string().contains("gpu is none"));
 }
 
-/// A file of `vllm bench serve` whose run took `seconds` and ended at `end`, Unix time.
+/// A file of `vllm bench serve` whose run took `seconds` and ended at the Unix time `end`.
 fn bench_serve(desk: &Desk, end: f64, seconds: f64) -> String {
     let text = std::fs::read_to_string(fixture("vllm-0.32-bench-serve.json")).unwrap();
     let mut file: Value = serde_json::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! Load tests and captures against the roofline, and the page made of them.
+//! Load tests and captures compared with the roofline, and their report.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The report: one page that needs nothing from outside, with the numbers of the JSON.
+//! The report: one page without external resources, with the numbers of the JSON.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::dynamic::support::{Answer, CAPTURE, Desk, FIXTURES, MODEL, fixture};
 use crate::tools::chromium;
 
-/// A prediction, an analysis of a recording and one of other tools' results, and the page made of them.
+/// A prediction, an analysis of a recording and one of other tools' results, and their report.
 struct Made {
     desk: Desk,
     documents: BTreeMap<String, Value>,
     page: String,
 }
 
-/// Runs the command `line` and returns what it printed.
+/// Runs the command `line` and returns its output.
 fn run(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     let answer = Answer::of(&words);
@@ -58,7 +58,7 @@ fn made() -> Made {
     }
 }
 
-/// A number on the page: where it is from, its exact value, and its text, empty in a drawing.
+/// A number on the page: its JSON path, its exact value, and its text, empty in a chart.
 struct Number<'a> {
     path: &'a str,
     value: f64,
@@ -82,7 +82,7 @@ fn numbers(page: &str) -> Vec<Number<'_>> {
     found.collect()
 }
 
-/// The value of a text such as `23.4 ms`, and half of its last digit.
+/// The value of a text such as `23.4 ms`, and half a unit of its last digit.
 fn read(text: &str) -> (f64, f64) {
     let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
     let number = number.replace(',', "");
@@ -208,7 +208,7 @@ fn names_from_files_do_no_harm() {
     assert!(!page.contains("<img") && page.contains("&lt;img") || page.contains("&#60;img"));
 }
 
-/// What Chromium makes of the page: the same numbers, and no request but the file itself.
+/// The page in Chromium: the same numbers, and no request except the file itself.
 #[test]
 fn chromium_shows_it_and_asks_nobody() {
     let made = made();

@@ -1,4 +1,4 @@
-//! What cannot be used is named, with the remedy; nothing is printed then.
+//! Unusable input is named, with the remedy; then nothing is printed.
 
 use crate::dynamic::support::{Answer, CAPTURE, Desk, FIXTURES, MODEL, fixture};
 

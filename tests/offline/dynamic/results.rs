@@ -1,4 +1,4 @@
-//! Files of other tools.
+//! Result files of other tools.
 
 use crate::dynamic::support::{Answer, FIXTURES, MODEL, dynamic, fixture, number};
 
@@ -28,7 +28,7 @@ fn every_tools_file_is_measured_against_a_prediction() {
         for row in rows {
             let (measured, expected) = (number(row, "/measured"), number(row, "/expected"));
             assert!((number(row, "/measured_over_expected") - measured / expected).abs() < 1e-9);
-            // These are of a tiny model on a CPU: nothing on an H100 with 8 billion parameters beats the bound.
+            // These results are of a tiny model on a CPU: they cannot beat the bound of 8 billion parameters on an H100.
             assert!(
                 (0.0..=1.0).contains(&number(row, "/share_of_bound"))
                     || row["figure"] != "output_tokens_per_second"
@@ -62,9 +62,9 @@ fn work_counted_from_requests_is_that_of_single_steps() {
         fixture("vllm-0.32-bench-serve-detailed.json")
     ));
     let modelled = &analysis["runs"][0]["modelled"];
-    // 6 prompts of 64 tokens and 6 × 11 decoded tokens: 2 FLOPs per parameter without the embedding, attention next to nothing.
+    // 6 prompts of 64 tokens and 6 × 11 decoded tokens: 2 FLOPs per parameter without the embedding, attention negligible.
     let linear = 2.0 * 7.5e9 * f64::from(6 * (64 + 11));
-    // A prompt needs logits for its last token only, which spares some.
+    // A prompt needs logits only for its last token, which saves some.
     let share = number(modelled, "/flops") / linear;
     assert!((0.93..1.0).contains(&share), "{share}");
     // Weights are read at least once per prompt and decode step; no more than two requests share a step.

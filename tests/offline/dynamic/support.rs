@@ -1,4 +1,4 @@
-//! `dynamic` and `report` from flags to output.
+//! Runs `dynamic` and `report` from flags to output.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use vllm_roofline_exporter::cli::{Cli, Command};
 use vllm_roofline_exporter::command::usage::UsageError;
 use vllm_roofline_exporter::command::{dynamic, report, static_roofline};
 
-/// What a command printed, and how it ended.
+/// The output of a command, and its exit code.
 pub(crate) struct Answer {
     pub(crate) out: String,
     pub(crate) end: anyhow::Result<()>,
@@ -38,7 +38,7 @@ impl Answer {
         serde_json::from_str(&self.out).expect("JSON")
     }
 
-    /// The message of a usage error, which is all there is.
+    /// The message of a usage error, which is the whole output.
     pub(crate) fn refusal(self) -> String {
         let error = self.end.expect_err("fails");
         assert!(error.is::<UsageError>(), "{error:?}");
@@ -56,7 +56,7 @@ pub(crate) fn fixture(name: &str) -> String {
     format!("tests/fixtures/bench/{name}")
 }
 
-/// Files of load tests, with what each of them is.
+/// Result files, with their kind.
 pub(crate) const FIXTURES: [&str; 6] = [
     "vllm-0.32-bench-serve.json",
     "vllm-0.32-bench-serve-detailed.json",
@@ -75,7 +75,7 @@ pub(crate) fn dynamic(line: &str) -> Value {
     Answer::of(&words).json()
 }
 
-/// A directory for what commands write.
+/// A directory for the output of commands.
 pub(crate) struct Desk(TempDir);
 
 impl Desk {

@@ -1,4 +1,4 @@
-//! What surrounds vLLM: its pages are right, or refused by name.
+//! Deployments around vLLM: their pages are read correctly, or refused by name.
 
 use roofline::statistics::Histogram;
 use roofline::units::Seconds;
@@ -82,7 +82,7 @@ fn a_page_of_rays_own_agent_is_read() {
     }
 }
 
-/// A page that Ray publishes every ten seconds shows no stall while the engine works, and one when it does not.
+/// A page that Ray publishes every ten seconds shows no stall while the engine works, and shows one when it stalls.
 #[test]
 fn rays_pauses_are_no_stalls() {
     let mut server = Server::new(32, steady());
@@ -113,7 +113,7 @@ fn rays_pauses_are_no_stalls() {
     assert!(watched.engine().totals.stalled.0 >= 15.0);
 }
 
-/// 200 requests in 7 s, of which the gauges show nothing.
+/// 200 requests in 7 s, none of which the gauges show.
 #[test]
 fn a_pooling_server_is_busy_while_it_runs() {
     let after = recorded("pool");

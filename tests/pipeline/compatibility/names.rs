@@ -1,4 +1,4 @@
-//! The names of the metrics by release: what is read of a page, what is missing, and what it may be called now.
+//! Metric names by release: what is read from a page, what is missing, and its likely new name.
 
 use vllm_roofline_exporter::exposition::ExpositionType;
 use vllm_roofline_exporter::sample::metrics::{MetricName, MetricQuantity};
@@ -36,7 +36,7 @@ fn an_unreadable_line_costs_itself() {
     assert_eq!(missing(&page), [("num_requests_waiting", None)]);
 }
 
-/// Ways in which vLLM has renamed metrics, or might.
+/// Ways in which vLLM has renamed metrics, or might rename them.
 fn renamed(name: &str) -> Vec<String> {
     let (stem, total) = name
         .strip_suffix("_total")
@@ -52,7 +52,7 @@ fn renamed(name: &str) -> Vec<String> {
     ]
 }
 
-/// On the whole page of every release that has the metric under its present name.
+/// On the whole page of every release that has the metric under its current name.
 #[test]
 fn a_renamed_metric_is_missing_with_its_nearest_name() {
     for Release { version, page } in releases() {
@@ -76,7 +76,7 @@ fn a_renamed_metric_is_missing_with_its_nearest_name() {
     }
 }
 
-/// Where a metric is gone altogether, no other one of vLLM's is taken for it.
+/// If a metric is removed, no other vLLM metric is suggested for it.
 #[test]
 fn a_metric_that_is_gone_has_no_nearest_name() {
     for Release { version, page } in releases() {
@@ -109,13 +109,13 @@ fn a_metric_that_is_gone_has_no_nearest_name() {
     }
 }
 
-/// `(minor, patch)` of `0.10.2`, `0.9`.
+/// Parses `(minor, patch)` of `0.10.2`, `0.9`.
 fn version(text: &str) -> (u32, u32) {
     let mut parts = text.split('.').skip(1).map(|part| part.parse().unwrap());
     (parts.next().unwrap(), parts.next().unwrap_or(0))
 }
 
-/// The releases that a name is said to be of are those whose logger writes it.
+/// The documented releases of a name are those whose logger writes it.
 #[test]
 fn every_name_is_on_the_pages_of_its_releases() {
     for quantity in MetricQuantity::all() {
@@ -146,7 +146,7 @@ fn every_name_is_on_the_pages_of_its_releases() {
                     within || !written,
                     "{text} is on the page of {release}, not only in {told}"
                 );
-                // Those that went were hidden for a release before.
+                // Removed names were hidden for one release before.
                 assert!(
                     written || !within || to.is_some(),
                     "{text} is not on the page of {release}, which is in {told}"

@@ -1,4 +1,4 @@
-//! Computed prompt tokens: those that the meter accounts, beside those that a simulated server really computed.
+//! Computed prompt tokens: those that the meter accounts, compared with those that a simulated server really computed.
 
 use std::sync::Arc;
 
@@ -35,10 +35,11 @@ impl Watched {
     }
 }
 
-/// What is left of a minute's error when the requests on their way at its ends are left out: the load is on long before.
+/// Remaining error of a minute without the requests in progress at its ends: the load started long before.
 const SETTLED: f64 = 60.0;
 
-/// Prompt tokens accounted over those computed, in a minute after the load was on for `before` seconds, of which we saw the last 20.
+/// Accounted prompt tokens divided by computed ones, in one minute after the load ran for `before` seconds, of which the meter saw the last
+/// 20.
 fn minute(minor: u32, load: Load) -> (f64, PromptCount) {
     let mut server = Server::new(minor, load);
     let mut watched = Watched::new();
@@ -62,7 +63,7 @@ fn minute(minor: u32, load: Load) -> (f64, PromptCount) {
     )
 }
 
-/// Long prompts that are mostly cached beside short ones that are not.
+/// Long prompts that are mostly cached, mixed with short ones that are not.
 fn mixed() -> Vec<Kind> {
     vec![
         Kind::of(1.0, 4000.0, 0.9, 50.0),
@@ -132,7 +133,7 @@ fn another_hit_rate_from_now_on_is_right() {
     assert_right("another hit rate", &load);
 }
 
-/// Blocks are short all the time: requests wait for them, looked up at every step, and are preempted.
+/// KV blocks are always short: requests wait for them, are looked up at every step, and are preempted.
 pub(super) fn starved(cached: f64) -> Load {
     Load {
         per_second: 3.0,
@@ -160,7 +161,8 @@ fn lookups_that_are_repeated_do_not_count() {
     }
 }
 
-/// Before 0.11.2 preempted requests are looked up too and find all that they computed; what others find is known from before.
+/// Before 0.11.2 preempted requests are looked up too, and find everything that they computed; the share of other requests is known from
+/// before.
 #[test]
 fn what_preempted_requests_find_does_not_count() {
     let calm = Load {
@@ -205,7 +207,7 @@ fn how_prompts_are_known_depends_on_the_release() {
     }
 }
 
-/// The engine before V1 tells the share of all its lookups so far.
+/// The engine before V1 exports the found share of all its lookups so far.
 #[test]
 fn the_old_engines_share_is_followed() {
     let kinds = [0.0, 0.75].map(|cached| vec![Kind::of(1.0, 4000.0, cached, 50.0)]);
@@ -231,7 +233,7 @@ fn the_old_engines_share_is_followed() {
     assert_eq!(account.prompt_count, PromptCount::Estimated);
 }
 
-/// A server that decodes what another has prefilled: its connector finds 90 % of what its own cache does not have.
+/// A decode server behind a prefill server: its connector finds 90 % of what its own cache lacks.
 #[test]
 fn transferred_prompts_are_not_computed() {
     const TRANSFERRED: f64 = 0.9;
@@ -264,7 +266,7 @@ fn transferred_prompts_are_not_computed() {
     }
 }
 
-/// A total that cannot be must not stay in the sums that follow.
+/// An impossible total must not stay in later sums.
 #[test]
 fn one_impossible_total_costs_its_own_time() {
     let mut server = Server::new(12, steady());

@@ -12,13 +12,13 @@ pub(super) struct Release {
 }
 
 impl Release {
-    /// Whether it is of the engine before V1.
+    /// Whether the page is of the engine before V1.
     pub(super) fn is_old_engine(&self) -> bool {
         self.version.ends_with("-v0")
     }
 }
 
-/// Every page there is, in no order.
+/// All pages, unsorted.
 pub(super) fn releases() -> &'static [Release] {
     static RELEASES: LazyLock<Vec<Release>> = LazyLock::new(|| {
         let files = std::fs::read_dir("tests/fixtures/vllm/releases").unwrap();
@@ -103,7 +103,7 @@ fn every_release_says_the_same_of_the_same_requests() {
     }
 }
 
-/// What of the lookups was found, or of the prompts where vLLM counts that.
+/// The found share of the lookups, or of the prompts where vLLM counts it.
 fn found(engine: &vllm_roofline_exporter::sample::engine::EngineTotals) -> f64 {
     let counter = |which| engine.counters.get(which);
     let computed = counter(Counter::PromptTokensComputed);

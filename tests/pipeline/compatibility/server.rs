@@ -1,20 +1,21 @@
-//! A vLLM of any minor version under load, in steps: its scheduler as far as it moves the counters, and what it really computed.
+//! Simulates a vLLM of any minor version under load, step by step: its scheduler as far as it affects the counters, and the really computed
+//! tokens.
 
 use std::collections::VecDeque;
 
 pub(super) const BLOCK: f64 = 16.0;
-/// Seconds that a step takes beside its prompt tokens.
+/// Seconds of a step in addition to its prompt tokens.
 const STEP: f64 = 0.02;
 const PROMPT_TOKENS_PER_SECOND: f64 = 100_000.0;
 
-/// Requests that are alike.
+/// A kind of request.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
-    /// How many of all requests are so.
+    /// Its relative frequency.
     pub(super) weight: f64,
     /// Mean tokens of the prompt.
     pub(super) prompt: f64,
-    /// Share of it that is in the prefix cache.
+    /// Cached share of the prompt.
     pub(super) cached: f64,
     /// Mean tokens of the output.
     pub(super) output: f64,
@@ -31,10 +32,10 @@ impl Kind {
     }
 }
 
-/// What is asked of a server.
+/// The load of a server.
 #[derive(Clone)]
 pub(super) struct Load {
-    /// The requests, and from when on.
+    /// The kinds of requests, and their start times.
     pub(super) kinds: Vec<(f64, Vec<Kind>)>,
     pub(super) per_second: f64,
     /// Requests that arrive together.
@@ -45,7 +46,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Two requests a second, and more than room for them.
+    /// Two requests per second, with ample capacity.
     pub(super) fn of(kinds: Vec<Kind>) -> Self {
         Self {
             kinds: vec![(0.0, kinds)],
@@ -64,7 +65,7 @@ struct Request {
     prompt: f64,
     cached: f64,
     output: f64,
-    /// Tokens in the KV cache, found ones included.
+    /// Tokens in the KV cache, including found ones.
     done: f64,
     shared: f64,
     generated: f64,
@@ -100,7 +101,7 @@ pub(super) struct Counted {
     pub(super) finished_prompts: f64,
     pub(super) finished_computed: f64,
     pub(super) finished_output: f64,
-    /// The truth, which vLLM tells from 0.16 on.
+    /// The true number, which vLLM exports from 0.16 on.
     pub(super) computed: f64,
 }
 
@@ -211,7 +212,7 @@ impl Server {
         self.take_outputs(&scheduled);
     }
 
-    /// Tokens that each running request computes. Where blocks are short the last ones are preempted, and nothing is admitted.
+    /// Tokens that each running request computes. If blocks are short, the last ones are preempted, and nothing is admitted.
     fn schedule_running(&mut self, budget: &mut f64) -> Vec<f64> {
         let mut scheduled = Vec::new();
         let mut preempted = Vec::new();
@@ -252,7 +253,7 @@ impl Server {
             let Some(mut request) = self.waiting.pop_front() else {
                 break;
             };
-            // What it computed before it was preempted is still there, but for the last block.
+            // What it computed before its preemption is still there, except the last block.
             let found = if request.preempted {
                 request
                     .cached

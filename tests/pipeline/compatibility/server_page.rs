@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::server::{BLOCK, Server};
 
-/// A page while it is written.
+/// A page being written.
 struct Page {
     text: String,
     labels: &'static str,
@@ -29,7 +29,7 @@ impl Page {
 }
 
 impl Server {
-    /// Its `/metrics` now.
+    /// Its current `/metrics`.
     pub(super) fn page(&self) -> String {
         let minor = self.minor;
         let counted = &self.counted;

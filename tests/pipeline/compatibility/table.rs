@@ -1,4 +1,4 @@
-//! The tables of docs/compatibility.md, each row beside what the program says of such a page.
+//! The tables of docs/compatibility.md, each row compared with the program's output for such a page.
 
 use roofline::engine::EngineFacts;
 use vllm_roofline_exporter::meter::caveats::caveats;
@@ -10,7 +10,7 @@ use super::releases::{release, releases};
 use super::server::Server;
 use super::{before_all, recorded, refusal};
 
-/// What the program says of `page`, in the words of the tables.
+/// The program's verdict on `page`, in the words of the tables.
 fn verdict_on(page: &str) -> String {
     let mut watched = Watched::new();
     match vllm_roofline_exporter::sample::page::read(page, roofline::units::Seconds(1.0)) {
@@ -29,7 +29,7 @@ fn said_of(watched: &Watched) -> String {
     let engine = watched.engine();
     let latest = engine.latest.as_ref().unwrap();
     let caveats = caveats(&engine.totals, &EngineFacts::default());
-    // Neither model nor GPU is known to a page.
+    // A page contains neither model nor GPU.
     let mut of_page = caveats
         .iter()
         .filter(|caveat| !caveat.contains("is not known"));
@@ -67,7 +67,7 @@ fn without(latest: &EngineTotals) -> String {
         .collect()
 }
 
-/// What is said of a simulated server whose KV cache is full.
+/// The program's verdict on a simulated server with a full KV cache.
 fn verdict_when_full(minor: u32) -> String {
     let mut server = Server::new(minor, starved(0.5));
     let mut watched = Watched::new();
@@ -75,7 +75,7 @@ fn verdict_when_full(minor: u32) -> String {
         server.run_until(f64::from(second));
         watched.look(&server.page(), server.now);
     }
-    // Preempted requests are computed again, of which there is a caveat in every release.
+    // Preempted requests are computed again, which has a caveat in every release.
     said_of(&watched)
 }
 
@@ -95,7 +95,7 @@ fn fixture(name: &str) -> String {
     std::fs::read_to_string(format!("tests/fixtures/vllm/{name}")).unwrap()
 }
 
-/// What the program says of pages like those of a row.
+/// The program's output for pages like those of a row.
 fn said(row: &str) -> Vec<String> {
     said_of_release(row)
         .or_else(|| said_of_deployment(row))
@@ -150,7 +150,7 @@ fn said_of_deployment(row: &str) -> Option<Vec<String>> {
     Some(vec![verdict_on(&page)])
 }
 
-/// What the page of each of these starts its names with.
+/// The name prefix of each server's page.
 const SERVERS: [(&str, &[&str]); 4] = [
     (
         "llm-d's and other gateways' endpoint picker",
@@ -187,7 +187,7 @@ fn said_of_other(row: &str) -> Option<Vec<String>> {
     Some(pages.iter().map(|page| refused(&refusal(page))).collect())
 }
 
-/// The page of 0.10.2; only the logger ran when it was recorded, and nothing told it of the cache.
+/// The page of 0.10.2; it was recorded with only the logger, which had no cache information.
 fn several_api_servers() -> String {
     let facts = "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"1000\"} 1.0";
     with(&recorded("v0.10.2-api2-a"), facts)
@@ -200,13 +200,13 @@ fn without_lines(page: &str, name: &str) -> String {
         .collect()
 }
 
-/// As Ray's agent names and labels it; the pages recorded of it have a part of the metrics only.
+/// With the names and labels of Ray's agent; the recorded Ray pages contain only part of the metrics.
 fn by_way_of_ray(page: &str) -> String {
     let labelled = page.replace('{', "{ReplicaId=\"r\",WorkerId=\"w\",");
     labelled.replace("vllm:", "ray_vllm_")
 }
 
-/// It writes none of what concerns a process, no facts of the cache, and OpenMetrics.
+/// It writes no process metrics, no cache facts, and the OpenMetrics format.
 fn rust_front_end(page: &str) -> String {
     let own = |line: &&str| {
         line.starts_with("vllm:")
