@@ -94,6 +94,13 @@ impl<'a> CapturePlayer<'a> {
             .unwrap_or_default()
     }
 
+    /// When the last page was read.
+    #[must_use]
+    pub fn last_page(&self) -> Option<Seconds> {
+        let mut read = self.capture.pages.iter().rev();
+        read.find(|line| line.body.is_some()).map(VllmLine::time)
+    }
+
     /// The accounted spans of the pages within `from..=to`.
     #[must_use]
     pub fn play(&self, from: f64, to: f64) -> Vec<AccountedSpan> {

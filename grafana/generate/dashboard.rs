@@ -22,6 +22,8 @@ pub(crate) struct Dashboard {
     links: Vec<Value>,
     placed: Vec<Placed>,
     y: usize,
+    /// The series of alerts that are marked in time, and whose they are.
+    alerts: (&'static str, &'static str),
 }
 
 /// A variable that lists the values of a label.
@@ -56,7 +58,17 @@ impl Dashboard {
             links: Vec::new(),
             placed: Vec::new(),
             y: 0,
+            alerts: (
+                "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}",
+                "{{model_name}} {{pod}} {{target}}",
+            ),
         }
+    }
+
+    /// Marks the alerts that are `series`, which `whose` describes.
+    pub(crate) const fn alerts(mut self, series: &'static str, whose: &'static str) -> Self {
+        self.alerts = (series, whose);
+        self
     }
 
     pub(crate) fn variables(mut self, variables: impl IntoIterator<Item = Variable>) -> Self {
@@ -228,15 +240,9 @@ impl Dashboard {
                 "expr": expression, "step": "30s", "titleFormat": title, "textFormat": text,
             }))
         };
+        let (alerts, whose) = self.alerts;
         [
-
-            annotation(
-                "Alerts",
-                "red",
-                "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}",
-                "{{alertname}}",
-                "{{model_name}} {{pod}} {{target}}",
-            ),
+            annotation("Alerts", "red", alerts, "{{alertname}}", whose),
             annotation(
                 "Restarts",
                 "#9fa7b3",

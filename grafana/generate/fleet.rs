@@ -28,10 +28,11 @@ pub(crate) fn dashboard() -> Dashboard {
     .selector("SCOPE", "cluster=~\"$cluster|\",namespace=~\"$namespace\",model_name=~\"$model_name|\"")
     .selector("POD", "cluster=~\"$cluster|\",namespace=~\"$namespace\"")
     .selector("FLAGS", "cluster=~\"$cluster|\",namespace=~\"$namespace\",model_name=~\"$model_name\"")
+    .alerts("namespace_model:vllm_roofline_alerts:count{SCOPE}", "{{model_name}}")
     .link("Roofline", super::roofline::UID)
     .link("Serving quality", super::serving::UID)
     .verdict([
-        verdict::alerts(),
+        verdict::alerts_by_model(),
         verdict::remedies("namespace_model:vllm_roofline_advice_gain:avg{MODEL,FIGURE}", &[("model_name", "Model")]),
         verdict::shares(&format!(
             "sum by (component) ({time}) / ignoring (component) group_left () sum({time})",

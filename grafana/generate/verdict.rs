@@ -1,6 +1,6 @@
 //! The row that every dashboard begins with: what is wrong, what bounds it and since when, what to do, what it costs.
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::panel::Panel;
 use super::style::{StateSet, largest_part, part_mapping, remedy_mapping};
@@ -15,6 +15,31 @@ pub(crate) fn alerts() -> Panel {
     let labels = "alertname, severity, cause, model_name, pod, target";
     let firing = "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}";
     let since = "ALERTS_FOR_STATE{alertname=~\"VllmRoofline.+\",SCOPE}";
+    let table = alert_table().column(
+        "since",
+        &format!(
+            "1000 * min by ({labels}) ({since}) and on ({labels}) group by ({labels}) ({firing})"
+        ),
+    );
+    listed(table, "Value", &[("pod", "Pod"), ("target", "Server")])
+        // An alert about a model is of no one pod.
+        .named("Pod", &[("noValue", json!("all"))])
+        .named("Server", &[("noValue", json!("all"))])
+}
+
+/// The same by model, as rules record it: hundreds of pods may have one thing wrong.
+pub(crate) fn alerts_by_model() -> Panel {
+    let labels = "alertname, severity, cause, model_name";
+    let since = "namespace_model:vllm_roofline_alerts_since:min{SCOPE}";
+    let count = "namespace_model:vllm_roofline_alerts:count{SCOPE}";
+    let table = alert_table()
+        .column("since", &format!("1000 * min by ({labels}) ({since})"))
+        .column("count", &format!("sum by ({labels}) ({count})"));
+    listed(table, "Value #since", &[("Value #count", "Times")])
+        .named("Times", &[("custom.width", json!(70))])
+}
+
+fn alert_table() -> Panel {
     let link = json!([{
         "title": "What to do: runbook of ${__data.fields.cause}", "targetBlank": true,
         "url": format!("{RUNBOOKS}/${{__data.fields.cause}}.md"),
@@ -23,25 +48,32 @@ pub(crate) fn alerts() -> Panel {
         "What is wrong, and what to do",
         "Alerts that fire. The name leads to the runbook of the cause: how to confirm it, what to run, what to expect of it.",
     )
-    .column(
-        "since",
-        &format!("1000 * min by ({labels}) ({since}) and on ({labels}) group by ({labels}) ({firing})"),
-    )
-    .transformation(
-        "organize",
-        &json!({
-            "excludeByName": {"Time": true, "Value": false},
-            "indexByName": {"alertname": 0, "cause": 1, "Value": 2, "severity": 3, "model_name": 4, "pod": 5, "target": 6},
-            "renameByName": {"alertname": "Alert", "cause": "cause", "Value": "Since", "severity": "Severity", "model_name": "Model", "pod": "Pod", "target": "Server"},
-        }),
-    )
     .named("Alert", &[("links", link), ("custom.width", json!(300))])
     .named("Since", &[("unit", json!("dateTimeFromNow")), ("custom.width", json!(130))])
     .named("Severity", &[("custom.width", json!(90))])
-    // An alert about a model is of no one pod.
-    .named("Pod", &[("noValue", json!("all"))])
-    .named("Server", &[("noValue", json!("all"))])
     .no_value("No alert fires")
+}
+
+/// The columns of a table of alerts, `since` among them, with `more` at the end.
+fn listed(table: Panel, since: &str, more: &[(&str, &str)]) -> Panel {
+    let first = [
+        ("alertname", "Alert"),
+        ("cause", "cause"),
+        (since, "Since"),
+        ("severity", "Severity"),
+        ("model_name", "Model"),
+    ];
+    let columns = || first.iter().chain(more).enumerate();
+    let order: Map<_, _> = columns()
+        .map(|(at, (column, _))| ((*column).to_owned(), json!(at)))
+        .collect();
+    let renamed: Map<_, _> = columns()
+        .map(|(_, (column, title))| ((*column).to_owned(), json!(title)))
+        .collect();
+    table.transformation(
+        "organize",
+        &json!({"excludeByName": {"Time": true}, "indexByName": order, "renameByName": renamed}),
+    )
 }
 
 /// Shares of time, largest first: the bound is the longest bar. `shares` has the label `component` and no other.
@@ -75,8 +107,8 @@ pub(crate) fn remedies(gain: &str, labels: &[(&'static str, &'static str)]) -> P
         ("ttft", "First token", "ttft_seconds"),
         ("tpot", "Per token", "tpot_seconds"),
     ];
-    let mut renamed = serde_json::Map::from_iter([("remedy".to_owned(), json!("Remedy"))]);
-    let mut order = serde_json::Map::from_iter([("remedy".to_owned(), json!(0))]);
+    let mut renamed = Map::from_iter([("remedy".to_owned(), json!("Remedy"))]);
+    let mut order = Map::from_iter([("remedy".to_owned(), json!(0))]);
     for (label, title) in labels {
         renamed.insert((*label).to_owned(), json!(title));
     }

@@ -24,5 +24,5 @@ const write = (name, all) => fs.writeFileSync(path.join(output, name), zlib.gzip
 fs.writeFileSync(path.join(output, 'capture.json'), JSON.stringify({ ...manifest, phases: [] }));
 fs.copyFileSync(path.join(capture, 'config.json'), path.join(output, 'config.json'));
 write('vllm.jsonl.gz', own);
-write('gpu.jsonl.gz', lines('gpu.jsonl.gz').filter(({ t }) => inside(t, 1)));
+write('gpu.jsonl.gz', lines('gpu.jsonl.gz').filter(({ t }) => inside(t, 0)));
 console.log(own.length);

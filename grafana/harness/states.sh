@@ -26,7 +26,7 @@ history() {
   local place=$1 pod=$2 pages
   pages=$(node "$here/cut.mjs" "$captures/${place%/*}" "${place#*/}" "$scratch/$pod")
   "$program" replay --capture "$scratch/$pod" --format openmetrics --gpu-hour-price 2.5 --start "$start" --step 15 \
-    --repeat $(((end - start) / pages + 1)) --label job=recorded --label namespace=models --label pod="$pod" --label instance="$pod:10860" >"$scratch/$pod.om"
+    --repeat $(((end - start) / (pages - 1) + 1)) --label job=recorded --label namespace=models --label pod="$pod" --label instance="$pod:10860" >"$scratch/$pod.om"
   promtool tsdb create-blocks-from openmetrics "$scratch/$pod.om" "$scratch/data" >/dev/null
 }
 

@@ -10,7 +10,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use crate::exposition::{self, Exposition, ExpositionType, escape_help, escape_label_value};
 use roofline::units::Seconds;
 
-use self::metric::{MetricSeries, ValuePace};
+use self::metric::{MetricSeries, PlayedRounds, ValuePace};
 
 /// Series over time, family by family.
 #[derive(Debug, Default)]
@@ -27,8 +27,6 @@ pub struct Rounds {
     pub start: Option<f64>,
     /// Number of repetitions.
     pub count: u32,
-    /// Seconds from the last point of a round to the first of the next.
-    pub pause: f64,
     /// Seconds between written points, like a scrape interval; 0 writes every recorded point.
     pub step: f64,
 }
@@ -36,6 +34,7 @@ pub struct Rounds {
 #[derive(Debug)]
 struct TimelineFamily {
     kind: ExpositionType,
+    is_own: bool,
     help: String,
     metrics: BTreeMap<String, MetricSeries>,
 }
@@ -66,6 +65,12 @@ impl SeriesTimeline {
             } else {
                 ExpositionType::Gauge
             };
+            let own = Home {
+                name: family.name(),
+                kind,
+                help: family.help(),
+                is_own: true,
+            };
             for metric in family.get_metric() {
                 let labels: Vec<_> = metric
                     .get_label()
@@ -82,7 +87,7 @@ impl SeriesTimeline {
                     labels: &labels,
                     value,
                 };
-                self.add(time, family.name(), kind, family.help(), &value);
+                self.add(time, own, &value);
             }
         }
     }
@@ -110,25 +115,19 @@ impl SeriesTimeline {
                 labels: &labels,
                 value: sample.value,
             };
-            self.add(time, home.name, home.kind, home.help, &value);
+            self.add(time, home, &value);
         }
     }
 
-    fn add(
-        &mut self,
-        time: Seconds,
-        family: &str,
-        kind: ExpositionType,
-        help: &str,
-        value: &Value<'_>,
-    ) {
+    fn add(&mut self, time: Seconds, home: Home<'_>, value: &Value<'_>) {
         let metric = self.text_of(value.labels.iter().filter(|(name, _)| *name != "le"));
         let series = format!("{}{}", value.name, self.text_of(value.labels.iter()));
         self.families
-            .entry(family.to_owned())
+            .entry(home.name.to_owned())
             .or_insert_with(|| TimelineFamily {
-                kind,
-                help: help.to_owned(),
+                kind: home.kind,
+                help: home.help.to_owned(),
+                is_own: home.is_own,
                 metrics: BTreeMap::new(),
             })
             .metrics
@@ -154,8 +153,8 @@ impl SeriesTimeline {
         }
     }
 
-    /// Writes the timeline, repeated as in `rounds`; counters continue from round to round, and reset only where the recorded ones do.
-    /// Terminated by `# EOF`.
+    /// Writes the timeline, repeated as in `rounds`: the last moment of a round is the first of the next. Counters continue from round to
+    /// round, and reset only where the recorded ones do. Terminated by `# EOF`.
     ///
     /// # Errors
     /// When writing to `out` fails.
@@ -170,14 +169,17 @@ impl SeriesTimeline {
         let first = times().fold(f64::INFINITY, f64::min);
         let last = times().fold(f64::NEG_INFINITY, f64::max);
         let shift = rounds.start.map_or(0.0, |start| start - first);
-        let length = last - first + rounds.pause;
-        let starts: Vec<_> = (0..rounds.count)
-            .map(|round| shift + f64::from(round) * length)
-            .collect();
+        let length = last - first;
+        let shifts = (0..rounds.count).map(|round| shift + f64::from(round) * length);
+        let played = PlayedRounds {
+            first,
+            shifts: shifts.collect(),
+            step: rounds.step,
+        };
         for (name, family) in &self.families {
             family.write_metadata(name, out)?;
             for metric in family.metrics.values() {
-                metric.write(family.pace(name), &starts, rounds.step, out)?;
+                metric.write(family.pace(name), &played, out)?;
             }
         }
         writeln!(out, "# EOF")
@@ -187,6 +189,9 @@ impl SeriesTimeline {
 impl TimelineFamily {
     fn pace(&self, name: &str) -> ValuePace {
         match self.kind {
+            ExpositionType::Counter | ExpositionType::Histogram if self.is_own => {
+                ValuePace::GrowsFromZero
+            }
             ExpositionType::Counter | ExpositionType::Histogram => ValuePace::Grows,
             _ if name.ends_with("_timestamp_seconds") => ValuePace::Goes,
             _ => ValuePace::Repeats,
@@ -205,12 +210,14 @@ impl TimelineFamily {
     }
 }
 
-/// The family of a sample, from its metadata or its name.
+/// The family of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Home<'a> {
     name: &'a str,
     kind: ExpositionType,
     help: &'a str,
+    /// Whether it is of the exporter that plays the recording, rather than of the server that was recorded.
+    is_own: bool,
 }
 
 /// The family in `metadata` of the sample `name`. On a page without TYPE lines, the kind follows from vLLM's known names.
@@ -231,6 +238,7 @@ fn home<'m>(name: &'m str, metadata: &'m Exposition<'_>) -> Option<Home<'m>> {
         name,
         kind,
         help: family.help.as_deref().unwrap_or_default(),
+        is_own: false,
     })
 }
 
@@ -261,7 +269,6 @@ mod tests {
         let rounds = Rounds {
             start: Some(1000.0),
             count: 2,
-            pause: 1.0,
             step: 0.0,
         };
         let text = text(&rounds);
@@ -276,8 +283,7 @@ mod tests {
                 "# HELP vllm:generation_tokens Tokens.",
                 "vllm:generation_tokens_total{engine=\"0\",job=\"vllm\"} 5 1000.000",
                 "vllm:generation_tokens_total{engine=\"0\",job=\"vllm\"} 8 1001.000",
-                "vllm:generation_tokens_total{engine=\"0\",job=\"vllm\"} 8 1002.000",
-                "vllm:generation_tokens_total{engine=\"0\",job=\"vllm\"} 11 1003.000",
+                "vllm:generation_tokens_total{engine=\"0\",job=\"vllm\"} 11 1002.000",
             ]
         );
         assert!(text.ends_with("# EOF\n"));
@@ -288,7 +294,6 @@ mod tests {
         let rounds = Rounds {
             start: None,
             count: 1,
-            pause: 1.0,
             step: 0.0,
         };
         let text = text(&rounds);
@@ -308,15 +313,19 @@ mod tests {
         let rounds = Rounds {
             start: Some(0.0),
             count,
-            pause: 1.0,
             step,
         };
+        points(&timeline, &rounds, series)
+    }
+
+    /// Time and value of every point of `series`.
+    fn points(timeline: &SeriesTimeline, rounds: &Rounds, series: &str) -> Vec<(f64, f64)> {
         let mut out = Vec::new();
-        timeline.write(&rounds, &mut out).unwrap();
+        timeline.write(rounds, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let number = |word: Option<&str>| word.unwrap().parse().unwrap();
         text.lines()
-            .filter(|line| !line.starts_with('#'))
+            .filter(|line| line.starts_with(series))
             .map(|line| {
                 let mut words = line.split(' ').skip(1);
                 let value = number(words.next());
@@ -335,14 +344,36 @@ mod tests {
         for series in ["vllm:generation_tokens_total", "vllm:ttft_count"] {
             assert_eq!(
                 values(series, &[110.0, 115.0, 120.0], 3),
-                [
-                    110.0, 115.0, 120.0, 120.0, 125.0, 130.0, 130.0, 135.0, 140.0
-                ]
+                [110.0, 115.0, 120.0, 125.0, 130.0, 135.0, 140.0]
             );
         }
         assert_eq!(
             values("vllm:num_requests_running", &[3.0, 1.0], 2),
-            [3.0, 1.0, 3.0, 1.0]
+            [3.0, 1.0, 1.0]
+        );
+    }
+
+    #[test]
+    fn a_counter_that_a_round_begins_without_counts_from_zero_in_it() {
+        let mut timeline = SeriesTimeline::new(Vec::new());
+        let late = "vllm:generation_tokens_total";
+        for (second, page) in [
+            (0.0, String::new()),
+            (1.0, format!("{late} 4\n")),
+            (2.0, format!("{late} 5\n")),
+        ] {
+            let page = format!("vllm:num_requests_running 1\n{page}");
+            let (metadata, _) = Exposition::parse(&page);
+            timeline.add_page(Seconds(second), &page, &metadata);
+        }
+        let rounds = Rounds {
+            start: Some(0.0),
+            count: 2,
+            step: 0.0,
+        };
+        assert_eq!(
+            points(&timeline, &rounds, late),
+            [(1.0, 4.0), (2.0, 5.0), (3.0, 9.0), (4.0, 10.0)]
         );
     }
 
@@ -354,7 +385,7 @@ mod tests {
                 &[100.0, 150.0, 0.0, 30.0],
                 2
             ),
-            [100.0, 150.0, 0.0, 30.0, 30.0, 80.0, 0.0, 30.0]
+            [100.0, 150.0, 0.0, 30.0, 80.0, 0.0, 30.0]
         );
     }
 
@@ -371,8 +402,8 @@ mod tests {
     #[test]
     fn points_are_written_as_often_as_a_scrape_takes_them() {
         assert_eq!(
-            played("vllm:generation_tokens_total", &[10.0, 11.0, 12.0], 3, 4.0),
-            [(0.0, 10.0), (4.0, 13.0), (8.0, 16.0)]
+            played("vllm:generation_tokens_total", &[10.0, 11.0, 12.0], 4, 4.0),
+            [(0.0, 10.0), (4.0, 14.0), (8.0, 18.0)]
         );
     }
 }

@@ -266,6 +266,11 @@ impl EngineMeter {
         self.missed_until = now;
     }
 
+    /// Nothing will be handed back to the newest span any more.
+    pub(super) fn settle(&mut self) {
+        self.spans.settle_newest(&self.facts);
+    }
+
     fn restart(&mut self, gap: Gap, mut totals: EngineTotals) {
         self.restarts += u64::from(gap == Gap::CounterReset);
         if matches!(gap, Gap::CounterReset | Gap::Implausible) {

@@ -132,6 +132,13 @@ impl Meter {
         }
     }
 
+    /// Nothing more is read: what happened last counts as it is known now.
+    pub fn settle(&mut self) {
+        for engine in self.engines.values_mut() {
+            engine.settle();
+        }
+    }
+
     /// Forgets all engines: another vLLM is read from now on, with unrelated counters.
     pub fn forget_engines(&mut self) {
         self.forget_vanished(&[]);

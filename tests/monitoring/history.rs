@@ -14,7 +14,7 @@ use crate::rules;
 use crate::tools::promtool;
 
 /// Length of the recording, in seconds.
-const ROUND_S: f64 = 49.0;
+const ROUND_S: f64 = 48.0;
 /// Three and a half hours: the six-hour budget is evaluated after three hours.
 const ROUNDS: u32 = 260;
 /// Evaluation interval of the rules in the history.

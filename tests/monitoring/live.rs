@@ -148,6 +148,7 @@ fn may_be_empty(panel: &Panel) -> bool {
         "link=\"nvlink\"",
         "spec_decode",
         "ALERTS",
+        "vllm_roofline_alerts",
         "status!=\"2xx\"",
         "histogram_quantile(0.95",
         // Not in the demo's recording.
@@ -210,8 +211,9 @@ fn rules_record(prometheus: &Prometheus) {
         if record.contains(":ratio_rate") && !record.ends_with("rate5m") {
             continue;
         }
-        // Nothing restarts here, and no flag changes.
-        if record.ends_with(":changes3m") || record.ends_with(":info") {
+        // Nothing restarts here, no flag changes, and no alert has held for long enough.
+        let happens = [":changes3m", ":info", ":vllm_roofline_alerts"];
+        if happens.iter().any(|event| record.contains(event)) {
             continue;
         }
         // Advice changes with the load.

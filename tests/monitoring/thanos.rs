@@ -97,18 +97,6 @@ fn copy(database: &Path) -> TempDir {
     directory
 }
 
-/// Writes the rules into `directory`, without the alerts' `for`: the test does not wait for an hour.
-fn write_impatient_rules(directory: &Path) {
-    for file in SHARDS.concat() {
-        let text = std::fs::read_to_string(format!("deploy/prometheus/{file}")).unwrap();
-        let lines = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("for: "));
-        let lines: Vec<_> = lines.collect();
-        std::fs::write(directory.join(file), lines.join("\n")).unwrap();
-    }
-}
-
 /// How many series each record has with `matcher`, and which alerts fire.
 fn evaluated(by: &impl QueryApi, matcher: &str) -> (BTreeMap<String, usize>, BTreeSet<String>) {
     let records = rules::all().into_iter().filter_map(|rule| rule.record);
@@ -198,7 +186,7 @@ fn paths<'a>(directory: &Path, files: &'a [&str]) -> impl Iterator<Item = String
 #[expect(clippy::print_stdout, reason = "by hand")]
 fn rules_and_dashboards_hold_over_two_clusters() {
     let directory = tempfile::tempdir().unwrap();
-    write_impatient_rules(directory.path());
+    rules::write_impatient(directory.path());
     let rules: Vec<_> = paths(directory.path(), &SHARDS.concat()).collect();
     let clusters = phases(Path::new(CAPTURE))
         .into_iter()

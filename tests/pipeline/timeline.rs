@@ -128,6 +128,49 @@ fn counted(text: &str) -> Vec<(&str, f64)> {
 }
 
 #[test]
+fn the_seam_between_two_rounds_loses_no_time() {
+    for capture in [
+        "config/demo",
+        "tests/fixtures/captures/llama-3.1-8b-kv-starved",
+    ] {
+        let seconds = |rounds: &str| {
+            let output = cargo_bin_cmd!()
+                .args([
+                    "replay",
+                    "--format",
+                    "openmetrics",
+                    "--start",
+                    "0",
+                    "--repeat",
+                    rounds,
+                ])
+                .args(["--capture", capture])
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let mut parts = std::collections::BTreeMap::new();
+            for (series, value) in counted(&text) {
+                if series.starts_with("vllm_roofline_time_seconds_total") {
+                    parts.insert(series, value);
+                }
+            }
+            let times = text.lines().filter(|line| !line.starts_with('#'));
+            let times = times.filter_map(|line| line.rsplit(' ').next()?.parse().ok());
+            (parts.values().sum::<f64>(), times.fold(0.0, f64::max))
+        };
+        let (once, length) = seconds("1");
+        let (thrice, whole) = seconds("3");
+        // Times are written in milliseconds.
+        assert!(
+            (whole - 3.0 * length).abs() < 0.01,
+            "{capture}: {whole} {length}"
+        );
+        assert!((once - length).abs() < 0.01, "{capture}: {once} {length}");
+        assert!((thrice - whole).abs() < 0.01, "{capture}: {thrice} {whole}");
+    }
+}
+
+#[test]
 fn no_counter_falls_in_a_recording_or_between_its_rounds() {
     let captures = std::fs::read_dir("tests/fixtures/captures").unwrap();
     for capture in captures.map(|entry| entry.unwrap().path()) {

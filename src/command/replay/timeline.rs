@@ -69,12 +69,12 @@ pub(super) fn write(
     let (metadata, _) = Exposition::parse(whole_page);
     let mut timeline = SeriesTimeline::new(args.labels.clone());
     let mut memory = Memory::default();
-    let mut before: Option<Seconds> = None;
-    let mut pause = Seconds(1.0);
+    let end = player.last_page();
     player.watch(f64::NEG_INFINITY, f64::INFINITY, |meter, line, _| {
         let time = line.time();
-        pause = before.map_or(pause, |before| time - before);
-        before = Some(time);
+        if Some(time) == end {
+            meter.settle();
+        }
         let around = SnapshotContext {
             time,
             vllm_url: settings.vllm_url.to_string(),
@@ -90,7 +90,6 @@ pub(super) fn write(
     let rounds = Rounds {
         start: args.start,
         count: args.repeat,
-        pause: pause.0,
         step: args.step,
     };
     timeline.write(&rounds, out)

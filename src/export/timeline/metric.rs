@@ -33,11 +33,24 @@ pub(super) struct SeriesPoint {
 /// Relative rounding error of sums.
 const ROUNDING: f64 = 1e-9;
 
+/// When points are written.
+#[derive(Clone, Debug)]
+pub(super) struct PlayedRounds {
+    /// Recorded time of the first moment, which is the last one of the round before.
+    pub(super) first: f64,
+    /// What is added to the recorded time in each round.
+    pub(super) shifts: Vec<f64>,
+    /// Seconds between written points; 0 writes all.
+    pub(super) step: f64,
+}
+
 /// How a value changes from round to round.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ValuePace {
-    /// Continues from the end of the previous round.
+    /// Continues from the end of the previous round, whose last value is the first of this one.
     Grows,
+    /// The same of a counter that began with the recording: what it has at the start was counted in it.
+    GrowsFromZero,
     /// A time, which advances with the clock.
     Goes,
     /// Repeats unchanged.
@@ -57,29 +70,31 @@ impl MetricSeries {
         });
     }
 
-    /// Writes the points once from each of `starts`.
+    /// Writes the points once in each of `rounds`.
     ///
     /// # Errors
     /// When writing to `out` fails.
     pub(super) fn write(
         &self,
         pace: ValuePace,
-        starts: &[f64],
-        step: f64,
+        rounds: &PlayedRounds,
         out: &mut impl Write,
     ) -> io::Result<()> {
         let mut progress = vec![SeriesCursor::default(); self.samples.len()];
-        for start in starts {
+        for (round, shift) in rounds.shifts.iter().enumerate() {
             progress.iter_mut().for_each(SeriesCursor::begin_round);
             for point in &self.points {
                 let progress = &mut progress[point.sample];
+                let is_seam = point.time <= rounds.first;
                 let value = match pace {
-                    ValuePace::Grows => progress.raise(point.value),
-                    ValuePace::Goes => point.value + start,
+                    ValuePace::Grows => progress.raise(point.value, is_seam),
+                    ValuePace::GrowsFromZero => progress.raise(point.value, false),
+                    ValuePace::Goes => point.value + shift,
                     ValuePace::Repeats => point.value,
                 };
-                let time = point.time + start;
-                if progress.is_due(time, step) {
+                let time = point.time + shift;
+                let is_written = is_seam && round > 0;
+                if !is_written && progress.is_due(time, rounds.step) {
                     writeln!(out, "{} {value} {time:.3}", self.samples[point.sample])?;
                 }
             }
@@ -89,17 +104,20 @@ impl MetricSeries {
 }
 
 impl SeriesCursor {
-    /// The next recorded value corresponds to the one written last.
+    /// A round begins: its values are not those after the ones before.
     fn begin_round(&mut self) {
         if let Some((_, raised)) = self.last {
             self.last = Some((f64::NAN, raised));
         }
     }
 
-    /// The counter's value in this round. A process that restarts within the recording counts from zero again.
-    fn raise(&mut self, recorded: f64) -> f64 {
+    /// The counter's value in this round. Where it `continues`, its first value in the round is what was written last; else it has
+    /// counted from zero in it. A process that restarts within the recording counts from zero again.
+    fn raise(&mut self, recorded: f64, continues: bool) -> f64 {
         match self.last {
-            Some((before, raised)) if before.is_nan() => self.raised = raised - recorded,
+            Some((before, raised)) if before.is_nan() => {
+                self.raised = if continues { raised - recorded } else { raised };
+            }
             Some((before, _)) if recorded < before - ROUNDING * before.abs() => {
                 self.raised = 0.0;
                 self.last = None;

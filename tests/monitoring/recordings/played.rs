@@ -101,7 +101,8 @@ fn is_counter(series: &str) -> bool {
 /// Plays the capture at `directory` until the time is over, and collects what the rules read at every scrape.
 pub(super) fn play(directory: &Path, place: &str) -> Series {
     let pages = lines(&directory.join("vllm.jsonl.gz")).len();
-    let rounds = (MINUTES as usize * 60).div_ceil(pages) + 1;
+    // The last page of a round is the first of the next.
+    let rounds = (MINUTES as usize * 60).div_ceil(pages - 1) + 1;
     let output = Command::new(env!("CARGO_BIN_EXE_vllm-roofline-exporter"))
         .args([
             "replay",
@@ -182,29 +183,40 @@ pub(crate) fn cut(slices: &[&Slice], directory: &Path) {
     let (mut pages, mut readings) = (Vec::new(), Vec::new());
     let mut end = slices[0].from;
     for slice in slices {
-        // Ten seconds for the start of a server that replaces another one.
+        // Seven seconds for the start of a server that replaces another one.
         let shift = end - slice.from;
-        let inside = |line: &Value, key: &str, around: f64| {
-            let time = line[key].as_f64().unwrap();
-            (slice.from - around..=slice.to + around).contains(&time)
-        };
+        let within = |time: f64, (from, to): (f64, f64)| (from..=to).contains(&time);
+        let number = |line: &Value, key: &str| line[key].as_f64().unwrap();
         let all = lines(&slice.capture.join("vllm.jsonl.gz"));
         let whole = all[0]["body"].as_str().unwrap().to_owned();
         let mut own: Vec<_> = all
             .into_iter()
-            .filter(|line| inside(line, "t_start", 0.0))
-            .map(|line| shifted(line, shift))
+            .filter(|line| within(number(line, "t_start"), (slice.from, slice.to)))
             .collect();
         let body = own[0]["body"].as_str().unwrap();
         own[0]["body"] = json!(brought_up_to_date(&whole, body));
-        pages.extend(own);
-        let own = lines(&slice.capture.join("gpu.jsonl.gz"));
-        let own = own.into_iter().filter(|line| inside(line, "t", 1.0));
-        readings.extend(own.map(|line| shifted(line, shift)));
-        end = slice.to + shift + 10.0;
+        // From page to page the GPU is read as long as vLLM: in a round of a few seconds, half a second more would be a tenth of it.
+        let gpu = lines(&slice.capture.join("gpu.jsonl.gz"));
+        let [first, last] =
+            [&own[0], own.last().unwrap()].map(|page| nearest(&gpu, number(page, "t_start")));
+        let gpu = gpu
+            .into_iter()
+            .filter(|line| within(number(line, "t"), (first, last)));
+        readings.extend(gpu.map(|line| shifted(line, shift)));
+        pages.extend(own.into_iter().map(|line| shifted(line, shift)));
+        end = slice.to + shift + 7.0;
     }
     write_lines(&directory.join("vllm.jsonl.gz"), &pages);
     write_lines(&directory.join("gpu.jsonl.gz"), &readings);
+}
+
+/// When the reading nearest to `time` was taken.
+fn nearest(readings: &[Value], time: f64) -> f64 {
+    let times = readings.iter().map(|line| line["t"].as_f64().unwrap());
+    let away = |taken: &f64| (taken - time).abs();
+    times
+        .min_by(|one, other| away(one).total_cmp(&away(other)))
+        .unwrap_or(time)
 }
 
 fn shifted(mut line: Value, by: f64) -> Value {
