@@ -64,7 +64,7 @@ fn groups_of(files: &[&str]) -> impl Iterator<Item = Group> {
 
 const FILES: [&str; 3] = ["recording.yaml", "alerts.yaml", "fleet.yaml"];
 
-/// Writes the rules into `directory`, with alerts that do not wait: of a history that is made, an hour has passed, but not for who looks
+/// Writes the rules into `directory`, without the alerts' `for`: a test does not wait for an hour.
 /// at it now.
 pub(crate) fn write_impatient(directory: &Path) {
     for file in FILES {
