@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::address::Address;
-use crate::config::Settings;
+use crate::config::{Rebuild, Settings};
 use crate::sampler::{ReloadCommand, ServerUpdate, SettingsUpdate, now};
 use crate::server::web_config_handle::{ActiveWebConfig, WebConfigHandle};
 use crate::snapshot::Reload;
@@ -201,18 +201,9 @@ impl From<anyhow::Error> for Refusal {
 
 /// Rejects changes to settings that cannot change at run time, with their names.
 fn can_change(now: &Settings, next: &Settings) -> anyhow::Result<()> {
-    let address = |settings: &Settings| settings.web.listen_address.to_string();
-    let path = |settings: &Settings| settings.web.telemetry_path.clone();
-    let format = |settings: &Settings| format!("{:?}", settings.log.format).to_lowercase();
-    for (key, before, after) in [
-        ("web.listen-address", address(now), address(next)),
-        ("web.telemetry-path", path(now), path(next)),
-        ("log.format", format(now), format(next)),
-    ] {
-        ensure!(
-            before == after,
-            "{key} is {before}, and {after} takes a restart; restart, or set it back"
-        );
+    if let Some(key) = now.changed(Rebuild::Process, next).next() {
+        let [before, after] = [now, next].map(|settings| settings.shown(key));
+        bail!("{key} is {before}, and {after} takes a restart; restart, or set it back");
     }
     Ok(())
 }
@@ -223,25 +214,14 @@ fn settings_update(
     now: &Settings,
     next: Settings,
 ) -> anyhow::Result<SettingsUpdate> {
-    let options = (next.vllm_request_options(), next.dcgm_request_options());
-    // The name of a file with CAs or with coefficients does not show whether its content changed.
-    let same_options = now.vllm_request_options() == options.0 && next.vllm_ca_file.is_none();
-    let same_gpu = now.gpu_source == next.gpu_source
-        && (&now.dcgm_url, &now.dcgm_pod) == (&next.dcgm_url, &next.dcgm_pod)
-        && now.gpu_devices == next.gpu_devices
-        && now.dcgm_request_options() == options.1
-        && next.dcgm_ca_file.is_none();
-    let same_facts = now.vllm_url == next.vllm_url
-        && (&now.gpu, &now.gpus) == (&next.gpu, &next.gpus)
-        && now.gpu_devices == next.gpu_devices
-        && now.deployment == next.deployment
-        && now.coefficients.is_none()
-        && next.coefficients.is_none();
+    let options = next.vllm_request_options();
+    let new_clients = now.rebuilds(Rebuild::VllmClients, &next);
+    let new_gpu_source = now.rebuilds(Rebuild::GpuSource, &next);
     let server = |url: &Address| {
         Ok(ServerUpdate {
             url: url.clone(),
-            vllm: VllmSource::new(url, &options.0)?,
-            is_new: !same_options || now.vllm_url.iter().all(|before| before != url),
+            vllm: VllmSource::new(url, &options)?,
+            is_new: new_clients || now.vllm_url.iter().all(|before| before != url),
         })
     };
     let servers = next.vllm_url.iter().map(server);
@@ -249,9 +229,9 @@ fn settings_update(
         servers: servers
             .collect::<Result<_, VllmError>>()
             .map_err(UsageError::of)?,
-        gpu: (!same_gpu).then(|| origin.gpu(&next)).transpose()?,
+        gpu: new_gpu_source.then(|| origin.gpu(&next)).transpose()?,
         tables: next.tables()?,
-        facts_changed: !same_facts,
+        facts_changed: now.rebuilds(Rebuild::Facts, &next),
         settings: next,
     })
 }

@@ -3,8 +3,10 @@
 pub mod duration;
 mod file;
 pub mod flags;
+mod reload;
 mod tables;
 
+pub use reload::Rebuild;
 pub use tables::Tables;
 
 use std::net::SocketAddr;
