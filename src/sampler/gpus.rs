@@ -58,9 +58,15 @@ impl SampledGpus {
         let GpuReadResult { readings, problem } = self.source.read(clock).await;
         let took = steady() - started;
         match problem {
-            None => status::succeed(&mut self.status, begun, took),
+            None => status::succeed(&mut self.status, None, begun, took),
             Some(error) => {
-                status::fail(&mut self.status, error.reason(), &error.to_string(), took);
+                status::fail(
+                    &mut self.status,
+                    None,
+                    error.reason(),
+                    &error.to_string(),
+                    took,
+                );
             }
         }
         readings

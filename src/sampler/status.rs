@@ -1,5 +1,6 @@
 //! The status of a source over successive reads. Changes are logged once; the counter counts every failure.
 
+use crate::address::Address;
 use crate::snapshot::SourceStatus;
 use roofline::units::Seconds;
 
@@ -12,10 +13,16 @@ pub(super) fn unread(source: &'static str, reasons: &[&'static str]) -> SourceSt
     }
 }
 
-/// Records a successful read.
-pub(super) fn succeed(status: &mut SourceStatus, time: Seconds, took: Seconds) {
+/// Records a successful read. `url` is the server's, since there may be several.
+pub(super) fn succeed(
+    status: &mut SourceStatus,
+    url: Option<&Address>,
+    time: Seconds,
+    took: Seconds,
+) {
     if status.success != Some(true) {
-        tracing::info!(source = status.source, "source is up");
+        let url = url.map(tracing::field::display);
+        tracing::info!(source = status.source, url, "source is up");
     }
     status.success = Some(true);
     status.last_success = Some(time);
@@ -24,9 +31,21 @@ pub(super) fn succeed(status: &mut SourceStatus, time: Seconds, took: Seconds) {
 }
 
 /// Records a failed read.
-pub(super) fn fail(status: &mut SourceStatus, reason: &'static str, error: &str, took: Seconds) {
+pub(super) fn fail(
+    status: &mut SourceStatus,
+    url: Option<&Address>,
+    reason: &'static str,
+    error: &str,
+    took: Seconds,
+) {
     if status.error.as_deref() != Some(error) {
-        tracing::warn!(source = status.source, reason, "source is down: {error}");
+        let url = url.map(tracing::field::display);
+        tracing::warn!(
+            source = status.source,
+            url,
+            reason,
+            "source is down: {error}"
+        );
     }
     status.success = Some(false);
     status.read_seconds = Some(took);

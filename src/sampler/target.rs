@@ -166,11 +166,12 @@ impl Target {
     fn noted(&mut self, Read { page, took }: Read) -> Option<Vec<EngineTotals>> {
         match page {
             Ok(engines) => {
-                status::succeed(&mut self.status, now(), took);
+                status::succeed(&mut self.status, Some(&self.url), now(), took);
                 Some(engines)
             }
             Err(error) => {
-                status::fail(&mut self.status, error.reason(), &error.to_string(), took);
+                let (reason, error) = (error.reason(), error.to_string());
+                status::fail(&mut self.status, Some(&self.url), reason, &error, took);
                 None
             }
         }

@@ -7,6 +7,7 @@
 )]
 
 mod demo;
+mod local;
 mod reload;
 #[path = "../support/reserved_port.rs"]
 mod reserved_port;

@@ -50,6 +50,9 @@ fn engines_of_one_name_are_told_apart_by_their_server() {
     let exporter = Exporter::start(&[&["serve", "--gpu-source", "none"], &urls[..]].concat());
     let both = |page: &str| up(page, &one.url) == Some(1.0) && up(page, &two.url) == Some(1.0);
     let page = exporter.wait_for("/metrics", 20, both);
+    for url in [&one.url, &two.url] {
+        exporter.wait_for_log(&format!("msg=\"source is up\" source=vllm url={url}"));
+    }
     let mut series: Vec<_> = page
         .lines()
         .filter_map(|line| Some(line.rsplit_once(' ')?.0))
