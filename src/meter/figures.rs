@@ -5,7 +5,7 @@ use serde::Serialize;
 use roofline::diagnosis::Finding;
 use roofline::units::{Bytes, Flops, Seconds, ratio};
 
-use super::account::{Account, ByKind, PerPhase};
+use super::account::{Account, ByKind, PerPhase, QueueMeans};
 use super::caveats::caveats;
 use super::engine::MeterSettings;
 use super::observe;
@@ -51,6 +51,8 @@ pub struct Figures {
     pub decode_batch: Option<f64>,
     /// Mean tokens a decoding request attends to.
     pub context_tokens: Option<f64>,
+    /// Means of the queue.
+    pub queue: QueueMeans,
     /// Modelled FLOPs.
     pub flops: Option<Flops>,
     /// Modelled HBM bytes.
@@ -189,6 +191,7 @@ impl Figures {
             decode_tokens: account.tokens.decode,
             decode_batch: ratio(account.decode_request_steps, account.decode_steps),
             context_tokens: ratio(account.context_weight, account.tokens.decode),
+            queue: account.queue.means(seconds),
             flops,
             hbm_bytes,
             hbm_bytes_by_kind: bytes,

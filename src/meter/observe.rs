@@ -31,7 +31,6 @@ pub fn observation(
     gpu_hour_price: Option<f64>,
 ) -> Observation {
     let queue = &account.queue;
-    let per_second = |sum: f64| ratio(sum, account.seconds.0);
     let measured = figures.mbu_measured.map(|share| (share, true));
     Observation {
         state: status.state,
@@ -40,12 +39,12 @@ pub fn observation(
         dominant: figures.dominant,
         busy_shares: shares(&status.spent),
         idle_share: ratio(account.idle_seconds().0, account.seconds.0).unwrap_or(0.0),
-        running: per_second(queue.running_seconds),
-        waiting: per_second(queue.waiting_seconds),
-        kv_usage: ratio(queue.kv_usage_seconds, queue.kv_known.0),
+        running: figures.queue.running,
+        waiting: figures.queue.waiting,
+        kv_usage: figures.queue.kv_cache_usage,
         kv_usage_most: queue.kv_usage_most,
         kv_capacity_tokens: queue.kv_capacity_tokens,
-        preemptions_per_second: per_second(account.preemptions).unwrap_or(0.0),
+        preemptions_per_second: ratio(account.preemptions, account.seconds.0).unwrap_or(0.0),
         decode_batch: figures.decode_batch,
         input_tokens: known(account.prompts.tokens).or(figures.context_tokens),
         cached_tokens: account.prompts.cached,

@@ -116,6 +116,8 @@ pub struct Window {
     pub tpot_p50_seconds: Option<f64>,
     /// Mean time per output token, seconds.
     pub tpot_mean_seconds: Option<f64>,
+    /// Means of the queue.
+    pub queue: SnapshotGauges,
     /// What it cost.
     pub cost: SnapshotCost,
     /// Findings, the weightiest first.

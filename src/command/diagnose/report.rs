@@ -188,14 +188,16 @@ fn print_measured(engine: &SnapshotEngine, out: &mut impl Write) -> io::Result<(
         latency("TPOT", window.tpot_p50_seconds, window.tpot_mean_seconds),
     ];
     line("Users see   ", users, out)?;
-    let now = engine.now;
+    // The same span as the verdict: the newest instant may contradict it.
+    let (mean, now) = (window.queue, engine.now);
     let load = [
-        now.running.map(|running| format!("{running:.0} running")),
-        now.waiting.map(|waiting| format!("{waiting:.0} waiting")),
+        mean.running
+            .map(|running| format!("{running:.0} running on average")),
+        mean.waiting.map(|waiting| format!("{waiting:.0} waiting")),
         window
             .decode_batch
             .map(|batch| format!("decode batch {batch:.1} (modelled)")),
-        now.kv_cache_usage.map(|used| {
+        mean.kv_cache_usage.map(|used| {
             let of = now.kv_capacity_tokens;
             let of = of.map_or_else(String::new, |tokens| format!(" of {} tokens", si(tokens)));
             format!("KV cache {}{of}", percent(used))
@@ -324,7 +326,8 @@ mod tests {
                         {"do": "one more replica", "free": false, "predicted": {}},
                      ],
                  }],
-                 "window": {"seconds": 60.0, "output_tokens_per_second": 100.0, "time_seconds": {"memory": 45.0, "idle": 15.0, "host": null},
+                 "now": {"running": 64.0, "waiting": 0.0},
+                 "window": {"seconds": 60.0, "queue": {"running": 45.0, "waiting": 59.0, "kv_cache_usage": 0.97}, "output_tokens_per_second": 100.0, "time_seconds": {"memory": 45.0, "idle": 15.0, "host": null},
                     "cost": {"dollars_per_hour": 4.0, "price_origin": "configured", "dollars_per_million_tokens": {"prefill": null, "decode": 11.11},
                         "joules_per_token": {"prefill": 0.05, "decode": 0.9}, "wasted_dollars_per_hour": {"idle": 1.0}}},
                 },
@@ -345,6 +348,7 @@ mod tests {
             "1. --kv-cache-dtype fp8\n   predicted: 150 tok/s (+50 %), TTFT 200 ms",
             "2. one more replica (needs hardware)",
             "Time        memory 75.0 %, idle 25.0 %",
+            "Load        45 running on average, 59 waiting, KV cache 97.0 %",
             "Cost        $4.00 per hour (configured), $11.11 out per 1M tokens, wasted per",
             "hour: idle $1.00",
             "Energy      0.050 J in and 0.900 J out per token (measured)",

@@ -10,7 +10,7 @@ mod routing;
 mod time;
 mod work;
 
-pub use queue::Queue;
+pub use queue::{Queue, QueueMeans};
 pub use requests::Requests;
 pub use routing::{DistinctExperts, Routing};
 pub use time::{BusyTime, TimeSpent};

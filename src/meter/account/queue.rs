@@ -1,8 +1,10 @@
 //! The request queue over a time span.
 
+use serde::Serialize;
+
 use crate::meter::interval::Interval;
 use roofline::engine::EngineFacts;
-use roofline::units::Seconds;
+use roofline::units::{Seconds, ratio};
 
 /// From this share of the KV cache, waiting requests are assumed to wait for blocks.
 const KV_FULL: f64 = 0.95;
@@ -30,7 +32,28 @@ pub struct Queue {
     pub kv_capacity_tokens: Option<f64>,
 }
 
+/// Means of the queue over a time span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct QueueMeans {
+    /// Running requests.
+    pub running: Option<f64>,
+    /// Waiting requests.
+    pub waiting: Option<f64>,
+    /// Used share of the KV cache.
+    pub kv_cache_usage: Option<f64>,
+}
+
 impl Queue {
+    /// The means over `seconds`.
+    #[must_use]
+    pub fn means(&self, seconds: Seconds) -> QueueMeans {
+        QueueMeans {
+            running: ratio(self.running_seconds, seconds.0),
+            waiting: ratio(self.waiting_seconds, seconds.0),
+            kv_cache_usage: ratio(self.kv_usage_seconds, self.kv_known.0),
+        }
+    }
+
     /// Applies the gauges at each end of `interval` to the half next to it.
     pub(super) fn of(interval: &Interval, facts: &EngineFacts) -> Self {
         let half = interval.seconds() * 0.5;

@@ -45,7 +45,7 @@ pub struct Effect {
     pub ttft_seconds: Option<f64>,
     /// Mean time per output token.
     pub tpot_seconds: Option<f64>,
-    /// Dollars per million output tokens.
+    /// Dollars per million output tokens, the time of prompts included.
     pub dollars_per_million_tokens: Option<f64>,
 }
 

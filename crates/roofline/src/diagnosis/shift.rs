@@ -34,7 +34,7 @@ const FELT: [Felt; 4] = [
     ("TTFT", |effect| effect.ttft_seconds, duration, false),
     ("TPOT", |effect| effect.tpot_seconds, duration, false),
     (
-        "per 1M output tokens",
+        "per 1M output tokens, prompts included",
         |effect| effect.dollars_per_million_tokens,
         dollars,
         false,
