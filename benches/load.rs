@@ -1,5 +1,5 @@
-//! The load generator at 512 concurrent streams, beside a server whose timing is known: what the client saw against what the server
-//! did. Both share this machine, so the server's own lateness is printed too.
+//! The load generator at 512 concurrent streams, against a server with known timing: compares the client's measurements with the server's.
+//! Both share this machine, so the server's own delays are printed too.
 //!
 //! `cargo bench --bench load -- [streams] [gap in ms]`
 
@@ -47,7 +47,7 @@ fn main() {
     let settings = settings(&url, streams);
     let run = block_on(async { Ok(load::run(&settings, pending(), |_| {}).await?) }).unwrap();
     let server = log.gaps.lock().unwrap();
-    // The warm-up is in the server's log and in no other.
+    // Only the server's log contains the warm-up.
     print(
         &run,
         &server[(OUTPUT as usize - 1) * settings.warmup_requests as usize..],

@@ -36,7 +36,7 @@ impl Address {
         &self.0
     }
 
-    /// What tells the server from others, as it may be shown.
+    /// The masked form that identifies the server.
     fn server(&self) -> String {
         masked(without_page(&self.0))
     }

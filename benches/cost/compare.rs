@@ -1,4 +1,4 @@
-//! The two comparisons: answers under load, and the cost of doing next to nothing.
+//! The two comparisons: answers under load, and the cost of an almost idle server.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use tokio::time::{Instant, interval};
 
 use crate::server::Server;
 
-/// How long requests are sent to each server in turn, and how often.
+/// Duration of the load on each server per turn, and number of turns.
 const SLICE: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 10;
-/// How long the steady state is watched.
+/// Duration of the steady-state measurement.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// What a server took to answer.
+/// Response times of a server.
 struct Answers {
     p50: Vec<f64>,
     p99: Vec<f64>,
@@ -20,8 +20,8 @@ struct Answers {
     busy: Duration,
 }
 
-/// `GET /metrics` at 1,000 requests a second. The servers take turns, so that whatever else runs here meets all of them; a
-/// percentile is the median of those of its turns.
+/// `GET /metrics` at 1,000 requests per second. The servers take turns, so that other load on the machine affects all of them; a percentile
+/// is the median over its turns.
 pub(crate) async fn latencies(client: &reqwest::Client, servers: &[&Server]) -> anyhow::Result<()> {
     let mut answers: Vec<_> = servers
         .iter()
@@ -58,7 +58,7 @@ pub(crate) async fn latencies(client: &reqwest::Client, servers: &[&Server]) -> 
     Ok(())
 }
 
-/// Milliseconds that the answers took, sorted.
+/// Response times in milliseconds, sorted.
 async fn slice(client: &reqwest::Client, url: &str) -> anyhow::Result<Vec<f64>> {
     let mut ticks = interval(Duration::from_millis(1));
     let mut requests = Vec::new();

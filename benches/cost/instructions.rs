@@ -1,12 +1,12 @@
-//! A fixed amount of work, for whoever counts its instructions. Time is noisy, and this is not: `benches/run.sh` runs it under
-//! valgrind with two numbers of times, and the difference is what the work takes.
+//! A fixed amount of work, to count its instructions, which are not noisy like times: `benches/run.sh` runs it under valgrind with two
+//! repeat counts, and the difference is the cost of the work.
 
 use std::hint::black_box;
 
 use crate::reading::{self, PAGE};
 use crate::ticker::Ticker;
 
-/// Does `what` so many `times`.
+/// Runs `what` this many `times`.
 pub(crate) fn run(what: &str, times: usize) -> anyhow::Result<()> {
     match what {
         "full" => (0..times).for_each(|_| {

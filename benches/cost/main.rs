@@ -1,7 +1,7 @@
-//! What the program costs, in one binary that `benches/run.sh` asks for one thing after the other:
+//! Measures the program's cost, in one binary that `benches/run.sh` calls for each part:
 //!
-//! * `parse`, `ticks`, `grid`: what takes no other process;
-//! * `serve`: the running program beside other servers;
+//! * `parse`, `ticks`, `grid`: work without another process;
+//! * `serve`: the running program compared with other servers;
 //! * `scrape`: a scrape of the vLLM at `VLLM_URL`;
 //! * `instructions WHAT TIMES`: a fixed amount of work.
 
@@ -31,7 +31,7 @@ mod ticker;
 
 use std::future::Future;
 
-/// Asks for the bare server, which is a process of its own.
+/// Starts the bare server, which is a separate process.
 const BARE: &str = "bare";
 
 fn main() -> anyhow::Result<()> {

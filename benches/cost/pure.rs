@@ -1,4 +1,4 @@
-//! What takes no other process: reading a page, a tick, a grid of predictions.
+//! Work without another process: parsing a page, a tick, a grid of predictions.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use crate::predicting;
 use crate::reading::{self, PAGE};
 use crate::ticker::Ticker;
 
-/// How long each is watched, and how long a batch of runs takes at least.
+/// Duration of each measurement, and minimum duration of a batch.
 const WATCHED: Duration = Duration::from_secs(2);
 const BATCH: Duration = Duration::from_micros(200);
 /// More than any last-level cache.
 const CACHE: usize = 96 << 20;
 
-/// Reading a page.
+/// Parses a page.
 pub(crate) fn parse() {
     for (name, seconds) in [
         ("parse, ours", median(|| reading::full(black_box(PAGE)))),
@@ -55,8 +55,8 @@ pub(crate) fn grid() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Seconds that `work` takes, by the median of short batches: most of them run through, whatever else the machine does. The parsers
-/// in `benches/peers` are timed alike.
+/// Seconds that `work` takes, as the median of short batches, most of which other load does not affect. The parsers in `benches/peers` are
+/// timed in the same way.
 fn median<T>(mut work: impl FnMut() -> T) -> f64 {
     let mut times = 1;
     while batch(&mut work, times) < BATCH {
@@ -65,7 +65,7 @@ fn median<T>(mut work: impl FnMut() -> T) -> f64 {
     watched(|| batch(&mut work, times)).as_secs_f64() / f64::from(times)
 }
 
-/// The same of single runs, each after `before`.
+/// The same for single runs, each after `before`.
 fn median_after<T>(mut before: impl FnMut(), mut work: impl FnMut() -> T) -> f64 {
     let took = watched(|| {
         before();
@@ -74,7 +74,7 @@ fn median_after<T>(mut before: impl FnMut(), mut work: impl FnMut() -> T) -> f64
     took.as_secs_f64()
 }
 
-/// The median of what `measure` says, again and again.
+/// The median of repeated results of `measure`.
 fn watched(mut measure: impl FnMut() -> Duration) -> Duration {
     let started = Instant::now();
     let mut took = Vec::new();

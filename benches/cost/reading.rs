@@ -1,4 +1,4 @@
-//! Reading a real vLLM page, as the benches do it.
+//! Parses a real vLLM page, shared by the benches.
 
 use vllm_roofline_exporter::exposition::{Line, Lines};
 
@@ -20,7 +20,7 @@ pub(crate) fn full(page: &str) -> (f64, usize) {
     (sum, bytes)
 }
 
-/// What a tick needs: vLLM's own samples and their engine.
+/// The samples that a tick needs: vLLM's own, with their engine.
 pub(crate) fn needed(page: &str) -> f64 {
     let mut sum = 0.0;
     for line in Lines::new(page).only(&NEEDED) {

@@ -1,5 +1,5 @@
-//! What a scrape costs vLLM: its whole page, and the samples that are needed. `VLLM_URL` names a running one, with nothing else to
-//! do; the two take turns. Its event loop makes the page while nothing else of it runs, so the time to the answer is what it costs.
+//! Measures the cost of a scrape for vLLM: its whole page, and only the needed samples. `VLLM_URL` is an idle vLLM; the two variants take
+//! turns. Its event loop renders the page without other work in between, so the response time is the cost.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use reqwest::{Client, Url};
 use vllm_roofline_exporter::sample::page::needed_names;
 
 const ROUNDS: usize = 100;
-/// Between two scrapes: vLLM does other things too.
+/// Pause between two scrapes, in which vLLM can do other work.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Times both, if there is a vLLM.

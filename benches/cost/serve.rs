@@ -1,9 +1,9 @@
-//! What the running exporter costs beside others: `GET /metrics` at 1,000 requests a second against a bare axum server that answers
-//! with the same page, and CPU time and memory at a 1 s tick, scraped once a second. Budgets stand in `benches/table.py`.
+//! Compares the running exporter with others: `GET /metrics` at 1,000 requests per second against a bare axum server with the same page,
+//! and CPU time and memory at a 1 s tick, scraped once per second. The budgets are in `benches/table.py`.
 //!
-//! Every server is a process of its own; the exporter scrapes the demo's recorded vLLM, which is one too. NVML is the tests' made-up
-//! library: this is what the exporter itself adds to a reading, and a real driver's own calls come on top. `NODE_EXPORTER` names
-//! that program, `PYTHON` an interpreter with `prometheus_client`; what is not named is said to be missing.
+//! Every server is a separate process, including the demo's recorded vLLM, which the exporter scrapes. NVML is the tests' fake library:
+//! this measures the exporter's own share of a reading, without a real driver's calls. `NODE_EXPORTER` is the path of that program,
+//! `PYTHON` an interpreter with `prometheus_client`; a missing one is reported.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::fake::FakeNvml;
 use crate::server::Server;
 use crate::{BARE, compare};
 
-/// The program, which is built beside this one.
+/// The program, built in the same directory.
 fn exporter_command() -> anyhow::Result<Command> {
     let own = std::env::current_exe()?;
     let built = own.ancestors().nth(2).context("a target directory")?;
@@ -33,7 +33,7 @@ pub(crate) async fn bare(page: &str) -> anyhow::Result<()> {
     Ok(axum::serve(listener, app).await?)
 }
 
-/// The exporter called `name` beside the demo's recorded vLLM.
+/// The exporter called `name`, reading the demo's recorded vLLM.
 fn exporter(
     demo: &Server,
     name: &'static str,
@@ -51,7 +51,7 @@ fn exporter(
     Server::start(name, &mut command, "serving on ")
 }
 
-/// The others that are scraped once a second, as far as they can be had.
+/// The available peers, which are scraped once per second.
 fn peers(demo: &Server) -> Vec<Server> {
     let node_exporter = program("NODE_EXPORTER").map(|mut program| {
         program.arg("--web.listen-address=127.0.0.1:0");
@@ -75,7 +75,7 @@ fn peers(demo: &Server) -> Vec<Server> {
     found
 }
 
-/// The script that fetches programs says where they are.
+/// A program whose path the fetching script sets in a variable.
 fn program(variable: &str) -> Option<Command> {
     std::env::var(variable).ok().map(Command::new)
 }
@@ -92,10 +92,10 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let parallel = ["--tensor-parallel-size", "8"];
     let eight = exporter(&demo, "ours, 8 GPUs", &parallel, &drivers[1].environment())?;
     let peers = peers(&demo);
-    // Until windows are full and pages have everything.
+    // Until windows are full and the pages complete.
     sleep(Duration::from_secs(12)).await;
     vllm_roofline_exporter::crypto::install();
-    // Unpacking would be the client's time, and the bare server does not pack.
+    // Decompression would count as the client's time, and the bare server does not compress.
     let client = reqwest::Client::builder().no_gzip().build()?;
     let page = client.get(&alone.url).send().await?.bytes().await?;
     println!("page\t{}\tbytes", page.len());

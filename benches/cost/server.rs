@@ -1,4 +1,4 @@
-//! A server under test, as a process of its own.
+//! A server under test, as a separate process.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-/// A server under test, ended with the benchmark.
+/// A server under test, stopped with the benchmark.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     process: Child,
@@ -15,14 +15,14 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Where it has ended already there is nothing to end.
+        // Fails only if it has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
 impl Server {
-    /// Starts `command`, which says on stderr where it serves behind `says`.
+    /// Starts `command`, which prints its address to stderr after `says`.
     pub(crate) fn start(
         name: &'static str,
         command: &mut Command,
@@ -48,7 +48,7 @@ impl Server {
     /// CPU time so far and memory in use in MiB, from /proc.
     pub(crate) fn usage(&self) -> anyhow::Result<(Duration, f64)> {
         let id = self.process.id();
-        // Nanoseconds on a core, which the tick counters of `stat` would round to hundredths of a second.
+        // Nanoseconds on a core; the tick counters of `stat` have a resolution of hundredths of a second.
         let mut busy = 0;
         for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
             let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;

@@ -16,9 +16,9 @@ use vllm_roofline_exporter::snapshot::memory::Memory;
 use vllm_roofline_exporter::snapshot::take::SnapshotContext;
 use vllm_roofline_exporter::source::discovery::{DiscoveryInputs, KnownValue};
 
-/// Pages made in advance, one a second; counters go on growing over them.
+/// Pages made in advance, one per second, with growing counters.
 const PAGES: usize = 120;
-/// Everything a tick works on.
+/// The data of a tick.
 pub(crate) struct Ticker {
     settings: Settings,
     table: GpuTable,
@@ -46,7 +46,7 @@ impl Ticker {
         })
     }
 
-    /// One tick; when the pages are used up they start over, as after a restart of vLLM.
+    /// One tick; at the end of the pages it starts over, as after a restart of vLLM.
     pub(crate) fn tick(&mut self) -> anyhow::Result<Published> {
         let time = Seconds(1e9 + self.ticks as f64);
         let page = &self.pages[self.ticks % PAGES];
@@ -82,7 +82,7 @@ fn clues(capture: &Capture) -> anyhow::Result<DiscoveryInputs> {
     })
 }
 
-/// The page of a vLLM with so many engines that all do the same.
+/// The page of a vLLM with this many equal engines.
 fn several(page: &str, engines: usize) -> String {
     let mut whole = String::with_capacity(page.len() * engines);
     for line in page.lines() {

@@ -13,9 +13,9 @@ use vllm_roofline_exporter::sampler::now;
 
 use super::lives::{Counters, Life};
 
-/// A page that stands still is read within this time, however busy the machine is.
+/// A constant page is read within this time, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A read may have begun before the page stood still, and be noted after.
+/// A read may start before the page becomes constant, and be recorded after it.
 const IN_FLIGHT: f64 = 0.4;
 
 pub(crate) struct Exporter {
@@ -53,7 +53,7 @@ impl Exporter {
             pid: process.id(),
             process: Mutex::new(process),
             url,
-            // Each request is a connection of its own, so that they come and go.
+            // Each request uses a new connection, so that connections open and close.
             client: reqwest::Client::builder()
                 .pool_max_idle_per_host(0)
                 .build()?,
@@ -64,7 +64,7 @@ impl Exporter {
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
         if let Ok(mut process) = self.process.lock() {
-            // Where it has ended already there is nothing to end.
+            // Fails only if it has already ended.
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -83,7 +83,7 @@ impl Exporter {
         Ok(answer.error_for_status()?.text().await?)
     }
 
-    /// Waits until it has read the page that stands still from now on.
+    /// Waits until it has read the page that is constant from now on.
     pub(crate) async fn has_read_what_stands(&self) -> anyhow::Result<()> {
         let (still, started) = (now().0, Instant::now());
         while started.elapsed() < PATIENCE {
@@ -101,7 +101,7 @@ impl Exporter {
         anyhow::bail!("vLLM's page was not read for {PATIENCE:?}")
     }
 
-    /// What it counted of the engine of `life`, all its lives together.
+    /// Its counters for the engine of `life`, over all its runs.
     pub(crate) async fn counters(&self, life: &Life) -> anyhow::Result<Counters> {
         let page = self.page("/metrics").await?;
         let (page, _) = Exposition::parse(&page);
@@ -141,7 +141,7 @@ impl Exporter {
         })
     }
 
-    /// The failed reads and discarded windows it counted, by reason.
+    /// Its failed reads and discarded windows, by reason.
     pub(crate) async fn errors(&self) -> anyhow::Result<String> {
         let page = self.page("/metrics").await?;
         let (page, _) = Exposition::parse(&page);

@@ -1,4 +1,4 @@
-//! The lives of vLLM, one for each recording, and what `replay` makes of them.
+//! The runs of vLLM, one per recording, and their figures by `replay`.
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use vllm_roofline_exporter::config::Settings;
 use vllm_roofline_exporter::player::{CapturePlayer, engines_of};
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/captures");
-/// Tokens are whole; sums of floats may not be.
+/// Tokens are integers; sums of floats may not be.
 const WHOLE: f64 = 0.5;
 
-/// What was counted of one engine.
+/// The counters of one engine.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counters {
     pub(crate) prefill_tokens: f64,
@@ -42,18 +42,18 @@ impl Counters {
     }
 }
 
-/// One recording, to be lived through.
+/// One recording as a run of vLLM.
 pub(crate) struct Life {
     pub(crate) name: String,
     pub(crate) model_name: String,
     directory: PathBuf,
     pages: Pages,
     seconds: f64,
-    /// What `replay` counts over it.
+    /// The figures of `replay` for it.
     replayed: Counters,
 }
 
-/// The lives of all recordings, replayed from one page every `stride` recorded seconds.
+/// The runs of all recordings, replayed from one page every `stride` recorded seconds.
 pub(crate) fn recorded(stride: f64) -> anyhow::Result<Vec<Arc<Life>>> {
     let mut directories: Vec<_> = std::fs::read_dir(RECORDINGS)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -84,23 +84,23 @@ impl Life {
         Ok(life)
     }
 
-    /// How long the recording is.
+    /// Length of the recording.
     pub(crate) const fn seconds(&self) -> f64 {
         self.seconds
     }
 
-    /// What `/v1/models` answers.
+    /// The answer of `/v1/models`.
     pub(crate) fn models(&self) -> String {
         serde_json::json!({"data": [{"id": self.model_name, "root": self.directory}]}).to_string()
     }
 
-    /// The page at so many recorded seconds, of a process that started at `birth`.
+    /// The page at this recorded second, of a process that started at `birth`.
     pub(crate) fn page(&self, recorded: f64, birth: usize) -> String {
         let page = self.pages.at(recorded.min(self.seconds));
         format!("process_start_time_seconds {birth}.0\n{page}")
     }
 
-    /// What the exporter is not told of, its command line and its GPU readings, is left out here too.
+    /// The exporter does not get its command line and its GPU readings, so the replay omits them too.
     fn replay(&self, capture: Capture, stride: f64) -> anyhow::Result<Counters> {
         let mut times: Vec<_> = (0..)
             .map(|page| f64::from(page) * stride)
@@ -142,7 +142,7 @@ impl Life {
         Ok(counted)
     }
 
-    /// How far what was counted from `before` to `after` is from what `replay` counts.
+    /// The difference between the counters' increase from `before` to `after` and the figures of `replay`.
     pub(crate) fn drift(&self, before: &Counters, after: &Counters) -> anyhow::Result<Drift> {
         let counted = after.since(before);
         let same = |counted: f64, replayed: f64| (counted - replayed).abs() < WHOLE;
@@ -166,7 +166,7 @@ impl Life {
     }
 }
 
-/// The exporter's counters beside those of `replay`.
+/// The exporter's counters compared with those of `replay`.
 #[derive(Default)]
 pub(crate) struct Drift {
     counted: Counters,

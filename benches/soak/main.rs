@@ -1,13 +1,13 @@
-//! The soak: the real exporter beside a vLLM that plays recordings at twenty times their speed and fails in every way there is.
+//! The soak test: the real exporter reads a vLLM that plays recordings at twenty times their speed and fails in every known way.
 //!
-//! `cargo bench --bench soak -- --minutes 60`. Each recording is one life of vLLM, and the next life serves another model. At both ends
-//! of a life the page stands still until the exporter has read it, so what was counted in between is known whatever failed meanwhile:
-//! tokens must be those of the pages to the last one, FLOPs and bytes those of `replay` over the same pages.
+//! `cargo bench --bench soak -- --minutes 60`. Each recording is one run of vLLM, and the next run serves another model. At both ends of a
+//! run the page stays constant until the exporter has read it, so the counts in between are known whatever failed meanwhile: tokens must
+//! equal those of the pages exactly, FLOPs and bytes those of `replay` over the same pages.
 //!
-//! With `--calm` nothing but restarts happens: what is left of the drift is none of the faults'.
+//! With `--calm` there are only restarts: the remaining drift is not caused by faults.
 //!
-//! Printed: resident memory and open files over time with their slopes, and how far the exporter's counters are from those of `replay`.
-//! It fails where tokens differ or the model on the page is not the one that is served.
+//! It prints resident memory and open files over time with their slopes, and the difference between the exporter's counters and those of
+//! `replay`. It fails if tokens differ or the model on the page is not the served one.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -27,15 +27,15 @@ use lives::{Drift, Life};
 use vllm::{FAULTS, Vllm};
 use watch::Watch;
 
-/// How much faster than it was recorded a life goes by.
+/// Playback speed relative to the recording.
 const SPEED: f64 = 20.0;
-/// How long it goes on by default.
+/// Default duration.
 const MINUTES: f64 = 60.0;
-/// The shortest tick there is.
+/// The shortest possible tick.
 const TICK: Duration = Duration::from_millis(200);
-/// How often memory and files are looked at.
+/// Sampling interval of memory and files.
 const LOOK: Duration = Duration::from_secs(2);
-/// Looks between two lines of output.
+/// Samples between two lines of output.
 const LOOKS_PER_LINE: usize = 30;
 
 fn minutes() -> anyhow::Result<f64> {
@@ -48,12 +48,12 @@ fn minutes() -> anyhow::Result<f64> {
     }
 }
 
-/// Whether vLLM only restarts, and fails in no other way.
+/// Whether vLLM only restarts, without other faults.
 fn calm() -> bool {
     std::env::args().any(|argument| argument == "--calm")
 }
 
-/// Looks at the exporter, and reads all its pages as its users do, until it ends.
+/// Samples the exporter, and reads all its pages as users do, until it ends.
 async fn watch(exporter: Arc<Exporter>) -> anyhow::Result<()> {
     let mut watch = Watch::default();
     loop {
@@ -72,7 +72,7 @@ async fn watch(exporter: Arc<Exporter>) -> anyhow::Result<()> {
     }
 }
 
-/// One life of `vllm`: a page that stands still, the recording with its faults, and a page that stands still again.
+/// One run of `vllm`: a constant page, the recording with its faults, and a constant page again.
 async fn live(life: &Arc<Life>, vllm: &Vllm, exporter: &Exporter) -> anyhow::Result<Drift> {
     vllm.start(life);
     exporter.has_read_what_stands().await?;

@@ -1,4 +1,4 @@
-//! A vLLM that plays recordings, and fails in one way after the other.
+//! A vLLM that plays recordings, with one fault after the other.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::lives::Life;
 
-/// How it fails, in turn.
+/// The faults, in turn.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Fault {
     ClosesAtOnce,
@@ -45,20 +45,20 @@ pub(crate) const FAULTS: [Fault; 12] = [
     Fault::HasTooManySeries,
 ];
 
-/// A fault lasts so long, and then there is none for as long: several ticks each.
+/// Duration of a fault, and of the time without a fault after it: several ticks each.
 const SPELL: Duration = Duration::from_millis(700);
-/// Larger than any page may be.
+/// Larger than the page limit.
 const BOMB: usize = 64 << 20;
 
-/// What it does now.
+/// Its current state.
 struct State {
     life: Arc<Life>,
-    /// Lives so far.
+    /// Number of runs so far.
     births: usize,
-    /// Where in the recording.
+    /// Position in the recording, in seconds.
     recorded: f64,
     fault: Option<Fault>,
-    /// Spells so far: each odd one is of a fault.
+    /// Number of periods so far: each odd one has a fault.
     spells: usize,
     done: BTreeMap<Fault, usize>,
 }
@@ -89,7 +89,7 @@ impl Vllm {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (state, bomb) = (Arc::clone(&shared), Arc::clone(&bomb));
-                // Whoever hangs up in the middle gets no more.
+                // A client that disconnects gets no more.
                 tokio::spawn(async move { answer(stream, &state, &bomb).await });
             }
         });
@@ -100,7 +100,7 @@ impl Vllm {
         &self.url
     }
 
-    /// Another process, with another recording; its page stands still at first.
+    /// Starts another process with another recording; its page is constant at first.
     pub(crate) fn start(&self, life: &Arc<Life>) {
         let mut state = locked(&self.state);
         state.life = Arc::clone(life);
@@ -119,7 +119,7 @@ impl Vllm {
         state.fault = None;
     }
 
-    /// The fault, or none, that has its turn so long after the start of a life.
+    /// The fault, if any, at this time after the start of a run.
     pub(crate) fn fail_in_turn(&self, elapsed: Duration) {
         let mut state = locked(&self.state);
         let odd = elapsed.div_duration_f64(SPELL) % 2.0 >= 1.0;
@@ -171,7 +171,7 @@ async fn answer(mut stream: TcpStream, state: &Mutex<State>, bomb: &[u8]) -> std
     fail(&mut stream, fault, page, bomb).await
 }
 
-/// Answers with `page` as `fault` has it.
+/// Answers with `page`, modified by `fault`.
 async fn fail(
     stream: &mut TcpStream,
     fault: Option<Fault>,

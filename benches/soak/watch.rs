@@ -4,10 +4,10 @@ use std::fmt::{self, Display};
 
 use tokio::time::Instant;
 
-/// What is looked at before this share of the time has passed is warming up, and no part of a slope.
+/// Share of the time that counts as warm-up and is excluded from slopes.
 const WARM_UP: f64 = 0.1;
 
-/// One look.
+/// One sample.
 #[derive(Clone, Copy)]
 pub(crate) struct Look {
     seconds: f64,
@@ -30,7 +30,7 @@ impl Display for Look {
     }
 }
 
-/// All looks so far.
+/// All samples so far.
 pub(crate) struct Watch {
     started: Instant,
     looks: Vec<Look>,
@@ -46,7 +46,7 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Looks at the process `pid`.
+    /// Samples the process `pid`.
     pub(crate) fn look(&mut self, pid: u32) -> anyhow::Result<Look> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let resident = status
@@ -98,7 +98,7 @@ impl Watch {
     }
 }
 
-/// The slope of the line through `points` that has the least squares.
+/// The slope of the least-squares line through `points`.
 fn slope(points: &[(f64, f64)]) -> f64 {
     let count = points.len().max(1) as f64;
     let mean_x = points.iter().map(|point| point.0).sum::<f64>() / count;

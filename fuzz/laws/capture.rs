@@ -1,4 +1,4 @@
-//! A capture: whatever its files hold, it is an error, or it can be replayed.
+//! A capture: whatever its files contain, it is an error, or it can be replayed.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -14,8 +14,8 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings::defaults().expect("embedded"));
 
-/// `data` as the packed files of a capture, if it begins like one; else as capture.json, config.json, pages and readings, all of
-/// them unpacked and with zero bytes between them.
+/// `data` as the compressed files of a capture, if it begins like one; otherwise as capture.json, config.json, pages and readings, all
+/// uncompressed and separated by zero bytes.
 pub fn holds(data: &[u8]) {
     if data.starts_with(GZIP) {
         return replays(MANIFEST, "{}", data, data);

@@ -1,9 +1,9 @@
-//! vLLM's command line: whatever it says, it is an error in one line, or flags that say the same when spelled out again.
+//! vLLM's command line: whatever it contains, it is a one-line error, or flags that mean the same after normalisation.
 
 use roofline::spec::deployment::DeploymentFlags;
 use roofline::spec::deployment::command_line::{LineOrigin, Takes, normalize};
 
-/// `data` as words with zero bytes between them, as /proc shows them.
+/// `data` as words separated by zero bytes, as in /proc.
 pub fn holds(data: &[u8]) {
     let words: Vec<_> = super::parts(data)
         .map(|word| String::from_utf8_lossy(word).into_owned())
@@ -15,7 +15,7 @@ pub fn holds(data: &[u8]) {
     for line in [LineOrigin::Vllm, LineOrigin::Ours { names_model: true }] {
         let once = normalize(line, words.iter().cloned(), takes).arguments;
         let again = normalize(line, once.iter().cloned(), takes).arguments;
-        // What follows `vllm serve` is spelled out; the words themselves are not.
+        // The words after `vllm serve` are normalised; these words themselves are not.
         if line == LineOrigin::Vllm {
             assert_eq!(again, once);
         }

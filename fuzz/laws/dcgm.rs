@@ -1,4 +1,4 @@
-//! The page of a dcgm-exporter or of AMD's: each GPU is read once, and what was asked for is kept to.
+//! The page of a dcgm-exporter or AMD's exporter: each GPU is read once, and the selection is respected.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use roofline::units::Seconds;
 use vllm_roofline_exporter::address::{Address, RequestOptions};
 use vllm_roofline_exporter::source::gpu::{DcgmSource, Selection};
 
-/// `data` as pages with a zero byte between them, read by three sources of different selection.
+/// `data` as pages separated by zero bytes, read by three sources with different selections.
 pub fn holds(data: &[u8]) {
     let of_pod = Selection {
         pod: Some("models/vllm-0".to_owned()),

@@ -1,4 +1,4 @@
-//! The exposition parser: what it reads stays on the page, and prints and reads the same; reading only a part gives that part.
+//! The exposition parser: its results lie within the page, and print and parse to the same; a filtered parse gives the same part.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -46,7 +46,7 @@ pub fn holds(data: &[u8]) {
     assert!(exposition.samples().count() + errors.len() >= samples);
 }
 
-/// Names and values are pieces of the page, but for values with escapes.
+/// Names and values are slices of the page, except values with escapes.
 fn stays_on(page: Range<*const u8>, line: &Line<'_>) {
     let check = |piece: &str| {
         let piece = piece.as_bytes().as_ptr_range();
@@ -76,7 +76,7 @@ fn reads_back(line: &Line<'_>) {
     let [Ok(again)] = again.as_slice() else {
         panic!("{printed} becomes {again:?}");
     };
-    // Labels are equal if they are written alike, so what they say is compared; NaN is equal to itself as text only.
+    // Labels are equal if their texts are equal, so their values are compared; NaN equals itself only as text.
     assert_eq!(said(again), said(line));
 }
 

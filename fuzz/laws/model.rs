@@ -1,4 +1,4 @@
-//! A model's config.json: whatever it says, it is an error, or a model whose steps take finite work and time.
+//! A model's config.json: whatever it contains, it is an error, or a model whose steps have finite work and time.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ static GPU: LazyLock<GpuSpec> = LazyLock::new(|| {
     table.find("H100").expect("in the table").clone()
 });
 
-/// `data` as a config.json, and behind a zero byte a line of vLLM's flags.
+/// `data` as a config.json, and after a zero byte a line of vLLM's flags.
 pub fn holds(data: &[u8]) {
     let mut parts = super::parts(data).filter_map(|part| std::str::from_utf8(part).ok());
     let Some(config) = parts.next() else { return };

@@ -1,4 +1,4 @@
-//! vLLM's page: pages of one server, a second apart, become a page of ours that is well formed and finite.
+//! vLLM's page: pages of one server, one second apart, lead to a well-formed and finite page of ours.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ use vllm_roofline_exporter::snapshot::memory::Memory;
 use vllm_roofline_exporter::snapshot::take::SnapshotContext;
 use vllm_roofline_exporter::source::discovery::{DiscoveryInputs, KnownValue};
 
-/// What does not depend on the pages: settings, and an 8B model on an H100.
+/// The fixed inputs: settings, and an 8B model on an H100.
 struct Known8B {
     settings: Settings,
     table: GpuTable,
@@ -43,7 +43,7 @@ static KNOWN: LazyLock<Known8B> = LazyLock::new(|| {
     }
 });
 
-/// `data` as pages with a zero byte between them.
+/// `data` as pages separated by zero bytes.
 pub fn holds(data: &[u8]) {
     let known = &*KNOWN;
     let mut meter = Meter::new(known.settings.meter());

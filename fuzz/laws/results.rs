@@ -1,4 +1,4 @@
-//! Files of load tests: whatever tool wrote them, they are an error that says what was found, or can be analysed.
+//! Result files of load tests: of whatever tool, they are an error that names the content, or can be analysed.
 
 use std::path::Path;
 use std::sync::LazyLock;

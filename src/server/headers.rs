@@ -43,7 +43,7 @@ impl Header {
 }
 
 impl HttpSettings {
-    /// Whether HTTP/2 is asked for.
+    /// Whether HTTP/2 is requested.
     pub(super) const fn http2(&self) -> bool {
         self.http2
     }

@@ -1,11 +1,11 @@
-//! Parses one page over and over with the crate `openmetrics-parser` and prints MB/s.
+//! Parses one page repeatedly with the crate `openmetrics-parser` and prints MB/s.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use openmetrics_parser::prometheus::parse_prometheus;
 
-/// How long it is watched.
+/// Duration of the measurement.
 const WATCHED: Duration = Duration::from_secs(2);
 
 fn main() {

@@ -37,7 +37,7 @@ pub struct RecordedPhase {
     pub concurrency: Option<f64>,
     /// Tokens of each prompt, as the client sent them.
     pub input_tokens: Option<f64>,
-    /// Tokens of each answer, as the client asked for them.
+    /// Tokens of each answer, as the client requested.
     pub output_tokens: Option<f64>,
 }
 

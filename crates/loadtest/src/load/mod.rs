@@ -38,7 +38,7 @@ pub enum LoadError {
     /// The server does not serve this model.
     #[error("{url} does not serve `{name}`; it serves {served}: choose with --served-model-name")]
     WrongModel {
-        /// The model asked for.
+        /// The requested model.
         name: String,
         /// Its URL.
         url: String,
