@@ -23,7 +23,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// When to use colours; `auto` looks at the terminal and `NO_COLOR`
+    /// When to use colours; `auto` follows the terminal and `NO_COLOR`
     #[arg(
         long,
         value_enum,
@@ -42,17 +42,17 @@ pub enum Command {
     Serve(Box<command::serve::ServeArgs>),
     /// Run the whole pipeline on an embedded recording of a real H100; needs no GPU, no vLLM, no network
     Demo(Box<command::demo::DemoArgs>),
-    /// Name what holds vLLM back on the traffic as it is, and what would help
+    /// Report what holds vLLM back under the current traffic, and what would help
     #[command(after_help = DIAGNOSE)]
     Diagnose(Box<command::diagnose::DiagnoseArgs>),
-    /// Show the live page in a terminal: the verdict, the roofline, where the time goes
+    /// Show the live page in a terminal: the verdict, the roofline, the time by component
     #[cfg(feature = "top")]
     Top(Box<command::top::TopArgs>),
     /// Run the pipeline over a capture
     Replay(Box<command::replay::ReplayArgs>),
-    /// Write a capture from live sources
+    /// Record a capture from live sources
     Record(Box<command::record::RecordArgs>),
-    /// Show what is found of vLLM, the model and the GPUs, and what is missing; validates a configuration
+    /// Report what is known about vLLM, the model and the GPUs, and what is missing; validate a configuration
     Check(Box<command::check::CheckArgs>),
     /// Predict a model on a GPU: bounds, expectations, limits, advice
     #[command(after_help = PASTING)]
@@ -61,11 +61,11 @@ pub enum Command {
     Dynamic(Box<command::dynamic::DynamicArgs>),
     /// Write predictions and analyses as one HTML page
     Report(command::report::ReportArgs),
-    /// Predict, put a load on the server, analyse and report, all into one directory
+    /// Predict, run a load on the server, analyse and report, into one directory
     Analyze(Box<command::analyze::AnalyzeArgs>),
-    /// Put the same load on a server at rising batch sizes, and name the best
+    /// Run the same load on a server at rising batch sizes, and report the best
     Sweep(Box<command::sweep::SweepArgs>),
-    /// Fit the coefficients of expected times to a recording of your own
+    /// Fit the coefficients of expected times to your own recording
     Calibrate(Box<command::calibrate::CalibrateArgs>),
     /// List the GPU table
     Gpus(command::gpus::GpusArgs),
@@ -76,7 +76,7 @@ pub enum Command {
     Completions(command::completions::CompletionsArgs),
     /// Write manual pages
     Manual(command::completions::ManualArgs),
-    /// Run a shell command and end it with everything that it starts; what `--launch` runs
+    /// Run a shell command and stop it with every process that it starts; used by `--launch`
     #[command(hide = true)]
     Supervise(command::supervise::SuperviseArgs),
 }

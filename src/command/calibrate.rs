@@ -36,10 +36,10 @@ pub struct CalibrateArgs {
     /// Directories of captures, all of one model on one GPU (see `record`)
     #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
     pub capture: Vec<PathBuf>,
-    /// File to write; what `--coefficients` reads
+    /// File to write, for `--coefficients`
     #[arg(long, value_name = "FILE", default_value = "coefficients.json")]
     pub output: PathBuf,
-    /// How the comparison looks
+    /// Output format of the comparison
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
     /// Settings that differ from the capture's.

@@ -18,7 +18,7 @@ use super::{gpu_source, local_vllm, serve};
 /// Arguments of `check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
     /// Settings of `serve`.

@@ -32,7 +32,7 @@ pub fn run(
 /// Arguments of `manual`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ManualArgs {
-    /// Directory to write the pages to, one for each command
+    /// Directory for the pages, one per command
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
 }

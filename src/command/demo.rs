@@ -30,7 +30,7 @@ use super::usage::UsageError;
 /// Arguments of `demo`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DemoArgs {
-    /// Where the recorded vLLM answers, on loopback [default: any free port]
+    /// Port of the recorded vLLM, on loopback [default: any free port]
     #[arg(
         long,
         value_name = "PORT",

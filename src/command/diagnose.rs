@@ -27,13 +27,13 @@ const SILENT_TICKS: u32 = 5;
 /// Arguments of `diagnose`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DiagnoseArgs {
-    /// How long to look
+    /// How long to observe
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub duration: TimeSpan,
-    /// Exit with 3 where a finding is at least so severe
+    /// Exit with 3 for a finding of at least this severity
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t)]
     pub fail_on: FailOn,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
     /// Where and how vLLM and the GPUs are read.

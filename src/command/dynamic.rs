@@ -32,22 +32,22 @@ pub struct DynamicArgs {
     /// A capture; with --results, of the same time
     #[arg(long, value_name = "DIR")]
     pub capture: Option<PathBuf>,
-    /// Without --results and --capture: write the load's own result to this file, request by request
+    /// Without --results and --capture: write the result of the load to this file, request by request
     #[arg(long, value_name = "FILE", conflicts_with_all = ["results", "capture"])]
     pub save_result: Option<PathBuf>,
-    /// Likewise: keep the capture that is made beside the load
+    /// Without --results and --capture: keep the capture that is recorded during the load
     #[arg(long, value_name = "DIR", conflicts_with_all = ["results", "capture"])]
     pub save_capture: Option<PathBuf>,
-    /// A prediction to compare with, of `static --format json`
+    /// A prediction to compare with, from `static --format json`
     #[arg(long = "static", value_name = "FILE")]
     pub prediction: Option<PathBuf>,
-    /// An earlier analysis to compare with, of `dynamic --format json`
+    /// An earlier analysis to compare with, from `dynamic --format json`
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// Write the analysis as JSON to this file as well
+    /// Also write the analysis as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
     /// What counts as good and as bad.

@@ -19,12 +19,12 @@ const SCHEMA: u32 = 1;
 /// Which GPUs, and how.
 #[derive(Args, Clone, Debug)]
 pub struct GpusArgs {
-    /// Id, alias or NVML product name; all without it
+    /// Id, alias or NVML product name [default: all]
     pub name: Option<String>,
-    /// Configuration file (YAML) with GPUs of your own
+    /// Configuration file (YAML) with your own GPUs
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
-    /// How the answer looks
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
     pub format: OutputFormat,
 }

@@ -31,25 +31,25 @@ pub struct LoadArgs {
     /// Interface to use: completions (prompts of token ids) or chat (text)
     #[arg(long, value_enum, default_value_t)]
     pub api: Api,
-    /// Name to ask for the model by [default: the first that the server names]
+    /// Model name for the requests [default: the server's first model]
     #[arg(long, value_name = "NAME")]
     pub served_model_name: Option<String>,
-    /// Requests at a time; with --request-rate the most [default: 8, with a rate no limit]
+    /// Concurrent requests; with --request-rate their limit [default: 8, with a rate unlimited]
     #[arg(long, visible_alias = "max-concurrency", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: Option<u32>,
-    /// Requests per second, whatever the server does, instead of so many at a time
+    /// Requests per second, independent of the server, instead of a fixed concurrency
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
     pub request_rate: Option<f64>,
     /// Shape of the gaps: 1 is Poisson, less is burstier, more is steadier
     #[arg(long, value_name = "SHAPE", default_value_t = 1.0, requires = "request_rate", value_parser = positive)]
     pub burstiness: f64,
-    /// How long to send requests, in seconds or such as 5m [default: 60s, without --num-requests]
+    /// How long to send requests, in seconds or as 5m [default: 60s, without --num-requests]
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub duration: Option<TimeSpan>,
-    /// How many requests to send
+    /// Number of requests to send
     #[arg(long, visible_alias = "num-prompts", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub num_requests: Option<u32>,
-    /// Requests before measuring begins
+    /// Requests before the measurement
     #[arg(
         long,
         visible_alias = "num-warmups",
@@ -60,13 +60,13 @@ pub struct LoadArgs {
     /// Tokens of a prompt: 512, any of 256..1024, or mean and deviation 512~128
     #[arg(long, value_name = "LENGTH", default_value = "512")]
     pub input_len: LengthDistribution,
-    /// Tokens of an answer, likewise
+    /// Tokens of an answer, in the same form
     #[arg(long, value_name = "LENGTH", default_value = "128")]
     pub output_len: LengthDistribution,
-    /// Tokens that prompts start with in common, in addition to --input-len
+    /// Tokens of a prefix that prompts share, in addition to --input-len
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub shared_prefix_len: u32,
-    /// How many such prefixes there are
+    /// Number of such prefixes
     #[arg(long, value_name = "N", default_value_t = 1, requires = "shared_prefix_len", value_parser = clap::value_parser!(u32).range(1..))]
     pub shared_prefixes: u32,
     /// Prompts from a file: JSON lines with `prompt` or `messages` (and `output_tokens`), or a `ShareGPT` list
@@ -75,22 +75,22 @@ pub struct LoadArgs {
     /// Let the model end its answers instead of forcing --output-len
     #[arg(long)]
     pub respect_eos: bool,
-    /// JSON object whose members are added to every request, such as {"temperature": 0}
+    /// JSON object whose members are added to every request, for example {"temperature": 0}
     #[arg(long, value_name = "JSON", value_parser = object)]
     pub extra_body: Option<ExtraBody>,
-    /// How long one request may take
+    /// Timeout of one request
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = seconds)]
     pub request_timeout: TimeSpan,
-    /// How long running requests may go on when the duration is over
+    /// How long running requests may continue after the duration
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = seconds)]
     pub grace: TimeSpan,
-    /// End the run when the server has taken no connection for so long
+    /// End the run when the server has accepted no connection for this long
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = seconds)]
     pub give_up_after: TimeSpan,
-    /// Seed of prompts and arrivals [default: a new one, so that no prompt is in the prefix cache]
+    /// Seed of prompts and arrivals [default: random, so that no prompt is in the prefix cache]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Host that is not this machine but may be put under load all the same; the host of --vllm-url
+    /// Host other than this machine that may be put under load; the host of --vllm-url
     #[arg(long, value_name = "HOST")]
     pub allow_remote_target: Option<String>,
 }

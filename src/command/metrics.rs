@@ -11,7 +11,7 @@ use super::output::OutputFormat;
 /// Arguments of `metrics`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct MetricsArgs {
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
 }

@@ -42,7 +42,7 @@ pub struct ReplayArgs {
     /// Directory of the capture
     #[arg(long, value_name = "DIR")]
     pub capture: PathBuf,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: ReplayFormat,
     /// How series over time are written.

@@ -13,14 +13,14 @@ use loadtest::report::{ReportPart, render};
 /// Arguments of `report`.
 #[derive(Args, Clone, Debug)]
 pub struct ReportArgs {
-    /// A prediction, of `static --format json`
+    /// A prediction, from `static --format json`
     #[arg(
         long = "static",
         value_name = "FILE",
         required_unless_present = "dynamic"
     )]
     pub prediction: Option<PathBuf>,
-    /// Analyses, of `dynamic --format json`, the oldest first
+    /// Analyses, from `dynamic --format json`, the oldest first
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub dynamic: Vec<PathBuf>,
     /// Where to write the page

@@ -31,7 +31,7 @@ use roofline::units::Seconds;
 /// What to predict, and how to print it.
 #[derive(Args, Clone, Debug)]
 pub struct StaticArgs {
-    /// Configuration file (YAML): GPUs of your own, targets, a deployment
+    /// Configuration file (YAML): your own GPUs, targets, a deployment
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
     /// GPU by id, alias or NVML product name (see `gpus`); `none` leaves out the roof
@@ -48,16 +48,16 @@ pub struct StaticArgs {
     /// vLLM's own flags.
     #[command(flatten)]
     pub deployment: DeploymentFlags,
-    /// One step of this kind instead of a whole prediction
+    /// Predict one step of this kind instead of a whole load
     #[arg(long, value_enum, help_heading = "Workload")]
     pub phase: Option<StepPhase>,
-    /// Requests at a time; several make a grid
+    /// Concurrent requests; several values make a grid
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub batch: Vec<u32>,
-    /// Tokens that each request computes in the step [default: all of a prompt, or 1 and those proposed]
+    /// Tokens that each request computes in the step [default: a whole prompt, or 1 plus proposed tokens]
     #[arg(long, value_name = "N", requires = "phase", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub new_tokens: Option<u32>,
-    /// Tokens that each has in the cache before the step [default: none, or half an answer]
+    /// Tokens that each request has in the cache before the step [default: none, or half an answer]
     #[arg(long, value_name = "N", requires = "phase", help_heading = "Workload")]
     pub context: Option<u32>,
     /// One step with the requests of this file: a JSON list of {count, `new_tokens`, `cached_tokens_before`, `is_prefill`}
@@ -66,7 +66,7 @@ pub struct StaticArgs {
     /// Tokens of a prompt, 921.5 for a mean [default: 1024]
     #[arg(long, value_name = "N", value_parser = parse_length, help_heading = "Workload")]
     pub input_len: Option<f64>,
-    /// Tokens of a prompt that the prefix cache already has [default: 0]
+    /// Tokens of a prompt that are already in the prefix cache [default: 0]
     #[arg(long, value_name = "N", help_heading = "Workload")]
     pub cached_len: Option<u32>,
     /// Tokens of an answer [default: 256]
@@ -81,10 +81,10 @@ pub struct StaticArgs {
     /// Target for time per output token [default: 100ms]
     #[arg(long, value_name = "DURATION", help_heading = "Targets")]
     pub slo_tpot: Option<TimeSpan>,
-    /// Coefficients that replace the program's own, those that it names (YAML or JSON)
+    /// Coefficients that override single built-in ones (YAML or JSON)
     #[arg(long, value_name = "FILE")]
     pub coefficients: Option<PathBuf>,
-    /// How the answer looks
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
     pub format: OutputFormat,
 }

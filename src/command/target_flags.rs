@@ -10,28 +10,28 @@ use roofline::units::Seconds;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Targets")]
 pub struct TargetFlags {
-    /// Output tokens per second that are good [default: 200]
+    /// Output tokens per second from which a run is good [default: 200]
     #[arg(long, value_name = "TOKENS/S")]
     pub throughput_good: Option<f64>,
-    /// Output tokens per second that are bad if less [default: 150]
+    /// Output tokens per second below which a run is bad [default: 150]
     #[arg(long, value_name = "TOKENS/S")]
     pub throughput_bad: Option<f64>,
-    /// Median time to first token that is good [default: 100ms]
+    /// Median time to first token up to which a run is good [default: 100ms]
     #[arg(long, value_name = "DURATION")]
     pub ttft_good: Option<TimeSpan>,
-    /// Median time to first token that is bad if more [default: 500ms]
+    /// Median time to first token above which a run is bad [default: 500ms]
     #[arg(long, value_name = "DURATION")]
     pub ttft_bad: Option<TimeSpan>,
-    /// Median time per output token that is good [default: 50ms]
+    /// Median time per output token up to which a run is good [default: 50ms]
     #[arg(long, value_name = "DURATION")]
     pub tpot_good: Option<TimeSpan>,
-    /// Median time per output token that is bad if more [default: 100ms]
+    /// Median time per output token above which a run is bad [default: 100ms]
     #[arg(long, value_name = "DURATION")]
     pub tpot_bad: Option<TimeSpan>,
-    /// GPU utilization that is good, in percent [default: 80-95]
+    /// Range of good GPU utilization, in percent [default: 80-95]
     #[arg(long, value_name = "LOW-HIGH", value_parser = percent_range)]
     pub gpu_utilization_good: Option<(f64, f64)>,
-    /// GPU utilization that is bad below LOW and from HIGH on, in percent [default: 50-100]
+    /// GPU utilization is bad below LOW and from HIGH, in percent [default: 50-100]
     #[arg(long, value_name = "LOW-HIGH", value_parser = percent_range)]
     pub gpu_utilization_bad: Option<(f64, f64)>,
 }

@@ -23,7 +23,7 @@ const SCREEN: (u16, u16) = (80, 24);
 /// Arguments of `top`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TopArgs {
-    /// A running exporter, which is asked instead of vLLM itself
+    /// URL of a running exporter, to read instead of vLLM itself
     #[arg(long, value_name = "URL", conflicts_with_all = ["capture", "demo", "vllm_url"])]
     pub url: Option<String>,
     /// A capture, played in a loop at real speed
@@ -32,7 +32,7 @@ pub struct TopArgs {
     /// The embedded recording of a real H100
     #[arg(long, conflicts_with = "vllm_url")]
     pub demo: bool,
-    /// Print one screen as text and exit, as is done where stdout is no terminal
+    /// Print one screen as text and exit; the default if stdout is not a terminal
     #[arg(long)]
     pub once: bool,
     /// Where and how vLLM and the GPUs are read.

@@ -31,7 +31,7 @@ pub struct SettingsFlags {
     /// Path of the metrics [default: /metrics]
     #[arg(long = "web.telemetry-path", value_name = "PATH", help_heading = "Web")]
     pub telemetry_path: Option<String>,
-    /// TLS and basic authentication, as the Prometheus exporter toolkit has it
+    /// TLS and basic authentication, in the format of the Prometheus exporter toolkit
     #[arg(long = "web.config.file", value_name = "FILE", help_heading = "Web")]
     pub web_config_file: Option<PathBuf>,
     /// Leave out `process_*` metrics
@@ -40,32 +40,32 @@ pub struct SettingsFlags {
     /// error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long = "log.level", value_name = "LEVEL", help_heading = "Log")]
     pub log_level: Option<String>,
-    /// How log lines look [default: logfmt]
+    /// Format of log lines [default: logfmt]
     #[arg(long = "log.format", value_enum, help_heading = "Log")]
     pub log_format: Option<LogFormat>,
     /// Base URL of vLLM's API server; more than once for several [default: <http://127.0.0.1:8000>]
     #[arg(long = "vllm-url", value_name = "URL", help_heading = "Sources")]
     pub vllm_url: Option<Vec<String>>,
-    /// File with vLLM's API key, or the bearer token of a proxy before it
+    /// File with vLLM's API key, or the bearer token of a proxy in front of it
     #[arg(
         long = "vllm-api-key-file",
         value_name = "FILE",
         help_heading = "Sources"
     )]
     pub vllm_api_key_file: Option<PathBuf>,
-    /// PEM file with the CAs to check vLLM's certificate against [default: the system's]
+    /// PEM file with the CAs to verify vLLM's certificate [default: the system's]
     #[arg(long = "vllm-ca-file", value_name = "FILE", help_heading = "Sources")]
     pub vllm_ca_file: Option<PathBuf>,
-    /// Where GPU readings come from [default: auto]
+    /// Source of GPU readings [default: auto]
     #[arg(long = "gpu-source", value_enum, help_heading = "Sources")]
     pub gpu_source: Option<GpuSourceSetting>,
     /// URL of the dcgm-exporter on this node
     #[arg(long = "dcgm-url", value_name = "URL", help_heading = "Sources")]
     pub dcgm_url: Option<String>,
-    /// PEM file with the CAs to check its certificate against [default: the system's]
+    /// PEM file with the CAs to verify its certificate [default: the system's]
     #[arg(long = "dcgm-ca-file", value_name = "FILE", help_heading = "Sources")]
     pub dcgm_ca_file: Option<PathBuf>,
-    /// Pod whose GPUs are read from it, as the dcgm-exporter labels them [default: all GPUs]
+    /// Pod whose GPUs are read, as the dcgm-exporter labels them [default: all GPUs]
     #[arg(
         long = "dcgm-pod",
         value_name = "NAMESPACE/POD",
@@ -80,13 +80,13 @@ pub struct SettingsFlags {
         help_heading = "Sources"
     )]
     pub gpu_devices: Option<Vec<String>>,
-    /// How often vLLM and the GPUs are read [default: 1s]
+    /// Interval at which vLLM and the GPUs are read [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Measuring")]
     pub tick: Option<TimeSpan>,
     /// Length of the trailing window of the gauges [default: 10s]
     #[arg(long, value_name = "DURATION", help_heading = "Measuring")]
     pub window: Option<TimeSpan>,
-    /// Nothing moving for this long is a stall [default: 5s]
+    /// Time without progress after which the engine is stalled [default: 5s]
     #[arg(
         long = "stall-after",
         value_name = "DURATION",
@@ -101,13 +101,13 @@ pub struct SettingsFlags {
         help_heading = "Measuring"
     )]
     pub overhead_below: Option<f64>,
-    /// Raise attainable ceilings to what is seen, and learn overheads [default: off]
+    /// Raise attainable ceilings to measured values, and learn overheads [default: off]
     #[arg(long, help_heading = "Measuring")]
     pub calibrate: bool,
-    /// Coefficients of expected times that replace the program's own, such as `calibrate` writes (YAML or JSON)
+    /// Coefficients of expected times that override built-in ones, for example from `calibrate` (YAML or JSON)
     #[arg(long, value_name = "FILE", help_heading = "Measuring")]
     pub coefficients: Option<PathBuf>,
-    /// Dollars per GPU-hour [default: the list price of the GPU, where `gpus` knows one]
+    /// Dollars per GPU-hour [default: the list price of the GPU, if `gpus` has one]
     #[arg(
         long = "gpu-hour-price",
         value_name = "DOLLARS",
@@ -121,7 +121,7 @@ pub struct SettingsFlags {
     /// Target for time per output token [default: 100ms]
     #[arg(long = "slo-tpot", value_name = "DURATION", help_heading = "Measuring")]
     pub slo_tpot: Option<TimeSpan>,
-    /// GPU by id, alias or NVML name, where it cannot be read; `none` for no roof
+    /// GPU by id, alias or NVML name, if it cannot be read; `none` for no roof
     #[arg(
         long,
         value_name = "GPU",

@@ -37,16 +37,16 @@ use summary::AnalysisSummary;
 /// Arguments of `analyze`.
 #[derive(Args, Clone, Debug)]
 pub struct AnalyzeArgs {
-    /// Directory for everything that is found, without an earlier analysis in it
+    /// Directory for all results; must not contain an earlier analysis
     #[arg(long, value_name = "DIR", default_value = "roofline-analysis")]
     pub output: PathBuf,
-    /// Shell command that starts the server, which is ended afterwards; it must serve at --vllm-url
+    /// Shell command that starts the server, which is stopped afterwards; it must serve at --vllm-url
     #[arg(long, value_name = "COMMAND")]
     pub launch: Option<String>,
-    /// How long the launched server may take until it is ready
+    /// Time limit for the launched server to become ready
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = seconds)]
     pub launch_timeout: TimeSpan,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
     /// What counts as good and as bad.

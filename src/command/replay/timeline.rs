@@ -19,13 +19,13 @@ pub struct TimelineArgs {
     /// With --format openmetrics: Unix time of the first point, instead of the recorded one
     #[arg(long, value_name = "SECONDS")]
     pub start: Option<f64>,
-    /// With --format openmetrics: play the capture so many times in a row; counters keep growing
+    /// With --format openmetrics: number of times to play the capture; counters keep growing
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
-    /// With --format openmetrics: one point in so many seconds, as a scrape interval gives; by default every recorded one
+    /// With --format openmetrics: seconds between points, like a scrape interval [default: every recorded point]
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     pub step: f64,
-    /// With --format openmetrics: a label for every series, such as job=vllm; may be given several times
+    /// With --format openmetrics: a label for every series, for example job=vllm; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
 }

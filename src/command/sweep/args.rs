@@ -20,38 +20,38 @@ pub struct SweepArgs {
     /// Largest batch
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Sweep")]
     pub end: u32,
-    /// How batches follow each other
+    /// How the batch grows
     #[arg(long, value_enum, default_value_t, help_heading = "Sweep")]
     pub steps: BatchSteps,
-    /// Factor of geometric steps [default: 2], or length of linear ones [default: 1]
+    /// Factor of geometric steps [default: 2], or increment of linear ones [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Sweep")]
     pub step: Option<u32>,
-    /// What is to be best
+    /// Objective
     #[arg(long, value_enum, default_value_t, help_heading = "Sweep")]
     pub metric: Objective,
-    /// Runs at each setting, for their spread
+    /// Runs at each setting, to show their spread
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Sweep")]
     pub repeats: u32,
-    /// Percentile that must keep to --slo-ttft and --slo-tpot
+    /// Percentile that must meet --slo-ttft and --slo-tpot
     #[arg(long, value_name = "P", default_value_t = 50.0, value_parser = percentile, help_heading = "Sweep")]
     pub slo_percentile: f64,
-    /// Gain in throughput, in percent, that two steps together must bring for the sweep to go on; also what counts as a tie
+    /// Minimum gain in throughput, in percent, of two steps together for the sweep to continue; smaller differences are ties
     #[arg(long, value_name = "PERCENT", default_value_t = 3.0, value_parser = percentile, help_heading = "Sweep")]
     pub least_gain: f64,
-    /// Try every setting, saturated or not
+    /// Try every setting, even after saturation
     #[arg(long, help_heading = "Sweep")]
     pub no_early_stop: bool,
     /// Shell command that starts the server, restarted for each setting: {batch}, {`gpu_memory_utilization`} and {`max_num_batched_tokens`}
     /// are filled in; it must serve at --vllm-url
     #[arg(long, value_name = "COMMAND", help_heading = "Sweep")]
     pub launch: Option<String>,
-    /// How long the launched server may take until it is ready
+    /// Time limit for the launched server to become ready
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = seconds, help_heading = "Sweep")]
     pub launch_timeout: TimeSpan,
-    /// Directory for every run's result and every server's log
+    /// Directory for the results of all runs and the logs of all servers
     #[arg(long, value_name = "DIR", help_heading = "Sweep")]
     pub save_results: Option<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
     /// The load at each setting.
