@@ -10,7 +10,7 @@ use crate::command::output::Printable;
 use roofline::spec::deployment::command_line::{LineOrigin, normalize};
 use roofline::spec::deployment::takes;
 
-/// What a person types.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "vllm-roofline-exporter",

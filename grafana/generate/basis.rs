@@ -1,10 +1,10 @@
-//! What the numbers of an engine are based on: its facts, and how the exporter fares.
+//! The basis of an engine's numbers: its facts, and the status of the exporter.
 
 use serde_json::{Value, json};
 
 use super::panel::Panel;
 
-/// Columns nobody reads.
+/// Internal columns.
 fn hidden() -> Value {
     json!({"Time": true, "Value": true, "job": true, "namespace": true, "pod": true, "instance": true, "__name__": true})
 }

@@ -7,9 +7,9 @@ use super::style::{DECODE, PREFILL, ROOFS};
 
 /// The roofline itself.
 ///
-/// Every query is a table with a label `point`, unique to its row: `merge` joins rows of different queries on what all of them
-/// have, time and `point`. An XY series then takes two columns of the one merged frame. Lines join rows in their order, which the
-/// sort by `point` makes left, ridge, right.
+/// Every query is a table with a label `point`, unique to its row: `merge` joins rows of different queries on their common columns, time
+/// and `point`. An XY series then uses two columns of the one merged frame. Lines join rows in their order, which the sort by `point` makes
+/// left, ridge, right.
 pub(crate) fn chart() -> Panel {
     let phases = [
         ("prefill", "Prefill", PREFILL),
@@ -78,7 +78,7 @@ fn roof_lines(mut panel: Panel) -> Panel {
                 ],
             );
     }
-    // Often the same as the datasheet's: both shall be seen.
+    // Often the same as the datasheet's: both must be visible.
     panel.named(
         "Value #current_clock y",
         &[(
@@ -88,7 +88,7 @@ fn roof_lines(mut panel: Panel) -> Panel {
     )
 }
 
-/// The trail of a phase over the time range, and where it is now.
+/// The trail of a phase over the time range, and its current position.
 fn phase_points(panel: Panel, phase: &str, color: &str) -> Panel {
     let point = |metric: &str, when: &str| {
         format!(

@@ -17,7 +17,7 @@ pub(crate) struct Dashboard {
     title: &'static str,
     description: &'static str,
     variables: Vec<Variable>,
-    /// Placeholders in expressions and what they stand for.
+    /// Placeholders in expressions, and their replacements.
     selectors: Vec<(&'static str, &'static str)>,
     links: Vec<Value>,
     placed: Vec<Placed>,
@@ -38,7 +38,7 @@ pub(crate) struct Variable {
 
 enum Placed {
     Row(&'static str, usize),
-    /// A row that is shut until somebody asks for it, with its panels.
+    /// A collapsed row with its panels.
     Shut(&'static str, usize, Vec<(Panel, Value)>),
     Panel(Box<Panel>, Value),
 }
@@ -76,13 +76,13 @@ impl Dashboard {
         self
     }
 
-    /// `placeholder` in an expression stands for `matchers`.
+    /// Replaces `placeholder` in expressions by `matchers`.
     pub(crate) fn selector(mut self, placeholder: &'static str, matchers: &'static str) -> Self {
         self.selectors.push((placeholder, matchers));
         self
     }
 
-    /// A link to another dashboard. `job` and `instance` of vLLM and of the exporter beside it differ, so they are not taken along.
+    /// A link to another dashboard. `job` and `instance` of vLLM and of its exporter differ, so they are not passed on.
     pub(crate) fn link(mut self, title: &str, uid: &str) -> Self {
         let known = |name: &&str| self.variables.iter().any(|variable| variable.name == *name);
         let taken: String = ["namespace", "pod", "model_name"]
@@ -127,7 +127,7 @@ impl Dashboard {
         self
     }
 
-    /// The row that answers four questions: what is wrong and what to do, what bounds it, since when, what it costs.
+    /// The row that answers four questions: what is wrong and what to do, what is the bound, since when, what does it cost.
     pub(crate) fn verdict(
         mut self,
         [alerts, remedies, shares, since, lost, cost]: [Panel; 6],
@@ -264,7 +264,7 @@ impl Dashboard {
 }
 
 impl Variable {
-    /// The way down to a model, over what the fleet's rules record.
+    /// The variables down to a model, from the fleet's recording rules.
     pub(crate) fn down_to_model(series: &str) -> Vec<Self> {
         let variable = |name, label, series| Self {
             name,
@@ -287,8 +287,8 @@ impl Variable {
         ]
     }
 
-    /// The way down to one target: each lists the values of its label among the `series` that the ones before leave. The last is
-    /// called `last`, and takes several values where `many` is true.
+    /// The variables down to one target: each lists the values of its label among the `series` that the previous ones select. The last is
+    /// called `last`, and has several values if `many` is true.
     pub(crate) fn down_to_instance(series: &str, last: &'static str, many: bool) -> Vec<Self> {
         let mut matchers: Vec<String> = Vec::new();
         let mut variables = Vec::new();
@@ -315,7 +315,7 @@ impl Variable {
         variables
     }
 
-    /// The server of an exporter that reads several. It stays empty where it reads one, whose `series` have no label `target`.
+    /// The server of an exporter that reads several. It stays empty for a single server, whose `series` have no label `target`.
     pub(crate) fn server(series: &str) -> Self {
         Self {
             name: "target",

@@ -1,5 +1,5 @@
-//! Many pods and models: who loses time to what, and who is worst. Every query reads what rules record, so that thousands of pods are
-//! answered as fast as one.
+//! Many pods and models: which lose time to what, and which are worst. Every query reads recording rules, so that thousands of pods are as
+//! fast as one.
 
 use serde_json::json;
 
@@ -10,9 +10,9 @@ use super::verdict;
 
 pub(crate) const UID: &str = "vllm-roofline-fleet";
 
-/// Engines' worth of each part of time, by model.
+/// Time by component in units of engines, by model.
 const TIME: &str = "namespace_model:vllm_roofline_time:rate5m{MODEL,PART}";
-/// Engines by what holds their queue, by model.
+/// Engines by the reason that requests wait, by model.
 const ADMISSION: &str = "namespace_model:vllm_roofline_admission:sum{MODEL,STATE}";
 /// Shares of each engine's time.
 const SHARES: &str = "engine:vllm_roofline_time:ratio_rate5m{MODEL,PART}";
@@ -53,17 +53,17 @@ pub(crate) fn dashboard() -> Dashboard {
     .line(8, [efficiency(), energy(), throughput()])
 }
 
-/// What a rule records of a model.
+/// A recording rule by model.
 fn recorded(name: &str) -> String {
     format!("namespace_model:vllm_roofline_{name}{{MODEL}}")
 }
 
-/// What a rule records of an engine.
+/// A recording rule by engine.
 fn of_engine(name: &str) -> String {
     format!("engine:vllm_roofline_{name}{{MODEL}}")
 }
 
-/// Engines' worth of time of the parts that match, by the labels of `by`.
+/// Time in units of engines of the matching components, by the labels of `by`.
 fn time_of(by: &str, component: &str) -> String {
     let matcher = format!("component=~\"{component}\"");
     format!("sum{by} ({})", TIME.replace("PART", &matcher))
@@ -166,7 +166,7 @@ fn waiting() -> Panel {
     .states(&set)
 }
 
-/// Engines in the table: nobody reads more rows.
+/// Maximum number of engines in the table.
 const WORST: usize = 50;
 
 /// The columns of the table of engines: name, title, expression.
@@ -261,7 +261,7 @@ fn styled(table: Panel) -> Panel {
     };
     let table = table
         .named("instance", &[("links", link("engine", instance))])
-        // There only where an exporter reads several servers.
+        // Present only if an exporter reads several servers.
         .named("target", &[("links", link("server", &server))])
         .named("Queue held", &bar(WAITING))
         .named("Time lost", &bar("red"))

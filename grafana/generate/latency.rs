@@ -1,18 +1,18 @@
-//! Latencies: means, shares within target, percentiles where the buckets know them, error budgets.
+//! Latencies: means, shares within target, percentiles if the buckets resolve them, error budgets.
 
 use serde_json::json;
 
 use super::panel::Panel;
 use super::style::{DECODE, MEAN, PERCENTILE, PREFILL, WAITING};
 
-/// Time per output token as vLLM calls it now, else what it was called up to 0.10 (then per step rather than per request).
+/// Time per output token under vLLM's current name, otherwise under its name up to 0.10 (then per step instead of per request).
 pub(crate) fn tpot(part: &str) -> String {
     format!(
         "(rate(vllm:request_time_per_output_token_seconds_{part}[$__rate_interval]) or rate(vllm:time_per_output_token_seconds_{part}[$__rate_interval]))"
     )
 }
 
-/// The mean of a latency of vLLM's, exact.
+/// The exact mean of a vLLM latency.
 pub(crate) fn mean(metric: &str) -> String {
     let total =
         |part: &str| format!("sum(rate(vllm:{metric}_seconds_{part}{{VLLM}}[$__rate_interval]))");
@@ -28,8 +28,8 @@ pub(crate) fn tpot_mean() -> String {
     )
 }
 
-/// The 95th percentile, where the buckets know it: where it lies in one of `narrow`, whose bounds are at most half of the lower one
-/// apart. Elsewhere it would be the middle of a bucket and nothing else.
+/// The 95th percentile if the buckets resolve it: within a bucket of `narrow`, whose bounds differ by at most half of the lower one.
+/// Elsewhere it would only be the middle of a bucket.
 fn known_percentile(rates: &str, narrow: &[(&str, &str)]) -> String {
     let percentile = format!("histogram_quantile(0.95, sum by (le) {rates})");
     let within: Vec<_> = narrow
@@ -111,7 +111,7 @@ pub(crate) fn end_to_end() -> Panel {
     )
 }
 
-/// Where the first token waits.
+/// Queue and prefill time before the first token.
 pub(crate) fn queue_and_prefill() -> Panel {
     Panel::timeseries(
         "Queue and prefill time",
@@ -175,7 +175,7 @@ pub(crate) fn ttft_heatmap() -> Panel {
     )
 }
 
-/// How fast an error budget of 5 % is used up, over an hour and over six: 1 is just sustainable.
+/// The burn rate of an error budget of 5 %, over one hour and over six: 1 is just sustainable.
 fn burn(panel: Panel, within: impl Fn(&str) -> String) -> Panel {
     panel
         .line("over 5 minutes", &format!("(1 - {}) / 0.05", within("5m")))

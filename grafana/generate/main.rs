@@ -40,7 +40,7 @@ fn run(check: bool) -> Result<(), String> {
 }
 
 fn fail(code: u8, why: &str) -> ExitCode {
-    // Nobody is left to tell if this fails.
+    // If this fails, the message is lost.
     let _ = writeln!(stderr(), "{why}");
     ExitCode::from(code)
 }

@@ -1,5 +1,5 @@
-//! The dashboards as code. Every metric and label in a query is looked up in the exporter's catalogue, or on a recorded page of
-//! vLLM's: a query of what nobody exports fails the generator instead of drawing an empty panel.
+//! The dashboards as code. Every metric and label in a query is looked up in the exporter's catalogue, or on a recorded vLLM page: an
+//! unknown name fails the generator instead of leading to an empty panel.
 
 mod basis;
 mod chart;

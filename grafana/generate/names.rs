@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use vllm_roofline_exporter::export::catalogue::{self, CatalogueFamily, FamilyProvenance};
 use vllm_roofline_exporter::exposition::{Line, Lines};
 
-/// Pages of vLLM 0.32 after load, without and with speculative decoding: the names it has now.
+/// Pages of vLLM 0.32 after load, without and with speculative decoding: its current names.
 const VLLM_PAGES: [&str; 2] = [
     include_str!("../../tests/fixtures/vllm/vllm-0.32.0-cpu-after-load.prom"),
     include_str!("../../tests/fixtures/vllm/vllm-0.32.0-cpu-specdecode-ngram.prom"),
@@ -17,7 +17,7 @@ const RULES: [&str; 2] = [
 ];
 /// Targets that users record themselves: absent until then.
 const TARGETS: [&str; 1] = ["target:vllm_generation_tokens:rate"];
-/// Names vLLM had before, asked for beside the present ones: KV cache usage up to 0.11, inter-token latency up to 0.14.
+/// Former names of vLLM's metrics, queried in addition to the current ones: KV cache usage up to 0.11, inter-token latency up to 0.14.
 const FORMER: [&str; 4] = [
     "vllm:gpu_cache_usage_perc",
     "vllm:time_per_output_token_seconds_bucket",
@@ -41,7 +41,7 @@ const ALERT_LABELS: [&str; 8] = [
     "engine",
     SERVER_LABEL,
 ];
-/// Labels that Prometheus puts on a target, and `le` of histograms.
+/// Labels that Prometheus adds to a target, and `le` of histograms.
 const TARGET_LABELS: [&str; 7] = [
     "job",
     "instance",
@@ -52,7 +52,7 @@ const TARGET_LABELS: [&str; 7] = [
     "le",
 ];
 const ENGINE_LABELS: [&str; 2] = ["model_name", "engine"];
-/// The server, where one exporter reads several: on whatever is about one of them.
+/// The label of the server if one exporter reads several.
 const SERVER_LABEL: &str = "target";
 
 /// A metric in an expression, with the labels that are matched on it.
@@ -149,7 +149,7 @@ pub(crate) fn lists<'a>(
         })
 }
 
-/// Where the numbers behind `metric` come from, in a word.
+/// The provenance of `metric`, in a word.
 pub(crate) fn provenance(metric: &str) -> &'static str {
     match family(metric).map(|family| family.provenance) {
         Some(FamilyProvenance::Modelled) => "modelled",
@@ -211,8 +211,7 @@ fn labels_of(metric: &str) -> Option<BTreeSet<String>> {
         })
 }
 
-/// The labels of everything that the rule called `record` is made of, or `None` where there is no such rule. Those that it drops are
-/// among them.
+/// The labels of everything that the rule called `record` reads, including those that it drops, or `None` for an unknown rule.
 fn labels_of_record(record: &str) -> Option<BTreeSet<String>> {
     let heading = format!("- record: {record}\n");
     let rule = RULES

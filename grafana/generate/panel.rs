@@ -10,10 +10,10 @@ pub(crate) fn datasource() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
 }
 
-/// The oldest Grafana the panels are written for. Without it an XY chart is taken for one of before 11.1 and misread.
+/// The oldest Grafana that the panels support. Without it, Grafana treats an XY chart as one from before 11.1 and misreads it.
 const PLUGIN_VERSION: &str = "11.6.0";
 
-/// A query, with the name it goes by in transformations and overrides.
+/// A query, with its name in transformations and overrides.
 pub(crate) struct Query {
     pub(crate) name: String,
     pub(crate) expression: String,
@@ -22,7 +22,7 @@ pub(crate) struct Query {
     table: bool,
 }
 
-/// A panel in the making.
+/// A panel under construction.
 pub(crate) struct Panel {
     kind: &'static str,
     title: &'static str,
@@ -81,7 +81,7 @@ impl Panel {
         Self::new("stat", title, description, options)
     }
 
-    /// Which state held when.
+    /// A timeline of states.
     pub(crate) fn state_timeline(title: &'static str, description: &'static str) -> Self {
         let options = json!({
             "showValue": "never", "rowHeight": 0.85, "mergeValues": true, "alignValue": "left",
@@ -205,7 +205,7 @@ impl Panel {
         self.default("unit", json!(unit))
     }
 
-    /// What is written where there is no value; it is neither good nor bad.
+    /// The text for a missing value; it is neither good nor bad.
     pub(crate) fn no_value(self, text: &str) -> Self {
         let mapping = json!({
             "type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": "text", "index": 99}},

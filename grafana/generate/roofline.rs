@@ -1,4 +1,4 @@
-//! One engine against its roofs: where it stands, what bounds it, where the time and the energy go.
+//! One engine on its roofline: its position, its bound, its time and energy.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub(crate) fn dashboard() -> Dashboard {
         "vLLM / Roofline",
         "One engine against the roofline of its GPUs: what bounds it, how far it is from the roof, where time and energy go.",
     )
-    // One at a time: roofs of different GPUs do not fit into one picture.
+    // One engine at a time: roofs of different GPUs do not fit in one chart.
     .variables(Variable::down_to_instance("vllm_roofline_bound", "Exporter", false))
     .variables([Variable::server("vllm_roofline_bound")])
     .selector(
@@ -35,7 +35,7 @@ pub(crate) fn dashboard() -> Dashboard {
         "TARGET",
         "job=~\"$job\",namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\",target=~\"$target|\"",
     )
-    // vLLM's own target has another job and instance than the exporter beside it.
+    // vLLM's own target has another job and instance than its exporter.
     .selector(
         "VLLM",
         "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"",

@@ -1,4 +1,4 @@
-//! What users of the model feel, against the targets.
+//! User-visible figures of the model, with their targets.
 
 use serde_json::json;
 
@@ -23,10 +23,10 @@ const fn latency_thresholds(good: f64, bad: f64) -> [(&'static str, Option<f64>)
     [("green", None), ("orange", Some(good)), ("red", Some(bad))]
 }
 
-/// KV cache usage as vLLM calls it now, else what it was called up to 0.11.
+/// KV cache usage under vLLM's current name, otherwise under its name up to 0.11.
 const KV_USAGE: &str = "(vllm:kv_cache_usage_perc{VLLM} or vllm:gpu_cache_usage_perc{VLLM})";
 
-/// A rate extrapolates, to a little over 1 of a GPU that never rests.
+/// A rate extrapolates, to slightly over 1 for a GPU that is always busy.
 const GPU_BUSY: &str =
     "avg(clamp_max(rate(vllm_roofline_gpu_busy_seconds_total{ENGINE}[$__rate_interval]), 1))";
 

@@ -1,10 +1,10 @@
-//! One colour and one name for each thing, on every panel.
+//! One colour and one name per quantity, on every panel.
 
 use roofline::bound::{Admission, Bound, EngineState};
 use roofline::diagnosis::RemedyKind;
 use serde_json::{Value, json};
 
-/// Phases. No colour here stands for a bound, and green, orange and red stand for good and bad alone.
+/// Phases. No colour here is a bound's, and green, orange and red are reserved for good and bad.
 pub(crate) const PREFILL: &str = "#22c3dd";
 pub(crate) const DECODE: &str = "#ff78c8";
 
@@ -15,13 +15,13 @@ pub(crate) const ROOFS: [(&str, &str, &str); 3] = [
     ("current_clock", "Roof at the current clock", "#6b7480"),
 ];
 
-/// Where time goes and what bounds an engine are the same things, under the names of two metrics.
+/// A component of time and the corresponding bound: the same thing under the names of two metrics.
 pub(crate) struct Part {
     /// The value of `component` in `time_seconds_total`.
     pub(crate) component: &'static str,
     /// The value of `bound`.
     bound: &'static str,
-    /// What people read, on every panel.
+    /// Its name on every panel.
     pub(crate) name: &'static str,
     pub(crate) color: &'static str,
 }
@@ -40,7 +40,7 @@ const fn part(
     }
 }
 
-/// The parts of time, as they are stacked.
+/// The components of time, in stacking order.
 pub(crate) const PARTS: [Part; 8] = [
     part("compute", "compute", "compute", "#5794f2"),
     part("memory", "memory_bandwidth", "memory bandwidth", "#9d70f9"),
@@ -57,7 +57,7 @@ pub(crate) const PARTS: [Part; 8] = [
     part("idle", "idle", "idle", "#6e7077"),
 ];
 
-/// Bytes are what memory bandwidth is spent on: shades of its colour.
+/// Kinds of bytes, in shades of the colour of memory bandwidth.
 pub(crate) const KINDS: [(&str, &str); 4] = [
     ("weights", "#9d70f9"),
     ("kv", "#5f3bb0"),
@@ -65,10 +65,10 @@ pub(crate) const KINDS: [(&str, &str); 4] = [
     ("activations", "#3f3a63"),
 ];
 
-/// Figures of a latency: the mean, and a percentile where the buckets know it.
+/// Figures of a latency: the mean, and a percentile if the buckets resolve it.
 pub(crate) const MEAN: &str = "text";
 pub(crate) const PERCENTILE: &str = "#9fa7b3";
-/// States in which nothing is wrong.
+/// States without a problem.
 const GOOD: &str = "#56a64b";
 /// Requests.
 pub(crate) const RUNNING: &str = "#9fa7b3";
@@ -200,7 +200,7 @@ impl StateSet {
     }
 }
 
-/// What a remedy is called where people read it: the flag, where there is one.
+/// The displayed name of a remedy: its flag, if there is one.
 const fn remedy_name(remedy: RemedyKind) -> &'static str {
     match remedy {
         RemedyKind::MemoryUtilization => "more KV cache: --gpu-memory-utilization",

@@ -1,4 +1,4 @@
-//! The row that every dashboard begins with: what is wrong, what bounds it and since when, what to do, what it costs.
+//! The first row of every dashboard: what is wrong, what is the bound and since when, what to do, what it costs.
 
 use serde_json::{Map, json};
 
@@ -7,7 +7,7 @@ use super::style::{StateSet, largest_part, part_mapping, remedy_mapping};
 
 const RUNBOOKS: &str = "https://github.com/vllm-roofline-exporter/vllm-roofline-exporter/blob/main/deploy/prometheus/runbooks";
 
-/// The parts of time that nothing is gained from, as a matcher.
+/// The wasted components of time, as a matcher.
 pub(crate) const LOST: &str = "component=~\"host|kernel_latency|overhead|stalled\"";
 
 /// Alerts that fire, each with a link to the page of its cause.
@@ -22,12 +22,12 @@ pub(crate) fn alerts() -> Panel {
         ),
     );
     listed(table, "Value", &[("pod", "Pod"), ("target", "Server")])
-        // An alert about a model is of no one pod.
+        // An alert about a model belongs to no single pod.
         .named("Pod", &[("noValue", json!("all"))])
         .named("Server", &[("noValue", json!("all"))])
 }
 
-/// The same by model, as rules record it: hundreds of pods may have one thing wrong.
+/// The same by model, from recording rules: hundreds of pods may have the same problem.
 pub(crate) fn alerts_by_model() -> Panel {
     let labels = "alertname, severity, cause, model_name";
     let since = "namespace_model:vllm_roofline_alerts_since:min{SCOPE}";
@@ -92,7 +92,7 @@ pub(crate) fn shares(shares: &str) -> Panel {
     .parts()
 }
 
-/// What the first remedies are predicted to change. `gain` selects ratios of the figure FIGURE, and `labels` say whose they are.
+/// The predicted effect of the first remedies. `gain` selects ratios of the figure FIGURE, and `labels` identify the engine.
 pub(crate) fn remedies(gain: &str, labels: &[(&'static str, &'static str)]) -> Panel {
     let by: String = labels
         .iter()
@@ -144,7 +144,7 @@ pub(crate) fn remedies(gain: &str, labels: &[(&'static str, &'static str)]) -> P
         .no_value("Nothing would gain more than a prediction errs by")
 }
 
-/// Since when it has been so: what holds the queue, which is the first thing to look at, and the largest part of time.
+/// Since when: the reason that requests wait, which is most important, and the largest component of time.
 pub(crate) fn since(admission: &str, shares: &str, labels: &str, legend: &str) -> Panel {
     let queue = StateSet::admission();
     Panel::state_timeline(
@@ -169,7 +169,7 @@ pub(crate) fn cost(cost: &str) -> Panel {
     .no_value("no price or no tokens")
 }
 
-/// Share of time that nothing was gained from although requests were in the engine.
+/// Wasted share of the time with requests in the engine.
 pub(crate) fn lost(share: &str) -> Panel {
     Panel::stat(
         "Time lost",

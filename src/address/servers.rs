@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::Address;
 
-/// Servers that one exporter reads: more than a node has. Each may have its share of what there is room for.
+/// Maximum number of servers of one exporter: more than a node has. Each has an equal share of the limits.
 const MOST_SERVERS: usize = 32;
 
 /// One or more addresses: in a file one, or a list of them.

@@ -53,7 +53,7 @@ pub struct DynamicArgs {
     /// What counts as good and as bad.
     #[command(flatten)]
     pub targets: TargetFlags,
-    /// The load to put on the server of --vllm-url, without --results and --capture.
+    /// The load for the server of --vllm-url, without --results and --capture.
     #[command(flatten)]
     pub load: LoadArgs,
     /// Model, GPU, deployment and how to measure.

@@ -24,7 +24,7 @@ use super::usage::UsageError;
 /// Default duration of a load.
 const DEFAULT_DURATION: Duration = Duration::from_secs(60);
 
-/// The load to put on the server.
+/// The load.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Load")]
 pub struct LoadArgs {

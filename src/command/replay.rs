@@ -27,7 +27,7 @@ const WARM_UP: f64 = 2.0;
 /// How a replay is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReplayFormat {
-    /// A row per phase, the model beside the hardware's counters.
+    /// A row per phase: the model compared with the hardware's counters.
     #[default]
     Table,
     /// Every figure, per window and per phase; carries `schema`.

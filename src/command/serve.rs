@@ -103,8 +103,8 @@ pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
     finished(builder, future)
 }
 
-/// Runs `sampling` on a thread of its own, so that no page, however long it takes to be read, holds up the answers to probes and
-/// scrapers, and they hold up no tick. It ends with the program.
+/// Runs `sampling` on a separate thread, so that no page, however long it takes, delays the answers to probes and scrapers, and these delay
+/// no tick. It ends with the program.
 fn spawn_sampler(sampling: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
     let run = || {
         let ran = block_on_this_thread(async {

@@ -1,6 +1,6 @@
-//! `static`: predict a model on a GPU, offline.
+//! `static`: predicts a model on a GPU, offline.
 //!
-//! Reads flags and files, asks [`crate::predict`], prints. Several GPUs (`--compare`) or batches (`--batch 1,2,4`) make a grid.
+//! Reads flags and files, calls [`crate::predict`], prints. Several GPUs (`--compare`) or batches (`--batch 1,2,4`) make a grid.
 
 mod roof;
 mod table;
@@ -373,7 +373,7 @@ fn parse_length(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A short name of the model: its id, or the directory that it lies in.
+/// A short name of the model: its id, or the name of its directory.
 pub(super) fn name_of(id: &str, config: &Path) -> String {
     let directory = config.parent().and_then(Path::file_name);
     match directory {

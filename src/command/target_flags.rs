@@ -6,7 +6,7 @@ use crate::config::duration::TimeSpan;
 use loadtest::analysis::FigureTargets;
 use roofline::units::Seconds;
 
-/// What counts as good and as bad, where it is not what the user's table says.
+/// Targets that differ from the defaults.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Targets")]
 pub struct TargetFlags {

@@ -1,11 +1,11 @@
-//! What a reload does about each setting: one list, which a test holds complete.
+//! The effect of a reload on each setting: one list, whose completeness a test checks.
 
 use serde_json::Value;
 
 use super::Settings;
 use Rebuild::{Facts, GpuSource, Process, VllmClients};
 
-/// What a changed setting rebuilds. Everything else keeps what it counted.
+/// The part that a changed setting rebuilds. Other parts keep their counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebuild {
     /// The process: a reload rejects the change.
@@ -21,7 +21,7 @@ pub enum Rebuild {
 /// One setting.
 struct Setting {
     key: &'static str,
-    /// What it rebuilds; nothing where each tick or request reads the setting.
+    /// The parts that it rebuilds; empty if each tick or request reads the setting.
     rebuilds: &'static [Rebuild],
     differs: fn(&Settings, &Settings) -> bool,
 }
@@ -72,8 +72,8 @@ const SETTINGS: &[Setting] = settings! {
 };
 
 impl Settings {
-    /// Whether `next` differs in a setting that rebuilds `part`. A file with CAs or coefficients counts as different: its content may
-    /// have changed under the same name.
+    /// Whether `next` differs in a setting that rebuilds `part`. A file with CAs or coefficients counts as different: its content may have
+    /// changed under the same name.
     #[must_use]
     pub fn rebuilds(&self, part: Rebuild, next: &Self) -> bool {
         let named_files = match part {

@@ -46,13 +46,13 @@ pub struct CatalogueFamily {
     /// Type.
     #[serde(rename = "type")]
     pub kind: FamilyKind,
-    /// Labels beside those of the engine.
+    /// Labels in addition to the engine's.
     pub labels: &'static [&'static str],
     /// Whether the series carry the engine's labels, `model_name` and `engine`.
     pub per_engine: bool,
     /// The help text: meaning, unit, derivation.
     pub help: &'static str,
-    /// Where the number comes from.
+    /// The origin of the number.
     pub provenance: FamilyProvenance,
     /// Its stability.
     pub stability: Stability,

@@ -237,7 +237,7 @@ fn spent(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<FigureView> {
     figures
 }
 
-/// Dollars per token, and those for which nothing limits but time.
+/// Dollars per token, and wasted dollars.
 fn dollars(cost: &CostFigures) -> [FigureView; 3] {
     const PRICE: &str = "price of the GPUs, divided by where the seconds went, over the window";
     let each = cost.dollars_per_million_tokens;

@@ -33,7 +33,7 @@ pub struct MeterSettings {
     pub overhead_below: f64,
     /// Whether attainable ceilings and overheads follow the measurements.
     pub calibrate: bool,
-    /// Dollars per GPU-hour, where the user set them; else the list price holds.
+    /// Dollars per GPU-hour, if the user set them; otherwise the list price is used.
     pub gpu_hour_price: Option<f64>,
 }
 

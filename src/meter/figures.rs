@@ -110,7 +110,7 @@ pub struct Figures {
     pub tpot_p50_between_seconds: Option<[f64; 2]>,
     /// The two phases separately.
     pub by_phase: PerPhase<PhaseFigures>,
-    /// What it cost.
+    /// The cost.
     pub cost: CostFigures,
     /// Findings with their remedies, the weightiest first.
     pub verdict: Vec<Finding>,
@@ -262,7 +262,7 @@ impl Figures {
     }
 }
 
-/// Modelled bytes that the GPUs send to each other, where there are several.
+/// Modelled bytes between the GPUs, if there are several.
 fn interconnect_bytes(account: &Account, facts: &EngineFacts) -> Option<Bytes> {
     let work = account.work.filter(|_| facts.gpus() > 1.0)?;
     Some(work.interconnect.total())

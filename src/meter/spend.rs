@@ -1,7 +1,7 @@
-//! What an engine's time cost: dollars and joules, by what the seconds were spent on.
+//! The cost of an engine's time: dollars and joules by use.
 //!
-//! Time is what is paid for, and a GPU draws power in all of it. So both are split as the seconds were: computing prompts, decoding, or
-//! neither. Energy is the GPU's own counter; the split of the seconds is modelled.
+//! Time is paid for, and a GPU always draws power. So both are divided like the seconds: computing prompts, decoding, or neither. Energy is
+//! the GPU's own counter; the division of the seconds is modelled.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use roofline::units::ratio;
 
 use super::account::{Account, PerPhase};
 
-/// An amount by what an engine's time was spent on.
+/// An amount, divided by the use of the engine's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PerUse {
     /// Computing prompts.
     pub prefill: f64,
     /// Decoding.
     pub decode: f64,
-    /// Neither: no request ran, or none moved.
+    /// Neither: no request ran, or none made progress.
     pub idle: f64,
 }
 
@@ -56,19 +56,19 @@ impl PerUse {
     }
 }
 
-/// Sums over settled time, each absent until something is known of it.
+/// Sums over settled time, each absent until it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spend {
     /// Dollars.
     pub dollars: Option<PerUse>,
-    /// Of these, dollars for time in which neither arithmetic, memory traffic nor links limited, by component.
+    /// Of these, dollars for time in which neither arithmetic, memory traffic nor links were the limit, by component.
     pub wasted_dollars: BTreeMap<&'static str, f64>,
     /// Joules.
     pub joules: Option<PerUse>,
 }
 
 impl Spend {
-    /// Adds what `account` cost, at the user's price per GPU-hour or the list price.
+    /// Adds the cost of `account`, at the user's price per GPU-hour or the list price.
     pub(super) fn add(&mut self, account: &Account, facts: &EngineFacts, price: Option<f64>) {
         let Some(seconds) = PerUse::seconds(account, facts) else {
             return;
@@ -89,23 +89,23 @@ impl Spend {
     }
 }
 
-/// What a span cost. Time without work is shared out to the phases as their own seconds are: tokens pay for all of it.
+/// The cost of a span. Time without work is divided between the phases like their own seconds: tokens pay for all of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CostFigures {
-    /// Dollars of all GPUs for an hour; `null` without a price.
+    /// Dollars per hour for all GPUs; `null` without a price.
     pub dollars_per_hour: Option<f64>,
-    /// Who says what a GPU costs.
+    /// The origin of the price.
     pub price_origin: Option<String>,
     /// Dollars per million tokens: computed prompt tokens, and output tokens.
     pub dollars_per_million_tokens: PerPhase<Option<f64>>,
     /// Joules per token: computed prompt tokens, and output tokens.
     pub joules_per_token: PerPhase<Option<f64>>,
-    /// Dollars an hour for time in which neither arithmetic, memory traffic nor links limit, by component.
+    /// Dollars per hour for time in which neither arithmetic, memory traffic nor links are the limit, by component.
     pub wasted_dollars_per_hour: BTreeMap<&'static str, f64>,
 }
 
 impl CostFigures {
-    /// What `account` cost, at the user's price per GPU-hour or the list price.
+    /// The cost of `account`, at the user's price per GPU-hour or the list price.
     pub(super) fn of(account: &Account, facts: &EngineFacts, price: Option<f64>) -> Self {
         let rate = facts.dollars_per_second(price);
         let dollars = rate.map(|rate| rate * account.seconds.0);
@@ -131,7 +131,7 @@ impl CostFigures {
     }
 }
 
-/// What each token has of `amount`, which is divided between the phases as their seconds are.
+/// The share of each token in `amount`, which is divided between the phases like their seconds.
 fn each_token(
     amount: f64,
     account: &Account,
@@ -150,7 +150,7 @@ fn each_token(
     })
 }
 
-/// Joules that all GPUs of the engine used, as their counters say.
+/// Joules of all GPUs of the engine, from their counters.
 fn joules(account: &Account, facts: &EngineFacts) -> Option<f64> {
     let (read, gpus) = (facts.gpus_read(), facts.gpus());
     let used = &account.hardware;

@@ -1,4 +1,4 @@
-//! The sampler under paused time: no tick is waited for, and the windows are of exactly the length that they say.
+//! The sampler under paused time: tests wait for no tick, and windows have exactly their nominal length.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::config::flags::SettingsFlags;
 
-/// Output tokens that the engine makes between two ticks.
+/// Output tokens between two ticks.
 const TOKENS_PER_TICK: u64 = 40;
 
-/// Time stands still but for [`Sampled::tick`], also while sockets are waited for: tokio advances a paused clock by itself as soon
-/// as nothing runs, unless something blocks.
+/// Time advances only in [`Sampled::tick`], even during socket operations: tokio advances a paused clock by itself when no task can run,
+/// unless a blocking task is running.
 struct StillTime {
     _release: oneshot::Sender<()>,
 }
@@ -27,7 +27,7 @@ impl StillTime {
     }
 }
 
-/// A vLLM whose page shows `generated` tokens, or that accepts and answers nothing.
+/// A vLLM whose page shows `generated` tokens, or that accepts connections and never answers.
 #[derive(Clone, Default)]
 struct ScriptedVllm {
     generated: Arc<Mutex<u64>>,
@@ -65,7 +65,7 @@ impl ScriptedVllm {
     }
 }
 
-/// A sampler that runs, and what it reads.
+/// A running sampler, and its sources.
 struct Sampled {
     vllm: ScriptedVllm,
     orders: mpsc::Sender<ReloadCommand>,
@@ -101,7 +101,7 @@ impl Sampled {
         sampled
     }
 
-    /// The snapshot after `time` in which `tokens` were made.
+    /// The snapshot after `time` with `tokens` generated.
     async fn after(&mut self, time: Duration, tokens: u64) -> Arc<Published> {
         *self.vllm.generated.lock().unwrap() += tokens;
         tokio::time::advance(time).await;
@@ -179,7 +179,7 @@ async fn a_vllm_that_hangs_is_down_and_its_figures_go() {
     let mut sampled = Sampled::start().await;
     sampled.tick().await;
     *sampled.vllm.hangs.lock().unwrap() = true;
-    // No snapshot comes while a read lasts, and a read lasts as long as its limit allows.
+    // There is no snapshot during a read, and a read lasts up to its timeout.
     let mut shown = Vec::new();
     while shown.len() < 4 {
         tokio::time::advance(Duration::from_millis(100)).await;

@@ -6,11 +6,11 @@ use roofline::bound::Bound;
 use roofline::units::Seconds;
 use serde::Serialize;
 
-/// The time that is remembered.
+/// Length of the history.
 const HOUR: Seconds = Seconds(3600.0);
 /// Minimum time between points.
 const EVERY: Seconds = Seconds(5.0);
-/// Number of engines that have points that often. More engines have points less often, so that the number of all points is bounded.
+/// Maximum number of engines with points at the full rate. With more engines, points are further apart, so that the total is bounded.
 const ENGINES: usize = 16;
 
 /// Time between two points of each of `engines`.
@@ -79,7 +79,7 @@ impl History {
         })
     }
 
-    /// Adds `point`, and forgets what an hour of such a `spacing` has no room for.
+    /// Adds `point`, and drops points beyond an hour at this `spacing`.
     pub(super) fn push(&mut self, point: HistoryPoint, spacing: Seconds) {
         self.0.push_back(point);
         while self.0.len() as f64 * spacing.0 > HOUR.0 {

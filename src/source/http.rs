@@ -275,7 +275,7 @@ impl Fetcher {
         }
     }
 
-    /// The turn of a large page, which is waited for no longer than for the page.
+    /// The permit for a large page; the timeout is the page's own.
     async fn turn(&self, url: &Url) -> Result<SemaphorePermit<'static>, FetchError> {
         let turn = timeout(self.limit, LARGE_PAGE.acquire()).await;
         turn.ok()
@@ -287,11 +287,11 @@ impl Fetcher {
     }
 }
 
-/// The text of a page.
+/// The body of a page.
 #[derive(Debug, Default)]
 struct Body {
     bytes: Vec<u8>,
-    /// Where it is a large one.
+    /// The permit, for a large page.
     turn: Option<SemaphorePermit<'static>>,
 }
 

@@ -1,9 +1,9 @@
-//! What one of several servers may take of what there is for all: the engines and labels that our own page has room for.
+//! The share of one of several servers in the limits of our own page: engines and label bytes.
 
 use crate::sample::engine::EngineTotals;
 use crate::sample::page::{MOST_ENGINES, MOST_LABEL_BYTES};
 
-/// Why a page of one of several servers is refused.
+/// Why a page of one of several servers is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShareError {
     /// More engines than its share.
@@ -13,7 +13,7 @@ pub enum ShareError {
     TooManyEngines {
         /// The share.
         most: usize,
-        /// The servers that are read.
+        /// Number of servers.
         servers: usize,
     },
     /// More bytes of labels than its share.
@@ -23,7 +23,7 @@ pub enum ShareError {
     LabelsTooLong {
         /// The share.
         most: usize,
-        /// The servers that are read.
+        /// Number of servers.
         servers: usize,
     },
 }
@@ -37,10 +37,10 @@ impl ShareError {
     }
 }
 
-/// Whether `engines` are within the share of one of so many `servers`. Each has the same, so that none takes room from another.
+/// Whether `engines` are within the share of one of this many `servers`. The shares are equal, so no server reduces another's.
 ///
 /// # Errors
-/// What there is too much of.
+/// The limit that is exceeded.
 pub fn within_share(engines: &[EngineTotals], servers: usize) -> Result<(), ShareError> {
     let servers = servers.max(1);
     let most = MOST_ENGINES / servers;

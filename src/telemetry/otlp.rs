@@ -1,7 +1,7 @@
-//! Metrics pushed over OTLP: those of `/metrics`, under the same names, for places that nothing scrapes.
+//! Pushes the metrics of `/metrics` over OTLP, under the same names, for environments without a scraper.
 //!
-//! OpenTelemetry's own variables configure it (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_RESOURCE_ATTRIBUTES`, …):
-//! the SDK reads them. Without an endpoint nothing is pushed.
+//! OpenTelemetry's own variables configure it (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_RESOURCE_ATTRIBUTES`,
+//! …): the SDK reads them. Without an endpoint there is no push.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::export::catalogue::{self, CatalogueFamily, FamilyKind};
 use crate::sampler::Published;
 
-/// Pushes metrics until it is dropped; the newest ones once more then.
+/// Pushes metrics until it is dropped, which pushes the newest ones once more.
 #[derive(Debug)]
 pub struct MetricPush(SdkMeterProvider);
 
@@ -32,7 +32,7 @@ impl Drop for MetricPush {
     }
 }
 
-/// Starts to push what is `published`, if the environment names an endpoint.
+/// Starts pushing what is `published`, if the environment has an endpoint.
 ///
 /// # Errors
 /// An endpoint that is not a URL.
@@ -52,7 +52,7 @@ pub fn start(
     Ok(Some(MetricPush(provider)))
 }
 
-/// Whether the environment names an endpoint.
+/// Whether the environment has an endpoint.
 #[expect(
     clippy::disallowed_methods,
     reason = "the SDK reads these variables itself; without one it would push to its default"
@@ -66,7 +66,7 @@ fn has_endpoint() -> bool {
     names.into_iter().any(is_set)
 }
 
-/// The resource that the environment describes, under the program's name where it gives none.
+/// The resource from the environment, with the program's name as the default.
 fn resource() -> Resource {
     let described = Resource::builder().build();
     let name = described.get(&Key::new("service.name"));
@@ -78,8 +78,8 @@ fn resource() -> Resource {
     builder.with_service_name(env!("CARGO_PKG_NAME")).build()
 }
 
-/// One instrument for each family of the catalogue. An instrument reports the series that its callback observes and no others, so what
-/// is gone from `/metrics` is gone here.
+/// One instrument per family of the catalogue. An instrument reports only the series that its callback observes, so a series that is no
+/// longer on `/metrics` is no longer pushed.
 fn observe_all(provider: &SdkMeterProvider, newest: &Arc<NewestFamilies>) {
     let meter = provider.meter(env!("CARGO_PKG_NAME"));
     for &family in catalogue::ALL {
@@ -105,13 +105,13 @@ fn observe_all(provider: &SdkMeterProvider, newest: &Arc<NewestFamilies>) {
     }
 }
 
-/// The families of the newest snapshot, made once for all instruments.
+/// The families of the newest snapshot, built once for all instruments.
 struct NewestFamilies {
     published: watch::Receiver<Option<Arc<Published>>>,
     made: Mutex<Made>,
 }
 
-/// Families by name, and the snapshot that they were made of.
+/// Families by name, and their snapshot.
 #[derive(Default)]
 struct Made {
     of: Option<Arc<Published>>,

@@ -116,9 +116,9 @@ pub struct Window {
     pub tpot_p50_seconds: Option<f64>,
     /// Mean time per output token, seconds.
     pub tpot_mean_seconds: Option<f64>,
-    /// Means of the queue.
+    /// Means of the queue's gauges.
     pub queue: SnapshotGauges,
-    /// What it cost.
+    /// Its cost.
     pub cost: SnapshotCost,
     /// Findings, the weightiest first.
     pub verdict: Vec<SnapshotFinding>,
@@ -126,19 +126,19 @@ pub struct Window {
     pub caveats: Vec<String>,
 }
 
-/// What a window cost.
+/// The cost of a window.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SnapshotCost {
-    /// Dollars of all GPUs for an hour, where there is a price.
+    /// Dollars per hour for all GPUs, if there is a price.
     pub dollars_per_hour: Option<f64>,
-    /// Who says what a GPU costs.
+    /// The origin of the price.
     pub price_origin: Option<String>,
     /// Dollars per million input and output tokens.
     pub dollars_per_million_tokens: EachPhase,
     /// Joules per input and output token.
     pub joules_per_token: EachPhase,
-    /// Dollars an hour that bring nothing, by component.
+    /// Wasted dollars per hour, by component.
     pub wasted_dollars_per_hour: BTreeMap<String, f64>,
 }
 
@@ -153,7 +153,7 @@ pub struct EachPhase {
 }
 
 impl EachPhase {
-    /// The two as text, each with `show` and followed by its name.
+    /// The two values as text, each formatted by `show` and followed by its name.
     #[must_use]
     pub fn each(&self, show: impl Fn(f64) -> String) -> Vec<String> {
         let named = [("in", self.prefill), ("out", self.decode)];
@@ -350,7 +350,7 @@ impl SnapshotEngine {
         (!shares.is_empty()).then(|| 1.0 - shares.iter().filter_map(useful).sum::<f64>())
     }
 
-    /// What the window cost.
+    /// The cost of the window.
     #[must_use]
     pub fn cost(&self) -> SnapshotCost {
         let window = self.window.as_ref();

@@ -12,8 +12,8 @@ use crate::support::{Exporter, ok, value};
 use crate::vllm::{Vllm, engine, request};
 use crate::{assert_sound, decoded, failures, serve_every, up};
 
-/// Memory that all of them together may take at once, in KiB. A page has 8 MiB at most, is read into a buffer that doubles, and the
-/// allocator keeps what it got.
+/// Maximum memory for all of them together, in KiB. A page has at most 8 MiB, is read into a buffer that doubles, and the allocator keeps
+/// freed memory.
 const MOST_MEMORY: u64 = 64 << 10;
 
 /// Long enough to send the largest page over a busy loopback.
@@ -152,7 +152,7 @@ fn hostile_pages_are_refused_and_leave_nothing_behind() {
     );
 }
 
-/// Beside a good engine, seven megabytes of what is of no interest, and labels that are nothing but escapes.
+/// A good engine plus seven megabytes of irrelevant series, and labels that consist of escapes.
 #[test]
 fn huge_pages_and_deep_escapes_are_read() {
     let vllm = Vllm::start();
@@ -203,7 +203,7 @@ fn the_largest_page_is_read_within_bounds() {
     exporter.wait_for("/metrics", 60, |page| page.matches(states).count() == 5);
 }
 
-/// Each of several servers has its share of the engines there may be: one that shows more is refused, and takes no room from another.
+/// Each of several servers has its share of the engines: a server above its share is rejected, and does not reduce another's.
 #[test]
 fn a_server_of_too_many_engines_takes_none_from_another() {
     let (flood, well) = (Vllm::start(), Vllm::start());

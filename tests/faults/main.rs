@@ -26,7 +26,7 @@ use std::process::Command;
 
 use support::{Exporter, value};
 
-/// The exporter beside `vllm`, without a GPU.
+/// The exporter with `vllm`, without a GPU.
 fn serve(vllm: &str) -> Exporter {
     Exporter::start(&["serve", "--vllm-url", vllm, "--gpu-source", "none"])
 }

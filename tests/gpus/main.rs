@@ -35,7 +35,7 @@ fn idle_vllm() -> Answering {
     )))
 }
 
-/// `serve` beside an idle vLLM.
+/// `serve` with an idle vLLM.
 fn serve(environment: &[(&str, String)], arguments: &[&str]) -> (Exporter, Answering) {
     let vllm = idle_vllm();
     let mut all = vec!["serve", "--vllm-url", &vllm.url, "--model", MODEL];

@@ -32,7 +32,7 @@ const PODS_A_PAGE: usize = 100;
 /// History of earlier recording-rule results: an hour, as the dashboards show it, at the interval of the rules.
 const HISTORY_S: f64 = 3600.0;
 const RECORDED_EVERY_S: f64 = 30.0;
-/// How often each query is asked.
+/// Repetitions of each query.
 const TIMES: usize = 5;
 
 /// Serves the demo's pages as those of many pods, with only the series that rules read: `/vllm/17` and `/exporter/17` contain the
@@ -209,7 +209,7 @@ fn the_fleet_dashboard_and_the_rules_over_5000_pods() {
     time_rules(&prometheus);
 }
 
-/// Prints what the groups of rules take, and the slowest of their rules.
+/// Prints the evaluation times of the rule groups, and their slowest rules.
 fn time_rules(prometheus: &Prometheus) {
     let groups = prometheus.api("/api/v1/rules", &[]);
     let seconds = |of: &Value| of["evaluationTime"].as_f64().unwrap();

@@ -44,7 +44,7 @@ impl Drop for Server {
     }
 }
 
-/// An address nobody listens on.
+/// An unused address.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -1,15 +1,15 @@
-//! The vLLM on this host, found by its process where nothing names it.
+//! The vLLM on this host, found by its process if no URL is configured.
 
 use std::process::{Child, Command, Stdio};
 
 use crate::support::{Answering, Exporter, ok, value};
 
-/// A process that does nothing and whose command line is that of a vLLM server. It ends with the value.
+/// An idle process with the command line of a vLLM server. It ends with the value.
 struct ServerProcess(Child);
 
 impl ServerProcess {
     fn start(port: &str) -> Self {
-        // The words after the script are its arguments, which it does not use. It reads a pipe that is never written.
+        // The words after the script are its arguments, which it ignores. It reads a pipe that is never written.
         let line = ["-c", "read nothing", "vllm", "serve", "m", "--port", port];
         let mut command = Command::new("sh");
         command.args(line).stdin(Stdio::piped());

@@ -1,11 +1,11 @@
-//! A port that nobody else gets.
+//! A port reserved for one test.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// A port of the loopback address, bound without listening: connections are refused until a server of the test takes it. Servers
-/// reuse addresses by default, and the system gives a bound port to nobody who asks for any.
+/// A port of the loopback address, bound without listening: connections are refused until a server of the test uses it. Servers reuse
+/// addresses by default, and the system never assigns a bound port to others.
 #[derive(Debug)]
 pub(crate) struct ReservedPort {
     socket: Socket,
@@ -20,7 +20,7 @@ impl ReservedPort {
         Self { socket }
     }
 
-    /// Where it is, as long as this value lives.
+    /// Its address, valid while this value lives.
     pub(crate) fn address(&self) -> SocketAddr {
         self.socket.local_addr().unwrap().as_socket().unwrap()
     }

@@ -1,4 +1,4 @@
-//! What an engine counted: tokens, steps, seconds, FLOPs and bytes.
+//! Counters of an engine: tokens, steps, seconds, FLOPs and bytes.
 
 use crate::meter::account::{ByKind, PerPhase};
 use crate::snapshot::Snapshot;

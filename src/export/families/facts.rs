@@ -1,4 +1,4 @@
-//! What is known of an engine: its model, its deployment, and the roofs it is held against.
+//! Facts about an engine: its model, its deployment, and its roofs.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! What an engine costs: dollars and joules, by what they were spent on.
+//! Cost of an engine: dollars and joules by use.
 
 use crate::meter::spend::PerUse;
 
 use super::{EngineSeries, c};
 
 impl EngineSeries<'_> {
-    /// The price there is, and what was paid and used so far.
+    /// The current price, and the dollars and joules so far.
     pub(super) fn spend(&mut self) {
         let engine = self.engine;
         if let Some(price) = engine.facts.gpu_hour_price(engine.gpu_hour_price) {

@@ -1,11 +1,11 @@
-//! Figures of the trailing window, and how far the model and its references agree there.
+//! Figures of the trailing window, and the agreement of the model with its references.
 
 use crate::meter::figures::Figures;
 use roofline::units::ratio;
 
 use super::{EngineSeries, c};
 
-/// Remedies whose gains are exported.
+/// Maximum number of remedies whose gains are exported.
 const ADVICE: usize = 3;
 
 impl EngineSeries<'_> {

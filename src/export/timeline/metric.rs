@@ -38,7 +38,7 @@ const ROUNDING: f64 = 1e-9;
 pub(super) struct PlayedRounds {
     /// Recorded time of the first moment, which is the last one of the round before.
     pub(super) first: f64,
-    /// What is added to the recorded time in each round.
+    /// Added to the recorded time in each round.
     pub(super) shifts: Vec<f64>,
     /// Seconds between written points; 0 writes all.
     pub(super) step: f64,
@@ -49,7 +49,7 @@ pub(super) struct PlayedRounds {
 pub(super) enum ValuePace {
     /// Continues from the end of the previous round, whose last value is the first of this one.
     Grows,
-    /// The same of a counter that began with the recording: what it has at the start was counted in it.
+    /// The same for a counter that starts with the recording: its first value was counted within the recording.
     GrowsFromZero,
     /// A time, which advances with the clock.
     Goes,
@@ -111,8 +111,8 @@ impl SeriesCursor {
         }
     }
 
-    /// The counter's value in this round. Where it `continues`, its first value in the round is what was written last; else it has
-    /// counted from zero in it. A process that restarts within the recording counts from zero again.
+    /// The counter's value in this round. If it `continues`, its first value in the round is the one written last; otherwise it has counted
+    /// from zero. A process that restarts within the recording counts from zero again.
     fn raise(&mut self, recorded: f64, continues: bool) -> f64 {
         match self.last {
             Some((before, raised)) if before.is_nan() => {

@@ -1,19 +1,19 @@
-//! What the GPUs of an engine cost.
+//! The price of an engine's GPUs.
 
 use super::EngineFacts;
 use crate::spec::gpu::ListPrice;
 
-/// What one GPU of an engine costs an hour, and who says so.
+/// Price of one GPU of an engine per hour, with its origin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GpuHourPrice<'a> {
     /// Dollars per GPU-hour.
     pub dollars: f64,
-    /// The list it comes from; nothing where the user set it.
+    /// The list that it comes from; `None` if the user set it.
     pub listed: Option<&'a ListPrice>,
 }
 
 impl GpuHourPrice<'_> {
-    /// Who says so: `configured`, or the seller and the day.
+    /// The origin: `configured`, or the seller and the date.
     #[must_use]
     pub fn origin(&self) -> String {
         self.listed.map_or_else(
@@ -24,7 +24,7 @@ impl GpuHourPrice<'_> {
 }
 
 impl EngineFacts {
-    /// The price of one GPU: what the user `configured`, else the list price of the engine's kind of GPU, where the table has one.
+    /// The price of one GPU: the `configured` one, otherwise the list price of the engine's kind of GPU, if the table has one.
     #[must_use]
     pub fn gpu_hour_price(&self, configured: Option<f64>) -> Option<GpuHourPrice<'_>> {
         if let Some(dollars) = configured {
@@ -40,7 +40,7 @@ impl EngineFacts {
         })
     }
 
-    /// Dollars a second of all GPUs of the engine.
+    /// Dollars per second for all GPUs of the engine.
     #[must_use]
     pub fn dollars_per_second(&self, configured: Option<f64>) -> Option<f64> {
         let price = self.gpu_hour_price(configured)?;

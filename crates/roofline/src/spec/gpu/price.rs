@@ -1,17 +1,17 @@
-//! List prices: what a seller's public page asks for a GPU.
+//! List prices of GPUs from sellers' public pages.
 
 use serde::{Deserialize, Serialize};
 
-/// What one seller asks for one GPU for an hour, on demand.
+/// One seller's on-demand price of one GPU per hour.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListPrice {
     /// Dollars per GPU-hour.
     pub dollars_per_hour: f64,
-    /// Who asks for it.
+    /// Name of the seller.
     pub seller: String,
-    /// Day on which the page was read, `YYYY-MM-DD`.
+    /// Date on which the page was read, `YYYY-MM-DD`.
     pub as_of: String,
-    /// The page.
+    /// URL of the page.
     pub source: String,
 }
