@@ -1,8 +1,7 @@
-//! The Prometheus text format 0.0.4: a page becomes lines that borrow from it.
+//! Parser of the Prometheus text format 0.0.4. Lines borrow from the page.
 //!
-//! [`Lines`] is the hot path: it pulls one line at a time and allocates nothing for a good one. A bad line is an error with
-//! its place, and reading goes on behind it. [`Exposition`] gathers a whole page into families, for who wants to look around.
-//! What the samples mean is not known here.
+//! [`Lines`] is the hot path: it yields one line at a time and allocates nothing for a valid one. An invalid line is an error with its
+//! position, and parsing continues after it. [`Exposition`] groups a whole page into families. The parser does not interpret samples.
 //!
 //! ```
 //! use vllm_roofline_exporter::exposition::{Line, Lines};

@@ -1,8 +1,8 @@
-//! The roofline model of transformer inference under vLLM: what a step costs, what the hardware gives, and what bounds the engine.
+//! The roofline model of transformer inference under vLLM: the cost of a step, the ceilings of the hardware, and the bound of the engine.
 //!
 //! Data flows one way: [`spec`] (a model from its `config.json`, a GPU from the table, a deployment from vLLM's flags) →
 //! [`cost`] (FLOPs, bytes and seconds of a step) → [`predict`] (latency, throughput, limits, advice). [`engine`] holds the facts of
-//! one running engine; [`bound`] and [`units`] are the vocabulary.
+//! one running engine; [`bound`] and [`units`] contain the shared types.
 //!
 //! Everything here is pure: no clock, no socket, no file, no environment.
 //!

@@ -1,22 +1,21 @@
-//! Traffic of tiled matrix multiplications beyond one reading of their weights.
+//! Traffic of tiled matrix multiplications beyond one read of their weights.
 //!
-//! M × K activations times K × N weights run in waves of one output tile per SM. The tiles of a wave march through K together, so a
-//! wave reads its rows of activations and its columns of weights once, however many of its tiles use them. What a later wave needs
-//! again depends on the size and the order of the tiles:
+//! M × K activations times K × N weights run in waves of one output tile per SM. The tiles of a wave advance through K together, so a wave
+//! reads its rows of activations and its columns of weights once, however many of its tiles use them. What a later wave needs again depends
+//! on the size and the order of the tiles:
 //!
-//! * [`Kernel::Squares`] (cuBLAS, `nvjet`): a wave is a square of √SMs × √SMs tiles of about 128 × 224, and the next one needs its
-//!   own rows and columns. Over all waves the rows are read `N / (224·√SMs)` times, the columns `M / (128·√SMs) + ½` times: the half
-//!   is the square that the last rows fill in part. A last wave that is not full reads its share.
-//! * [`Kernel::Strips`] (CUTLASS: vLLM's 8-bit kernels, and Machete for weight-only ones on Hopper): persistent, in clusters of two
-//!   tiles, without swizzle, along the side with fewer tiles (the tile scheduler's heuristic), so each wave needs the whole operand
-//!   of that side again. vLLM's 8-bit kernels take tiles of 64 × 128 up to 128 rows, of 256 × 128 from 8,192 rows
-//!   on where K is 6,144 or more, of 128 × 128 otherwise (`scaled_mm_sm90_fp8_dispatch.cuh`); Machete tiles of 256 × 128 above 4,096
-//!   outputs (`machete/generate.py`).
-//! * [`Kernel::Stripes`] (Marlin): tiles of 64 × 256, 1,024 rows a launch. SMs start all over the output, so each wave needs the
-//!   launch's rows and all the weights again.
+//! * [`Kernel::Squares`] (cuBLAS, `nvjet`): a wave is a square of √SMs × √SMs tiles of about 128 × 224, and the next one needs its own rows
+//!   and columns. Over all waves the rows are read `N / (224·√SMs)` times, the columns `M / (128·√SMs) + ½` times: the half is the square
+//!   that the last rows fill partly. A last wave that is not full reads its share.
+//! * [`Kernel::Strips`] (CUTLASS: vLLM's 8-bit kernels, and Machete for weight-only ones on Hopper): persistent, in clusters of two tiles,
+//!   without swizzle, along the side with fewer tiles (the tile scheduler's heuristic), so each wave needs the whole operand of that side
+//!   again. vLLM's 8-bit kernels use tiles of 64 × 128 up to 128 rows, of 256 × 128 from 8,192 rows if K is 6,144 or more, and of 128 × 128
+//!   otherwise (`scaled_mm_sm90_fp8_dispatch.cuh`); Machete uses tiles of 256 × 128 above 4,096 outputs (`machete/generate.py`).
+//! * [`Kernel::Stripes`] (Marlin): tiles of 64 × 256, 1,024 rows per launch. SMs start all over the output, so each wave needs the launch's
+//!   rows and all the weights again.
 //!
-//! Whether what is needed again is still in the L2 depends on what passed in between: [`Cache::evicted`]. `docs/accuracy.md` has the
-//! grid of single kernels that tile sizes and shares come from.
+//! Whether such data is still in the L2 depends on the bytes accessed in between: [`Cache::evicted`]. `docs/accuracy.md` describes the grid
+//! of single kernels that tile sizes and shares were derived from.
 
 use super::Cache;
 
