@@ -7,7 +7,7 @@ _default:
 check:
     cargo check --locked --workspace --all-targets
 
-# What CI holds: formats and lints
+# Formats and lints, as in CI
 lint:
     cargo fmt --check
     cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -24,7 +24,7 @@ test-all:
 deploy *module:
     tests/deploy.sh {{module}}
 
-# The same in a real control plane (builds Kubernetes once), such as `just control-plane test_pods`
+# The same in a real control plane (builds Kubernetes once), for example `just control-plane test_pods`
 control-plane *module:
     tests/control-plane.sh {{module}}
 
@@ -32,11 +32,11 @@ control-plane *module:
 demo:
     cargo run --release -- demo
 
-# Rewrite what is generated: docs/metrics.md, tests/golden, dashboards
+# Rewrite the generated files: docs/metrics.md, tests/golden, dashboards
 generate:
     UPDATE_GOLDEN=1 cargo test --locked --test pipeline -- contract golden
     cargo run --locked --example dashboards
 
-# What it costs, beside its peers (ten minutes, a quiet machine)
+# Measure the cost compared with peers (ten minutes, a quiet machine)
 bench:
     benches/run.sh

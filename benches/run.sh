@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures what the exporter costs beside its peers, and prints one table: the section of docs/performance.md. --write puts it there.
+# Measures the exporter's cost compared with its peers, and prints one table: the section of docs/performance.md. --write updates it.
 #
 # Needs cargo, go, python3, valgrind and cc; fetches the peers, at the versions below and in benches/peers, into ${WORK:-target/peers}.
-# VLLM_URL names a running vLLM for the cost of a scrape. A peer that cannot be had is named in the table. Takes about ten minutes, and wants a quiet machine.
+# VLLM_URL names a running vLLM for the cost of a scrape. The table names missing peers. Takes about ten minutes, and needs an idle machine.
 #
 # The parsers do not do the same work: VictoriaMetrics' skips metadata and checks no names, PromParser and expfmt build label sets of
-# their own, the Python client and openmetrics-parser families. Ours reads metadata too, checks all, and walks every label.
+# their own, the Python client and openmetrics-parser build families. Ours also parses metadata, validates everything, and iterates over all labels.
 set -euo pipefail
 
 NODE_EXPORTER_VERSION=v1.12.1
@@ -49,7 +49,7 @@ echo "building" >&2
 cargo build --quiet --release --bins --example cost
 cost=$target/release/examples/cost
 
-# Round by round, so that a busy machine slows all of them.
+# Round by round, so that other load affects all of them.
 for _ in $(seq "$ROUNDS"); do
     echo "parsing" >&2
     "$cost" parse >>"$results"
@@ -58,7 +58,7 @@ for _ in $(seq "$ROUNDS"); do
     [ -z "${PYTHON:-}" ] || "$PYTHON" benches/peers/client.py "$page" >>"$results"
 done
 
-# Instructions of so many runs less those of one.
+# Instructions of several runs minus those of one.
 instructions() {
     local times=21
     count() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes each target for SECONDS_EACH seconds (600 by default), one after the other, and prints a line for each.
-# Needs a nightly toolchain, cargo-fuzz and python3. Targets may be named; all of them by default.
+# Needs a nightly toolchain, cargo-fuzz and python3. Arguments select targets; all of them by default.
 set -euo pipefail
 
 cd "$(dirname "$0")"

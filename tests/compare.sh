@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a change of structure must not change: runs two builds of the program over every capture and prints where their output differs.
+# Checks that a refactoring changes no output: runs two builds of the program over every capture and prints the differences.
 #   tests/compare.sh OLD NEW [CAPTURE…]      exit code 0: nothing differs
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: tests/compare.sh OLD NEW [CAPTURE…]" >&2; exit 2; }
@@ -12,7 +12,7 @@ captures=("$@")
 output=$(mktemp --directory)
 trap 'rm -rf "$output"' EXIT
 differences=0
-# What a build prints, a failure's message included; its revision, which always differs, left out.
+# The output of a build, including error messages, without its revision, which always differs.
 printed() { { "$@" 2>&1 || echo "exit code $?"; } | grep -v '^vllm_roofline_build_info{'; }
 same() {
   printed "$old" "$@" >"$output/old"

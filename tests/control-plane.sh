@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs, applies and injects what is in deploy/ into a real control plane of Kubernetes: etcd, kube-apiserver and
-# kube-controller-manager, built from source (needs Go; seven minutes a version on two quiet cores), no kubelet. By hand and in its own
+# Installs, applies and injects the contents of deploy/ in a real Kubernetes control plane: etcd, kube-apiserver and
+# kube-controller-manager, built from source (needs Go; seven minutes per version on two idle cores), no kubelet. By hand and in its own
 # workflow:
 #
 #   tests/control-plane.sh                       # both versions
 #   KUBERNETES=1.37.2 tests/control-plane.sh test_pods
 #
-# Programs and CRDs are kept in $CONTROL_PLANE (target/control-plane); what is there is not fetched again.
+# Programs and CRDs are kept in $CONTROL_PLANE (target/control-plane); existing ones are not fetched again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what goes into Kubernetes: chart, kustomize components, snippets, layouts, image, release workflow. Installs what it needs (helm 3,
-# helm 4 and kubectl among it) under target/deploy-tools. Arguments go to unittest, such as `test_chart`.
+# Checks everything for Kubernetes: chart, kustomize components, snippets, layouts, image, release workflow. Installs what it needs (helm 3,
+# helm 4 and kubectl among it) under target/deploy-tools. Arguments are passed to unittest, for example `test_chart`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image for amd64 and arm64 as far as that goes without a container engine: the programs by deploy/docker/toolchain.sh, the base
-# out of Debian packages, both as an OCI layout in target/image. Prints the sizes and runs each program in its base. By hand: release
+# Builds the image for amd64 and arm64 as far as possible without a container engine: the programs with deploy/docker/toolchain.sh, the base
+# from Debian packages, both as an OCI layout in target/image. Prints the sizes and runs each program in its base. By hand: release
 # builds take minutes, the foreign one needs a cross compiler (toolchain.sh install ARCH) and qemu-user-static.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ out=$PWD/target/image
 mkdir -p "$out"
 images=()
 for arch in ${ARCHITECTURES:-amd64 arm64}; do
-  # Programs that are there already, such as the release workflow's, are taken as they are.
+  # Existing programs, for example the release workflow's, are used unchanged.
   program=$out/vllm-roofline-exporter-$arch
   [ -x "$program" ] || deploy/docker/toolchain.sh build "$arch" "$program"
   tests/deploy/rootfs.sh "$out/base-$arch" "$arch"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a Collector from its Go modules and the exporter with OTLP, and compares what arrives by scraping and by pushing with /metrics.
+# Builds a Collector from its Go modules and the exporter with OTLP, and compares the scraped and the pushed metrics with /metrics.
 #
 #   tests/otel.sh        needs go and python3; the Collector takes five minutes of one core once, kept in target/otel
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the newest Prometheus from its Go module and runs the tests of rules and dashboards with it, instead of the one installed.
+# Builds the newest Prometheus from its Go module and runs the tests of rules and dashboards with it instead of the installed one.
 #
 #   tests/prometheus3.sh [v0.316.0]        needs go; minutes of one core for the first build, kept in target/prometheus
 set -euo pipefail

@@ -19,7 +19,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# What could not be checked is told again at the end, where it is read.
+# Checks that could not run are listed again at the end.
 UNCHECKED=$(mktemp)
 export UNCHECKED
 trap 'cat "$UNCHECKED" >&2; rm -f "$UNCHECKED"' EXIT
@@ -28,7 +28,7 @@ tests/supply-chain.sh
 cargo fmt --check
 cargo clippy --locked --workspace --all-targets -- -D warnings
 cargo check --locked --no-default-features --features otlp
-# The model alone: no feature of another crate may be what makes it build.
+# The model alone: its build must not depend on features that another crate enables.
 cargo check --locked --package roofline
 cargo test --locked --workspace
 

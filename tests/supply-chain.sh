@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Unused dependencies; licences, sources and bans of every crate, as deny.toml has them; known vulnerabilities too, where their database
-# can be reached. With REQUIRE_ADVISORIES set they must be; else what was not checked is noted in the file $UNCHECKED as well.
+# can be reached. With REQUIRE_ADVISORIES set they must be; otherwise the skipped check is also noted in the file $UNCHECKED.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ deny=$(command -v cargo-deny || true)
 if [ -z "$deny" ]; then
   tools=target/tools/cargo-deny-$version
   deny=$tools/bin/cargo-deny
-  # Prebuilt (5 MB), pinned by hash, for x86-64 and arm64; elsewhere it is built, which takes minutes.
+  # Prebuilt (5 MB), pinned by hash, for x86-64 and arm64; built elsewhere, which takes minutes.
   if [ ! -x "$deny" ]; then
     python3 -m venv "$tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement /dev/stdin <<PINNED ||

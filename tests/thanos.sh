@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds Thanos from its Go module, and holds the rules and dashboards over two clusters behind it: a Prometheus and a sidecar each, one
+# Builds Thanos from its Go module, and tests the rules and dashboards over two clusters behind it: a Prometheus and a sidecar each, one
 # querier, the rules shared by two rulers.
 #
 #   tests/thanos.sh [v0.42.4]        needs go and the tools of tests/monitoring; minutes for the first build, kept in target/thanos

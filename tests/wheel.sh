@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the wheel, or takes the one that is named, and has the demo's page up from a fresh virtual environment.
+# Builds the wheel, or uses the given one, and starts the demo from a fresh virtual environment.
 #   tests/wheel.sh [WHEEL]
-# By hand and in the release workflow: it takes a release build.
+# By hand and in the release workflow: it needs a release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
