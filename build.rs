@@ -11,7 +11,7 @@ fn main() {
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=.git/refs/heads");
     println!("cargo:rerun-if-env-changed=REVISION");
-    // An image is built without .git, and told.
+    // An image is built without .git; a variable passes the revision.
     let revision = std::env::var("REVISION").map_or_else(
         |_| told("git", &["rev-parse", "--short=12", "HEAD"]),
         |told| told.chars().take(12).collect(),
