@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Replacement of a secret.
@@ -36,9 +37,11 @@ impl Address {
         &self.0
     }
 
-    /// The masked form that identifies the server.
+    /// The masked form that identifies the server, the same for all spellings of its URL.
     fn server(&self) -> String {
-        masked(without_page(&self.0))
+        let given = without_page(&self.0);
+        let spelled = Url::parse(given).map_or_else(|_| given.to_owned(), String::from);
+        masked(spelled.trim_end_matches('/'))
     }
 }
 

@@ -8,6 +8,9 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+/// Maximum bytes of a file that settings name: configuration, key, certificates, CAs. The CA bundle of a system has 250 KB.
+pub(crate) const LARGEST_SETTINGS: u64 = 4 << 20;
+
 /// Opens the regular file at `path`.
 ///
 /// # Errors
@@ -26,18 +29,28 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The text of the regular file at `path`, of at most `most` bytes.
+/// The content of the regular file at `path`, of at most `most` bytes.
 ///
 /// # Errors
 /// As [`open`]; `FileTooLarge` for a larger file.
-pub(crate) fn text(path: &Path, most: u64) -> io::Result<String> {
-    let mut text = String::new();
-    open(path)?.take(most + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > most {
+pub(crate) fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
         let why = format!("it has more than {most} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
-    Ok(text)
+    Ok(bytes)
+}
+
+/// The text of the regular file at `path`, of at most `most` bytes.
+///
+/// # Errors
+/// As [`bytes`]; `InvalidData` for a file that is not UTF-8.
+pub(crate) fn text(path: &Path, most: u64) -> io::Result<String> {
+    let why = "it is not UTF-8 text";
+    String::from_utf8(bytes(path, most)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 #[cfg(test)]

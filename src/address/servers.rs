@@ -158,6 +158,7 @@ mod tests {
             ["http://a", "http://a"],
             ["http://one@a", "http://two@a"],
             ["http://a:8000", "http://a:8000/metrics/"],
+            ["http://a", "http://A:80/"],
         ] {
             let problem = servers(json!(twice)).unwrap_err();
             assert!(problem.contains("twice"), "{problem}");

@@ -11,7 +11,7 @@ use roofline::spec::deployment::DeploymentFlags;
 
 use super::format::{FORMAT, GpuLine, Manifest, VllmLine};
 
-/// Maximum bytes of an uncompressed line: a page of 8 MiB with every byte escaped.
+/// Maximum bytes of an uncompressed line: a page of 6 MiB with every byte escaped.
 const LONGEST_LINE: u64 = 40 << 20;
 /// Maximum bytes of all lines of a file, uncompressed: ten hours of pages of 30 KB, one per second.
 const LARGEST_FILE: u64 = 1 << 30;

@@ -67,10 +67,37 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::from(*code);
     }
     // If stderr is closed, the message is lost.
-    let _ = writeln!(Printable(io::stderr()), "error: {error:#}");
+    let message = shortened(format!("{error:#}"));
+    let _ = writeln!(Printable(io::stderr()), "error: {message}");
     if error.is::<UsageError>() || error.is::<ConfigError>() || error.is::<CaptureError>() {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// `message` without its middle, if it repeats external input of any length.
+fn shortened(message: String) -> String {
+    const END: usize = 2000;
+    let count = message.chars().count();
+    if count <= 2 * END {
+        return message;
+    }
+    let start: String = message.chars().take(END).collect();
+    let end: String = message.chars().skip(count - END).collect();
+    format!("{start} … {end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_keeps_its_start_and_its_end() {
+        let message = format!("unknown key {}, see FILE", "é".repeat(1 << 20));
+        let shown = shortened(message);
+        assert!(shown.starts_with("unknown key é") && shown.ends_with("é, see FILE"));
+        assert!(shown.chars().count() < 5000);
+        assert_eq!(shortened("short".to_owned()), "short");
     }
 }

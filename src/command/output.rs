@@ -11,25 +11,36 @@ use serde::Serialize;
 
 use super::usage::UsageError;
 
-/// Writes text to a terminal: control characters from external input are shown, not executed.
+/// Writes text to a terminal: characters from external input that a terminal would obey are shown, not executed.
 #[derive(Debug)]
 pub struct Printable<W>(pub W);
 
 impl<W: Write> Write for Printable<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let obeyed = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t');
-        match bytes.iter().position(obeyed) {
-            None => self.0.write(bytes),
-            Some(0) => {
-                write!(self.0, "\\x{:02x}", bytes[0])?;
-                Ok(1)
-            }
-            Some(before) => self.0.write(&bytes[..before]),
+        if let Some((length, shown)) = obeyed(bytes) {
+            self.0.write_all(shown.as_bytes())?;
+            return Ok(length);
         }
+        let rest = 1..bytes.len();
+        let end = rest.into_iter().find(|&at| obeyed(&bytes[at..]).is_some());
+        self.0.write(&bytes[..end.unwrap_or(bytes.len())])
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// The length of the character at the start of `bytes`, and how it is shown, if a terminal would obey it: a control character, of the
+/// second set too (xterm takes U+009B for ESC [), or one that reverses what follows. JSON knows the longer form.
+fn obeyed(bytes: &[u8]) -> Option<(usize, String)> {
+    match *bytes {
+        [b'\n' | b'\t', ..] => None,
+        [byte, ..] if byte.is_ascii_control() => Some((1, format!("\\x{byte:02x}"))),
+        [0xc2, byte @ 0x80..=0x9f, ..] => Some((2, format!("\\u00{byte:02x}"))),
+        [0xe2, 0x80, byte @ 0xaa..=0xae, ..] => Some((3, format!("\\u20{:02x}", byte - 0x80))),
+        [0xe2, 0x81, byte @ 0xa6..=0xa9, ..] => Some((3, format!("\\u20{:02x}", byte - 0x40))),
+        _ => None,
     }
 }
 
@@ -140,5 +151,12 @@ mod tests {
         let mut out = Printable(Vec::new());
         writeln!(out, "a\u{1b}[2Jb\r\tc é").unwrap();
         assert_eq!(String::from_utf8(out.0).unwrap(), "a\\x1b[2Jb\\x0d\tc é\n");
+
+        let mut out = Printable(Vec::new());
+        let name = serde_json::json!("\u{9b}2J é\u{202e}\u{2066}…");
+        write!(out, "{name}").unwrap();
+        let shown = String::from_utf8(out.0).unwrap();
+        assert_eq!(shown, r#""\u009b2J é\u202e\u2066…""#);
+        assert_eq!(serde_json::from_str(&shown).ok(), Some(name));
     }
 }

@@ -102,9 +102,11 @@ fn once(
     for line in screen::text(&app, width, height) {
         writeln!(out, "{line}")?;
     }
-    let reached = app.problem.is_none() && app.engine().is_some();
+    if let Some(problem) = &app.problem {
+        anyhow::bail!("{problem}; `check` says what is found of vLLM");
+    }
     anyhow::ensure!(
-        reached,
+        app.engine().is_some(),
         "no engine was seen; `check` says what is found of vLLM"
     );
     Ok(())

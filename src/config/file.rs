@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::regular_file::{self, LARGEST_SETTINGS};
+
 use super::ConfigError;
 
 /// A configuration file.
@@ -16,7 +18,7 @@ impl ConfigFile {
     /// # Errors
     /// [`ConfigError::File`].
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let read = std::fs::read_to_string(path);
+        let read = regular_file::text(path, LARGEST_SETTINGS);
         let path = path.to_owned();
         match read {
             Ok(text) => Ok(Self { path, text }),

@@ -279,7 +279,7 @@ impl Settings {
             || format!("{} is not a share between 0 and 1", self.overhead_below),
         )?;
         let price = self.gpu_hour_price.unwrap_or(0.0);
-        check("gpu-hour-price", price.is_finite() && price >= 0.0, || {
+        check("gpu-hour-price", (0.0..=1e6).contains(&price), || {
             format!("{price} is not a price; give dollars per GPU and hour, such as 2.5")
         })?;
         check_telemetry_path(&self.web.telemetry_path)?;

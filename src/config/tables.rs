@@ -5,6 +5,8 @@ use std::path::Path;
 use roofline::cost::coefficients::Coefficients;
 use roofline::spec::gpu::{GpuTable, GpuTableError};
 
+use crate::regular_file::{self, LARGEST_SETTINGS};
+
 use super::{ConfigError, Settings};
 
 /// The embedded tables with the user's additions.
@@ -49,6 +51,6 @@ fn read(path: &Path) -> Result<Coefficients, ConfigError> {
         key: "coefficients",
         problem: format!("{}: {error}", path.display()),
     };
-    let text = std::fs::read_to_string(path).map_err(|error| problem(&error))?;
+    let text = regular_file::text(path, LARGEST_SETTINGS).map_err(|error| problem(&error))?;
     Coefficients::from_text(&text).map_err(|error| problem(&error))
 }

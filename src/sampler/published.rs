@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use axum::body::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use prometheus::proto::MetricFamily;
 
 use crate::config::Settings;
 use crate::export::families::families;
@@ -20,10 +19,8 @@ use crate::snapshot::Snapshot;
 pub struct Published {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// Whether the pages include metrics of our own process.
-    own_process: bool,
     text: Text,
-    openmetrics: OnceLock<Text>,
+    openmetrics: Text,
     home: OnceLock<Option<Text>>,
     json: OnceLock<Text>,
     verdict: OnceLock<Text>,
@@ -64,24 +61,19 @@ impl Text {
     }
 }
 
-/// The families of a page. They are built for each format and not kept: they take several times the memory of their text.
-fn all_families(snapshot: &Snapshot, own_process: bool) -> Vec<MetricFamily> {
-    let mut all = families(snapshot);
-    if own_process {
-        all.extend(process::families());
-    }
-    all
-}
-
 impl Published {
     /// Renders `snapshot`; `own_process` adds `process_*`.
     #[must_use]
     pub fn new(snapshot: Snapshot, own_process: bool) -> Self {
+        // Both formats at once: the families take several times the memory of their text, so they are built once and not kept.
+        let mut all = families(&snapshot);
+        if own_process {
+            all.extend(process::families());
+        }
         Self {
-            text: Text::new(page::text(&all_families(&snapshot, own_process))),
+            text: Text::new(page::text(&all)),
+            openmetrics: Text::new(openmetrics::text(&all)),
             snapshot,
-            own_process,
-            openmetrics: OnceLock::new(),
             home: OnceLock::new(),
             json: OnceLock::new(),
             verdict: OnceLock::new(),
@@ -102,13 +94,10 @@ impl Published {
         &self.text
     }
 
-    /// OpenMetrics 1.0, rendered on the first request.
+    /// OpenMetrics 1.0.
     #[must_use]
-    pub fn openmetrics(&self) -> &Text {
-        self.openmetrics.get_or_init(|| {
-            let families = all_families(&self.snapshot, self.own_process);
-            Text::new(openmetrics::text(&families))
-        })
+    pub const fn openmetrics(&self) -> &Text {
+        &self.openmetrics
     }
 
     /// The landing page, rendered on the first request with the `settings` then in force; `None` if rendering fails.

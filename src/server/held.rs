@@ -12,7 +12,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
 /// Maximum bytes of all pages in transfer. The largest possible page, for 128 engines, has 3 MB.
-const MOST_HELD: usize = 8 << 20;
+const MOST_HELD: usize = 4 << 20;
 /// A smaller page is handed over as a whole: even those of all ticks that a client may take are little memory.
 const SMALL: usize = 64 << 10;
 /// Bytes handed over at a time, as a copy, so that only this transfer holds the page.

@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::regular_file::{self, LARGEST_SETTINGS};
+
 use super::web_config::{ClientAuth, TlsSettings, TlsVersion};
 
 /// The configuration of new connections.
@@ -51,8 +53,10 @@ pub(super) fn renew(encryption: &Encryption, config: Config) {
 pub(super) fn config(settings: &TlsSettings) -> Result<Config, String> {
     let told = |what: &str, error: String| format!("tls_server_config: {what}: {error}");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = PrivateKeyDer::from_pem_file(&settings.key)
-        .map_err(|error| told("key_file", unreadable(&settings.key, &error)))?;
+    let key = read(&settings.key).and_then(|pem| {
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unreadable(&settings.key, &error))
+    });
+    let key = key.map_err(|error| told("key_file", error))?;
     let chain = certificates(&settings.certificate).map_err(|error| told("cert_file", error))?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(settings))
@@ -106,8 +110,7 @@ fn client_verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVe
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found =
-        CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = CertificateDer::pem_slice_iter(&read(file)?).collect::<Result<Vec<_>, _>>();
     match found {
         Err(error) => Err(unreadable(file, &error)),
         Ok(found) if found.is_empty() => Err(format!(
@@ -118,6 +121,10 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-fn unreadable(file: &Path, error: &rustls::pki_types::pem::Error) -> String {
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    regular_file::bytes(file, LARGEST_SETTINGS).map_err(|error| unreadable(file, &error))
+}
+
+fn unreadable(file: &Path, error: &dyn std::fmt::Display) -> String {
     format!("cannot read {}: {error}", file.display())
 }

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::regular_file::{self, LARGEST_SETTINGS};
+
 use super::headers::HttpSettings;
 
 /// The supported settings, for the error message.
@@ -140,7 +142,7 @@ impl WebConfigFile {
     /// [`WebConfigError`], which names the file and the key.
     pub fn read(file: &Path) -> Result<Self, WebConfigError> {
         let read = || {
-            let text = std::fs::read_to_string(file)
+            let text = regular_file::text(file, LARGEST_SETTINGS)
                 .map_err(|error| format!("cannot read it: {error}"))?;
             // A snippet of the file could contain a hash.
             let options = serde_saphyr::options! { with_snippet: false };

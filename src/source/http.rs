@@ -10,12 +10,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::address::{RequestOptions, masked};
+use crate::regular_file::{self, LARGEST_SETTINGS};
 
 use super::pace::Pace;
 use super::resolver::OneAtATime;
 
 /// Larger pages are not vLLM's: 1,000 adapters on 64 engines are 3 MB.
-pub(crate) const LARGEST_PAGE: usize = 8 << 20;
+pub(crate) const LARGEST_PAGE: usize = 6 << 20;
 /// Pages up to this size are read concurrently: the page of one engine has 65 KB.
 const SMALL_PAGE: usize = 256 << 10;
 /// Larger pages are read one at a time, so that memory does not grow with the number of servers.
@@ -317,7 +318,8 @@ pub(crate) fn bearer(file: &Path) -> Result<HeaderValue, FetchError> {
         path: file.to_owned(),
         cause,
     };
-    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let text =
+        regular_file::text(file, LARGEST_SETTINGS).map_err(|error| failed(error.to_string()))?;
     let key = text.trim();
     if key.is_empty() {
         return Err(failed("it is empty".to_owned()));
@@ -354,7 +356,8 @@ fn authorities(file: &Path) -> Result<Vec<reqwest::Certificate>, FetchError> {
         path: file.to_owned(),
         cause,
     };
-    let pem = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let pem =
+        regular_file::bytes(file, LARGEST_SETTINGS).map_err(|error| failed(error.to_string()))?;
     let found = reqwest::Certificate::from_pem_bundle(&pem);
     let found = found.map_err(|error| failed(innermost(&error)))?;
     if found.is_empty() {

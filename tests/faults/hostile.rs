@@ -12,7 +12,7 @@ use crate::support::{Exporter, ok, value};
 use crate::vllm::{Vllm, engine, request};
 use crate::{assert_sound, decoded, failures, serve_every, up};
 
-/// Maximum memory for all of them together, in KiB. A page has at most 8 MiB, is read into a buffer that doubles, and the allocator keeps
+/// Maximum memory for all of them together, in KiB. A page has at most 6 MiB, is read into a buffer that doubles, and the allocator keeps
 /// freed memory.
 const MOST_MEMORY: u64 = 64 << 10;
 
@@ -152,11 +152,11 @@ fn hostile_pages_are_refused_and_leave_nothing_behind() {
     );
 }
 
-/// A good engine plus seven megabytes of irrelevant series, and labels that consist of escapes.
+/// A good engine plus six megabytes of irrelevant series, and labels that consist of escapes.
 #[test]
 fn huge_pages_and_deep_escapes_are_read() {
     let vllm = Vllm::start();
-    let foreign = repeated(|number| format!("python_gc_{number} 1.0\n"), 350_000);
+    let foreign = repeated(|number| format!("python_gc_{number} 1.0\n"), 280_000);
     let name = "\\\\\\\"".repeat(5000);
     vllm.answer(ok(&(foreign + &engine(&name, "0", 1))));
     let exporter = start(&vllm);

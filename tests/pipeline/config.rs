@@ -65,6 +65,7 @@ fn a_file_is_refused_with_its_name_and_the_key() {
             &["overhead-below", "between 0 and 1"],
         ),
         ("gpu-hour-price: -1\n", &["gpu-hour-price", "dollars"]),
+        ("gpu-hour-price: 1e300\n", &["gpu-hour-price", "dollars"]),
         ("gpu-source: cuda\n", &["gpu-source", "nvml", "dcgm"]),
         ("gpu-source: dcgm\n", &["dcgm-url", "9400"]),
         (
@@ -125,6 +126,35 @@ fn a_file_that_is_not_there_is_named() {
         .output()
         .unwrap();
     refused(&output, &["/nowhere/exporter.yaml", "--config.file"]);
+}
+
+/// The program would wait for a pipe and read a device until memory ends; a running exporter too, because it rereads these files.
+#[test]
+fn a_pipe_or_a_device_is_no_file_of_settings() {
+    let directory = TempDir::new().unwrap();
+    let pipe = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for path in [pipe.to_str().unwrap(), "/dev/zero"] {
+        let certificate = directory.path().join("web.yaml");
+        let text = format!("tls_server_config: {{cert_file: {path}, key_file: {path}}}\n");
+        std::fs::write(&certificate, text).unwrap();
+        for (flag, value) in [
+            ("--config.file", path),
+            ("--web.config.file", path),
+            ("--web.config.file", certificate.to_str().unwrap()),
+            ("--vllm-api-key-file", path),
+            ("--vllm-ca-file", path),
+            ("--coefficients", path),
+        ] {
+            let output = cargo_bin_cmd!("vllm-roofline-exporter")
+                .args(["serve", "--config.check", "--vllm-url", "https://a"])
+                .args([flag, value])
+                .output()
+                .unwrap();
+            refused(&output, &[path, "not a regular file"]);
+        }
+    }
 }
 
 /// Each layer has a window that is too short, except the one with precedence.

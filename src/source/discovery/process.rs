@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::regular_file;
+
+/// Maximum bytes of a command line. One of vLLM has a few thousand; other processes of the host may have any number.
+const LONGEST_LINE: u64 = 128 << 10;
+
 /// A vLLM server on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalServer {
@@ -31,7 +36,7 @@ pub fn local_ports() -> Vec<u16> {
 fn servers() -> impl Iterator<Item = (u16, LocalServer)> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|process| {
-        let raw = fs::read(process.path().join("cmdline")).ok()?;
+        let raw = regular_file::bytes(&process.path().join("cmdline"), LONGEST_LINE).ok()?;
         let (port, arguments) = serve_line(&String::from_utf8(raw).ok()?)?;
         let pid = process.file_name().to_str()?.parse().ok()?;
         Some((port, LocalServer { pid, arguments }))
