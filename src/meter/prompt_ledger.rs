@@ -65,7 +65,7 @@ impl Sums {
         Self { whole: 0.0, part }
     }
 
-    /// The found share of the tokens looked up, times `per_whole`.
+    /// The share of the tokens looked up that was found, limited to 0..=1.
     fn share(self) -> Option<f64> {
         self.per_whole().map(|share| share.clamp(0.0, 1.0))
     }

@@ -80,7 +80,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Limited<M> {
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Self::Writer {
-        // A level above info disables the limit.
+        // Debug and trace lines are not limited: they are logged only on request.
         if *metadata.level() > Level::INFO {
             return self.make_writer();
         }
