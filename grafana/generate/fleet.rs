@@ -40,7 +40,10 @@ pub(crate) fn dashboard() -> Dashboard {
         )),
         verdict::since(ADMISSION, TIME, "namespace, model_name", "{{model_name}}"),
         verdict::lost(&format!("sum({}) / sum({})", TIME.replace("PART", verdict::LOST), TIME.replace(",PART", ""))),
-        verdict::cost(&format!("1e6 * avg({})", recorded("cost_dollars_per_decode_token:ratio_rate1h"))),
+        verdict::cost(
+            &format!("sum({})", recorded("cost_dollars:rate5m")),
+            &format!("avg({})", recorded("cost_dollars_per_decode_token:ratio_rate1h")),
+        ),
     ])
     .row("Now")
     .line(4, now())
@@ -85,13 +88,26 @@ fn busy_share(by: &str, component: &str) -> String {
 const EXPLAINED: &str = "compute|memory|communication";
 const NOT_EXPLAINED: &str = "host|kernel_latency|overhead|stalled";
 
-fn now() -> [Panel; 6] {
+/// Dollars per hour that buy nothing, of the parts that match, by the labels of `by`.
+fn wasted(by: &str, component: &str) -> String {
+    format!(
+        "3600 * sum{by} (namespace_model:vllm_roofline_wasted_dollars:rate5m{{MODEL,{component}}})"
+    )
+}
+
+fn now() -> [Panel; 8] {
     let count = |title, description, expression: &str| {
         Panel::stat(title, description)
             .now("", expression)
             .fixed_color("text")
             .default("decimals", json!(0))
             .no_value("0")
+    };
+    let dollars = |title, description, expression: &str| {
+        count(title, description, expression)
+            .unit("currencyUSD")
+            .default("decimals", json!(2))
+            .no_value("no price")
     };
     [
         count("Engines", "Engines with an exporter beside them.", &format!("sum({})", recorded("engines:count"))),
@@ -108,6 +124,16 @@ fn now() -> [Panel; 6] {
             &time_of("", "idle"),
         )
         .default("decimals", json!(1)),
+        dollars(
+            "Dollars lost per hour",
+            "What pays for the host, for kernels that nothing explains and for stalls.",
+            &wasted("", "component!=\"idle\""),
+        ),
+        dollars(
+            "Dollars idle per hour",
+            "What pays for engines without a request: demand, not a fault.",
+            &wasted("", "component=\"idle\""),
+        ),
         count(
             "Decoded tokens/s",
             "Draft tokens included.",
@@ -287,18 +313,20 @@ fn models() -> Panel {
         .column("efficiency", &busy_share(by, EXPLAINED))
         .column("idle", &time_of(by, "idle"))
         .column("energy", &mean("energy_joules_per_decode_token:ratio_rate1h"))
+        .column("wasted", &wasted(by, "component!=\"idle\""))
         .column("cost", &format!("1e6 * {}", mean("cost_dollars_per_decode_token:ratio_rate1h")))
         .transformation("organize", &json!({"excludeByName": {"Time": true}, "renameByName": {
             "Value #engines": "Engines", "Value #tokens": "Tokens/s", "Value #mfu": "MFU", "Value #mbu": "MBU",
             "Value #efficiency": "Roofline efficiency", "Value #idle": "Engines idle",
-            "Value #energy": "Energy per token", "Value #cost": "Cost per million tokens",
+            "Value #energy": "Energy per output token, prompts included", "Value #wasted": "Lost per hour", "Value #cost": "Per million out, prompts included",
         }}))
         .transformation("sortBy", &json!({"sort": [{"field": "Roofline efficiency", "desc": false}]}))
         .matching("/^(MFU|MBU|Roofline efficiency)$/", &[("unit", json!("percentunit")), ("decimals", json!(1))])
         .named("Tokens/s", &[("decimals", json!(0))])
         .named("Engines idle", &[("decimals", json!(1))])
-        .named("Energy per token", &[("unit", json!("joule"))])
-        .named("Cost per million tokens", &[("unit", json!("currencyUSD"))])
+        .named("Energy per output token, prompts included", &[("unit", json!("joule"))])
+        .named("Lost per hour", &[("unit", json!("currencyUSD"))])
+        .named("Per million out, prompts included", &[("unit", json!("currencyUSD"))])
 }
 
 fn efficiency() -> Panel {
@@ -314,7 +342,7 @@ fn efficiency() -> Panel {
 
 fn energy() -> Panel {
     Panel::timeseries(
-        "Energy per decoded token by model",
+        "Energy per output token by model, prompts included",
         "Energy of all its GPUs over its decoded tokens, in an hour: a pause in decoding is no spike.",
     )
     .line(

@@ -15,8 +15,9 @@ pub(crate) const UID: &str = "vllm-roofline";
 const SHARES: &str = "engine:vllm_roofline_time:ratio_rate5m{ENGINE,PART}";
 const GAIN: &str = "engine:vllm_roofline_advice_gain:avg5m{ENGINE,FIGURE}";
 const ADMISSION: &str = "vllm_roofline_admission{ENGINE,STATE}";
-/// Dollars per million tokens.
-const COST: &str = "1e6 * sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[1h])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[1h])) > 0.1)";
+/// Dollars per second, and per output token.
+const BILL: &str = "sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[5m]))";
+const COST: &str = "sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[1h])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[1h])) > 0.1)";
 
 pub(crate) fn dashboard() -> Dashboard {
     Dashboard::new(
@@ -41,9 +42,9 @@ pub(crate) fn dashboard() -> Dashboard {
         "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"",
     )
     .selector("POD", "namespace=~\"$namespace\",pod=~\"$pod\"")
-    .selector("FLAGS", "namespace=~\"$namespace\",pod=~\"$pod\",model_name=~\"$model_name\"")
-    // Alerts about a model have no pod.
-    .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",target=~\"$target|\",model_name=~\"$model_name|\"")
+    .selector("FLAGS", "namespace=~\"$namespace\",pod=~\"$pod\",instance=\"$instance\",target=\"$target\",model_name=~\"$model_name\"")
+    // Alerts about a model are of no one pod and instance.
+    .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",instance=~\"$instance|\",target=~\"$target|\",model_name=~\"$model_name|\"")
     .link("Serving quality", super::serving::UID)
     .link("Fleet", super::fleet::UID)
     .verdict([
@@ -55,7 +56,7 @@ pub(crate) fn dashboard() -> Dashboard {
             "avg(sum without (component) ({}))",
             SHARES.replace("PART", verdict::LOST)
         )),
-        verdict::cost(COST),
+        verdict::cost(BILL, COST),
     ])
     .row("Now")
     .line(4, now())
@@ -65,7 +66,8 @@ pub(crate) fn dashboard() -> Dashboard {
     .line(8, [utilization(), intensity()])
     .line(8, [traffic(), batch(), tokens()])
     .row("Power and cost")
-    .line(8, [energy(), power(), clocks(), cost()])
+    .line(8, [cost(), wasted(), energy()])
+    .line(8, [power(), clocks()])
     .shut("Several GPUs: what they send to each other", [interconnect()])
     .row("What this is based on")
     .line(6, [facts(), gpus()])
@@ -239,14 +241,19 @@ fn interconnect() -> Panel {
     .dashed("peak", ROOFS[0].2)
 }
 
+/// The mean of `series`, which are vLLM's own, in the pod of the exporter.
+fn of_this_pod(series: &str) -> String {
+    format!("avg({series} and on (cluster, namespace, pod) vllm_roofline_build_info{{TARGET}})")
+}
+
 fn batch() -> Panel {
     Panel::timeseries(
         "Decode batch and its limits",
-        "Requests per decode step, requests that run and wait in the servers that Prometheus scrapes there (their mean), and the batches at which weights become compute-bound (ridge), KV traffic equals weight traffic (knee) and the KV cache is full (kv_capacity), at the context of the window.",
+        "Requests per decode step, requests that run and wait in vLLM where Prometheus scrapes it in the same pod, and the batches at which weights become compute-bound (ridge), KV traffic equals weight traffic (knee) and the KV cache is full (kv_capacity), at the context of the window.",
     )
     .line("decode batch", "avg(vllm_roofline_decode_batch_size{ENGINE})")
-    .line("running", "avg(vllm:num_requests_running{VLLM})")
-    .line("waiting", "avg(vllm:num_requests_waiting{VLLM}) > 0")
+    .line("running", &of_this_pod("vllm:num_requests_running{VLLM}"))
+    .line("waiting", &format!("{} > 0", of_this_pod("vllm:num_requests_waiting{VLLM}")))
     .line("{{limit}}", "max by (limit) (vllm_roofline_batch_limit{ENGINE})")
     .unit("short")
     .logarithmic()
@@ -268,17 +275,34 @@ fn tokens() -> Panel {
     .colors([("prefill", PREFILL), ("decode", DECODE)])
 }
 
+/// What a token of each phase takes of `counter`, over a quarter of an hour: a pause is no spike. Idle time is shared out to both.
+fn per_token(panel: Panel, counter: &str, times: &str) -> Panel {
+    let rate =
+        |matcher: &str| format!("sum(rate(vllm_roofline_{counter}{{ENGINE{matcher}}}[15m]))");
+    let figure = |phase: &str| {
+        let own = format!(",phase=\"{phase}\"");
+        let tokens = format!("sum(rate(vllm_roofline_forward_tokens_total{{ENGINE{own}}}[15m]))");
+        let busy = rate(",phase!=\"idle\"");
+        format!(
+            "{times}{} / ({tokens} > 0.1) * {} / ({busy} > 0)",
+            rate(&own),
+            rate("")
+        )
+    };
+    panel
+        .line("in", &figure("prefill"))
+        .line("out", &figure("decode"))
+        .logarithmic()
+        .no_value("no price or no tokens")
+        .colors([("in", PREFILL), ("out", DECODE)])
+}
+
 fn energy() -> Panel {
-    Panel::timeseries(
+    let panel = Panel::timeseries(
         "Energy per token",
-        "Energy of all GPUs over the tokens decoded, and over all tokens through the model, in a quarter of an hour: a pause in decoding is no spike.",
-    )
-    .line("per decoded token", "sum(rate(vllm_roofline_energy_joules_total{ENGINE}[15m])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[15m])) > 0.1)")
-    .line("per token of either phase", "sum(rate(vllm_roofline_energy_joules_total{ENGINE}[15m])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE}[15m])) > 0.1)")
-    .unit("joule")
-    .logarithmic()
-    .no_value("No traffic")
-    .colors([("per decoded token", DECODE), ("per token of either phase", "text")])
+        "Energy of all GPUs by what their seconds were spent on, over the prompt tokens computed (in) and the tokens decoded (out). Both together pay for every joule, those of pauses too.",
+    );
+    per_token(panel, "phase_energy_joules_total", "").unit("joule")
 }
 
 fn power() -> Panel {
@@ -304,13 +328,25 @@ fn clocks() -> Panel {
 }
 
 fn cost() -> Panel {
+    let panel = Panel::timeseries(
+        "Cost per million tokens",
+        "Price of the GPUs by what their seconds were spent on, over the prompt tokens computed (in) and the tokens decoded (out). Both together pay for every second, pauses too. At --gpu-hour-price, else at the list price of the GPU.",
+    );
+    per_token(panel, "phase_cost_dollars_total", "1e6 * ").unit("currencyUSD")
+}
+
+fn wasted() -> Panel {
     Panel::timeseries(
-        "Cost per million decoded tokens",
-        "Price of the GPUs over the tokens decoded, in a quarter of an hour. Only where the exporter runs with --gpu-hour-price.",
+        "Dollars per hour that buy nothing",
+        "Price of the time in which neither arithmetic, memory traffic nor links limited, by what it went to. Idle is a lack of demand.",
     )
-    .line("dollars", "1e6 * sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[15m])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[15m])) > 0.1)")
+    .line(
+        "{{component}}",
+        "3600 * sum by (component) (rate(vllm_roofline_wasted_dollars_total{ENGINE}[$__rate_interval]))",
+    )
     .unit("currencyUSD")
-    .logarithmic()
-    .no_value("no price or no tokens")
-    .fixed_color("text")
+    .min(0.0)
+    .stacked()
+    .no_value("no price")
+    .parts()
 }

@@ -15,8 +15,9 @@ pub(crate) const UID: &str = "vllm-serving-quality";
 
 /// Shares of each engine's time.
 const SHARES: &str = "engine:vllm_roofline_time:ratio_rate5m{ENGINE,PART}";
-/// Dollars per million tokens.
-const COST: &str = "1e6 * sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[1h])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[1h])) > 0.1)";
+/// Dollars per second, and per output token.
+const BILL: &str = "sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[5m]))";
+const COST: &str = "sum(rate(vllm_roofline_cost_dollars_total{ENGINE}[1h])) / (sum(rate(vllm_roofline_forward_tokens_total{ENGINE,phase=\"decode\"}[1h])) > 0.1)";
 
 /// Green, orange and red around a good and a bad latency.
 const fn latency_thresholds(good: f64, bad: f64) -> [(&'static str, Option<f64>); 3] {
@@ -67,7 +68,7 @@ pub(crate) fn dashboard() -> Dashboard {
             "avg(sum without (component) ({}))",
             SHARES.replace("PART", verdict::LOST)
         )),
-        verdict::cost(COST),
+        verdict::cost(BILL, COST),
     ])
     .row("Targets")
     .line(4, targets())

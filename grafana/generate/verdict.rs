@@ -15,13 +15,13 @@ pub(crate) fn alerts() -> Panel {
     let labels = "alertname, severity, cause, model_name, pod, target";
     let firing = "ALERTS{alertname=~\"VllmRoofline.+\",alertstate=\"firing\",SCOPE}";
     let since = "ALERTS_FOR_STATE{alertname=~\"VllmRoofline.+\",SCOPE}";
-    let table = alert_table().column(
-        "since",
-        &format!(
-            "1000 * min by ({labels}) ({since}) and on ({labels}) group by ({labels}) ({firing})"
-        ),
-    );
-    listed(table, "Value", &[("pod", "Pod"), ("target", "Server")])
+    let table = alert_table()
+        .column(
+            "since",
+            &format!("1000 * min by ({labels}) ({since}) and on ({labels}) group by ({labels}) ({firing})"),
+        )
+        .column("order", &order(firing, labels));
+    listed(table, &[("pod", "Pod"), ("target", "Server")])
         // An alert about a model belongs to no single pod.
         .named("Pod", &[("noValue", json!("all"))])
         .named("Server", &[("noValue", json!("all"))])
@@ -34,9 +34,25 @@ pub(crate) fn alerts_by_model() -> Panel {
     let count = "namespace_model:vllm_roofline_alerts:count{SCOPE}";
     let table = alert_table()
         .column("since", &format!("1000 * min by ({labels}) ({since})"))
-        .column("count", &format!("sum by ({labels}) ({count})"));
-    listed(table, "Value #since", &[("Value #count", "Times")])
-        .named("Times", &[("custom.width", json!(70))])
+        .column("count", &format!("sum by ({labels}) ({count})"))
+        .column("order", &order(count, labels));
+    listed(table, &[("Value #count", "Times")]).named("Times", &[("custom.width", json!(70))])
+}
+
+/// What follows from other causes.
+const SYMPTOMS: &str = "slow-first-token|slow-output|saturated|low-throughput";
+/// What keeps requests waiting.
+const QUEUE: &str = "kv-capacity|max-num-seqs|token-budget|stalled";
+
+/// The place of each of the alerts `firing`: what keeps requests waiting first, what follows from other causes last.
+fn order(firing: &str, labels: &str) -> String {
+    let of = |place: u8, matcher: &str| {
+        let own = firing.replace("SCOPE", &format!("{matcher}SCOPE"));
+        format!("{place} * group by ({labels}) ({own})")
+    };
+    let queue = of(1, &format!("cause=~\"{QUEUE}\","));
+    let symptoms = of(3, &format!("cause=~\"{SYMPTOMS}\","));
+    format!("{queue} or {symptoms} or {}", of(2, ""))
 }
 
 fn alert_table() -> Panel {
@@ -54,12 +70,12 @@ fn alert_table() -> Panel {
     .no_value("No alert fires")
 }
 
-/// The columns of a table of alerts, `since` among them, with `more` at the end.
-fn listed(table: Panel, since: &str, more: &[(&str, &str)]) -> Panel {
+/// The columns of a table of alerts, with `more` at the end, in the order of their places.
+fn listed(table: Panel, more: &[(&str, &str)]) -> Panel {
     let first = [
         ("alertname", "Alert"),
         ("cause", "cause"),
-        (since, "Since"),
+        ("Value #since", "Since"),
         ("severity", "Severity"),
         ("model_name", "Model"),
     ];
@@ -70,10 +86,19 @@ fn listed(table: Panel, since: &str, more: &[(&str, &str)]) -> Panel {
     let renamed: Map<_, _> = columns()
         .map(|(_, (column, title))| ((*column).to_owned(), json!(title)))
         .collect();
-    table.transformation(
-        "organize",
-        &json!({"excludeByName": {"Time": true}, "indexByName": order, "renameByName": renamed}),
-    )
+    table
+        .transformation(
+            "sortBy",
+            &json!({"sort": [{"field": "Value #order", "desc": false}]}),
+        )
+        .transformation(
+            "organize",
+            &json!({
+                "excludeByName": {"Time": true, "Value #order": true},
+                "indexByName": order,
+                "renameByName": renamed,
+            }),
+        )
 }
 
 /// Shares of time, largest first: the bound is the longest bar. `shares` has the label `component` and no other.
@@ -156,17 +181,18 @@ pub(crate) fn since(admission: &str, shares: &str, labels: &str, legend: &str) -
     .mappings(&[queue.mapping(), part_mapping()])
 }
 
-/// Dollars per million tokens over an hour.
-pub(crate) fn cost(cost: &str) -> Panel {
+/// Dollars an hour by `bill` in dollars per second, and `per_token` in dollars.
+pub(crate) fn cost(bill: &str, per_token: &str) -> Panel {
     Panel::stat(
-        "Per million tokens",
-        "Price of the GPUs over the tokens decoded in the last hour; a pause costs and is no spike. Needs --gpu-hour-price, and tokens.",
+        "What it costs",
+        "The GPUs' price, an hour; and for a million output tokens all dollars of the last hour, prompts and pauses included, which is what the remedies say they change. At --gpu-hour-price, else at the list price of the GPU.",
     )
-    .now("", cost)
+    .now("an hour", &format!("3600 * {bill}"))
+    .now("a million output tokens", &format!("1e6 * {per_token}"))
     .unit("currencyUSD")
     .default("decimals", json!(2))
     .fixed_color("text")
-    .no_value("no price or no tokens")
+    .no_value("no price")
 }
 
 /// Wasted share of the time with requests in the engine.

@@ -136,7 +136,7 @@ fn every_dashboard_begins_with_the_verdict() {
             "What bounds it",
             "Since when",
             "Time lost",
-            "Per million tokens",
+            "What it costs",
         ];
         assert_eq!(first, verdict, "{name}");
     }

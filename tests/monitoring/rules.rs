@@ -65,7 +65,6 @@ fn groups_of(files: &[&str]) -> impl Iterator<Item = Group> {
 const FILES: [&str; 3] = ["recording.yaml", "alerts.yaml", "fleet.yaml"];
 
 /// Writes the rules into `directory`, without the alerts' `for`: a test does not wait for an hour.
-/// at it now.
 pub(crate) fn write_impatient(directory: &Path) {
     for file in FILES {
         let text = std::fs::read_to_string(Path::new(RULES).join(file)).unwrap();
