@@ -120,8 +120,8 @@ function componentOf(panel: any, data: DataFrame[], range: Range, width: number,
   }
   const values = () => getFieldDisplayValues({ fieldConfig: panel.fieldConfig, reduceOptions: panel.options.reduceOptions, replaceVariables: (text: string) => text, theme, data, timeZone: 'utc' } as any);
   if (panel.type === 'stat') {
-    const shown = values().slice(0, 1);
-    return shown.map(({ display }, at) => <BigValue key={at} value={display} theme={theme} width={width} height={height} colorMode={panel.options.colorMode} graphMode={panel.options.graphMode} justifyMode={panel.options.justifyMode} textMode={panel.options.textMode} />);
+    const shown = values();
+    return shown.map(({ display }, at) => <BigValue key={at} value={display} theme={theme} width={width} height={height / shown.length} colorMode={panel.options.colorMode} graphMode={panel.options.graphMode} justifyMode={panel.options.justifyMode} textMode={panel.options.textMode} />);
   }
   if (panel.type === 'bargauge') {
     const shown = values();

@@ -62,7 +62,7 @@ for state in "${states[@]}"; do
   printf 'global: {evaluation_interval: 5s}\nstorage: {tsdb: {out_of_order_time_window: 2h}}\nrule_files: [%s, %s, %s]\n' "$PWD/deploy/prometheus/recording.yaml" "$PWD/deploy/prometheus/fleet.yaml" "$scratch/alerts.yaml" >"$scratch/prometheus.yaml"
   serve "$scratch/prometheus.yaml"
   # Prometheus writes ALERTS once it has looked for alerts of its former life.
-  sleep 25
+  sleep 60
   mkdir -p "$work/$name"
   (cd "$work" && IDLE=$([ "$name" = idle ] && echo yes) STEP=15 RATE=1m node render.mjs "$OLDPWD/grafana/dashboards" "$name" http://127.0.0.1:$port vllm-0:10860 3600) || echo "$name: see above"
   kill $server && wait $server 2>/dev/null || true
