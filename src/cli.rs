@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::build_info::{BUILD, LONG_VERSION};
 use crate::command;
-use crate::command::output::Printable;
+use crate::command::output::{Printable, fit};
 use roofline::spec::deployment::command_line::{LineOrigin, normalize};
 use roofline::spec::deployment::takes;
 
@@ -145,6 +145,7 @@ impl Cli {
     /// # Errors
     /// The error with its context.
     pub fn run(self) -> anyhow::Result<()> {
+        fit::to_terminal();
         let mut out = Printable(io::stdout().lock());
         match self.command {
             Command::Serve(flags) => {

@@ -2,11 +2,9 @@
 
 use std::io::Write;
 
-use comfy_table::{Table, presets};
-
 use crate::export::catalogue;
 
-use super::output::OutputFormat;
+use super::output::{self, OutputFormat};
 
 /// Arguments of `metrics`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -28,9 +26,7 @@ pub fn run(args: MetricsArgs, out: &mut impl Write) -> anyhow::Result<()> {
             writeln!(out)?;
         }
         OutputFormat::Table => {
-            let mut table = Table::new();
-            table.load_style(presets::NOTHING);
-            table.set_header(["name", "type", "labels", "provenance", "stability"]);
+            let mut table = output::table(["name", "type", "labels", "provenance", "stability"]);
             for family in catalogue::ALL {
                 table.add_row([
                     family.name.to_owned(),
@@ -40,7 +36,7 @@ pub fn run(args: MetricsArgs, out: &mut impl Write) -> anyhow::Result<()> {
                     word(&family.stability),
                 ]);
             }
-            writeln!(out, "{table}")?;
+            output::write_table(&table, out)?;
         }
     }
     Ok(())

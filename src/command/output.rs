@@ -1,5 +1,7 @@
 //! Output formats of results.
 
+pub mod fit;
+
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -70,7 +72,7 @@ pub fn table(header: impl Into<Row>) -> Table {
 /// # Errors
 /// When writing to `out` fails.
 pub fn write_table(table: &Table, out: &mut impl Write) -> std::io::Result<()> {
-    writeln!(out, "{}\n", table.trim_fmt())
+    writeln!(out, "{}\n", fit::fitted(table))
 }
 
 /// Prints `value` as JSON.

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use roofline::bound::{Admission, Bound, Dominant};
-use roofline::diagnosis::{Finding, Observation, Outlook, Remedies, diagnose};
+use roofline::diagnosis::{Finding, Observation, Outlook, Remedies, RemedySituation, diagnose};
 use roofline::engine::EngineFacts;
 use roofline::units::Seconds;
 
@@ -56,7 +55,7 @@ pub(super) struct EngineMemory {
 #[derive(Debug)]
 struct RememberedRemedies {
     at: Seconds,
-    against: (Bound, Admission, Option<Dominant>),
+    key: RemedySituation,
     remedies: Remedies,
 }
 
@@ -114,14 +113,13 @@ impl EngineMemory {
         facts: &EngineFacts,
         left: &mut usize,
     ) -> (Vec<Finding>, Option<Outlook>) {
-        let against = (seen.bound, seen.admission, seen.dominant);
-        let holds =
-            |found: &RememberedRemedies| found.against == against && now - found.at < REMEDIES_HOLD;
+        let key = seen.remedy_situation();
+        let holds = |found: &RememberedRemedies| found.key == key && now - found.at < REMEDIES_HOLD;
         if *left > 0 && !self.remedies.as_ref().is_some_and(holds) {
             *left -= 1;
             self.remedies = Some(RememberedRemedies {
                 at: now,
-                against,
+                key,
                 remedies: Remedies::of(seen, observe::scenario(facts).as_ref()),
             });
         }
@@ -168,5 +166,45 @@ impl EngineMemory {
 
     pub(super) fn trail(&self) -> Vec<TrailPoint> {
         self.trail.iter().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roofline::bound::{Bound, EngineState};
+    use roofline::diagnosis::Effect;
+
+    fn decoding() -> Observation {
+        Observation {
+            state: EngineState::Running,
+            bound: Bound::Host,
+            busy_shares: vec![(Bound::Host, 0.8), (Bound::MemoryBandwidth, 0.2)],
+            running: Some(8.0),
+            input_tokens: Some(128.0),
+            output_tokens: Some(256.0),
+            users: Effect {
+                output_tokens_per_second: Some(1200.0),
+                ttft_seconds: Some(0.03),
+                tpot_seconds: Some(0.0066),
+                ..Effect::default()
+            },
+            ..Observation::default()
+        }
+    }
+
+    #[test]
+    fn a_finding_that_is_new_has_its_remedies_at_once() {
+        let mut memory = EngineMemory::default();
+        let facts = EngineFacts::default();
+        memory.verdict(Seconds(1.0), &decoding(), &facts, &mut 4);
+        // The first requests finish: only now is it known where their time went.
+        let lagging = Observation {
+            outside_share: Some(0.57),
+            request_seconds: Some(3.25),
+            ..decoding()
+        };
+        let (verdict, _) = memory.verdict(Seconds(2.0), &lagging, &facts, &mut 4);
+        assert!(!verdict[0].remedies.is_empty(), "{verdict:?}");
     }
 }

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 
-use crate::command::verdict_text;
+use crate::command::{output, verdict_text};
 use crate::meter::figures::Figures;
 use roofline::units::{Bytes, Flops};
 
@@ -13,7 +13,7 @@ use roofline::units::{Bytes, Flops};
 /// # Errors
 /// When writing to `out` fails.
 pub(super) fn write(figures: &[Figures], out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{}\n", table(figures))?;
+    output::write_table(&table(figures), out)?;
     let names = names(figures);
     for (row, name) in figures.iter().zip(&names) {
         verdict_text::write(&format!("{name}: "), &row.verdict, &row.felt(None), out)?;
@@ -42,9 +42,7 @@ fn names(figures: &[Figures]) -> Vec<String> {
 /// cycles of active tensor pipes.
 #[must_use]
 fn table(figures: &[Figures]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
+    let mut table = output::table([
         "phase",
         "seconds",
         "bound",

@@ -79,6 +79,18 @@ pub struct Observation {
     pub power_limited_ratio: Option<f64>,
 }
 
+/// What decides which remedies are candidates for an [`Observation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemedySituation {
+    bound: Bound,
+    admission: Admission,
+    dominant: Option<Dominant>,
+    /// Whether the API server is behind.
+    lags: bool,
+    /// Whether the load is known.
+    has_load: bool,
+}
+
 impl Observation {
     /// Share of busy time of `bound`.
     #[must_use]
@@ -117,6 +129,18 @@ impl Observation {
     #[must_use]
     pub fn waits_for_requests(&self) -> bool {
         self.idle_share > MOSTLY_BUSY && self.admission == Admission::Open
+    }
+
+    /// What decides which remedies are candidates: those prepared under another key may lack the right ones.
+    #[must_use]
+    pub fn remedy_key(&self) -> RemedySituation {
+        RemedySituation {
+            bound: self.bound,
+            admission: self.admission,
+            dominant: self.dominant,
+            lags: self.lag().is_some(),
+            has_load: self.load().is_some(),
+        }
     }
 
     /// The measured load, for predictions; `None` where its lengths are unknown.
