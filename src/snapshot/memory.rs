@@ -55,7 +55,7 @@ pub(super) struct EngineMemory {
 #[derive(Debug)]
 struct RememberedRemedies {
     at: Seconds,
-    key: RemedySituation,
+    situation: RemedySituation,
     remedies: Remedies,
 }
 
@@ -113,13 +113,15 @@ impl EngineMemory {
         facts: &EngineFacts,
         left: &mut usize,
     ) -> (Vec<Finding>, Option<Outlook>) {
-        let key = seen.remedy_situation();
-        let holds = |found: &RememberedRemedies| found.key == key && now - found.at < REMEDIES_HOLD;
+        let situation = seen.remedy_situation();
+        let holds = |found: &RememberedRemedies| {
+            found.situation == situation && now - found.at < REMEDIES_HOLD
+        };
         if *left > 0 && !self.remedies.as_ref().is_some_and(holds) {
             *left -= 1;
             self.remedies = Some(RememberedRemedies {
                 at: now,
-                key,
+                situation,
                 remedies: Remedies::of(seen, observe::scenario(facts).as_ref()),
             });
         }

@@ -131,9 +131,9 @@ impl Observation {
         self.idle_share > MOSTLY_BUSY && self.admission == Admission::Open
     }
 
-    /// What decides which remedies are candidates: those prepared under another key may lack the right ones.
+    /// What decides which remedies are candidates: those prepared for another situation may lack the right ones.
     #[must_use]
-    pub fn remedy_key(&self) -> RemedySituation {
+    pub fn remedy_situation(&self) -> RemedySituation {
         RemedySituation {
             bound: self.bound,
             admission: self.admission,
