@@ -14,7 +14,11 @@ lint:
 
 # The tests of one area: model, pipeline, sidecar, offline, faults, gpus, monitoring, allocations
 test area *filter:
-    cargo test --locked --test {{area}} {{filter}}
+    cargo test --locked --workspace --test {{area}} -- {{filter}}
+
+# The unit tests of all crates, for example `just unit gpu`
+unit *filter:
+    cargo test --locked --workspace --lib -- {{filter}}
 
 # Everything that CI runs
 test-all:
@@ -34,7 +38,7 @@ demo:
 
 # Rewrite the generated files: docs/metrics.md, tests/golden, dashboards
 generate:
-    UPDATE_GOLDEN=1 cargo test --locked --test pipeline -- contract golden
+    UPDATE_GOLDEN=1 cargo test --locked --workspace --test pipeline -- contract golden
     cargo run --locked --example dashboards
 
 # Measure the cost compared with peers (ten minutes, a quiet machine)
