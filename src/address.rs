@@ -33,7 +33,7 @@ pub struct RequestOptions {
 impl Address {
     /// The URL with its secrets, to connect with.
     #[must_use]
-    pub fn as_given(&self) -> &str {
+    pub(crate) fn as_given(&self) -> &str {
         &self.0
     }
 

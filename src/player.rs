@@ -62,7 +62,7 @@ impl<'a> CapturePlayer<'a> {
     ///
     /// # Errors
     /// Those of [`Self::new`].
-    pub fn of_all(capture: &'a Capture, settings: &Settings) -> anyhow::Result<Vec<Self>> {
+    pub(crate) fn of_all(capture: &'a Capture, settings: &Settings) -> anyhow::Result<Vec<Self>> {
         let first = Self::new(capture, settings)?;
         let of_engine = |rank| {
             let mut player = first.clone();
@@ -86,7 +86,7 @@ impl<'a> CapturePlayer<'a> {
     }
 
     /// The first page of the capture, which is complete.
-    pub fn first_body(&self) -> &'a str {
+    pub(crate) fn first_body(&self) -> &'a str {
         self.capture
             .pages
             .iter()
@@ -96,7 +96,7 @@ impl<'a> CapturePlayer<'a> {
 
     /// When the last page was read.
     #[must_use]
-    pub fn last_page(&self) -> Option<Seconds> {
+    pub(crate) fn last_page(&self) -> Option<Seconds> {
         let mut read = self.capture.pages.iter().rev();
         read.find(|line| line.body.is_some()).map(VllmLine::time)
     }

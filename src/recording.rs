@@ -21,7 +21,7 @@ const LEAST_SHARE: f64 = 0.02;
 
 /// A capture and the player of its first engine.
 #[derive(Debug)]
-pub struct CaptureRecording<'a> {
+pub(crate) struct CaptureRecording<'a> {
     /// The capture.
     pub capture: &'a Capture,
     /// Its player.

@@ -171,7 +171,7 @@ pub struct GpuSnapshot {
 impl SourceStatus {
     /// Whether the last read succeeded.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.success == Some(true)
     }
 }
@@ -184,7 +184,7 @@ impl Snapshot {
 
     /// Whether a page of vLLM was read in the last tick; with several servers, of any.
     #[must_use]
-    pub fn vllm_up(&self) -> bool {
+    pub(crate) fn vllm_up(&self) -> bool {
         self.servers().any(SourceStatus::is_up)
     }
 

@@ -53,7 +53,7 @@ impl Servers {
 
     /// Whether there are several.
     #[must_use]
-    pub const fn are_several(&self) -> bool {
+    pub(crate) const fn are_several(&self) -> bool {
         !self.others.is_empty()
     }
 }

@@ -149,7 +149,7 @@ impl Earlier {
 ///
 /// # Errors
 /// A [`UsageError`] that names the file and the expected form.
-pub fn read_analysis(path: &Path) -> anyhow::Result<Analysis> {
+pub(crate) fn read_analysis(path: &Path) -> anyhow::Result<Analysis> {
     let analysis: Analysis = read(path, "an analysis; write one with `dynamic --format json`")?;
     check_schema(path, analysis.schema, SCHEMA)?;
     Ok(analysis)
@@ -159,7 +159,7 @@ pub fn read_analysis(path: &Path) -> anyhow::Result<Analysis> {
 ///
 /// # Errors
 /// A [`UsageError`] that names the file and the expected form.
-pub fn read_prediction(path: &Path) -> anyhow::Result<Prediction> {
+pub(crate) fn read_prediction(path: &Path) -> anyhow::Result<Prediction> {
     let prediction: Prediction = read(
         path,
         "a single prediction; write one with `static --format json`, with one --gpu and one --batch",

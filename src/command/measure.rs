@@ -31,7 +31,7 @@ impl CapturedRun {
 
     /// Why an interrupted run is a failure, unless the user `wanted` the interruption.
     #[must_use]
-    pub fn shortfall(&self, wanted: bool) -> Option<anyhow::Error> {
+    pub(crate) fn shortfall(&self, wanted: bool) -> Option<anyhow::Error> {
         (self.run.interrupted && !wanted).then(|| {
             anyhow::anyhow!("the server went away during the load: the figures are those of the requests up to then")
         })

@@ -15,7 +15,7 @@ use super::usage::UsageError;
 
 /// Writes text to a terminal: characters from external input that a terminal would obey are shown, not executed.
 #[derive(Debug)]
-pub struct Printable<W>(pub W);
+pub(crate) struct Printable<W>(pub W);
 
 impl<W: Write> Write for Printable<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -71,7 +71,7 @@ pub fn table(header: impl Into<Row>) -> Table {
 ///
 /// # Errors
 /// When writing to `out` fails.
-pub fn write_table(table: &Table, out: &mut impl Write) -> std::io::Result<()> {
+pub(crate) fn write_table(table: &Table, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "{}\n", fit::fitted(table))
 }
 
@@ -79,7 +79,7 @@ pub fn write_table(table: &Table, out: &mut impl Write) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When writing to `out` fails.
-pub fn write_json(value: &impl Serialize, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) fn write_json(value: &impl Serialize, out: &mut impl Write) -> anyhow::Result<()> {
     writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
     Ok(())
 }
@@ -87,7 +87,7 @@ pub fn write_json(value: &impl Serialize, out: &mut impl Write) -> anyhow::Resul
 /// A file for a result. It is opened before the result is computed, so that an invalid name fails early, and its content stays until there
 /// is a result to write.
 #[derive(Debug)]
-pub struct ResultFile {
+pub(crate) struct ResultFile {
     path: PathBuf,
     file: File,
 }
@@ -97,7 +97,7 @@ impl ResultFile {
     ///
     /// # Errors
     /// A [`UsageError`] that names the file.
-    pub fn open(path: &Path) -> Result<Self, UsageError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, UsageError> {
         let opened = OpenOptions::new()
             .write(true)
             .create(true)
@@ -116,7 +116,7 @@ impl ResultFile {
     ///
     /// # Errors
     /// When the disk is full, with the file's name.
-    pub fn write(mut self, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn write(mut self, text: &str) -> anyhow::Result<()> {
         // A device has no length, but can be written.
         let emptied = match self.file.metadata() {
             Ok(metadata) if metadata.is_file() => self.file.set_len(0),
@@ -131,7 +131,7 @@ impl ResultFile {
     ///
     /// # Errors
     /// As [`ResultFile::write`].
-    pub fn write_pretty_json(self, value: &impl Serialize) -> anyhow::Result<()> {
+    pub(crate) fn write_pretty_json(self, value: &impl Serialize) -> anyhow::Result<()> {
         self.write(&(serde_json::to_string_pretty(value)? + "\n"))
     }
 
@@ -139,7 +139,7 @@ impl ResultFile {
     ///
     /// # Errors
     /// As [`ResultFile::write`].
-    pub fn write_json(self, value: &impl Serialize) -> anyhow::Result<()> {
+    pub(crate) fn write_json(self, value: &impl Serialize) -> anyhow::Result<()> {
         self.write(&serde_json::to_string(value)?)
     }
 }

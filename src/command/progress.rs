@@ -7,7 +7,7 @@ use loadtest::load::RunProgress;
 
 /// A line that is overwritten with each update, and cleared on drop.
 #[derive(Debug)]
-pub struct ProgressLine {
+pub(crate) struct ProgressLine {
     label: String,
     shown: bool,
     before: Cell<RunProgress>,
@@ -16,7 +16,7 @@ pub struct ProgressLine {
 impl ProgressLine {
     /// A line that begins with `label`.
     #[must_use]
-    pub fn new(label: impl Into<String>) -> Self {
+    pub(crate) fn new(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),
             shown: io::stderr().is_terminal(),
@@ -25,7 +25,7 @@ impl ProgressLine {
     }
 
     /// Shows `text` after the label.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         if self.shown {
             // The cursor stays at the start, so that a log line overwrites it. Write errors are ignored.
             let _ = write!(io::stderr(), "\x1b[2K{}  {text}\r", self.label);
@@ -33,7 +33,7 @@ impl ProgressLine {
     }
 
     /// Shows the progress of a load, with its rates since the last update.
-    pub fn load(&self, now: RunProgress) {
+    pub(crate) fn load(&self, now: RunProgress) {
         self.say(&describe(&self.before.replace(now), &now));
     }
 }

@@ -224,7 +224,7 @@ pub async fn serve(
 }
 
 /// Returns on SIGTERM (Kubernetes) or SIGINT (a terminal).
-pub async fn terminated() {
+pub(crate) async fn terminated() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

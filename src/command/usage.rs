@@ -34,4 +34,4 @@ pub struct Ended(pub u8);
 /// A command found what it was asked to fail on, and reported it. Exit code 3.
 #[derive(Debug, thiserror::Error)]
 #[error("something was found")]
-pub struct FoundSomething;
+pub(crate) struct FoundSomething;

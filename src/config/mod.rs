@@ -30,7 +30,7 @@ use file::ConfigFile;
 use flags::SettingsFlags;
 
 /// The commented defaults, which are also the documentation of every key.
-pub const DEFAULTS: &str = include_str!("../../config/default.yaml");
+pub(crate) const DEFAULTS: &str = include_str!("../../config/default.yaml");
 
 /// Prefix of environment variables that are settings. Not `VLLM_`: vLLM warns about unknown variables with that prefix, and Kubernetes
 /// injects `<SERVICE>_PORT` for every service.
@@ -224,13 +224,13 @@ impl Settings {
 
     /// Timeout of reading a source: it must end before the next tick.
     #[must_use]
-    pub fn read_limit(&self) -> Duration {
+    pub(crate) fn read_limit(&self) -> Duration {
         self.tick.0.mul_f64(0.9)
     }
 
     /// Request options for vLLM.
     #[must_use]
-    pub fn vllm_request_options(&self) -> RequestOptions {
+    pub(crate) fn vllm_request_options(&self) -> RequestOptions {
         RequestOptions {
             key_file: self.vllm_api_key_file.clone(),
             ca_file: self.vllm_ca_file.clone(),
@@ -240,7 +240,7 @@ impl Settings {
 
     /// Request options for the dcgm-exporter.
     #[must_use]
-    pub fn dcgm_request_options(&self) -> RequestOptions {
+    pub(crate) fn dcgm_request_options(&self) -> RequestOptions {
         RequestOptions {
             key_file: None,
             ca_file: self.dcgm_ca_file.clone(),

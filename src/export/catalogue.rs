@@ -241,9 +241,6 @@ families! {
         "The exporter's version.";
 }
 
-/// Label values of `phase`.
-pub const PHASES: [&str; 2] = ["prefill", "decode"];
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextFormat {
+pub(crate) enum TextFormat {
     /// Prometheus text 0.0.4: the default, and the fallback for unknown formats.
     Text,
     /// OpenMetrics 1.0.
@@ -12,7 +12,7 @@ pub enum TextFormat {
 impl TextFormat {
     /// The exact `Content-Type`; Prometheus 3 rejects a page without a known one.
     #[must_use]
-    pub const fn content_type(self) -> &'static str {
+    pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -21,7 +21,7 @@ impl TextFormat {
 
     /// The format that `accept` prefers. Any `Accept` header gets a valid answer.
     #[must_use]
-    pub fn preferred(accept: &str) -> Self {
+    pub(crate) fn preferred(accept: &str) -> Self {
         let mut best = (Self::Text, 0.0);
         for range in accept.split(',') {
             let mut parts = range.split(';').map(str::trim);
@@ -54,7 +54,7 @@ impl TextFormat {
 
 /// Whether `accept_encoding` allows gzip.
 #[must_use]
-pub fn takes_gzip(accept_encoding: &str) -> bool {
+pub(crate) fn takes_gzip(accept_encoding: &str) -> bool {
     accept_encoding.split(',').any(|coding| {
         let mut parts = coding.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();

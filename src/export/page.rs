@@ -9,13 +9,13 @@ use super::catalogue::{CatalogueFamily, FamilyKind};
 
 /// The families of one page.
 #[derive(Debug, Default)]
-pub struct MetricsPage {
+pub(crate) struct MetricsPage {
     families: BTreeMap<&'static str, MetricFamily>,
 }
 
 impl MetricsPage {
     /// Adds one series. A value that is not finite is left out: undefined is absent, never NaN, and never 0.
-    pub fn add(&mut self, family: &CatalogueFamily, labels: &[(&str, &str)], value: f64) {
+    pub(crate) fn add(&mut self, family: &CatalogueFamily, labels: &[(&str, &str)], value: f64) {
         if !value.is_finite() {
             return;
         }
@@ -40,7 +40,7 @@ impl MetricsPage {
     }
 
     /// Adds one series if there is a value.
-    pub fn add_known(
+    pub(crate) fn add_known(
         &mut self,
         family: &CatalogueFamily,
         labels: &[(&str, &str)],
@@ -53,7 +53,7 @@ impl MetricsPage {
 
     /// The families, sorted by name.
     #[must_use]
-    pub fn into_families(self) -> Vec<MetricFamily> {
+    pub(crate) fn into_families(self) -> Vec<MetricFamily> {
         self.families.into_values().collect()
     }
 }

@@ -14,7 +14,7 @@ use self::metric::{MetricSeries, PlayedRounds, ValuePace};
 
 /// Series over time, family by family.
 #[derive(Debug, Default)]
-pub struct SeriesTimeline {
+pub(crate) struct SeriesTimeline {
     /// Labels added to every series, such as `job` and `instance`.
     labels: Vec<(String, String)>,
     families: BTreeMap<String, TimelineFamily>,
@@ -22,7 +22,7 @@ pub struct SeriesTimeline {
 
 /// How a timeline is repeated over a longer period.
 #[derive(Clone, Copy, Debug)]
-pub struct Rounds {
+pub(crate) struct Rounds {
     /// Unix time of the first point; the recorded time where there is none.
     pub start: Option<f64>,
     /// Number of repetitions.
@@ -49,7 +49,7 @@ struct Value<'a> {
 impl SeriesTimeline {
     /// An empty timeline whose series will have `labels`.
     #[must_use]
-    pub fn new(labels: Vec<(String, String)>) -> Self {
+    pub(crate) fn new(labels: Vec<(String, String)>) -> Self {
         Self {
             labels,
             families: BTreeMap::new(),
@@ -57,7 +57,7 @@ impl SeriesTimeline {
     }
 
     /// Adds our own families at `time`.
-    pub fn add_families(&mut self, time: Seconds, families: &[MetricFamily]) {
+    pub(crate) fn add_families(&mut self, time: Seconds, families: &[MetricFamily]) {
         for family in families {
             let counter = family.get_field_type() == MetricType::COUNTER;
             let kind = if counter {
@@ -94,7 +94,7 @@ impl SeriesTimeline {
 
     /// Adds the samples of vLLM's page `body` whose type is known from `metadata`, a complete page of the same server: later bodies of a
     /// capture have no types. `_created` samples are left out: they are not measurements.
-    pub fn add_page(&mut self, time: Seconds, body: &str, metadata: &Exposition<'_>) {
+    pub(crate) fn add_page(&mut self, time: Seconds, body: &str, metadata: &Exposition<'_>) {
         let (page, _) = Exposition::parse(body);
         let engine = |sample: &&exposition::Sample<'_>| {
             let name = sample.name;
@@ -158,7 +158,7 @@ impl SeriesTimeline {
     ///
     /// # Errors
     /// When writing to `out` fails.
-    pub fn write(&self, rounds: &Rounds, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write(&self, rounds: &Rounds, out: &mut impl Write) -> io::Result<()> {
         let times = || {
             self.families
                 .values()

@@ -89,7 +89,7 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Whether parsing stopped because the page exceeds one of the [`PageLimits`](super::PageLimits).
     #[must_use]
-    pub const fn is_limit(self) -> bool {
+    pub(crate) const fn is_limit(self) -> bool {
         matches!(
             self,
             Self::PageTooLarge | Self::LineTooLong | Self::TooManySeries

@@ -37,7 +37,7 @@ impl<'a> Exposition<'a> {
 
     /// The same with other limits.
     #[must_use]
-    pub fn parse_within(page: &'a str, limits: PageLimits) -> (Self, Vec<ParseError>) {
+    pub(crate) fn parse_within(page: &'a str, limits: PageLimits) -> (Self, Vec<ParseError>) {
         let mut builder = FamilyBuilder::default();
         let mut lines = Lines::new(page).within(limits);
         while let Some(line) = lines.next() {

@@ -8,20 +8,20 @@ use super::verdict::{bound, lead};
 
 /// Length of the window of the live bound. A longer one shows the load before a change for too long, a shorter one reacts to every single
 /// prompt among decodes.
-pub const BOUND_WINDOW: Seconds = Seconds(5.0);
+pub(crate) const BOUND_WINDOW: Seconds = Seconds(5.0);
 /// Another bound takes over only with a larger lead than this share of busy time.
 const DEAD_BAND: f64 = 0.05;
 
 /// The bound that is shown.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct BoundHysteresis {
+pub(crate) struct BoundHysteresis {
     held: Option<Bound>,
 }
 
 impl BoundHysteresis {
     /// Takes the time by component of the newest seconds, and returns the bound to show. Another bound takes over if it leads by more than
     /// the dead band, and at once if the current one has no component.
-    pub fn next(&mut self, recent: &TimeSpent, overhead_below: f64) -> Bound {
+    pub(crate) fn next(&mut self, recent: &TimeSpent, overhead_below: f64) -> Bound {
         let seen = bound(recent, overhead_below);
         let shown = match self.held {
             Some(held) if has_component(held) && has_component(seen) => {

@@ -20,7 +20,7 @@ const NOTICEABLE: f64 = 0.01;
 
 /// The measurements of one engine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Calibration {
+pub(crate) struct Calibration {
     bandwidth: Best,
     compute: Best,
     overhead_per_step: Option<Seconds>,
@@ -44,7 +44,7 @@ impl Best {
 
 impl Calibration {
     /// Learns from one more span.
-    pub fn learn(&mut self, account: &Account, facts: &EngineFacts) {
+    pub(crate) fn learn(&mut self, account: &Account, facts: &EngineFacts) {
         let (Some(time), Some(work)) = (&account.busy_time, &account.work) else {
             return;
         };
@@ -85,7 +85,7 @@ impl Calibration {
 
     /// `current` with the adjustments, or `None` without a noticeable change.
     #[must_use]
-    pub fn adjusted(&self, facts: &EngineFacts) -> Option<Coefficients> {
+    pub(crate) fn adjusted(&self, facts: &EngineFacts) -> Option<Coefficients> {
         let gpu = facts.gpu.as_ref()?;
         let current = facts.coefficients;
         let hbm = current

@@ -232,7 +232,7 @@ impl Figures {
 impl Figures {
     /// The same with the verdict on `span`, which the figures belong to.
     #[must_use]
-    pub fn with_verdict(
+    pub(crate) fn with_verdict(
         mut self,
         span: &AccountedSpan,
         facts: &EngineFacts,
@@ -245,7 +245,7 @@ impl Figures {
 
     /// The model's value divided by that of each available reference: `(quantity, reference, ratio)`.
     #[must_use]
-    pub fn discrepancies(&self) -> Vec<(&'static str, &'static str, f64)> {
+    pub(crate) fn discrepancies(&self) -> Vec<(&'static str, &'static str, f64)> {
         let references = References {
             gpm_bytes: self.hbm_bytes_measured,
             nvlink_bytes: self.interconnect_bytes_measured,

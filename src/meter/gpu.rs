@@ -18,7 +18,7 @@ const UNTOLD: usize = 3;
 
 /// The activity of one GPU between two readings. Every figure is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct GpuSlice {
+pub(crate) struct GpuSlice {
     /// Time of the previous reading.
     pub start: Seconds,
     /// Time of this reading.
@@ -136,14 +136,14 @@ impl GpuMeter {
 
     /// HBM bytes since the start of the program, while GPM reports them: a constant sum would look like no traffic.
     #[must_use]
-    pub fn hbm_bytes_total(&self) -> Option<Bytes> {
+    pub(crate) fn hbm_bytes_total(&self) -> Option<Bytes> {
         self.hbm_bytes_total
             .filter(|_| self.tells(|slice| slice.hbm_bytes.is_some()))
     }
 
     /// Bytes over PCIe and NVLink since the start of the program, while GPM reports them.
     #[must_use]
-    pub fn links_total(&self) -> Links<Option<Traffic<Bytes>>> {
+    pub(crate) fn links_total(&self) -> Links<Option<Traffic<Bytes>>> {
         let Links { pcie, nvlink } = self.links_total;
         Links {
             pcie: pcie.filter(|_| self.tells(|slice| slice.links.pcie.is_some())),
@@ -165,7 +165,7 @@ impl GpuMeter {
 
     /// Seconds with a kernel running since the start of the program, while they are reported.
     #[must_use]
-    pub fn busy_total(&self) -> Option<Seconds> {
+    pub(crate) fn busy_total(&self) -> Option<Seconds> {
         self.busy_total
             .filter(|_| self.tells(|slice| slice.busy.is_some()))
     }

@@ -104,7 +104,7 @@ impl HardwareUse {
 
     /// Seconds of `span` without a kernel, averaged over the `read` GPUs; `None` if less than half of it was measured.
     #[must_use]
-    pub fn idle_seconds(&self, span: Seconds, read: f64) -> Option<Seconds> {
+    pub(crate) fn idle_seconds(&self, span: Seconds, read: f64) -> Option<Seconds> {
         let covered = ratio(self.active_known_seconds.0, span.0 * read)?;
         let active = ratio(self.active_seconds.0, self.active_known_seconds.0)?;
         (covered >= 0.5).then(|| span * (1.0 - active))
@@ -113,19 +113,24 @@ impl HardwareUse {
     /// HBM bytes of `gpus` GPUs over `span`, `read` of which are read: scaled to the whole span if at least half of it was measured, and to
     /// all GPUs, because those on other nodes do the same work.
     #[must_use]
-    pub fn measured_hbm_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+    pub(crate) fn measured_hbm_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
         scaled(self.hbm_bytes, self.hbm_seconds, span, read, gpus)
     }
 
     /// Joules that `gpus` GPUs used during `span`, of which `read` are read, scaled in the same way.
     #[must_use]
-    pub fn measured_energy(&self, span: Seconds, read: f64, gpus: f64) -> Option<Joules> {
+    pub(crate) fn measured_energy(&self, span: Seconds, read: f64, gpus: f64) -> Option<Joules> {
         scaled(self.energy, self.energy_seconds, span, read, gpus)
     }
 
     /// Bytes that `gpus` GPUs sent over NVLink during `span`, `read` of which are read, scaled in the same way.
     #[must_use]
-    pub fn measured_nvlink_bytes(&self, span: Seconds, read: f64, gpus: f64) -> Option<Bytes> {
+    pub(crate) fn measured_nvlink_bytes(
+        &self,
+        span: Seconds,
+        read: f64,
+        gpus: f64,
+    ) -> Option<Bytes> {
         scaled(self.nvlink_sent, self.nvlink_seconds, span, read, gpus)
     }
 }

@@ -158,13 +158,13 @@ impl Interval {
 
     /// Increase of `counter`; 0 if the page lacks it.
     #[must_use]
-    pub fn grew(&self, counter: Counter) -> f64 {
+    pub(crate) fn grew(&self, counter: Counter) -> f64 {
         self.grown.get(counter).unwrap_or(0.0)
     }
 
     /// Prompt tokens that this engine computed, as vLLM counted them or as its prefix-cache lookups imply.
     #[must_use]
-    pub fn computed_prompt_tokens(&self) -> f64 {
+    pub(crate) fn computed_prompt_tokens(&self) -> f64 {
         self.grew(Counter::PromptTokensComputed)
     }
 
@@ -187,7 +187,7 @@ impl Interval {
     /// Decode request-steps: inter-token observations (one per running request and step, vLLM ≥ 0.9), otherwise output tokens except the
     /// first of each request.
     #[must_use]
-    pub fn decode_request_steps(&self) -> f64 {
+    pub(crate) fn decode_request_steps(&self) -> f64 {
         self.observed.inter_token_latency.as_ref().map_or_else(
             || (self.grew(Counter::GenerationTokens) - self.first_tokens()).max(0.0),
             |latency| latency.count,
@@ -196,7 +196,7 @@ impl Interval {
 
     /// Seconds that requests spent between tokens, summed over the requests.
     #[must_use]
-    pub fn decode_request_seconds(&self) -> f64 {
+    pub(crate) fn decode_request_seconds(&self) -> f64 {
         seconds(self.observed.inter_token_latency.as_ref())
     }
 
@@ -221,16 +221,9 @@ impl Interval {
 
     /// Engine steps with an output, or `None` if several API servers would count them more than once.
     #[must_use]
-    pub fn output_steps(&self) -> Option<f64> {
+    pub(crate) fn output_steps(&self) -> Option<f64> {
         let iterations = self.observed.iteration_tokens.as_ref()?;
         self.single_api_server.then_some(iterations.count)
-    }
-
-    /// Whether the engine shows any activity: a counter increased, or the number of KV blocks changed (a long prefill moves no counter
-    /// until its first token, but allocates blocks chunk by chunk).
-    #[must_use]
-    pub fn progressed(&self) -> bool {
-        self.produced() || self.before.kv_usage != self.after.kv_usage
     }
 
     /// Whether there was any output, so that the counters account for the work up to now.
@@ -245,7 +238,7 @@ impl Interval {
 
     /// Whether requests are in the engine at the end.
     #[must_use]
-    pub fn occupied(&self) -> bool {
+    pub(crate) fn occupied(&self) -> bool {
         self.after.requests() > 0.0
     }
 }

@@ -53,7 +53,7 @@ pub struct Meter {
 }
 
 /// A newly accounted span with its engine.
-pub type EngineSpan = (EngineKey, AccountedSpan);
+pub(crate) type EngineSpan = (EngineKey, AccountedSpan);
 
 impl Meter {
     /// A meter without readings.
@@ -140,7 +140,7 @@ impl Meter {
     }
 
     /// Forgets all engines: another vLLM is read from now on, with unrelated counters.
-    pub fn forget_engines(&mut self) {
+    pub(crate) fn forget_engines(&mut self) {
         self.forget_vanished(&[]);
     }
 

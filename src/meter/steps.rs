@@ -58,7 +58,11 @@ impl IntervalSteps {
 
     /// Recovers the steps of `interval`; `prompts` are the newest known ones.
     #[must_use]
-    pub fn recover(interval: &Interval, facts: &EngineFacts, prompts: &RecentPrompts) -> Self {
+    pub(crate) fn recover(
+        interval: &Interval,
+        facts: &EngineFacts,
+        prompts: &RecentPrompts,
+    ) -> Self {
         let request_steps = interval.decode_request_steps();
         let drafts = interval.grew(Counter::DraftTokens);
         let prefill_tokens = interval.computed_prompt_tokens();

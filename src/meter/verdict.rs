@@ -6,7 +6,7 @@ use roofline::units::{Bytes, Seconds, ratio};
 use super::account::{Account, BusyTime, ByKind, TimeSpent};
 
 /// If overhead is not split: below this share of busy time, the roofline does not explain where the time goes.
-pub const OVERHEAD_BELOW: f64 = 0.5;
+pub(crate) const OVERHEAD_BELOW: f64 = 0.5;
 
 /// The bound of a span: the component with the largest part of its busy time.
 ///

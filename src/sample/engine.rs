@@ -144,7 +144,7 @@ impl EngineTotals {
 
     /// Tokens that running requests hold in the KV cache, rounded up to blocks.
     #[must_use]
-    pub fn resident_tokens(&self) -> Option<f64> {
+    pub(crate) fn resident_tokens(&self) -> Option<f64> {
         Some(self.gauges.get(Gauge::KvCacheUsage)? * self.kv_capacity_tokens()?)
     }
 }

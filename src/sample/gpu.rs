@@ -57,7 +57,7 @@ impl Default for Availability {
 impl Availability {
     /// Whether it can be read.
     #[must_use]
-    pub fn is_offered(self) -> bool {
+    pub(crate) fn is_offered(self) -> bool {
         self == Self::Offered
     }
 }
@@ -236,7 +236,7 @@ impl GpuReading {
     /// Share of the time since the previous reading with the compute or graphics engine active, 0..=1. Measured by GPM; NVML's utilization
     /// is too coarse to replace it.
     #[must_use]
-    pub fn engine_active(&self) -> Option<f64> {
+    pub(crate) fn engine_active(&self) -> Option<f64> {
         self.gpm.and_then(|gpm| gpm.graphics).and_then(plausible)
     }
 

@@ -28,7 +28,7 @@ pub const MOST_ENGINES: usize = 128;
 /// many.
 pub const MOST_LABEL_BYTES: usize = 32 << 10;
 /// Maximum number of buckets of one histogram: vLLM's largest has 40.
-pub const MOST_BUCKETS: usize = 256;
+pub(crate) const MOST_BUCKETS: usize = 256;
 /// Interval at which Ray's workers send their metrics to the agent that serves the page, unless `RAY_metrics_report_interval_ms` is set.
 const RAY_PUBLISHES_EVERY: Seconds = Seconds(10.0);
 

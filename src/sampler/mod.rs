@@ -46,7 +46,7 @@ pub type Receiver = watch::Receiver<Option<Arc<Published>>>;
 
 /// Reads, measures and publishes.
 #[derive(Debug)]
-pub struct Sampler {
+pub(crate) struct Sampler {
     settings: Settings,
     /// Never empty.
     targets: Vec<Target>,
@@ -61,7 +61,7 @@ impl Sampler {
     ///
     /// # Errors
     /// A source that cannot be set up, in words.
-    pub fn new(
+    pub(crate) fn new(
         settings: Settings,
         tables: &Tables,
         gpu: GpuSource,
@@ -85,7 +85,7 @@ impl Sampler {
     }
 
     /// Samples until the receiver is dropped. `orders` take effect between ticks; `reload` is the outcome of the start.
-    pub async fn run(mut self, reload: Reload, mut orders: mpsc::Receiver<ReloadCommand>) {
+    pub(crate) async fn run(mut self, reload: Reload, mut orders: mpsc::Receiver<ReloadCommand>) {
         self.reload = Some(reload);
         let mut ticks = ticks(Instant::now(), self.settings.tick.0);
         while !self.publish.is_closed() {
@@ -194,7 +194,7 @@ impl Sampler {
     }
 
     /// The facts about `engines` of the first server, searched for now.
-    pub async fn facts_of(&mut self, engines: &[EngineTotals]) -> Vec<Arc<EngineFacts>> {
+    pub(crate) async fn facts_of(&mut self, engines: &[EngineTotals]) -> Vec<Arc<EngineFacts>> {
         match self.targets.first_mut() {
             Some(target) => target.facts_of(engines).await,
             None => Vec::new(),
@@ -202,7 +202,7 @@ impl Sampler {
     }
 
     /// The GPUs and their readings, for `check`: reads twice, because GPM measures the time between.
-    pub async fn look_at_gpus(&mut self) -> GpuLook {
+    pub(crate) async fn look_at_gpus(&mut self) -> GpuLook {
         let first = self.gpus.read(now).await;
         if !first.is_empty() {
             tokio::time::sleep(LOOK_PAUSE).await;
@@ -234,7 +234,7 @@ fn ticks(start: Instant, period: Duration) -> Interval {
 
 /// The state of the GPUs.
 #[derive(Debug)]
-pub struct GpuLook {
+pub(crate) struct GpuLook {
     /// The GPUs there are.
     pub gpus: Vec<GpuIdentity>,
     /// Their readings.

@@ -50,7 +50,7 @@ impl Text {
 
     /// The text compressed by gzip; `None` on failure, which only lack of memory can cause.
     #[must_use]
-    pub fn gzipped(&self) -> Option<Bytes> {
+    pub(crate) fn gzipped(&self) -> Option<Bytes> {
         let packed = self.gzipped.get_or_init(|| {
             let room = Vec::with_capacity(self.plain.len() / 8);
             let mut encoder = GzEncoder::new(room, Compression::fast());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// Settings for all answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct HttpSettings {
+pub(crate) struct HttpSettings {
     /// Accepted for compatibility; only HTTP/1.1 is served.
     http2: bool,
     /// Headers added to every answer.

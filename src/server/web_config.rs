@@ -29,7 +29,7 @@ const SUPPORTED: &str = "of the exporter toolkit's settings, tls_server_config (
 /// Protection of our pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WebConfigFile {
+pub(crate) struct WebConfigFile {
     /// TLS settings, if connections are encrypted.
     #[serde(rename = "tls_server_config")]
     pub tls: Option<TlsSettings>,
@@ -44,7 +44,7 @@ pub struct WebConfigFile {
 /// TLS settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TlsSettings {
+pub(crate) struct TlsSettings {
     /// PEM file of the certificate chain.
     #[serde(rename = "cert_file")]
     pub certificate: PathBuf,
@@ -75,7 +75,7 @@ const fn newest() -> TlsVersion {
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub enum TlsVersion {
+pub(crate) enum TlsVersion {
     /// 1.2.
     #[serde(rename = "TLS12")]
     Tls12,
@@ -86,7 +86,7 @@ pub enum TlsVersion {
 
 /// Whether clients present a certificate. Go's modes that request a certificate without verifying it protect nothing, and are rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum ClientAuth {
+pub(crate) enum ClientAuth {
     /// No certificate is requested.
     #[default]
     NoClientCert,
@@ -99,7 +99,7 @@ pub enum ClientAuth {
 /// A bcrypt hash. It is never displayed: anyone who has it can guess offline.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct PasswordHash(String);
+pub(crate) struct PasswordHash(String);
 
 impl PasswordHash {
     pub(super) fn as_str(&self) -> &str {
@@ -140,7 +140,7 @@ impl WebConfigFile {
     ///
     /// # Errors
     /// [`WebConfigError`], which names the file and the key.
-    pub fn read(file: &Path) -> Result<Self, WebConfigError> {
+    pub(crate) fn read(file: &Path) -> Result<Self, WebConfigError> {
         let read = || {
             let text = regular_file::text(file, LARGEST_SETTINGS)
                 .map_err(|error| format!("cannot read it: {error}"))?;

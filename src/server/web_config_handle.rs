@@ -68,7 +68,7 @@ impl ActiveWebConfig {
 
     /// Whether one of its files has changed since.
     #[must_use]
-    pub fn are_outdated(&self) -> bool {
+    pub(crate) fn are_outdated(&self) -> bool {
         self.files.iter().any(|before| stamp(&before.0) != *before)
     }
 

@@ -46,7 +46,7 @@ pub struct Moved {
 /// What a change means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ChangeOutcome {
+pub(crate) enum ChangeOutcome {
     /// Better for users.
     Better,
     /// Worse for users.
@@ -60,7 +60,7 @@ pub enum ChangeOutcome {
 impl ChangeOutcome {
     /// Label on the page.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Better => "better",
             Self::Worse => "worse",

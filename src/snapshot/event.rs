@@ -17,7 +17,7 @@ const FOUND_WITHIN: Seconds = Seconds(120.0);
 /// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// vLLM restarted.
     Restart,
     /// The configured deployment changed without a restart.
@@ -27,7 +27,7 @@ pub enum EventKind {
 impl EventKind {
     /// Label on the page.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Restart => "vLLM restarted",
             Self::Deployment => "another deployment was told",
@@ -48,7 +48,7 @@ pub struct Event {
 
 /// A setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SettingChange {
+pub(crate) struct SettingChange {
     /// vLLM's name of the flag.
     pub setting: String,
     /// Its value before; `default` if it was not set.

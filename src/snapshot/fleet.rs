@@ -7,7 +7,7 @@ use super::{EngineSnapshot, Snapshot};
 
 impl Snapshot {
     /// Adds to the verdict of each engine how it differs from those with the same model, GPU and flags.
-    pub fn compare_replicas(&mut self) {
+    pub(crate) fn compare_replicas(&mut self) {
         let found: Vec<Option<Finding>> = self
             .engines
             .iter()

@@ -5,7 +5,7 @@ use super::Snapshot;
 impl Snapshot {
     /// The snapshot with its engines and sources labelled with their server.
     #[must_use]
-    pub fn of_target(mut self, target: &str) -> Self {
+    pub(crate) fn of_target(mut self, target: &str) -> Self {
         for engine in &mut self.engines {
             engine.target = Some(target.to_owned());
         }

@@ -113,7 +113,7 @@ fn hint(status: StatusCode) -> &'static str {
 impl FetchError {
     /// The value of the label `reason` in `source_errors_total`.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::Connect { .. } => "connect",
             Self::Timeout { .. } => "timeout",
@@ -152,7 +152,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 /// A client for one server.
 #[derive(Clone, Debug)]
-pub struct Fetcher {
+pub(crate) struct Fetcher {
     client: Client,
     key_file: Option<PathBuf>,
     limit: Duration,
@@ -164,7 +164,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError::CaFile`], or [`FetchError::Client`] where TLS cannot be set up, such as in an image without CA certificates.
-    pub fn new(url: &Url, options: &RequestOptions) -> Result<Self, FetchError> {
+    pub(crate) fn new(url: &Url, options: &RequestOptions) -> Result<Self, FetchError> {
         let builder = Client::builder()
             .timeout(options.limit)
             .dns_resolver(Arc::new(OneAtATime::default()))
@@ -186,7 +186,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError`], which names the URL.
-    pub async fn get(
+    pub(crate) async fn get(
         &self,
         url: &Url,
         accept: &'static str,
@@ -200,7 +200,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError`], which names the URL, and those of `read`.
-    pub async fn read<T, E: From<FetchError>>(
+    pub(crate) async fn read<T, E: From<FetchError>>(
         &self,
         url: &Url,
         accept: &'static str,

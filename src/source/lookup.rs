@@ -26,7 +26,7 @@ static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
 
 /// Why no `config.json` was found.
 #[derive(Debug, Error)]
-pub enum LookupError {
+pub(crate) enum LookupError {
     /// Neither a path nor a cached model.
     #[error(
         "model {model:?}: no such path, and not in the Hugging Face cache (looked in {}); {}",
@@ -91,7 +91,7 @@ fn remedy(candidates: &[String]) -> String {
 ///
 /// # Errors
 /// When there is none, with the searched paths, or when it cannot be read.
-pub fn find_config(model: &str) -> Result<(PathBuf, String), LookupError> {
+pub(crate) fn find_config(model: &str) -> Result<(PathBuf, String), LookupError> {
     find_config_in(model, &cache_directories())
 }
 
@@ -99,7 +99,10 @@ pub fn find_config(model: &str) -> Result<(PathBuf, String), LookupError> {
 ///
 /// # Errors
 /// As [`find_config`].
-pub fn find_config_in(model: &str, caches: &[PathBuf]) -> Result<(PathBuf, String), LookupError> {
+pub(crate) fn find_config_in(
+    model: &str,
+    caches: &[PathBuf],
+) -> Result<(PathBuf, String), LookupError> {
     let path = Path::new(model);
     if path.is_file() {
         return read(path.to_owned());
@@ -123,7 +126,9 @@ pub fn find_config_in(model: &str, caches: &[PathBuf]) -> Result<(PathBuf, Strin
 ///
 /// # Errors
 /// That of the first model if none is found, or [`LookupError::Hangs`].
-pub async fn find_config_aside(models: Vec<String>) -> Result<(PathBuf, String), LookupError> {
+pub(crate) async fn find_config_aside(
+    models: Vec<String>,
+) -> Result<(PathBuf, String), LookupError> {
     let model = models.first().cloned().unwrap_or_default();
     let hangs = || LookupError::Hangs {
         model: model.clone(),

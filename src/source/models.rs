@@ -54,7 +54,7 @@ impl Models {
 
     /// The `root` of the model served as `name`, otherwise of the first.
     #[must_use]
-    pub fn root_of(&self, name: &str) -> Option<&str> {
+    pub(crate) fn root_of(&self, name: &str) -> Option<&str> {
         let named = self.data.iter().find(|model| model.id.0 == name);
         let root = &named.or(self.data.first())?.root.as_ref()?.0;
         (!root.is_empty()).then_some(root)

@@ -41,7 +41,7 @@ impl ShareError {
 ///
 /// # Errors
 /// The limit that is exceeded.
-pub fn within_share(engines: &[EngineTotals], servers: usize) -> Result<(), ShareError> {
+pub(crate) fn within_share(engines: &[EngineTotals], servers: usize) -> Result<(), ShareError> {
     let servers = servers.max(1);
     let most = MOST_ENGINES / servers;
     if engines.len() > most {

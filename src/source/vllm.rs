@@ -58,7 +58,7 @@ impl VllmError {
     }
 
     /// All reasons, for series that exist from the start.
-    pub const REASONS: [&'static str; 19] = [
+    pub(crate) const REASONS: [&'static str; 19] = [
         "client",
         "configuration",
         "connect",
@@ -152,7 +152,10 @@ impl VllmSource {
     ///
     /// # Errors
     /// [`VllmError`].
-    pub async fn read_whole(&self, clock: impl Fn() -> Seconds) -> Result<VllmReading, VllmError> {
+    pub(crate) async fn read_whole(
+        &self,
+        clock: impl Fn() -> Seconds,
+    ) -> Result<VllmReading, VllmError> {
         self.page(&self.whole, &clock).await
     }
 
@@ -245,7 +248,7 @@ impl VllmSource {
 
 /// A page that was read.
 #[derive(Debug)]
-pub struct VllmReading {
+pub(crate) struct VllmReading {
     /// Its engines.
     pub engines: Vec<EngineTotals>,
     /// Its text.

@@ -22,7 +22,7 @@ use crate::sampler::Published;
 
 /// Pushes metrics until it is dropped, which pushes the newest ones once more.
 #[derive(Debug)]
-pub struct MetricPush(SdkMeterProvider);
+pub(crate) struct MetricPush(SdkMeterProvider);
 
 impl Drop for MetricPush {
     fn drop(&mut self) {

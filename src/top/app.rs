@@ -56,7 +56,7 @@ impl Order {
 
 /// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Shows the help, or hides it.
     Help,
     /// Pauses or resumes the screen.
@@ -156,7 +156,7 @@ impl App {
     }
 
     /// Applies an action, as far as it affects only the screen.
-    pub fn act(&mut self, action: Action) {
+    pub(crate) fn act(&mut self, action: Action) {
         self.notice = None;
         match action {
             Action::Help => self.help = !self.help,

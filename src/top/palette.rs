@@ -37,7 +37,10 @@ pub enum Role {
 impl Palette {
     /// The palette of a terminal, from the variables `NO_COLOR`, `COLORTERM` and `TERM`; `wanted` decides before them.
     #[must_use]
-    pub fn of_terminal(wanted: Option<bool>, variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn of_terminal(
+        wanted: Option<bool>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
         let term = variable("TERM").unwrap_or_default();
         let depth = variable("COLORTERM").unwrap_or_default();

@@ -314,7 +314,7 @@ pub struct Absent {
 }
 
 /// The components of time, in display order.
-pub const COMPONENTS: [&str; 8] = [
+pub(crate) const COMPONENTS: [&str; 8] = [
     "compute",
     "memory",
     "communication",

@@ -36,7 +36,7 @@ pub fn percent(share: f64) -> String {
 
 /// `9.89e14` is `989T`.
 #[must_use]
-pub fn si(value: f64) -> String {
+pub(crate) fn si(value: f64) -> String {
     let (divisor, prefix) = match value.abs() {
         v if v >= 1e15 => (1e15, "P"),
         v if v >= 1e12 => (1e12, "T"),
@@ -63,7 +63,7 @@ pub fn clock(unix: f64) -> String {
 
 /// `text` in lines of at most `width` characters, broken between words.
 #[must_use]
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let last = lines.len() - 1;

@@ -267,7 +267,7 @@ impl Account {
 
     /// Seconds in which nothing ran.
     #[must_use]
-    pub fn idle_seconds(&self) -> Seconds {
+    pub(crate) fn idle_seconds(&self) -> Seconds {
         (self.seconds - self.busy - self.stalled).max(Seconds::ZERO)
     }
 

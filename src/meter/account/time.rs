@@ -46,7 +46,7 @@ impl BusyTime {
 
     /// Time the roofline does not explain.
     #[must_use]
-    pub fn unexplained(&self) -> Seconds {
+    pub(crate) fn unexplained(&self) -> Seconds {
         self.host + self.kernel_latency + self.overhead
     }
 

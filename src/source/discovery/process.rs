@@ -27,7 +27,7 @@ pub fn server(url: &reqwest::Url) -> Option<LocalServer> {
 
 /// The ports of the vLLM servers on this host, as far as their processes are visible, in ascending order.
 #[must_use]
-pub fn local_ports() -> Vec<u16> {
+pub(crate) fn local_ports() -> Vec<u16> {
     let ports: BTreeSet<u16> = servers().map(|(port, _)| port).collect();
     ports.into_iter().collect()
 }
@@ -73,7 +73,7 @@ fn serve_line(cmdline: &str) -> Option<(u16, Vec<String>)> {
 
 /// Our path to what `process` calls `path`: through its root, or its working directory. It may be in another container.
 #[must_use]
-pub fn path_of(process: u32, path: &str) -> String {
+pub(crate) fn path_of(process: u32, path: &str) -> String {
     let seen_from = if path.starts_with('/') {
         "root"
     } else {
@@ -84,7 +84,7 @@ pub fn path_of(process: u32, path: &str) -> String {
 
 /// Whether `process` is `ancestor` or a direct or indirect child of it.
 #[must_use]
-pub fn descends_from(process: u32, ancestor: u32) -> bool {
+pub(crate) fn descends_from(process: u32, ancestor: u32) -> bool {
     let mut chain = std::iter::successors(Some(process), |&process| {
         parent(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
     });
@@ -93,7 +93,7 @@ pub fn descends_from(process: u32, ancestor: u32) -> bool {
 
 /// The direct and indirect children of `ancestor`.
 #[must_use]
-pub fn descendants(ancestor: u32) -> Vec<u32> {
+pub(crate) fn descendants(ancestor: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
     numbers

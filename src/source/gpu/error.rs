@@ -107,7 +107,7 @@ impl GpuError {
     }
 
     /// NVML's reasons, for series that exist from the start.
-    pub const OF_NVML: [&'static str; 11] = [
+    pub(crate) const OF_NVML: [&'static str; 11] = [
         "driver_not_loaded",
         "gpu_lost",
         "library_missing",
@@ -122,7 +122,7 @@ impl GpuError {
     ];
 
     /// A dcgm-exporter's reasons.
-    pub const OF_DCGM: [&'static str; 11] = [
+    pub(crate) const OF_DCGM: [&'static str; 11] = [
         "client",
         "connect",
         "costly",

@@ -171,7 +171,7 @@ impl FigureTargets {
 
     /// The target of `figure` in words, where it has one.
     #[must_use]
-    pub fn in_words(&self, figure: Figure) -> Option<String> {
+    pub(crate) fn in_words(&self, figure: Figure) -> Option<String> {
         let below = |good: Seconds, bad: Seconds| {
             format!(
                 "good below {}, bad above {}",

@@ -52,7 +52,7 @@ pub fn curves(curves: &[Curve], axis: &str) -> Option<String> {
 
 /// The CSS classes of the n-th curve.
 #[must_use]
-pub fn class_of(number: usize) -> String {
+pub(crate) fn class_of(number: usize) -> String {
     let dashed = if number >= COLOURS { " dashed" } else { "" };
     format!("line-{}{dashed}", number % COLOURS)
 }

@@ -10,7 +10,7 @@ use rand_distr::{Distribution, Gamma};
 
 /// Send times in seconds from the start, without end.
 #[derive(Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     gaps: Gamma<f64>,
     scale: f64,
     random: SmallRng,
@@ -21,7 +21,12 @@ impl Schedule {
     /// `rate` requests per second; `requests`, if known, are sent within `requests / rate` seconds. `None` unless rate and burstiness are
     /// positive.
     #[must_use]
-    pub fn new(rate: f64, burstiness: f64, requests: Option<u32>, seed: u64) -> Option<Self> {
+    pub(crate) fn new(
+        rate: f64,
+        burstiness: f64,
+        requests: Option<u32>,
+        seed: u64,
+    ) -> Option<Self> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
         if !positive(rate) || !positive(burstiness) {
             return None;

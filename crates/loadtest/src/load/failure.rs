@@ -2,7 +2,7 @@
 
 /// Why a request was not answered in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Connection refused or failed.
     Connect,
     /// The request timed out.
@@ -22,7 +22,7 @@ pub enum Failure {
 impl Failure {
     /// Name of the failure in results.
     #[must_use]
-    pub fn kind(self) -> String {
+    pub(crate) fn kind(self) -> String {
         match self {
             Self::Connect => "connect".to_owned(),
             Self::Timeout => "timeout".to_owned(),
@@ -37,7 +37,7 @@ impl Failure {
 
 /// Whether a failure of this kind affects every request alike, because the request itself is invalid.
 #[must_use]
-pub fn is_refusal(kind: &str) -> bool {
+pub(crate) fn is_refusal(kind: &str) -> bool {
     let status = kind
         .strip_prefix("http_")
         .and_then(|status| status.parse().ok());

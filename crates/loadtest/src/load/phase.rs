@@ -55,7 +55,7 @@ impl PhaseReceiver {
     }
 
     /// Returns when no more requests may be sent.
-    pub async fn drained(&mut self) {
+    pub(crate) async fn drained(&mut self) {
         self.reached(RunPhase::Draining).await;
     }
 

@@ -260,16 +260,16 @@ fn joined(prefix: Content, own: Content) -> Content {
 
 /// A text of 256 words, from which the server's tokens per word are measured.
 #[must_use]
-pub fn sample_text() -> String {
+pub(crate) fn sample_text() -> String {
     words(&mut SmallRng::seed_from_u64(0), SAMPLE_WORDS)
 }
 
 /// Words of [`sample_text`].
-pub const SAMPLE_WORDS: f64 = 256.0;
+pub(crate) const SAMPLE_WORDS: f64 = 256.0;
 
 /// The prompt as a member of a request: `prompt` of completions, `messages` of chat.
 #[must_use]
-pub fn as_messages(content: &Content) -> Value {
+pub(crate) fn as_messages(content: &Content) -> Value {
     match content {
         Content::Messages(messages) => messages.clone(),
         Content::Text(text) => json!([{"role": "user", "content": text}]),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Version of the JSON form of [`LoadRun`].
 pub const SCHEMA: u32 = 1;
 /// Name of the tool that wrote the file.
-pub const TOOL: &str = "vllm-roofline-exporter";
+pub(crate) const TOOL: &str = "vllm-roofline-exporter";
 
 /// A load test: its settings, its requests, and the client's own overhead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -66,7 +66,7 @@ impl RunStats {
     }
 
     /// Keeps and logs the server's error message, the first of each kind.
-    pub fn complain(&self, failure: Failure, words: impl FnOnce() -> String) {
+    pub(crate) fn complain(&self, failure: Failure, words: impl FnOnce() -> String) {
         let kind = failure.kind();
         if let Entry::Vacant(first) = held(&self.complaints).entry(kind) {
             let words = first.insert(words());
@@ -82,7 +82,7 @@ impl RunStats {
 
     /// Whether the server has accepted no connection for `patience`.
     #[must_use]
-    pub fn server_is_gone(&self, patience: Duration) -> bool {
+    pub(crate) fn server_is_gone(&self, patience: Duration) -> bool {
         held(&self.refused_since).is_some_and(|since| since.elapsed() > patience)
     }
 

@@ -9,20 +9,20 @@ const LONGEST_LINE: usize = 1 << 20;
 
 /// The line that begins in one chunk of the stream and ends in a later one.
 #[derive(Debug, Default)]
-pub struct SseEvents {
+pub(crate) struct SseEvents {
     begun: Vec<u8>,
 }
 
 /// A line that exceeds the limit.
 #[derive(Debug, PartialEq, Eq)]
-pub struct EndlessLine;
+pub(crate) struct EndlessLine;
 
 impl SseEvents {
     /// Calls `event` for every payload that `bytes` completes.
     ///
     /// # Errors
     /// Those of `event`, or a line that exceeds the limit.
-    pub fn feed<E: From<EndlessLine>>(
+    pub(crate) fn feed<E: From<EndlessLine>>(
         &mut self,
         bytes: &[u8],
         mut event: impl FnMut(&[u8]) -> Result<(), E>,

@@ -53,7 +53,7 @@ const MOST_ANSWERS: u32 = 16;
 
 /// What has arrived of one request.
 #[derive(Debug, Default)]
-pub struct RequestTimeline {
+pub(crate) struct RequestTimeline {
     /// Limit of chunks with tokens.
     most_chunks: u32,
     first: Option<Duration>,
@@ -74,7 +74,7 @@ impl From<EndlessLine> for Failure {
 impl RequestTimeline {
     /// The timeline of a request for `output_len` tokens.
     #[must_use]
-    pub fn of(output_len: u32) -> Self {
+    pub(crate) fn of(output_len: u32) -> Self {
         Self {
             most_chunks: output_len.saturating_mul(MOST_ANSWERS),
             ..Self::default()
@@ -86,7 +86,7 @@ impl RequestTimeline {
     /// # Errors
     /// [`Failure::BadStream`] for an invalid chunk, and for more tokens than requested; [`Failure::StreamError`] where the server reports
     /// an error in the stream.
-    pub fn event(&mut self, payload: &[u8], time: Duration) -> Result<u32, Failure> {
+    pub(crate) fn event(&mut self, payload: &[u8], time: Duration) -> Result<u32, Failure> {
         if payload == b"[DONE]" {
             self.finished = true;
             return Ok(0);
@@ -117,13 +117,13 @@ impl RequestTimeline {
 
     /// Whether the server said that the answer is complete.
     #[must_use]
-    pub const fn finished(&self) -> bool {
+    pub(crate) const fn finished(&self) -> bool {
         self.finished
     }
 
     /// Whether any output token arrived.
     #[must_use]
-    pub const fn has_tokens(&self) -> bool {
+    pub(crate) const fn has_tokens(&self) -> bool {
         self.first.is_some()
     }
 
@@ -145,7 +145,7 @@ impl RequestTimeline {
     /// The record of the request, which was sent at `start` of the run and ended at `end`; `sent_tokens` is the length of its prompt where
     /// the server does not report it.
     #[must_use]
-    pub fn into_request(
+    pub(crate) fn into_request(
         self,
         start: Duration,
         end: Duration,

@@ -55,7 +55,7 @@ impl Ceiling {
     /// The measured shares of the peak were taken under the power cap; with a measured clock, kernels that keep the tensor cores busy reach
     /// `clock_fraction` of the peak at that clock.
     #[must_use]
-    pub fn at_clock(gpu: &GpuSpec, coefficients: &Coefficients, sm_clock_mhz: f64) -> Self {
+    pub(crate) fn at_clock(gpu: &GpuSpec, coefficients: &Coefficients, sm_clock_mhz: f64) -> Self {
         let attainable = Self::attainable(gpu, coefficients);
         let peaks = attainable.peaks.iter().map(|(precision, peak)| {
             let at_clock = gpu.peak_at_clock(precision, sm_clock_mhz);

@@ -80,7 +80,7 @@ impl Communication {
 }
 
 /// The largest message that vLLM's own all-reduce handles (`max_size` of its `CustomAllreduce`); NCCL sums larger ones.
-pub const LARGE_MESSAGE: Bytes = Bytes(8.0 * 1024.0 * 1024.0);
+pub(crate) const LARGE_MESSAGE: Bytes = Bytes(8.0 * 1024.0 * 1024.0);
 
 /// How a shard takes part in communication.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

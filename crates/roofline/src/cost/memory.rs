@@ -96,7 +96,7 @@ impl MemoryPlan {
 
     /// Cache and state of one sequence of `tokens` tokens. Windowed layers keep their window plus one step.
     #[must_use]
-    pub fn sequence_bytes(&self, tokens: f64) -> Bytes {
+    pub(crate) fn sequence_bytes(&self, tokens: f64) -> Bytes {
         let cached: Bytes = self
             .layers
             .iter()

@@ -145,7 +145,7 @@ impl StepTimer {
 
     /// Time to first token of a request with `prompt_tokens` outside of steps.
     #[must_use]
-    pub fn per_request(&self, prompt_tokens: f64) -> Seconds {
+    pub(crate) fn per_request(&self, prompt_tokens: f64) -> Seconds {
         let costs = &self.coefficients;
         Seconds(
             costs.seconds_per_request.value + costs.seconds_per_prompt_token.value * prompt_tokens,

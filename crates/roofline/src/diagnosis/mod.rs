@@ -94,7 +94,7 @@ pub struct RemedySituation {
 impl Observation {
     /// Share of busy time of `bound`.
     #[must_use]
-    pub fn share_of(&self, bound: Bound) -> Option<f64> {
+    pub(crate) fn share_of(&self, bound: Bound) -> Option<f64> {
         let found = self.busy_shares.iter().find(|(other, _)| *other == bound);
         found.map(|(_, share)| *share)
     }
@@ -127,7 +127,7 @@ impl Observation {
 
     /// Whether the engine was partly idle without a queue: then the traffic limits its throughput.
     #[must_use]
-    pub fn waits_for_requests(&self) -> bool {
+    pub(crate) fn waits_for_requests(&self) -> bool {
         self.idle_share > MOSTLY_BUSY && self.admission == Admission::Open
     }
 

@@ -16,6 +16,6 @@ pub const fn to_f64(count: u64) -> f64 {
 }
 
 /// A length as a count.
-pub fn to_u64(length: usize) -> u64 {
+pub(crate) fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -68,7 +68,7 @@ impl Precision {
 
     /// Parses a dtype in the spelling of `PyTorch` and vLLM: `bfloat16`, `torch.float16`, `half`, `float`.
     #[must_use]
-    pub fn from_torch_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_torch_name(name: &str) -> Option<Self> {
         match name.strip_prefix("torch.").unwrap_or(name) {
             "float32" | "float" | "fp32" => Some(Self::Fp32),
             "float16" | "half" | "fp16" => Some(Self::Fp16),

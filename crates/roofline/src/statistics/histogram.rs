@@ -95,15 +95,6 @@ impl Histogram {
             .map_or(0.0, |found| self.buckets[found].1)
     }
 
-    /// Observations certainly above `value`: those beyond the first bucket bound that is at least `value`.
-    #[must_use]
-    pub fn count_above(&self, value: f64) -> f64 {
-        self.buckets
-            .iter()
-            .find(|&&(le, _)| le >= value)
-            .map_or(0.0, |&(_, at_most)| (self.count - at_most).max(0.0))
-    }
-
     /// Mean of the observations, or `None` without any, or where only bucket midpoints are known.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
@@ -200,12 +191,5 @@ mod tests {
             [(1.0, 0.0), (8.0, 4.0), (f64::INFINITY, 4.0)]
         );
         assert_eq!(before.since(&after), None);
-    }
-
-    #[test]
-    fn counts_above_a_value_start_at_the_next_bound() {
-        let steps = histogram(&[(8.0, 5.0), (16.0, 9.0), (f64::INFINITY, 12.0)], 0.0);
-        assert!((steps.count_above(8.0) - 7.0).abs() < 1e-12);
-        assert!((steps.count_above(9.0) - 3.0).abs() < 1e-12);
     }
 }

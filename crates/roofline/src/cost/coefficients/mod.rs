@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::spec::gpu::{CoefficientOrigin, GpuSpec};
 
 /// Costs that only engines on several GPUs have.
-pub const BETWEEN_GPUS: [&str; 4] = [
+pub(crate) const BETWEEN_GPUS: [&str; 4] = [
     "nvlink_latency_seconds",
     "pcie_latency_seconds",
     "all_reduce_small_fraction",
@@ -168,7 +168,7 @@ impl Default for Coefficients {
 impl Coefficients {
     /// The origin on `gpu`: a value measured or fitted on another generation is assumed; all recordings are from Hopper.
     #[must_use]
-    pub fn origin_on(&self, gpu: &GpuSpec, origin: CoefficientOrigin) -> CoefficientOrigin {
+    pub(crate) fn origin_on(&self, gpu: &GpuSpec, origin: CoefficientOrigin) -> CoefficientOrigin {
         let (_, fitted) = self.generations.of(gpu);
         let hopper = gpu
             .compute_capability

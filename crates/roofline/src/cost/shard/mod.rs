@@ -62,7 +62,7 @@ pub struct Shard {
 
 /// Layers with the same routed experts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ExpertLayers {
+pub(crate) struct ExpertLayers {
     pub(super) layers: f64,
     pub(super) experts: f64,
     /// Experts that tokens are spread over: all of them for uniform routing.
@@ -89,7 +89,7 @@ impl ExpertLayers {
     /// Expected distinct experts that `tokens` tokens reach in one layer: `E·(1 − (1 − k/E)^T)`, with E the experts that they are spread
     /// over. Uniform routing spreads them over all, which is an upper bound.
     #[must_use]
-    pub fn distinct(&self, tokens: f64) -> f64 {
+    pub(crate) fn distinct(&self, tokens: f64) -> f64 {
         let missed = (1.0 - self.top_k / self.reached).powf(tokens * self.replicas);
         self.reached * (1.0 - missed)
     }
@@ -97,7 +97,7 @@ impl ExpertLayers {
 
 /// Layers with the same attention.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AttentionLayers {
+pub(crate) struct AttentionLayers {
     pub(super) layers: f64,
     pub(super) span: AttentionSpan,
     /// FLOPs per query-key pair and layer in prefill.
@@ -124,12 +124,6 @@ impl Shard {
         self.attention.iter().filter(|layers| layers.owns_cache)
     }
 
-    /// Whether the model has routed experts.
-    #[must_use]
-    pub fn routes_experts(&self) -> bool {
-        !self.experts.is_empty()
-    }
-
     /// The same with tokens spread over only a `share` of the experts.
     #[must_use]
     pub fn routed_over(&self, share: f64) -> Self {
@@ -153,14 +147,14 @@ impl Shard {
 
     /// Whether the cache of a sequence grows by the same bytes with every token.
     #[must_use]
-    pub fn caches_evenly(&self) -> bool {
+    pub(crate) fn caches_evenly(&self) -> bool {
         let unlimited = |layers: &AttentionLayers| layers.span.limit().is_none();
         self.state_per_sequence <= Bytes::ZERO && self.caching_layers().all(unlimited)
     }
 
     /// Cache and state of a sequence of `tokens` tokens; windowed layers keep their window and the `ahead` tokens of one step.
     #[must_use]
-    pub fn cache_bytes(&self, tokens: f64, ahead: f64) -> Bytes {
+    pub(crate) fn cache_bytes(&self, tokens: f64, ahead: f64) -> Bytes {
         let kept = |layers: &AttentionLayers| {
             let limit = layers.span.limit().map(|window| window - 1.0 + ahead);
             limit.map_or(tokens, |limit| tokens.min(limit))
@@ -174,7 +168,7 @@ impl Shard {
 
     /// Tokens of a decoding sequence whose cache takes `bytes`, up to `longest`.
     #[must_use]
-    pub fn tokens_cached(&self, bytes: Bytes, longest: f64) -> f64 {
+    pub(crate) fn tokens_cached(&self, bytes: Bytes, longest: f64) -> f64 {
         let (mut low, mut high) = (0.0, longest);
         // The cache grows with the sequence: bisection finds its length to within a token.
         while high - low > 0.5 {
@@ -202,7 +196,7 @@ impl Shard {
 
     /// Compute precision of attention, head and routers.
     #[must_use]
-    pub const fn base_precision(&self) -> Precision {
+    pub(crate) const fn base_precision(&self) -> Precision {
         self.base_precision
     }
 }

@@ -90,7 +90,7 @@ impl KvCacheFormat {
 
     /// Whether elements are 8-bit floating point.
     #[must_use]
-    pub fn is_fp8(&self) -> bool {
+    pub(crate) fn is_fp8(&self) -> bool {
         self.name.starts_with("fp8")
     }
 }

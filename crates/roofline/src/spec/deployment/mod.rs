@@ -101,7 +101,7 @@ impl Parallelism {
 
     /// GPUs that share the experts of a layer.
     #[must_use]
-    pub const fn expert_ranks(self) -> u64 {
+    pub(crate) const fn expert_ranks(self) -> u64 {
         self.tensor * self.data
     }
 }
@@ -200,7 +200,7 @@ impl Deployment {
     ///
     /// If the GPU does not support the scheme's own arithmetic, Marlin kernels widen the weights to the activations' dtype.
     #[must_use]
-    pub fn compute_precision(&self, scheme: Option<Scheme>) -> Precision {
+    pub(crate) fn compute_precision(&self, scheme: Option<Scheme>) -> Precision {
         let native = match scheme.map_or(Arithmetic::Activations, Scheme::arithmetic) {
             Arithmetic::Activations => self.dtype,
             Arithmetic::Fp8 => Precision::Fp8,
@@ -216,7 +216,7 @@ impl Deployment {
 
     /// Bytes per weight of a matrix stored by `scheme` with `inputs` input channels.
     #[must_use]
-    pub fn bytes_per_weight(&self, scheme: Option<Scheme>, inputs: u64) -> f64 {
+    pub(crate) fn bytes_per_weight(&self, scheme: Option<Scheme>, inputs: u64) -> f64 {
         scheme.map_or(self.dtype.bytes(), |scheme| {
             scheme.bytes_per_weight(to_f64(inputs))
         })
@@ -224,7 +224,7 @@ impl Deployment {
 
     /// Bytes per element of recurrent states.
     #[must_use]
-    pub fn state_bytes_per_element(&self) -> f64 {
+    pub(crate) fn state_bytes_per_element(&self) -> f64 {
         self.model.state_dtype.unwrap_or(self.dtype).bytes()
     }
 

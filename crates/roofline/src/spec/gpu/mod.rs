@@ -147,15 +147,15 @@ pub struct ComputeCapability {
 
 impl ComputeCapability {
     /// Turing data-centre parts.
-    pub const TURING: Self = Self::new(7, 5);
+    pub(crate) const TURING: Self = Self::new(7, 5);
     /// First generation with bf16.
-    pub const AMPERE: Self = Self::new(8, 0);
+    pub(crate) const AMPERE: Self = Self::new(8, 0);
     /// First generation with fp8.
-    pub const ADA: Self = Self::new(8, 9);
+    pub(crate) const ADA: Self = Self::new(8, 9);
     /// Hopper.
-    pub const HOPPER: Self = Self::new(9, 0);
+    pub(crate) const HOPPER: Self = Self::new(9, 0);
     /// First generation with fp4.
-    pub const BLACKWELL: Self = Self::new(10, 0);
+    pub(crate) const BLACKWELL: Self = Self::new(10, 0);
 
     /// `major.minor`.
     #[must_use]
@@ -200,16 +200,6 @@ impl GpuSpec {
                     .map_or(peak, |boost| peak * (sm_clock_mhz / boost)),
             )
         })
-    }
-
-    /// Bandwidth of the memory bus: width / 8 × clock × 2, the reference of NVML's percentages of DRAM bandwidth.
-    #[must_use]
-    pub fn bus_bandwidth(&self) -> BytesPerSecond {
-        self.memory_bus_bits
-            .zip(self.memory_clock_mhz)
-            .map_or(self.hbm_bandwidth, |(bits, clock)| {
-                bus_bandwidth(bits, clock)
-            })
     }
 
     /// Share of the peak at `precision` that large matrix multiplications reach.
@@ -290,11 +280,6 @@ mod tests {
             .peak_at_clock(Precision::Bf16, 1395.0)
             .expect("has bf16");
         assert!((capped.0 / 754.2e12 - 1.0).abs() < 0.001);
-    }
-
-    #[test]
-    fn bandwidth_of_the_bus_is_what_nvml_yields() {
-        assert!((gpu("H100").bus_bandwidth().0 / 3.3523e12 - 1.0).abs() < 1e-4);
     }
 
     #[test]

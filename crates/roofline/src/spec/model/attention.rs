@@ -34,7 +34,7 @@ impl AttentionSpan {
 
     /// Cached tokens, the new ones included, that a step with `new` tokens after `cached` ones reads.
     #[must_use]
-    pub fn tokens_read(self, new: f64, cached: f64) -> f64 {
+    pub(crate) fn tokens_read(self, new: f64, cached: f64) -> f64 {
         match self {
             Self::Full => cached + new,
             Self::Window(window) => (cached + new).min(window + new - 1.0),
@@ -103,13 +103,13 @@ pub struct GroupedAttention {
 impl GroupedAttention {
     /// Whether queries and keys have their own norms: at least one weight per element of a head.
     #[must_use]
-    pub const fn norms_heads(&self) -> bool {
+    pub(crate) const fn norms_heads(&self) -> bool {
         self.extra_params >= 2 * self.head_dim
     }
 
     /// Whether one norm spans the queries of all heads, and one their keys (`minimax_m2`, `olmo2`).
     #[must_use]
-    pub const fn norms_whole_projections(&self) -> bool {
+    pub(crate) const fn norms_whole_projections(&self) -> bool {
         self.extra_params >= (self.query_heads + self.kv_heads) * self.head_dim
     }
 
@@ -140,7 +140,7 @@ impl GroupedAttention {
 
     /// Elements per token in the cache, on one GPU with `kv_heads` of the heads.
     #[must_use]
-    pub fn cached_elements(&self, kv_heads: f64) -> f64 {
+    pub(crate) fn cached_elements(&self, kv_heads: f64) -> f64 {
         kv_heads * to_f64(self.head_dim + self.value_dim)
     }
 }
@@ -180,7 +180,7 @@ pub struct Indexer {
 impl Indexer {
     /// Bytes per token of its cache: an fp8 key and its 32-bit scale.
     #[must_use]
-    pub fn cached_bytes(&self) -> f64 {
+    pub(crate) fn cached_bytes(&self) -> f64 {
         to_f64(self.dim) + 4.0
     }
 
@@ -197,7 +197,7 @@ impl Indexer {
 
 impl LatentAttention {
     /// Module that rebuilds keys and values; prefill multiplies it per cached token, decode absorbs it.
-    pub const UP_PROJECTION: &'static str = "self_attn.kv_b_proj";
+    pub(crate) const UP_PROJECTION: &'static str = "self_attn.kv_b_proj";
 
     pub(super) fn projections(&self, hidden: u64) -> Vec<Projection> {
         let query = self.heads * (self.nope_dim + self.rope_dim);
@@ -241,7 +241,7 @@ impl LatentAttention {
 
     /// The indexer, if it scores in this layer.
     #[must_use]
-    pub fn scoring(&self) -> Option<&Indexer> {
+    pub(crate) fn scoring(&self) -> Option<&Indexer> {
         self.indexer.as_ref().filter(|indexer| indexer.scores)
     }
 
@@ -255,7 +255,7 @@ impl LatentAttention {
 
     /// Elements per token in the cache: compressed vector and rotary key, once for all heads.
     #[must_use]
-    pub const fn latent_width(&self) -> u64 {
+    pub(crate) const fn latent_width(&self) -> u64 {
         self.kv_rank + self.rope_dim
     }
 

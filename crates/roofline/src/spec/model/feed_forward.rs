@@ -55,7 +55,7 @@ pub struct Moe {
 
 impl Moe {
     /// Name of the first routed expert's first matrix, for ignore lists.
-    pub const EXPERT_MODULE: &'static str = "mlp.experts.0.up_proj";
+    pub(crate) const EXPERT_MODULE: &'static str = "mlp.experts.0.up_proj";
 
     /// Projections of every token: shared experts, and those into and out of a latent width.
     pub(super) fn shared_projections(&self, hidden: u64) -> Vec<Projection> {
@@ -105,14 +105,14 @@ impl Moe {
 
     /// Elements of the matrices of one routed expert.
     #[must_use]
-    pub const fn weights_per_expert(&self) -> u64 {
+    pub(crate) const fn weights_per_expert(&self) -> u64 {
         let matrices = if self.gated { 3 } else { 2 };
         matrices * self.expert_inputs * self.expert_width
     }
 
     /// Elements of the biases of one routed expert.
     #[must_use]
-    pub const fn biases_per_expert(&self) -> u64 {
+    pub(crate) const fn biases_per_expert(&self) -> u64 {
         let inner = if self.gated {
             2 * self.expert_width
         } else {
@@ -127,19 +127,19 @@ impl Moe {
 
     /// Parameters of one routed expert.
     #[must_use]
-    pub const fn params_per_expert(&self) -> u64 {
+    pub(crate) const fn params_per_expert(&self) -> u64 {
         self.weights_per_expert() + self.biases_per_expert()
     }
 
     /// Elements of the router's matrix.
     #[must_use]
-    pub const fn router_weights(&self, hidden: u64) -> u64 {
+    pub(crate) const fn router_weights(&self, hidden: u64) -> u64 {
         hidden * self.experts
     }
 
     /// Router vectors and the gate of the shared expert.
     #[must_use]
-    pub const fn extra_params(&self, hidden: u64) -> u64 {
+    pub(crate) const fn extra_params(&self, hidden: u64) -> u64 {
         let gate = if self.shared_gate { hidden } else { 0 };
         self.router_vectors * self.experts + gate
     }

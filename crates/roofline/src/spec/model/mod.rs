@@ -100,7 +100,7 @@ pub enum FeedForward {
 impl Layer {
     /// The matrices that every token is multiplied by. Routed experts and the router are separate.
     #[must_use]
-    pub fn projections(&self, hidden: u64) -> Vec<Projection> {
+    pub(crate) fn projections(&self, hidden: u64) -> Vec<Projection> {
         let mut projections = match &self.mixer {
             Mixer::None => Vec::new(),
             Mixer::Grouped(attention) => attention.projections(hidden),
@@ -131,7 +131,7 @@ impl Layer {
 
     /// Parameters outside matrices: norms, convolutions, sinks, router vectors.
     #[must_use]
-    pub fn small_params(&self, hidden: u64) -> u64 {
+    pub(crate) fn small_params(&self, hidden: u64) -> u64 {
         let mixer = match &self.mixer {
             Mixer::None => 0,
             Mixer::Grouped(attention) => attention.extra_params,
@@ -237,7 +237,7 @@ impl ModelSpec {
 
     /// Elements of the embedding table.
     #[must_use]
-    pub const fn embedding_params(&self) -> u64 {
+    pub(crate) const fn embedding_params(&self) -> u64 {
         self.vocab_size * self.embedding_width
     }
 

@@ -55,7 +55,7 @@ impl Projection {
 
     /// The same, with a bias if `bias` is true.
     #[must_use]
-    pub const fn with_bias(self, bias: bool) -> Self {
+    pub(crate) const fn with_bias(self, bias: bool) -> Self {
         Self { bias, ..self }
     }
 
@@ -67,7 +67,7 @@ impl Projection {
 
     /// Elements of the bias.
     #[must_use]
-    pub const fn biases(&self) -> u64 {
+    pub(crate) const fn biases(&self) -> u64 {
         if self.bias { self.outputs } else { 0 }
     }
 

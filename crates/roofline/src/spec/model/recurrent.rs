@@ -188,7 +188,7 @@ impl Recurrent {
 
     /// Elements of the recurrent state of one sequence.
     #[must_use]
-    pub const fn state_elements(&self) -> u64 {
+    pub(crate) const fn state_elements(&self) -> u64 {
         match *self {
             Self::GatedDelta {
                 value_heads,
@@ -210,7 +210,7 @@ impl Recurrent {
 
     /// Elements that the convolution keeps of one sequence: its last inputs except one.
     #[must_use]
-    pub const fn conv_elements(&self) -> u64 {
+    pub(crate) const fn conv_elements(&self) -> u64 {
         self.conv_channels() * self.conv().saturating_sub(1)
     }
 
@@ -256,7 +256,7 @@ impl Recurrent {
     /// * Gated delta nets (`chunk_gated_delta_rule` of flash-linear-attention), in chunks of 64: the products of keys, 32-bit, and their
     ///   inverse; keys and values that these transform; the state at the start of each chunk.
     #[must_use]
-    pub fn scan_bytes(&self, width: f64, state_width: f64) -> f64 {
+    pub(crate) fn scan_bytes(&self, width: f64, state_width: f64) -> f64 {
         match *self {
             Self::Mamba2 { groups, chunk, .. } => {
                 let states = to_f64(self.state_elements()) / to_f64(chunk);
@@ -279,7 +279,7 @@ impl Recurrent {
     /// FLOPs per token of recurrence and convolution, approximate: 6 per state element of a delta rule or of Mamba-1, 4 of Mamba-2,
     /// 2 per channel and tap of the convolution.
     #[must_use]
-    pub const fn flops_per_token(&self) -> u64 {
+    pub(crate) const fn flops_per_token(&self) -> u64 {
         let per_element = match *self {
             Self::Mamba2 { .. } => 4,
             _ => 6,

@@ -99,19 +99,19 @@ impl Quantization {
 
     /// Whether the checkpoint has scales for an fp8 KV cache, which vLLM's `auto` then uses.
     #[must_use]
-    pub const fn has_fp8_kv_cache(&self) -> bool {
+    pub(crate) const fn has_fp8_kv_cache(&self) -> bool {
         self.kv_cache_fp8
     }
 
     /// Whether the checkpoint has scales for activations. Otherwise they are computed at run time from each complete row.
     #[must_use]
-    pub const fn has_static_activations(&self) -> bool {
+    pub(crate) const fn has_static_activations(&self) -> bool {
         self.static_activations
     }
 
     /// How the weights of `module` of layer `layer` are stored; `None` for the model's own dtype.
     #[must_use]
-    pub fn scheme_of(&self, layer: u64, module: &str) -> Option<Scheme> {
+    pub(crate) fn scheme_of(&self, layer: u64, module: &str) -> Option<Scheme> {
         if self.groups.is_empty() || (self.experts_only && !module.contains(".experts.")) {
             return None;
         }
@@ -124,7 +124,7 @@ impl Quantization {
 
     /// How the LM head is stored; checkpoints leave it unquantised unless they say otherwise.
     #[must_use]
-    pub fn head_scheme(&self) -> Option<Scheme> {
+    pub(crate) fn head_scheme(&self) -> Option<Scheme> {
         let named = |group: &&Group| group.targets.hold_outside("lm_head");
         self.groups.iter().find(named).map(|group| group.scheme)
     }

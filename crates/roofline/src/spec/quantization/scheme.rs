@@ -61,7 +61,7 @@ impl Scheme {
 
     /// Bytes per weight of a matrix with `inputs` input channels, scales and zero points included.
     #[must_use]
-    pub fn bytes_per_weight(self, inputs: f64) -> f64 {
+    pub(crate) fn bytes_per_weight(self, inputs: f64) -> f64 {
         match self {
             Self::IntGroup {
                 bits,
