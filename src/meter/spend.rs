@@ -47,7 +47,7 @@ impl PerUse {
 
     /// The amounts with their label values.
     #[must_use]
-    pub(crate) fn uses(&self) -> [(&'static str, f64); 3] {
+    pub fn uses(&self) -> [(&'static str, f64); 3] {
         [
             ("prefill", self.prefill),
             ("decode", self.decode),

@@ -84,7 +84,7 @@ impl Published {
     /// The families of the catalogue, without those of our own process.
     #[cfg(feature = "otlp")]
     #[must_use]
-    pub fn families(&self) -> Vec<MetricFamily> {
+    pub fn families(&self) -> Vec<prometheus::proto::MetricFamily> {
         families(&self.snapshot)
     }
 

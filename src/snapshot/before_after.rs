@@ -46,7 +46,7 @@ pub struct Moved {
 /// What a change means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum ChangeOutcome {
+pub enum ChangeOutcome {
     /// Better for users.
     Better,
     /// Worse for users.

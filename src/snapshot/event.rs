@@ -17,7 +17,7 @@ const FOUND_WITHIN: Seconds = Seconds(120.0);
 /// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum EventKind {
+pub enum EventKind {
     /// vLLM restarted.
     Restart,
     /// The configured deployment changed without a restart.
@@ -48,7 +48,7 @@ pub struct Event {
 
 /// A setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct SettingChange {
+pub struct SettingChange {
     /// vLLM's name of the flag.
     pub setting: String,
     /// Its value before; `default` if it was not set.
