@@ -109,7 +109,7 @@ async fn look(settings: Settings) -> anyhow::Result<SnapshotView> {
         };
         let snapshot = serde_json::from_value(snapshot_json::of(&newest.snapshot))?;
         match span.take(snapshot)? {
-            Some(left) => progress.say(&format!("{left:.0} s left")),
+            Some(left) => progress.time("", span.wanted - left, span.wanted),
             None => break,
         }
     }

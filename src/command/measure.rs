@@ -57,7 +57,7 @@ pub async fn measure(
         // A message or a dropped sender both end the recording.
         let _ = told.await;
     };
-    let recording = tokio::spawn(record(settings.clone(), gpu, recorder, ending));
+    let recording = tokio::spawn(record(settings.clone(), gpu, recorder, ending, |_| ()));
     let run = load::run(load, interrupt.wait(), progress).await;
     drop(tell);
     let recorded = recording.await.map_err(anyhow::Error::from).flatten();

@@ -32,6 +32,11 @@ impl ProgressLine {
         }
     }
 
+    /// Shows that `done` of `whole` seconds have passed, after `text`.
+    pub fn time(&self, text: &str, done: f64, whole: f64) {
+        self.say(&format!("{text}{}", time_left(done, whole)));
+    }
+
     /// Shows the progress of a load, with its rates since the last update.
     pub(crate) fn load(&self, now: RunProgress) {
         self.say(&describe(&self.before.replace(now), &now));
@@ -44,6 +49,12 @@ impl Drop for ProgressLine {
             let _ = write!(io::stderr(), "\x1b[2K");
         }
     }
+}
+
+fn time_left(done: f64, whole: f64) -> String {
+    let share = (done / whole.max(1e-9)).clamp(0.0, 1.0);
+    let left = (whole - done).max(0.0);
+    format!("{:.0} % done, {left:.0} s left", share * 100.0)
 }
 
 fn describe(before: &RunProgress, now: &RunProgress) -> String {
@@ -70,6 +81,13 @@ fn describe(before: &RunProgress, now: &RunProgress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_share_and_the_rest_of_the_time_stay_within_the_whole() {
+        assert_eq!(time_left(15.0, 60.0), "25 % done, 45 s left");
+        assert_eq!(time_left(61.0, 60.0), "100 % done, 0 s left");
+        assert_eq!(time_left(0.0, 0.0), "0 % done, 0 s left");
+    }
 
     #[test]
     fn rates_are_those_since_the_last_line() {

@@ -20,6 +20,7 @@ use crate::source::vllm::VllmSource;
 use crate::telemetry;
 use roofline::spec::deployment::DeploymentFlags;
 
+use super::progress::ProgressLine;
 use super::usage::UsageError;
 use super::{gpu_source, local_vllm, serve};
 
@@ -61,11 +62,19 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<()> {
                 None => serve::terminated().await,
             }
         };
-        record(settings, gpu, recorder, ending).await
+        let (line, begun) = (ProgressLine::new("record"), now());
+        let progress = |pages| {
+            let passed = (now() - begun).0;
+            match args.duration {
+                Some(limit) => line.time(&format!("{pages} pages, "), passed, limit.seconds().0),
+                None => line.say(&format!("{pages} pages in {passed:.0} s; Ctrl-C ends it")),
+            }
+        };
+        record(settings, gpu, recorder, ending, progress).await
     })
 }
 
-/// Records until `ending`.
+/// Records until `ending`, and reports the pages so far to `progress`.
 ///
 /// # Errors
 /// Files that cannot be written; a vLLM that never answers.
@@ -74,6 +83,7 @@ pub(super) async fn record(
     mut gpu: GpuSource,
     mut recorder: Recorder,
     ending: impl Future<Output = ()>,
+    progress: impl Fn(u64),
 ) -> anyhow::Result<()> {
     let url = settings.vllm_url.only().map_err(UsageError::of)?;
     let mut vllm =
@@ -99,6 +109,7 @@ pub(super) async fn record(
         }
         let (line, sight) = tokio::join!(page(&mut vllm), gpu.read(now));
         pages += u64::from(line.body.is_some());
+        progress(pages);
         let written = recorder.page(&line);
         written.context(WHAT_STANDS)?;
         gpus.write(sight, gpu.facts(), &mut recorder)?;
