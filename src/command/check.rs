@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use crate::config::flags::SettingsFlags;
-use crate::sample::engine::{Counter, EngineTotals};
+use crate::sample::engine::{Counter, EngineKey, EngineTotals};
 use crate::sample::gpu::{self, GpuIdentity, GpuReading};
 use crate::sample::metrics::MetricQuantity;
 use crate::sampler::{GpuLook, Sampler, now};
 use crate::source::vllm::VllmSource;
 
+use roofline::engine::EngineFacts;
 use roofline::units::Seconds;
 
 use super::output::{OutputFormat, table, write_json, write_table};
@@ -27,7 +28,7 @@ pub struct CheckArgs {
 }
 
 /// The result of one check.
-#[derive(Debug, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 struct CheckFinding {
     what: String,
     found: bool,
@@ -286,18 +287,55 @@ fn told(value: Option<f64>) -> String {
 
 /// Which facts about each engine's model, deployment and GPU are known, and which are missing.
 async fn of_facts(sampler: &mut Sampler, engines: &[EngineTotals]) -> Vec<CheckFinding> {
-    let mut findings = Vec::new();
-    for facts in sampler.facts_of(engines).await {
-        let known = facts
-            .origins
-            .iter()
-            .map(|(fact, origin)| finding(*fact, true, origin.as_str()));
-        findings.extend(known);
-        let missing = facts
-            .missing
-            .iter()
-            .map(|missing| finding(missing.fact, false, missing.why.as_str()));
-        findings.extend(missing);
+    let all = sampler.facts_of(engines).await;
+    let of_each = all.iter().map(|facts| facts_of(facts));
+    once(engines.iter().map(|engine| &engine.key).zip(of_each))
+}
+
+fn facts_of(facts: &EngineFacts) -> Vec<CheckFinding> {
+    let known = facts.origins.iter();
+    let known = known.map(|(fact, origin)| finding(*fact, true, origin.as_str()));
+    let missing = facts.missing.iter();
+    let missing = missing.map(|missing| finding(missing.fact, false, missing.why.as_str()));
+    known.chain(missing).collect()
+}
+
+/// The findings of the first engine, and those of the others that differ, with the engine's name.
+fn once<'a>(
+    of_each: impl Iterator<Item = (&'a EngineKey, Vec<CheckFinding>)>,
+) -> Vec<CheckFinding> {
+    let mut findings: Vec<CheckFinding> = Vec::new();
+    let mut of_first = 0;
+    for (key, own) in of_each {
+        if findings.is_empty() {
+            of_first = own.len();
+            findings = own;
+            continue;
+        }
+        for mut row in own {
+            if !findings[..of_first].contains(&row) {
+                row.what = format!("{} (engine {})", row.what, key.engine);
+                findings.push(row);
+            }
+        }
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_same_of_all_engines_is_listed_once() {
+        let keys = ["0", "1", "2"].map(|engine| EngineKey {
+            model_name: "m".to_owned(),
+            engine: engine.to_owned(),
+        });
+        let rows = |gpu: &str| vec![finding("model", true, "/m"), finding("gpu", true, gpu)];
+        let of_each = keys.iter().zip([rows("H100"), rows("H100"), rows("H200")]);
+        let mut listed = rows("H100");
+        listed.push(finding("gpu (engine 2)", true, "H200"));
+        assert_eq!(once(of_each), listed);
+    }
 }

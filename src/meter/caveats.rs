@@ -71,11 +71,11 @@ fn of_counters(account: &Account) -> [Caveat; 8] {
         ),
         (
             account.prompt_count == PromptCount::Estimated,
-            "vLLM before 0.16 does not count computed prompt tokens: they are estimated from its lookups in the prefix cache",
+            "vLLM before 0.16 does not count computed prompt tokens: they are estimated from its lookups in the prefix cache (before 0.11.2, tokens that a KV connector brought count as computed)",
         ),
         (
             account.prompt_count == PromptCount::Roughly,
-            "vLLM before 0.16 does not count computed prompt tokens, and looks requests up again and again while the KV cache is full: prefill FLOPs and bytes are rough",
+            "vLLM before 0.16 does not count computed prompt tokens, and looks requests up again and again while the KV cache is full: prefill FLOPs and bytes are rough, by up to a quarter in tests",
         ),
         (
             account.prompt_count == PromptCount::Unknown,

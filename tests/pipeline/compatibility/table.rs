@@ -33,7 +33,7 @@ fn said_of(watched: &Watched) -> String {
     let mut of_page = caveats
         .iter()
         .filter(|caveat| !caveat.contains("is not known"));
-    let rough = of_page.clone().any(|caveat| caveat.ends_with("are rough"));
+    let rough = of_page.clone().any(|caveat| caveat.contains("are rough"));
     let most = of_page
         .clone()
         .any(|caveat| caveat.ends_with("are upper bounds"));
