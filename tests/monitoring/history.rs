@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::live::now;
-use crate::prometheus::{Alertmanager, Prometheus, QueryApi, config, free_address, wait_until};
+use crate::prometheus::{Alertmanager, Prometheus, QueryApi, config, wait_until};
+use crate::reserved_port::ReservedPort;
 use crate::rules;
 use crate::tools::promtool;
 
@@ -38,7 +39,8 @@ fn alerts_fire_in_hours_of_history_and_one_reaches_an_alertmanager() {
     // Three passes: requests, then the slow ones among them, then their shares; each is recorded from the previous one.
     let directory = (0..3).fold(directory, |directory, _| backfill(directory, start, end));
 
-    let unscraped = free_address().to_string();
+    let nobody = ReservedPort::new();
+    let unscraped = nobody.address().to_string();
     let prometheus = Prometheus::start(
         &config(&[
             ("127.0.0.1:8000", unscraped.clone()),

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::dashboards::{self, panels, text};
-use crate::prometheus::{Prometheus, QueryApi, config, free_address, values, wait_until};
+use crate::prometheus::{Prometheus, QueryApi, config, values, wait_until};
+use crate::reserved_port::ReservedPort;
 use crate::support::Exporter;
 
 /// The recording takes 49 s for all its kinds of load.
@@ -88,6 +89,7 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
         target: "",
     };
     let vllm = demo.vllm.clone().unwrap();
+    let nobody = ReservedPort::new();
     let prometheus = Prometheus::start(
         &config(&[
             (
@@ -95,7 +97,7 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
                 vllm.trim_start_matches("http://").to_owned(),
             ),
             ("127.0.0.1:10860", exporter.clone()),
-            ("127.0.0.1:9093", free_address().to_string()),
+            ("127.0.0.1:9093", nobody.address().to_string()),
             (
                 "evaluation_interval: 15s",
                 "evaluation_interval: 1s".to_owned(),

@@ -8,6 +8,8 @@
 
 #[path = "../../grafana/generate/mod.rs"]
 mod generate;
+#[path = "../support/reserved_port.rs"]
+mod reserved_port;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tools.rs"]

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait by the clock")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,29 +11,35 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::reserved_port::ReservedPort;
 use crate::support::get;
 
 /// A program that serves HTTP.
 pub(crate) struct Server {
     child: Child,
-    pub(crate) address: SocketAddr,
+    port: ReservedPort,
 }
 
 impl Server {
     /// Starts `program`, whose flag `listen` sets its address.
     pub(crate) fn start(program: &str, listen: &str, arguments: &[String]) -> Self {
-        let address = free_address();
+        let port = ReservedPort::new();
+        let address = port.address();
         let child = Command::new(program)
             .args(arguments)
             .arg(format!("{listen}={address}"))
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
-        let server = Self { child, address };
+        let server = Self { child, port };
         wait_until(30, &format!("{program} is ready"), || {
             TcpStream::connect(address).is_ok() && get(address, "/-/ready").0 == 200
         });
         server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.port.url()
     }
 }
 
@@ -42,14 +48,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// An unused address.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
 }
 
 /// Waits until `test` holds; panics with `what` after `seconds`.
@@ -104,7 +102,7 @@ pub(crate) trait QueryApi {
 
 impl QueryApi for Server {
     fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 }
 
@@ -154,7 +152,7 @@ impl Prometheus {
 
 impl QueryApi for Prometheus {
     fn address(&self) -> SocketAddr {
-        self.server.address
+        self.server.port.address()
     }
 }
 
@@ -194,13 +192,13 @@ impl Alertmanager {
         }
     }
 
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.server.address
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.port.address()
     }
 
     /// Sends it `alerts`, as Prometheus does.
     pub(crate) fn post(&self, alerts: &Value) {
-        let (address, body) = (self.server.address, alerts.to_string());
+        let (address, body) = (self.server.port.address(), alerts.to_string());
         let mut stream = TcpStream::connect(address).unwrap();
         write!(
             stream,
@@ -228,7 +226,7 @@ impl Alertmanager {
 
     /// The alerts it holds.
     pub(crate) fn alerts(&self) -> Vec<Value> {
-        let (_, body) = get(self.server.address, "/api/v2/alerts");
+        let (_, body) = get(self.server.port.address(), "/api/v2/alerts");
         serde_json::from_str(&body).unwrap_or_default()
     }
 }

@@ -3,7 +3,8 @@
 use crate::dashboards;
 use crate::generate::names::lists;
 use crate::live::{Shown, queries, rules_are_evaluated};
-use crate::prometheus::{Prometheus, QueryApi, config, free_address, wait_until};
+use crate::prometheus::{Prometheus, QueryApi, config, wait_until};
+use crate::reserved_port::ReservedPort;
 use crate::rules;
 use crate::support::Exporter;
 
@@ -45,6 +46,7 @@ fn rules_and_panels_hold_over_an_exporter_of_two_servers() {
         "config/demo/config.json",
     ]);
     let instance = exporter.address.to_string();
+    let nobody = ReservedPort::new();
     let prometheus = Prometheus::start(
         &config(&[
             (
@@ -52,7 +54,7 @@ fn rules_and_panels_hold_over_an_exporter_of_two_servers() {
                 one.trim_start_matches("http://").to_owned(),
             ),
             ("127.0.0.1:10860", instance.clone()),
-            ("127.0.0.1:9093", free_address().to_string()),
+            ("127.0.0.1:9093", nobody.address().to_string()),
             (
                 "evaluation_interval: 15s",
                 "evaluation_interval: 1s".to_owned(),

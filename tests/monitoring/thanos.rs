@@ -4,7 +4,6 @@
 #![allow(clippy::disallowed_methods, reason = "it is told where Thanos is")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,8 +11,9 @@ use tempfile::TempDir;
 
 use crate::dashboards;
 use crate::live::{ALL, Shown, now, resolved};
-use crate::prometheus::{Prometheus, QueryApi, Server, free_address, values, wait_until};
+use crate::prometheus::{Prometheus, QueryApi, Server, values, wait_until};
 use crate::recordings::played::{Slice, cut, phases};
+use crate::reserved_port::ReservedPort;
 use crate::rules;
 use crate::tools::promtool;
 
@@ -24,10 +24,9 @@ const SHARDS: [&[&str]; 2] = [&["recording.yaml", "fleet.yaml"], &["alerts.yaml"
 const BEFORE_S: f64 = 4200.0;
 const AFTER_S: f64 = 900.0;
 
-/// The gRPC address by which Thanos components find each other.
-fn grpc() -> (SocketAddr, String) {
-    let address = free_address();
-    (address, format!("--grpc-address={address}"))
+/// The flag for the gRPC port, by which Thanos components find each other.
+fn grpc(port: &ReservedPort) -> String {
+    format!("--grpc-address={}", port.address())
 }
 
 /// Starts the program that `tests/thanos.sh` built.
@@ -116,7 +115,7 @@ fn evaluated(by: &impl QueryApi, matcher: &str) -> (BTreeMap<String, usize>, BTr
 struct Cluster {
     name: String,
     itself: Prometheus,
-    store: SocketAddr,
+    store: ReservedPort,
     _prometheus: Prometheus,
     _sidecar: Server,
 }
@@ -133,9 +132,9 @@ impl Cluster {
         let itself = Prometheus::start(&itself, copied);
         let labelled = format!("global: {{external_labels: {{cluster: {name}}}}}\n");
         let prometheus = Prometheus::start(&labelled, database);
-        let (store, flag) = grpc();
+        let store = ReservedPort::new();
         let sidecar = vec![
-            flag,
+            grpc(&store),
             format!("--prometheus.url=http://{}", prometheus.address()),
             format!("--tsdb.path={}", prometheus.database().display()),
         ];
@@ -151,27 +150,26 @@ impl Cluster {
 
 /// A querier over `clusters`, and the rulers that share the rules in `directory`.
 fn querier_and_rulers(clusters: &[Cluster], directory: &Path) -> (Server, Vec<Server>) {
-    let listening = SHARDS.map(|_| grpc());
-    let stores = clusters.iter().map(|cluster| cluster.store);
-    let stores = stores.chain(listening.iter().map(|(address, _)| *address));
-    let mut arguments = vec![grpc().1, "--query.replica-label=ruler".to_owned()];
-    arguments.extend(stores.map(|address| format!("--endpoint={address}")));
+    let listening = SHARDS.map(|_| ReservedPort::new());
+    let own = ReservedPort::new();
+    let stores = clusters.iter().map(|cluster| &cluster.store);
+    let stores = stores.chain(&listening);
+    let mut arguments = vec![grpc(&own), "--query.replica-label=ruler".to_owned()];
+    arguments.extend(stores.map(|port| format!("--endpoint={}", port.address())));
     let querier = thanos("query", arguments);
-    let rulers = SHARDS
-        .iter()
-        .zip(listening)
-        .map(|(files, (address, flag))| {
-            let own = directory.join(address.port().to_string());
-            let mut arguments = vec![
-                flag,
-                format!("--query=http://{}", querier.address()),
-                format!("--data-dir={}", own.display()),
-                format!("--label=ruler=\"{address}\""),
-                "--eval-interval=5s".to_owned(),
-            ];
-            arguments.extend(paths(directory, files).map(|path| format!("--rule-file={path}")));
-            thanos("rule", arguments)
-        });
+    let rulers = SHARDS.iter().zip(&listening).map(|(files, port)| {
+        let address = port.address();
+        let own = directory.join(address.port().to_string());
+        let mut arguments = vec![
+            grpc(port),
+            format!("--query={}", querier.url()),
+            format!("--data-dir={}", own.display()),
+            format!("--label=ruler=\"{address}\""),
+            "--eval-interval=5s".to_owned(),
+        ];
+        arguments.extend(paths(directory, files).map(|path| format!("--rule-file={path}")));
+        thanos("rule", arguments)
+    });
     let rulers = rulers.collect();
     (querier, rulers)
 }
