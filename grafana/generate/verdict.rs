@@ -187,8 +187,11 @@ pub(crate) fn cost(bill: &str, per_token: &str) -> Panel {
         "What it costs",
         "The GPUs' price, an hour; and for a million output tokens all dollars of the last hour, prompts and pauses included, which is what the remedies say they change. At --gpu-hour-price, else at the list price of the GPU.",
     )
-    .now("an hour", &format!("3600 * {bill}"))
-    .now("a million output tokens", &format!("1e6 * {per_token}"))
+    .now("per hour", &format!("3600 * {bill}"))
+    .now("per million out", &format!("1e6 * {per_token}"))
+    .option("textMode", json!("value_and_name"))
+    // Side by side.
+    .option("orientation", json!("vertical"))
     .unit("currencyUSD")
     .default("decimals", json!(2))
     .fixed_color("text")

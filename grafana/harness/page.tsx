@@ -121,7 +121,11 @@ function componentOf(panel: any, data: DataFrame[], range: Range, width: number,
   const values = () => getFieldDisplayValues({ fieldConfig: panel.fieldConfig, reduceOptions: panel.options.reduceOptions, replaceVariables: (text: string) => text, theme, data, timeZone: 'utc' } as any);
   if (panel.type === 'stat') {
     const shown = values();
-    return shown.map(({ display }, at) => <BigValue key={at} value={display} theme={theme} width={width} height={height / shown.length} colorMode={panel.options.colorMode} graphMode={panel.options.graphMode} justifyMode={panel.options.justifyMode} textMode={panel.options.textMode} />);
+    // Grafana lays `vertical` values side by side.
+    const beside = panel.options.orientation === 'vertical' ? shown.length : 1;
+    const size = { width: width / beside, height: (height * beside) / shown.length };
+    const drawn = shown.map(({ display }, at) => <BigValue key={at} value={display} theme={theme} {...size} colorMode={panel.options.colorMode} graphMode={panel.options.graphMode} justifyMode={panel.options.justifyMode} textMode={panel.options.textMode} />);
+    return <div style={{ display: 'flex', flexWrap: 'wrap' }}>{drawn}</div>;
   }
   if (panel.type === 'bargauge') {
     const shown = values();
