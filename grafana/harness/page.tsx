@@ -125,7 +125,7 @@ function componentOf(panel: any, data: DataFrame[], range: Range, width: number,
     const beside = panel.options.orientation === 'vertical' ? shown.length : 1;
     const size = { width: width / beside, height: (height * beside) / shown.length };
     const drawn = shown.map(({ display }, at) => <BigValue key={at} value={display} theme={theme} {...size} colorMode={panel.options.colorMode} graphMode={panel.options.graphMode} justifyMode={panel.options.justifyMode} textMode={panel.options.textMode} />);
-    return <div style={{ display: 'flex', flexWrap: 'wrap' }}>{drawn}</div>;
+    return <div style={{ display: 'flex', flexDirection: beside > 1 ? 'row' : 'column' }}>{drawn}</div>;
   }
   if (panel.type === 'bargauge') {
     const shown = values();
