@@ -57,7 +57,7 @@ pub enum CaptureError {
         error: serde_json::Error,
     },
     /// An unknown, newer format.
-    #[error("{} has format {found}, and only format {FORMAT} can be read; record it anew, or use a newer version", path.display())]
+    #[error("{} has format {found}, and only format {FORMAT} can be read; record it again, or use a newer version", path.display())]
     Format {
         /// The file.
         path: PathBuf,

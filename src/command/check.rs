@@ -277,7 +277,7 @@ fn of_quantity(
         value.is_some(),
         value
             .or_else(|| absent.map(|(_, cause)| cause.as_str().to_owned()))
-            .unwrap_or_else(|| "not told this time".to_owned()),
+            .unwrap_or_else(|| "not reported this time".to_owned()),
     )
 }
 

@@ -173,7 +173,7 @@ fn check_schema(path: &Path, found: u32, known: u32) -> Result<(), UsageError> {
         return Ok(());
     }
     Err(UsageError::of(format!(
-        "{} has schema {found}, and only schema {known} can be read; use the version that wrote it, or write it anew",
+        "{} has schema {found}, and only schema {known} can be read; use the version that wrote it, or write it again",
         path.display()
     )))
 }

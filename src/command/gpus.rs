@@ -125,7 +125,7 @@ fn write_list(gpus: &[&GpuSpec], out: &mut impl Write) -> anyhow::Result<()> {
     output::write_table(&table, out)?;
     writeln!(
         out,
-        "Dense peaks in TFLOP/s (int8: TOP/s), links one way. `gpus NAME` tells the rest."
+        "Dense peaks in TFLOP/s (int8: TOP/s), links one way. `gpus NAME` shows the rest."
     )?;
     Ok(())
 }

@@ -94,7 +94,7 @@ families! {
     STEPS_TOTAL = "steps_total" Counter Modelled Stable engine []
         "Engine steps. Modelled from vLLM's iteration histogram, which misses steps that only compute a chunk of a prompt.";
     ENERGY_JOULES_TOTAL = "energy_joules_total" Counter Measured Stable engine ["gpu"]
-        "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter, which NVML is asked for every two seconds at most.";
+        "Energy used by one GPU since the exporter started. Measured by the GPU's energy counter, read through NVML at most every two seconds.";
     GPU_BUSY_SECONDS_TOTAL = "gpu_busy_seconds_total" Counter Measured Stable engine ["gpu"]
         "Seconds with any kernel running on one GPU since the exporter started. Measured by the GPU; says that it ran, not how well.";
     COST_DOLLARS_TOTAL = "cost_dollars_total" Counter Specified Stable engine []
@@ -108,11 +108,11 @@ families! {
     BOUND_SECONDS_TOTAL = "bound_seconds_total" Counter Modelled Stable engine ["bound"]
         "Seconds by bound, every span under its own; those in which vLLM could not be read are unknown. One tick behind while requests run.";
     TIME_SECONDS_TOTAL = "time_seconds_total" Counter Modelled Stable engine ["component"]
-        "Wall seconds by where they went; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock; the rest of busy time is host where no kernel ran, kernel_latency where one did, by the GPU's own activity (GPM), and overhead where nothing measures that. One tick behind while requests run.";
+        "Wall seconds by component; the components add up to the time observed. Modelled: each step's time goes to its larger roofline component at the attainable ceiling of the current clock; the rest of busy time is host where no kernel ran, kernel_latency where one did, by the GPU's own activity (GPM), and overhead where nothing measures that. One tick behind while requests run.";
     PHASE_SECONDS_TOTAL = "phase_seconds_total" Counter Modelled Experimental engine ["phase"]
         "Busy wall seconds by the phase that took them, where they ran: compare with flops_total, which counts a prompt at its first token, over a minute or more.";
     WINDOW_DISCARDS_TOTAL = "window_discards_total" Counter Own Stable global ["reason"]
-        "Spans of time thrown away because their two readings could not be compared.";
+        "Spans of time discarded because their two readings could not be compared.";
 
     ARITHMETIC_INTENSITY = "arithmetic_intensity_flops_per_byte" Gauge Modelled Stable engine ["phase"]
         "FLOPs per HBM byte over the window. Modelled.";
@@ -131,9 +131,9 @@ families! {
     ROOFLINE_EFFICIENCY = "roofline_efficiency_ratio" Gauge Modelled Stable engine []
         "Share of busy time that the roofline explains at the attainable ceilings, over the window. Modelled.";
     MODEL_TO_REFERENCE = "model_to_reference_ratio" Gauge Modelled Experimental engine ["quantity", "reference"]
-        "The modelled quantity over what a reference says of the window; 1 is agreement. References: gpm (measured bytes), vllm (its own estimate, where enabled), tensor_pipe (FLOPs that active tensor pipes had cycles for, padding included), nvlink (measured bytes sent).";
+        "The modelled quantity over the reference's value for the window; 1 is agreement. References: gpm (measured bytes), vllm (its own estimate, where enabled), tensor_pipe (FLOPs that active tensor pipes had cycles for, padding included), nvlink (measured bytes sent).";
     IMPOSSIBLE_EFFICIENCY = "impossible_efficiency" Gauge Modelled Experimental engine ["ceiling"]
-        "1 where the modelled work of the window lies above what the GPUs can do in its busy time, else 0: the GPU, the model, its quantization or its parallelism is not what it is taken for.";
+        "1 where the modelled work of the window lies above what the GPUs can do in its busy time, else 0: the GPU, the model, its quantization or its parallelism differs from what the exporter assumes.";
     TOKENS_PER_SECOND = "tokens_per_second" Gauge Measured Stable engine ["phase"]
         "Tokens through the model per second of wall time, over the window. Measured by vLLM's counters.";
     DECODE_BATCH_SIZE = "decode_batch_size" Gauge Modelled Stable engine []

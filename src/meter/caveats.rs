@@ -45,11 +45,11 @@ fn of_facts(account: &Account, facts: &EngineFacts) -> [Caveat; 5] {
         ),
         (
             impossible.compute,
-            "more FLOPs than the GPUs can do: the GPU, the model, its quantization or its parallelism is not what it is taken for",
+            "more FLOPs than the GPUs can do: the GPU, the model, its quantization or its parallelism differs from what the exporter assumes",
         ),
         (
             impossible.memory,
-            "more bytes than the memory bus carries: the GPU, the model, its quantization or its parallelism is not what it is taken for",
+            "more bytes than the memory bus carries: the GPU, the model, its quantization or its parallelism differs from what the exporter assumes",
         ),
     ]
 }
@@ -79,7 +79,7 @@ fn of_counters(account: &Account) -> [Caveat; 8] {
         ),
         (
             account.prompt_count == PromptCount::Unknown,
-            "this vLLM tells nothing of its prefix cache: every prompt token counts as computed, FLOPs and bytes are upper bounds",
+            "this vLLM reports nothing about its prefix cache: every prompt token counts as computed, FLOPs and bytes are upper bounds",
         ),
         (
             account.adapters,

@@ -30,7 +30,7 @@ impl EventKind {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Restart => "vLLM restarted",
-            Self::Deployment => "another deployment was told",
+            Self::Deployment => "the deployment changed",
         }
     }
 }

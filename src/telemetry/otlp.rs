@@ -36,7 +36,7 @@ impl Drop for MetricPush {
 ///
 /// # Errors
 /// An endpoint that is not a URL.
-pub fn start(
+pub(crate) fn start(
     published: watch::Receiver<Option<Arc<Published>>>,
 ) -> Result<Option<MetricPush>, ExporterBuildError> {
     if !has_endpoint() {

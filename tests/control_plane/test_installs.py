@@ -20,7 +20,7 @@ MONITORS = {
 RESOURCES = {
     "Deployment": "deployments", "Service": "services", "ConfigMap": "configmaps", "NetworkPolicy": "networkpolicies", "PriorityClass": "priorityclasses",
     "ResourceClaimTemplate": "resourceclaimtemplates", "PodMonitor": "podmonitors", "ServiceMonitor": "servicemonitors", "PrometheusRule": "prometheusrules",
-    "PodMonitoring": "podmonitorings", "ClusterPodMonitoring": "clusterpodmonitorings", "ActiveWebConfig": "rules.monitoring.googleapis.com", "ClusterRules": "clusterrules",
+    "PodMonitoring": "podmonitorings", "ClusterPodMonitoring": "clusterpodmonitorings", "Rules": "rules.monitoring.googleapis.com", "ClusterRules": "clusterrules",
     "VMPodScrape": "vmpodscrapes", "VMRule": "vmrules", "GrafanaDashboard": "grafanadashboards",
 }  # fmt: skip
 

@@ -91,7 +91,7 @@ class ChartTest(unittest.TestCase):
                     self.assertEqual({thing["kind"] for thing in things}, wanted)
         (everywhere,) = template("helm4", CHART, "--set", "monitoring.kind=gmp,monitoring.namespaces={*}")
         self.assertEqual((everywhere["kind"], "namespace" in everywhere["metadata"]), ("ClusterPodMonitoring", False))
-        own = of_kind(template("helm4", CHART, "--set", "monitoring.kind=gmp,prometheusRule.enabled=true"), "ActiveWebConfig")
+        own = of_kind(template("helm4", CHART, "--set", "monitoring.kind=gmp,prometheusRule.enabled=true"), "Rules")
         self.assertEqual({rule["metadata"]["namespace"] for rule in own}, {"models"})
 
     def test_monitoring_comes_by_itself_where_the_cluster_knows_it(self):

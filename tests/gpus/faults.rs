@@ -18,7 +18,7 @@ fn a_driver_that_is_not_there_is_named() {
     for (code, reason, words) in [
         (9, "driver_not_loaded", "driver is not loaded"),
         (18, "version_mismatch", "differ in version"),
-        (4, "no_permission", "denies web_config"),
+        (4, "no_permission", "denies access"),
     ] {
         let driver = FakeNvml::with(&format!("init {code}"));
         assert_told_everywhere(&driver.environment(), &[], "nvml", reason, words);
@@ -73,7 +73,7 @@ fn gpus_that_are_kept_from_us_are_left_alone() {
         &[],
         "nvml",
         "no_permission",
-        "denies web_config to GPU 0",
+        "denies access to GPU 0",
     );
 }
 

@@ -47,7 +47,7 @@ impl DiscoveryInputs {
             return missing(
                 facts,
                 "gpu",
-                "the engine runs on a MIG slice whose size is not told, so its ceilings are not known: read NVML, or add the slice to `gpus` and name it with --gpu",
+                "the engine runs on a MIG slice whose size is not known, so its ceilings are not known: read NVML, or add the slice to `gpus` and name it with --gpu",
             );
         }
         facts.origins.push(("gpu", format!("{origin}: {name}")));

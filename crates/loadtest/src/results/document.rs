@@ -83,9 +83,9 @@ fn documents(path: &Path, text: &str) -> Result<Vec<Value>, ResultsError> {
 fn resembled(document: &Value) -> String {
     let has = |members: &[&str]| has(document, members);
     let what = if has(&["avg_latency", "latencies"]) {
-        "a result of vllm bench latency, which tells no lengths and no load"
+        "a result of vllm bench latency, which has no lengths and no load"
     } else if has(&["elapsed_time", "tokens_per_second"]) {
-        "a result of vllm bench throughput, which tells no latencies"
+        "a result of vllm bench throughput, which has no latencies"
     } else if has(&["runs", "schema"]) {
         "what `dynamic` wrote; give it to --baseline or to `report --dynamic`"
     } else if has(&["not_modelled"]) || has(&["grid"]) {

@@ -75,7 +75,7 @@ impl NvmlReader<'_> {
             };
             self.answer(sight, facts)?;
             if !same {
-                tracing::info!("the GPUs have changed: NVML starts anew");
+                tracing::info!("the GPUs have changed: NVML restarts");
                 return Ok(());
             }
             if !failed {
