@@ -33,7 +33,7 @@ impl ProgressLine {
     }
 
     /// Shows that `done` of `whole` seconds have passed, after `text`.
-    pub fn time(&self, text: &str, done: f64, whole: f64) {
+    pub(crate) fn time(&self, text: &str, done: f64, whole: f64) {
         self.say(&format!("{text}{}", time_left(done, whole)));
     }
 

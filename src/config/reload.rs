@@ -19,7 +19,7 @@ pub enum Rebuild {
 }
 
 /// One setting.
-struct Setting {
+struct ReloadedSetting {
     key: &'static str,
     /// The parts that it rebuilds; empty if each tick or request reads the setting.
     rebuilds: &'static [Rebuild],
@@ -33,7 +33,7 @@ fn differ<T: PartialEq>(now: &T, next: &T) -> bool {
 
 macro_rules! settings {
     ($($key:literal: $($field:ident).+ => $rebuilds:expr,)*) => {
-        &[$(Setting {
+        &[$(ReloadedSetting {
             key: $key,
             rebuilds: &$rebuilds,
             differs: |now, next| differ(&now.$($field).+, &next.$($field).+),
@@ -42,7 +42,7 @@ macro_rules! settings {
 }
 
 /// Every key of config/default.yaml.
-const SETTINGS: &[Setting] = settings! {
+const SETTINGS: &[ReloadedSetting] = settings! {
     "web.listen-address": web.listen_address => [Process],
     "web.telemetry-path": web.telemetry_path => [Process],
     "web.config.file": web.config.file => [],
