@@ -15,6 +15,7 @@ use crate::meter::steps::IntervalSteps;
 use crate::sample::engine::{EngineKey, EngineTotals};
 use crate::sample::page;
 use crate::source::discovery::{DiscoveryInputs, KnownValue};
+use crate::source::lookup::{find_config, with_draft};
 use roofline::cost::coefficients::Coefficients;
 use roofline::engine::EngineFacts;
 use roofline::spec::deployment::DeploymentFlags;
@@ -272,7 +273,7 @@ fn clues(
         ..DeploymentFlags::default()
     };
     let given = explicit.model.as_deref().map(|model| {
-        crate::source::lookup::find_config(model)
+        find_config(model)
             .map(|(path, value)| KnownValue {
                 value,
                 origin: format!("--model: {}", path.display()),
@@ -287,7 +288,7 @@ fn clues(
     });
     Ok(DiscoveryInputs {
         model_config: given.or(recorded_model),
-        flags: version.overridden_by(recorded).overridden_by(explicit),
+        flags: with_draft(version.overridden_by(recorded).overridden_by(explicit)),
         flags_origin: "the capture's vllm_args under our own flags".to_owned(),
         coefficients,
         gpu: settings.gpu.clone(),

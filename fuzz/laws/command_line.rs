@@ -24,7 +24,7 @@ pub fn holds(data: &[u8]) {
 
 fn takes(name: &str) -> Option<Takes> {
     Some(match name {
-        "enforce-eager" | "enable-expert-parallel" => Takes::Nothing,
+        "enforce-eager" | "enable-expert-parallel" | "enable-lora" => Takes::Nothing,
         "model" | "tensor-parallel-size" | "max-model-len" | "speculative-config" => Takes::Value,
         "results" => Takes::Values,
         _ => return None,

@@ -4,7 +4,7 @@ use crate::capture::read::Capture;
 use crate::config::Settings;
 use crate::player::CapturePlayer;
 use crate::recording::CaptureRecording;
-use crate::source::lookup::find_config;
+use crate::source::lookup::{find_config, with_draft};
 use loadtest::analysis::{
     Analysis, FigureTargets, Inputs, ModelConfig, Recording, Subject, analyze,
 };
@@ -67,7 +67,7 @@ fn subject(
             text,
         });
     Subject::of_flags(
-        &settings.deployment,
+        &with_draft(settings.deployment.clone()),
         config.as_ref(),
         gpu,
         &tables.gpus,

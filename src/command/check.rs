@@ -110,11 +110,11 @@ fn of_page(engines: &[EngineTotals]) -> Vec<CheckFinding> {
             "not counted by vLLM before 0.16: estimated from its lookups in the prefix cache",
         ));
     }
-    if engine.adapters {
+    if engine.adapters.is_some() {
         findings.push(finding(
             "LoRA",
             true,
-            "the FLOPs and bytes of adapters are not counted",
+            "adapters are counted at the rank of --max-lora-rank, if --enable-lora is known from vLLM's command line or the configuration",
         ));
     }
     if !engine.single_api_server {

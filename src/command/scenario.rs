@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::config::Tables;
-use crate::source::lookup::find_config;
+use crate::source::lookup::{find_config, with_draft};
 use roofline::predict::{Scenario, Serving, Targets, Workload};
 use roofline::spec::deployment::DeploymentFlags;
 use roofline::spec::model::ModelSpec;
@@ -35,7 +35,7 @@ pub(super) fn scenario(
         name: name_of(id, &path),
         model: ModelSpec::from_json(&text).with_context(|| path.display().to_string())?,
         gpu,
-        flags,
+        flags: with_draft(flags),
         coefficients: tables.coefficients,
         workload: Workload::Serving(serving),
         targets,

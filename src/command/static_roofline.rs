@@ -19,7 +19,7 @@ use super::usage::UsageError;
 use crate::config::duration::TimeSpan;
 use crate::config::flags::SettingsFlags;
 use crate::config::{Settings, Tables};
-use crate::source::lookup::find_config;
+use crate::source::lookup::{find_config, with_draft};
 use roofline::cost::step::RequestGroup;
 use roofline::predict::{Prediction, SCHEMA, Scenario, Serving, Targets, Workload};
 use roofline::spec::deployment::{DeploymentFlags, speculative_tokens};
@@ -215,6 +215,7 @@ impl StaticArgs {
         self.check_length()?;
         let (path, text) = find_config(id)?;
         let model = ModelSpec::from_json(&text).with_context(|| path.display().to_string())?;
+        let flags = with_draft(self.deployment.clone());
         let mut scenarios = Vec::new();
         for gpu in self.gpus(&tables.gpus)? {
             for workload in self.workloads()? {
@@ -222,7 +223,7 @@ impl StaticArgs {
                     name: name_of(id, &path),
                     model: model.clone(),
                     gpu: gpu.clone(),
-                    flags: self.deployment.clone(),
+                    flags: flags.clone(),
                     coefficients: tables.coefficients,
                     workload,
                     targets: Targets {

@@ -55,7 +55,7 @@ fn of_facts(account: &Account, facts: &EngineFacts) -> [Caveat; 5] {
 }
 
 /// Caveats for information that vLLM's counters lack.
-fn of_counters(account: &Account) -> [Caveat; 8] {
+fn of_counters(account: &Account) -> [Caveat; 7] {
     [
         (
             account.preemptions > 0.0,
@@ -82,10 +82,6 @@ fn of_counters(account: &Account) -> [Caveat; 8] {
             "this vLLM reports nothing about its prefix cache: every prompt token counts as computed, FLOPs and bytes are upper bounds",
         ),
         (
-            account.adapters,
-            "LoRA: the FLOPs and bytes of adapters are not counted",
-        ),
-        (
             much_early(account),
             "prompts were counted here that ran before this span: FLOPs and bytes are too high",
         ),
@@ -93,11 +89,32 @@ fn of_counters(account: &Account) -> [Caveat; 8] {
 }
 
 /// Caveats for effects that the model of a step omits.
-fn of_model(account: &Account, facts: &EngineFacts) -> [Caveat; 4] {
+fn of_model(account: &Account, facts: &EngineFacts) -> [Caveat; 8] {
     let served = facts.served.as_ref();
+    let adapted = account.running_adapters > 0.0;
+    let slots_known = served.is_some_and(|served| served.deployment.adapters.is_some());
     [
         (
-            served.is_some_and(|served| served.deployment.speculative_tokens > 0),
+            served.is_some_and(|served| served.deployment.model.has_encoders),
+            "the encoder of images or audio is in no counter: FLOPs and bytes of requests that bring some are lower bounds",
+        ),
+        (
+            adapted && !slots_known,
+            "LoRA: the FLOPs and bytes of adapters are not counted, as --enable-lora and --max-lora-rank are not known",
+        ),
+        (
+            !adapted && slots_known,
+            "LoRA: vLLM names no adapter here, nor would it for requests that end with their first token: FLOPs and bytes are lower bounds",
+        ),
+        (
+            adapted && slots_known,
+            "LoRA: while an adapter runs, every request counts as using one; requests for the base model need less",
+        ),
+        (
+            served.is_some_and(|served| {
+                let deployment = &served.deployment;
+                deployment.speculative_tokens > 0 && deployment.draft.is_none()
+            }),
             "speculative decoding: the target's verification is counted, the draft model is not",
         ),
         (

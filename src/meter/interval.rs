@@ -28,10 +28,19 @@ pub struct Interval {
     pub block_size: f64,
     /// Whether step counts are exact.
     pub single_api_server: bool,
-    /// Whether requests with LoRA adapters run.
-    pub adapters: bool,
+    /// LoRA adapters that ran.
+    pub running_adapters: f64,
     /// The source of the computed prompt tokens.
     pub prompt_count: PromptCount,
+}
+
+/// LoRA adapters that ran between two readings: those of the newest step with any, if it is new.
+fn adapters_between(before: &EngineTotals, after: &EngineTotals) -> f64 {
+    let last = before.adapters.unwrap_or_default().last;
+    after
+        .adapters
+        .filter(|newest| newest.last > last)
+        .map_or(0.0, |newest| newest.running)
 }
 
 /// The gauges of one reading that the core uses.
@@ -145,7 +154,7 @@ impl Interval {
             after: GaugeReading::of(after),
             block_size: after.cache.block_size.unwrap_or(16.0),
             single_api_server: after.single_api_server,
-            adapters: after.adapters,
+            running_adapters: adapters_between(before, after),
             prompt_count: after.prompt_count,
         })
     }

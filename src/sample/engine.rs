@@ -52,12 +52,21 @@ pub struct EngineTotals {
     pub process_started: Option<Seconds>,
     /// How long the page may show unchanged values while the engine works: Ray publishes periodically, vLLM on every request.
     pub published_every: Seconds,
-    /// Whether requests with LoRA adapters run, or have run.
-    pub adapters: bool,
+    /// Use of LoRA adapters, if the server has any.
+    pub adapters: Option<AdapterUse>,
     /// The source of the computed prompt tokens.
     pub prompt_count: PromptCount,
     /// Metrics that figures need and the page lacks.
     pub missing: Vec<MissingInput>,
+}
+
+/// The newest use of LoRA adapters that a page shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AdapterUse {
+    /// Adapters that ran in one step.
+    pub running: f64,
+    /// Unix time of that step; 0 if none ran yet.
+    pub last: Seconds,
 }
 
 /// The source of an engine's computed prompt tokens, the most reliable first.
@@ -115,7 +124,7 @@ impl EngineTotals {
             single_api_server: true,
             process_started: None,
             published_every: Seconds::ZERO,
-            adapters: false,
+            adapters: None,
             prompt_count: PromptCount::default(),
             missing: Vec::new(),
         }
@@ -138,7 +147,7 @@ impl EngineTotals {
             MetricQuantity::Gauge(gauge) => self.gauges.get(gauge).is_some(),
             MetricQuantity::Distribution(which) => self.histograms.get(which).is_some(),
             MetricQuantity::CacheConfig => self.cache != CacheConfig::default(),
-            MetricQuantity::Adapters => self.adapters,
+            MetricQuantity::Adapters => self.adapters.is_some(),
         }
     }
 

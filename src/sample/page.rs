@@ -14,12 +14,12 @@ use std::borrow::Cow;
 use crate::exposition::{ErrorKind, Line, Lines, ParseError, Sample};
 use roofline::units::Seconds;
 
-use self::draft::{Draft, cache_config, engine_label, names_adapters};
+use self::draft::{Draft, cache_config, engine_label, running_adapters};
 use self::names::{PROCESS_STARTED, Publisher, READ, SampleField, field, without_prefix};
 pub use self::names::{needed, needed_names};
 pub use self::others::Other;
 pub use self::twice::Twice;
-use super::engine::{CacheConfig, EngineKey, EngineTotals, MissingInput};
+use super::engine::{AdapterUse, CacheConfig, EngineKey, EngineTotals, MissingInput};
 use super::metrics::MetricQuantity;
 
 /// Maximum number of engines of one page: more than a rack of 72 GPUs has. Each is about a hundred series on our own page.
@@ -148,7 +148,7 @@ struct PageReader {
     label_bytes: usize,
     process_started: Option<Seconds>,
     publisher: Option<Publisher>,
-    adapters: bool,
+    adapters: Option<AdapterUse>,
     /// The first vLLM line that cannot be read.
     unreadable: Option<ParseError>,
 }
@@ -167,10 +167,22 @@ impl PageReader {
             None => Ok(()),
             Some(SampleField::CacheConfig) => self.take_cache(sample, publisher),
             Some(SampleField::Adapters) => {
-                self.adapters |= names_adapters(sample);
+                self.take_adapters(sample);
                 Ok(())
             }
             Some(field) => self.draft(sample, publisher)?.take(field, sample),
+        }
+    }
+
+    /// vLLM adds a line for each combination of adapters; its value is the last time at which they ran.
+    fn take_adapters(&mut self, sample: &Sample<'_>) {
+        let newest = self.adapters.get_or_insert_default();
+        let running = running_adapters(sample);
+        if running > 0.0 && sample.value >= newest.last.0 {
+            *newest = AdapterUse {
+                running,
+                last: Seconds(sample.value),
+            };
         }
     }
 

@@ -11,7 +11,7 @@ use crate::source::discovery::{DiscoveryInputs, KnownValue, process};
 use crate::source::lookup::find_config_aside;
 use crate::source::vllm::VllmSource;
 use roofline::engine::{EngineFacts, MissingFact};
-use roofline::spec::deployment::DeploymentFlags;
+use roofline::spec::deployment::{DeploymentFlags, draft_model};
 use roofline::spec::gpu::GpuTable;
 use roofline::units::Seconds;
 
@@ -135,8 +135,16 @@ impl Discovery {
         self.clues.flags = line
             .unwrap_or_default()
             .overridden_by(self.deployment.clone());
+        self.clues.flags.draft_config = self.find_draft().await;
         self.clues.model_config = Some(self.find_model(vllm).await);
         true
+    }
+
+    /// The configuration of the draft model, if the flags name one that is found.
+    async fn find_draft(&self) -> Option<String> {
+        let model = draft_model(self.clues.flags.speculative_config.as_deref())?;
+        let found = find_config_aside(vec![model]).await.ok()?;
+        Some(found.1)
     }
 
     /// The search for the model timed out.

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::regular_file;
+use roofline::spec::deployment::{DeploymentFlags, draft_model};
 
 /// Maximum bytes of a `config.json`: the largest, which lists thousands of modules, have a few hundred thousand.
 const LONGEST: u64 = 4 << 20;
@@ -118,6 +119,17 @@ pub(crate) fn find_config_in(
             tried: caches.to_vec(),
             candidates: near(model, caches),
         }),
+    }
+}
+
+/// `flags` with the configuration of the draft model that they name, if it is found.
+#[must_use]
+pub fn with_draft(flags: DeploymentFlags) -> DeploymentFlags {
+    let draft = draft_model(flags.speculative_config.as_deref());
+    let found = draft.and_then(|model| find_config(&model).ok());
+    DeploymentFlags {
+        draft_config: found.map(|(_, text)| text),
+        ..flags
     }
 }
 

@@ -86,8 +86,8 @@ pub struct Account {
     pub several_api_servers: bool,
     /// The source of the computed prompt tokens.
     pub prompt_count: PromptCount,
-    /// Whether requests with LoRA adapters ran.
-    pub adapters: bool,
+    /// Maximum number of LoRA adapters that ran at the same time.
+    pub running_adapters: f64,
 }
 
 impl Account {
@@ -145,7 +145,7 @@ impl Account {
             prompts: *prompts,
             several_api_servers: !interval.single_api_server,
             prompt_count: interval.prompt_count(),
-            adapters: interval.adapters,
+            running_adapters: interval.running_adapters,
             ..Self::default()
         };
         account.decode_steps = steps
@@ -178,9 +178,10 @@ impl Account {
         facts: &EngineFacts,
     ) {
         let measured = self.measured_hbm_bytes(facts);
-        let routed = routing.learn(steps, served, measured, facts.gpus());
-        let shard = routed.as_ref().unwrap_or(&served.shard);
-        self.experts = routing.distinct(steps, served, shard);
+        let uniform = served.shard_with_adapters(self.running_adapters);
+        let routed = routing.learn(steps, &uniform, measured, facts.gpus());
+        let shard = routed.as_ref().unwrap_or(&uniform);
+        self.experts = routing.distinct(steps, &uniform, shard);
         let priced = work::price(steps, shard);
         let mut work = Work::default();
         for kind in &priced {
@@ -310,7 +311,7 @@ impl Account {
         }
         self.several_api_servers |= other.several_api_servers;
         self.prompt_count = self.prompt_count.max(other.prompt_count);
-        self.adapters |= other.adapters;
+        self.running_adapters = self.running_adapters.max(other.running_adapters);
     }
 }
 

@@ -7,7 +7,6 @@
 
 use roofline::cost::shard::Shard;
 use roofline::cost::step::StepWork;
-use roofline::engine::Served;
 use roofline::units::{Bytes, ratio};
 
 use super::work::{PricedStep, price};
@@ -55,15 +54,14 @@ impl DistinctExperts {
 }
 
 impl Routing {
-    /// Learns from `steps`, in which all GPUs together moved `measured`, and returns the shard for their cost if routing is not uniform.
+    /// Learns from `steps` of `shard`, in which all GPUs together moved `measured`, and returns the shard for their cost if routing is not uniform.
     pub(super) fn learn(
         &mut self,
         steps: &IntervalSteps,
-        served: &Served,
+        shard: &Shard,
         measured: Option<Bytes>,
         gpus: f64,
     ) -> Option<Shard> {
-        let shard = &served.shard;
         let told = measured
             .filter(|_| is_telling(steps, shard))
             .and_then(|measured| share(steps, shard, measured * (1.0 / gpus)));
@@ -87,18 +85,18 @@ impl Routing {
         }
     }
 
-    /// Distinct experts in `steps` with `shard`, if the model has experts.
+    /// Distinct experts in `steps` with the `uniform` shard and with the `priced` one, if the model has experts.
     pub(super) fn distinct(
         &self,
         steps: &IntervalSteps,
-        served: &Served,
-        shard: &Shard,
+        uniform: &Shard,
+        priced: &Shard,
     ) -> Option<DistinctExperts> {
         let mut sums = DistinctExperts::default();
         for kind in &steps.kinds {
             let tokens = kind.prefill.tokens() + kind.decode.tokens();
-            sums.priced += kind.count * shard.distinct_experts(tokens)?;
-            sums.uniform += kind.count * served.shard.distinct_experts(tokens)?;
+            sums.priced += kind.count * priced.distinct_experts(tokens)?;
+            sums.uniform += kind.count * uniform.distinct_experts(tokens)?;
         }
         if self.share().is_some() {
             sums.told_steps = steps.count();

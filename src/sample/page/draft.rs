@@ -258,14 +258,9 @@ pub(super) fn cache_config(sample: &Sample<'_>) -> CacheConfig {
     }
 }
 
-/// Whether `lora_requests_info` names an adapter.
-pub(super) fn names_adapters(sample: &Sample<'_>) -> bool {
-    ["running_lora_adapters", "waiting_lora_adapters"]
-        .iter()
-        .any(|label| {
-            sample
-                .labels
-                .get(label)
-                .is_some_and(|names| !names.is_empty())
-        })
+/// Number of adapters that a line of `lora_requests_info` names as running.
+pub(super) fn running_adapters(sample: &Sample<'_>) -> f64 {
+    let names = sample.labels.get("running_lora_adapters");
+    let names = names.as_deref().unwrap_or_default().split(',');
+    names.filter(|name| !name.is_empty()).count() as f64
 }

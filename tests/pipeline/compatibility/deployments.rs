@@ -182,6 +182,14 @@ fn adapters_are_noticed() {
             "{page}vllm:lora_requests_info{{max_lora=\"4\",running_lora_adapters=\"{names}\",waiting_lora_adapters=\"\"}} 1.0\n"
         )
     };
-    assert!(read(&with("a,b"))[0].adapters);
-    assert!(!read(&with(""))[0].adapters);
+    let used = |page: &str| {
+        read(page)[0]
+            .adapters
+            .map(|used| (used.running, used.last.0))
+    };
+    assert_eq!(used(&with("a,b")), Some((2.0, 1.0)));
+    assert_eq!(used(&with("")), Some((0.0, 0.0)));
+    assert_eq!(used(&page), None);
+    let later = "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"c\",waiting_lora_adapters=\"a\"} 2.0\n";
+    assert_eq!(used(&(with("a,b") + later)), Some((1.0, 2.0)));
 }

@@ -15,7 +15,7 @@ fn verdict_on(page: &str) -> String {
     let mut watched = Watched::new();
     match vllm_roofline_exporter::sample::page::read(page, roofline::units::Seconds(1.0)) {
         Err(error) => return refused(&error),
-        Ok(_) => watched.look(&before_all(page), 1.0),
+        Ok(_) => watched.look(&before_all(&without_lines(page, "lora_requests_info")), 1.0),
     }
     watched.look(page, 9.0);
     said_of(&watched)

@@ -35,6 +35,16 @@ pub struct Communication {
 }
 
 impl Communication {
+    /// Adds the traffic of `count` further passes.
+    pub(super) fn add(&mut self, pass: &Self, count: f64) {
+        self.all_reduces += pass.all_reduces * count;
+        self.all_reduce_payload += pass.all_reduce_payload * count;
+        self.ranks = self.ranks.max(pass.ranks);
+        self.norm_reduces += pass.norm_reduces * count;
+        self.point_to_point += pass.point_to_point * count;
+        self.messages += pass.messages * count;
+    }
+
     /// Bytes that cross one link in one direction.
     #[must_use]
     pub fn link_bytes(&self) -> Bytes {

@@ -6,6 +6,7 @@ pub mod activation;
 pub mod ceiling;
 pub mod coefficients;
 pub mod communication;
+mod draft;
 pub mod memory;
 pub mod shard;
 pub mod step;

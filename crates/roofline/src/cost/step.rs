@@ -166,6 +166,14 @@ pub struct StepWork {
     pub communication: Communication,
 }
 
+impl AttentionWork {
+    /// Adds `count` passes of the same requests.
+    pub(super) fn add(&mut self, pass: &Self, count: f64) {
+        self.flops += pass.flops * count;
+        self.kv_read += pass.kv_read * count;
+    }
+}
+
 impl StepWork {
     /// FLOPs per byte of the lower bound.
     #[must_use]
@@ -193,6 +201,16 @@ impl Shard {
     /// The work of one step with the requests in `groups`.
     #[must_use]
     pub fn work_of_step(&self, groups: &[RequestGroup]) -> StepWork {
+        let rows = groups.iter().map(RequestGroup::logits_rows).sum();
+        let mut work = self.pass(groups, rows);
+        if let Some(draft) = self.draft.as_ref().filter(|_| work.tokens > 0.0) {
+            draft.add_to(&mut work, groups);
+        }
+        work
+    }
+
+    /// The work of this model alone, with `logits_rows` rows of logits.
+    pub(super) fn pass(&self, groups: &[RequestGroup], logits_rows: f64) -> StepWork {
         let tokens: f64 = groups.iter().map(RequestGroup::tokens).sum();
         let mut work = StepWork {
             tokens,
@@ -202,7 +220,7 @@ impl Shard {
                 .filter(|group| group.is_prefill)
                 .map(RequestGroup::tokens)
                 .sum(),
-            logits_rows: groups.iter().map(RequestGroup::logits_rows).sum(),
+            logits_rows,
             ..StepWork::default()
         };
         if tokens <= 0.0 {
@@ -224,7 +242,7 @@ impl Shard {
             attention.kv_read += kv_read;
             work.bytes.state += self.state_traffic(group);
         }
-        work.bytes.kv_write = self.kv_per_token() * tokens;
+        work.bytes.kv_write = self.own_kv_per_token() * tokens;
         for flops in [
             work.flops.attention,
             work.flops.router,

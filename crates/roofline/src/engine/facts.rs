@@ -1,5 +1,7 @@
 //! Facts about one engine besides its counters: its model, its deployment, its GPUs, and which facts are missing.
 
+use std::borrow::Cow;
+
 use crate::cost::ceiling::Ceiling;
 use crate::cost::coefficients::Coefficients;
 use crate::cost::shard::Shard;
@@ -62,6 +64,15 @@ impl Served {
             precision: most.map_or(deployment.dtype, |(precision, _)| precision),
             shard,
             deployment,
+        }
+    }
+
+    /// The work of one GPU while `running` LoRA adapters are in use; without them if their slots are not known.
+    #[must_use]
+    pub fn shard_with_adapters(&self, running: f64) -> Cow<'_, Shard> {
+        match self.deployment.adapters {
+            Some(slots) if running > 0.0 => Cow::Owned(self.shard.with_adapters(slots, running)),
+            _ => Cow::Borrowed(&self.shard),
         }
     }
 }

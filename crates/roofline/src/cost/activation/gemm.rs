@@ -48,6 +48,8 @@ pub(in crate::cost) struct Gemm {
     pub(in crate::cost) layers: f64,
     pub(in crate::cost) inputs: f64,
     pub(in crate::cost) outputs: f64,
+    /// Number of projections that it fuses.
+    pub(in crate::cost) projections: f64,
     /// Bytes per weight.
     pub(in crate::cost) weight_width: f64,
     pub(in crate::cost) kernel: Kernel,

@@ -4,6 +4,7 @@
 //! if the tensor fits in a quarter of it, and HBM if it is larger than half of it; in between, a proportional share (the L2 of large parts
 //! is two halves that hold copies of shared data).
 
+mod adapters;
 mod elementwise;
 mod experts;
 mod gemm;
@@ -86,7 +87,7 @@ impl Shard {
             .iter()
             .map(|layers| layers.traffic(rows, self.activation_width, self.cache));
         let layers: f64 = gemms.chain(between).chain(experts).sum();
-        Bytes(layers + self.sampling(work.logits_rows))
+        Bytes(layers + self.adapters(rows) + self.sampling(work.logits_rows))
     }
 
     /// Logits are written, read and widened, and read again to sample a token.

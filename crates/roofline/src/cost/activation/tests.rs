@@ -34,6 +34,7 @@ fn gemm(kernel: Kernel, inputs: f64, outputs: f64) -> Gemm {
         layers: 1.0,
         inputs,
         outputs,
+        projections: 1.0,
         weight_width: narrow,
         kernel,
         operand_width: narrow,

@@ -3,6 +3,7 @@
 use super::{AlikeLayers, AttentionLayers, ExpertLayers, Shard};
 use crate::cost::activation::{Cache, Elementwise, ExpertKernel, Gemm, Kernel};
 use crate::cost::communication::Peers;
+use crate::cost::draft::DraftModel;
 use crate::spec::deployment::Deployment;
 use crate::spec::gpu::ComputeCapability;
 use crate::spec::model::{
@@ -11,7 +12,7 @@ use crate::spec::model::{
 };
 use crate::spec::precision::ByPrecision;
 use crate::spec::quantization::Scheme;
-use crate::spec::to_f64;
+use crate::spec::{to_f64, to_u64};
 use crate::units::{Bytes, Flops};
 
 impl Shard {
@@ -30,6 +31,8 @@ impl Shard {
             builder.add_layer(&mut shard, layer);
         }
         builder.add_outer(&mut shard);
+        builder.add_adapter_slots(&mut shard);
+        builder.add_draft(&mut shard);
         shard
     }
 
@@ -52,6 +55,8 @@ impl Shard {
             cache: Cache::of(deployment.gpu.as_ref()),
             all_reduces: 0.0,
             norm_reduces: 0.0,
+            adapter_rank: 0.0,
+            draft: None,
             peers: peers(deployment),
             base_precision: deployment.dtype,
             activation_width: deployment.dtype.bytes(),
@@ -108,6 +113,21 @@ impl ShardBuilder<'_> {
         shard.resident_weights += Bytes(layer_table * width);
         shard.resident_weights += shard.dense_weights + outer + shard.head_weights + embedding;
         shard.dense_weights += Bytes(shard.hidden * width * self.stage);
+    }
+
+    fn add_draft(&self, shard: &mut Shard) {
+        shard.draft = DraftModel::of(self.deployment);
+        if let Some(draft) = &shard.draft {
+            shard.resident_weights += draft.shard.resident_weights;
+        }
+    }
+
+    /// Slots of LoRA adapters, which vLLM reserves when it starts.
+    fn add_adapter_slots(&self, shard: &mut Shard) {
+        if let Some(adapters) = self.deployment.adapters {
+            let slot = shard.adapter_weights(to_f64(adapters.rank));
+            shard.resident_weights += slot * to_f64(adapters.slots);
+        }
     }
 
     fn add_layer(&self, shard: &mut Shard, layer: &Layer) {
@@ -202,6 +222,7 @@ impl ShardBuilder<'_> {
             layers: self.stage,
             inputs,
             outputs,
+            projections: to_f64(to_u64(fused.len())),
             weight_width: deployment.bytes_per_weight(scheme, first.inputs),
             kernel: self.kernel(scheme, operand_width),
             operand_width,

@@ -7,6 +7,7 @@ mod build;
 
 use super::activation::{Cache, Elementwise, ExpertKernel, Gemm};
 use super::communication::Peers;
+use super::draft::DraftModel;
 use crate::spec::model::AttentionSpan;
 use crate::spec::precision::{ByPrecision, Precision};
 use crate::units::{Bytes, Flops};
@@ -48,6 +49,10 @@ pub struct Shard {
     pub(super) all_reduces: f64,
     /// Layers with a norm over all heads, which needs an all-reduce if ranks share the heads.
     pub(super) norm_reduces: f64,
+    /// Rank at which the tokens of a step pass through LoRA adapters; 0 without.
+    pub(super) adapter_rank: f64,
+    /// The draft of speculative decoding.
+    pub(super) draft: Option<Box<DraftModel>>,
     /// GPUs that this one exchanges data with.
     pub(super) peers: Peers,
     /// Compute precision of attention, head and routers.
@@ -114,13 +119,25 @@ impl Shard {
     /// Cache of one token, all layers.
     #[must_use]
     pub fn kv_per_token(&self) -> Bytes {
-        self.caching_layers()
+        let draft = self.draft.as_ref();
+        self.own_kv_per_token() + draft.map_or(Bytes::ZERO, |draft| draft.shard.own_kv_per_token())
+    }
+
+    /// The same without that of a draft.
+    pub(super) fn own_kv_per_token(&self) -> Bytes {
+        self.own_caching_layers()
             .map(|layers| layers.kv_per_token * layers.layers)
             .sum()
     }
 
     /// Layers with a cache of their own.
     pub(super) fn caching_layers(&self) -> impl Iterator<Item = &AttentionLayers> {
+        let draft = self.draft.iter();
+        self.own_caching_layers()
+            .chain(draft.flat_map(|draft| draft.shard.own_caching_layers()))
+    }
+
+    fn own_caching_layers(&self) -> impl Iterator<Item = &AttentionLayers> {
         self.attention.iter().filter(|layers| layers.owns_cache)
     }
 

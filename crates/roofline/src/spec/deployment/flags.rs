@@ -53,12 +53,25 @@ pub struct DeploymentFlags {
     /// Speculative decoding (-sc), as JSON or by members: --speculative-config.num_speculative_tokens 3.
     #[cfg_attr(feature = "clap", arg(long, value_name = "JSON"))]
     pub speculative_config: Option<String>,
+    /// The `config.json` of the draft model that `speculative_config` names, where it was found.
+    #[serde(skip)]
+    #[cfg_attr(feature = "clap", arg(skip))]
+    pub draft_config: Option<String>,
     /// Largest step that runs as a CUDA graph, in tokens.
     #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
     pub max_cudagraph_capture_size: Option<u64>,
     /// Compilation (-cc), as JSON or by members; read for its CUDA graphs.
     #[cfg_attr(feature = "clap", arg(long, value_name = "JSON"))]
     pub compilation_config: Option<String>,
+    /// Serve LoRA adapters.
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub enable_lora: bool,
+    /// Most LoRA adapters in one step.
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub max_loras: Option<u64>,
+    /// Largest rank of a LoRA adapter.
+    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
+    pub max_lora_rank: Option<u64>,
     /// Tokens that the API server collects before it sends them on.
     #[cfg_attr(feature = "clap", arg(long, value_parser = parse_count))]
     pub stream_interval: Option<u64>,
@@ -86,10 +99,14 @@ impl DeploymentFlags {
             gpu_memory_utilization: over.gpu_memory_utilization.or(self.gpu_memory_utilization),
             enforce_eager: over.enforce_eager || self.enforce_eager,
             speculative_config: over.speculative_config.or(self.speculative_config),
+            draft_config: over.draft_config.or(self.draft_config),
             max_cudagraph_capture_size: over
                 .max_cudagraph_capture_size
                 .or(self.max_cudagraph_capture_size),
             compilation_config: over.compilation_config.or(self.compilation_config),
+            enable_lora: over.enable_lora || self.enable_lora,
+            max_loras: over.max_loras.or(self.max_loras),
+            max_lora_rank: over.max_lora_rank.or(self.max_lora_rank),
             stream_interval: over.stream_interval.or(self.stream_interval),
             vllm_version: over.vllm_version.or(self.vllm_version),
         }

@@ -1,5 +1,6 @@
 //! `Deployment`: a model, its number formats, its parallelism and vLLM's limits, validated together with the GPU.
 
+mod adapters;
 #[cfg(feature = "clap")]
 pub mod command_line;
 mod flags;
@@ -8,18 +9,20 @@ mod graphs;
 mod limits;
 #[cfg(feature = "clap")]
 mod misspelt;
+mod speculation;
 #[cfg(feature = "clap")]
 mod spelling;
 #[cfg(feature = "clap")]
 mod vllm_flags;
 
+pub use adapters::AdapterSlots;
 #[cfg(feature = "clap")]
 pub use command_line::{CommandLineError, takes};
 pub use flags::DeploymentFlags;
 pub use formats::KvCacheFormat;
 pub use graphs::GraphLimit;
+pub use speculation::{draft_model, speculative_tokens};
 
-use serde_json::Value;
 use thiserror::Error;
 
 use super::gpu::{ComputeCapability, GpuSpec};
@@ -147,6 +150,10 @@ pub struct Deployment {
     pub limits: SchedulerLimits,
     /// Tokens proposed per step by speculative decoding, 0 without.
     pub speculative_tokens: u64,
+    /// The model that proposes them, if it is one of its own and its configuration is known.
+    pub draft: Option<Box<Self>>,
+    /// Slots for LoRA adapters.
+    pub adapters: Option<AdapterSlots>,
     /// Effects that a prediction for this deployment omits.
     pub not_modelled: Vec<String>,
 }
@@ -175,10 +182,14 @@ impl Deployment {
         let kv_cache = KvCacheFormat::read(flags.kv_cache_dtype.as_deref(), &quantization, dtype)?;
         let parallelism = parallelism(&model, flags)?;
         let speculative_tokens = speculative_tokens(flags.speculative_config.as_deref())?;
+        let draft = speculation::draft(gpu.as_ref(), flags);
         if speculative_tokens > 0 {
+            not_modelled.push(speculation::left_out(draft.is_some()).to_owned());
+        }
+        let adapters = AdapterSlots::read(flags);
+        if adapters.is_some() {
             not_modelled.push(
-                "the draft of speculative decoding: only the target's verification is counted"
-                    .to_owned(),
+                "the work of LoRA adapters: only the memory of their slots is counted".to_owned(),
             );
         }
         let deployment = Self {
@@ -190,6 +201,8 @@ impl Deployment {
             kv_cache,
             parallelism,
             speculative_tokens,
+            draft,
+            adapters,
             not_modelled,
         };
         deployment.check_formats()?;
@@ -353,26 +366,6 @@ fn divided(mixer: &Mixer) -> Vec<(u64, &'static str)> {
         Mixer::Recurrent(Recurrent::Mamba2 { heads, .. }) => vec![(*heads, "mamba heads")],
         Mixer::Recurrent(Recurrent::Mamba1 { inner, .. }) => vec![(*inner, "mamba channels")],
     }
-}
-
-/// `num_speculative_tokens` of a speculative configuration, 0 without one.
-///
-/// # Errors
-/// When it is not a JSON object or lacks the number.
-pub fn speculative_tokens(config: Option<&str>) -> Result<u64, DeploymentError> {
-    let Some(config) = config else {
-        return Ok(0);
-    };
-    let bad = |problem: &str| DeploymentError::BadFlag {
-        flag: "--speculative-config",
-        value: config.to_owned(),
-        problem: problem.to_owned(),
-    };
-    let parsed: Value = serde_json::from_str(config).map_err(|_| bad("must be a JSON object"))?;
-    parsed
-        .get("num_speculative_tokens")
-        .and_then(Value::as_u64)
-        .ok_or_else(|| bad("must set num_speculative_tokens"))
 }
 
 #[cfg(test)]

@@ -322,7 +322,7 @@ mod tests {
 
     fn known(name: &str) -> Option<Takes> {
         Some(match name {
-            "enforce-eager" | "enable-expert-parallel" => Takes::Nothing,
+            "enforce-eager" | "enable-expert-parallel" | "enable-lora" => Takes::Nothing,
             "model"
             | "tensor-parallel-size"
             | "quantization"

@@ -1,7 +1,7 @@
 //! The flags of `vllm serve` (0.32), to distinguish irrelevant flags from mistyped ones.
 
 /// Flags without a value; each also has a `--no-` form.
-pub(super) const SWITCHES: [&str; 93] = [
+pub(super) const SWITCHES: [&str; 92] = [
     "aggregate-engine-logging",
     "allow-credentials",
     "allow-deprecated-quantization",
@@ -40,7 +40,6 @@ pub(super) const SWITCHES: [&str; 93] = [
     "enable-log-outputs",
     "enable-log-requests",
     "enable-logging-iteration-details",
-    "enable-lora",
     "enable-mamba-cache-stochastic-rounding",
     "enable-mamba-shared-prefix-checkpoint",
     "enable-mfu-metrics",
@@ -98,7 +97,7 @@ pub(super) const SWITCHES: [&str; 93] = [
 ];
 
 /// Flags with a value, some with several.
-pub(super) const VALUED: [&str; 223] = [
+pub(super) const VALUED: [&str; 221] = [
     "additional-config",
     "all2all-backend",
     "allowed-headers",
@@ -214,8 +213,6 @@ pub(super) const VALUED: [&str; 223] = [
     "max-log-len",
     "max-logprobs",
     "max-lora-cls-labels",
-    "max-lora-rank",
-    "max-loras",
     "max-model-len",
     "max-num-active-seqs",
     "max-num-batched-tokens",

@@ -53,6 +53,8 @@ pub struct ModelSpec {
     pub max_position_embeddings: Option<u64>,
     /// `quantization_config`, unchanged.
     pub quantization_config: Option<Value>,
+    /// Whether it has encoders of images or sound, which no layer here represents.
+    pub has_encoders: bool,
     /// Effects that a prediction from this description omits.
     pub not_modelled: Vec<String>,
 }
@@ -227,6 +229,7 @@ impl ModelSpec {
                 .iter()
                 .find_map(|name| fields.value(name))
                 .cloned(),
+            has_encoders: fields.is_nested(),
             not_modelled,
         };
         match model.total_params() {
