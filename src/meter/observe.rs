@@ -44,6 +44,7 @@ pub fn observation(
         kv_usage: figures.queue.kv_cache_usage,
         kv_usage_most: queue.kv_usage_most,
         kv_capacity_tokens: queue.kv_capacity_tokens,
+        kv_blocks_overridden: facts.kv_blocks_overridden,
         preemptions_per_second: ratio(account.preemptions, account.seconds.0).unwrap_or(0.0),
         decode_batch: figures.decode_batch,
         input_tokens: known(account.prompts.tokens).or(figures.context_tokens),

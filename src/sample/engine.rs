@@ -27,6 +27,8 @@ pub struct CacheConfig {
     pub cache_dtype: Option<String>,
     /// `--gpu-memory-utilization`.
     pub gpu_memory_utilization: Option<f64>,
+    /// Whether `--num-gpu-blocks-override` sets the number of blocks.
+    pub blocks_overridden: bool,
 }
 
 /// All values of one engine on one page.

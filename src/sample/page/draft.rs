@@ -255,6 +255,7 @@ pub(super) fn cache_config(sample: &Sample<'_>) -> CacheConfig {
             .filter(|name| name.len() <= LONGEST_FORMAT)
             .map(Cow::into_owned),
         gpu_memory_utilization: number("gpu_memory_utilization", 1.0),
+        blocks_overridden: number("num_gpu_blocks_override", MOST_KV_TOKENS).is_some(),
     }
 }
 

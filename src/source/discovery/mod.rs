@@ -57,6 +57,7 @@ impl DiscoveryInputs {
         let mut facts = EngineFacts {
             flags: self.flags_with(totals),
             coefficients: self.coefficients,
+            kv_blocks_overridden: totals.cache.blocks_overridden,
             ..EngineFacts::default()
         };
         self.find_gpu(table, &mut facts);

@@ -55,6 +55,8 @@ pub struct Observation {
     pub kv_usage_most: Option<f64>,
     /// Tokens that the KV cache holds.
     pub kv_capacity_tokens: Option<f64>,
+    /// Whether `--num-gpu-blocks-override` limits it.
+    pub kv_blocks_overridden: bool,
     /// Preemptions per second.
     pub preemptions_per_second: f64,
     /// Requests of a decode step.
@@ -173,6 +175,7 @@ impl Default for Observation {
             kv_usage: None,
             kv_usage_most: None,
             kv_capacity_tokens: None,
+            kv_blocks_overridden: false,
             preemptions_per_second: 0.0,
             decode_batch: None,
             input_tokens: None,

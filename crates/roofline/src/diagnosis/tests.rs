@@ -303,6 +303,21 @@ fn a_starved_engine_gets_room_and_what_is_free_comes_first() {
 }
 
 #[test]
+fn a_cache_of_a_fixed_number_of_blocks_is_set_free() {
+    let seen = Observation {
+        kv_blocks_overridden: true,
+        ..queueing(Admission::KvCapacity)
+    };
+    let verdict = verdict_of(&seen, DeploymentFlags::default());
+    let first = &verdict[0].remedies[0];
+    assert_eq!(first.r#do, "remove --num-gpu-blocks-override");
+    assert!(
+        first.predicted.output_tokens_per_second > Some(1200.0),
+        "{first:?}"
+    );
+}
+
+#[test]
 fn a_cache_that_has_all_the_memory_gets_narrower_keys() {
     let flags = DeploymentFlags {
         gpu_memory_utilization: Some(0.95),

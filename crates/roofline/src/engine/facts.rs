@@ -31,6 +31,8 @@ pub struct EngineFacts {
     pub gpu_uuids: Vec<String>,
     /// vLLM's flags, as far as they are known.
     pub flags: DeploymentFlags,
+    /// Whether `--num-gpu-blocks-override` limits the KV cache.
+    pub kv_blocks_overridden: bool,
     /// The origin of each fact, in words.
     pub origins: Vec<(&'static str, String)>,
     /// Facts that could not be determined.

@@ -74,6 +74,9 @@ impl Case<'_> {
     }
 
     fn more_memory(&self) -> Option<Candidate> {
+        if self.seen.kv_blocks_overridden {
+            return Some(self.no_blocks_override());
+        }
         let used = self.utilization().unwrap_or(0.0);
         if used > HIGH_UTILIZATION - 0.02 {
             return None;
@@ -89,6 +92,16 @@ impl Case<'_> {
             free: true,
             change: self.roomier(|flags| flags.gpu_memory_utilization = Some(HIGH_UTILIZATION)),
         })
+    }
+
+    fn no_blocks_override(&self) -> Candidate {
+        let set = self.set_utilization();
+        Candidate {
+            id: RemedyKind::MemoryUtilization,
+            r#do: "remove --num-gpu-blocks-override".to_owned(),
+            free: true,
+            change: self.roomier(|flags| flags.gpu_memory_utilization = set),
+        }
     }
 
     fn kv_cache_fp8(&self, for_room: bool) -> Option<Candidate> {

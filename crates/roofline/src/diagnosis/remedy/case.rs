@@ -116,6 +116,12 @@ impl Case<'_> {
         self.scenario.map(|scenario| &scenario.flags)
     }
 
+    /// `--gpu-memory-utilization`, or vLLM's default.
+    pub(super) fn set_utilization(&self) -> Option<f64> {
+        let predictor = self.scenario?.predictor().ok()?;
+        Some(predictor.deployment.limits.gpu_memory_utilization)
+    }
+
     /// The share of GPU memory that the cache in use needs: the setting may be overridden by `--num-gpu-blocks-override`, or unknown.
     pub(super) fn utilization(&self) -> Option<f64> {
         let predictor = self.scenario?.predictor().ok()?;
