@@ -254,7 +254,7 @@ fn write_limits(limits: &BatchLimits, out: &mut impl Write) -> anyhow::Result<()
         (
             "weights turn compute-bound",
             limits.ridge_batch,
-            "up to here weights are read longer than computed with",
+            "below it, reading the weights takes longer than computing with them",
         ),
         (
             "decode turns compute-bound",

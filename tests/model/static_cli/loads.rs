@@ -222,3 +222,26 @@ fn a_length_that_does_not_fit_is_shortened() {
         "{error}"
     );
 }
+
+#[test]
+fn what_is_advised_where_a_model_does_not_fit_starts() {
+    let mut config = llama_3_8b();
+    config["max_position_embeddings"] = json!(131_072);
+    let files = Files::with(&config);
+    let printed: Value =
+        serde_json::from_str(&files.predict("--gpu T4 --dtype half --format json").out)
+            .expect("JSON");
+    let advice = printed["advice"].as_array().expect("a list");
+    let actions: Vec<&str> = advice
+        .iter()
+        .filter_map(|advice| advice["do"].as_str())
+        .collect();
+    let flags = actions
+        .iter()
+        .find(|action| action.starts_with("--tensor-parallel-size 2"))
+        .expect("more GPUs help")
+        .replace(" and ", " ");
+    assert!(flags.contains("--max-model-len "), "{actions:?}");
+    let better = files.predict_json(&format!("--gpu T4 --dtype half {flags}"));
+    assert_eq!(better["memory"].get("problem"), None, "{better}");
+}

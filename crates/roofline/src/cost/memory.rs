@@ -119,6 +119,13 @@ impl MemoryPlan {
         let length = self.max_model_len.unwrap_or(1.0);
         self.sequences(length) * length
     }
+
+    /// The longest `--max-model-len` with which vLLM starts, where the present one does not fit; `None` where it fits, or nothing does.
+    #[must_use]
+    pub(crate) fn shorter_model_len(&self) -> Option<f64> {
+        let too_long = self.sequences(self.max_model_len?) < 1.0;
+        (too_long && self.fits()).then(|| self.capacity_tokens().floor())
+    }
 }
 
 /// Layers that share a block table. vLLM's groups contain one kind of layer each (full attention, one window) and have the same number of

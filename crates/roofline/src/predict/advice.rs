@@ -7,6 +7,7 @@
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::limits::whole;
 use super::{
     ImprovedMetric, Phase, PredictedSteps, Prediction, Scenario, Serving, StepPrediction, Workload,
 };
@@ -99,6 +100,21 @@ struct RemedyCandidate {
     action: String,
     metric: ImprovedMetric,
     scenario: Scenario,
+}
+
+impl RemedyCandidate {
+    /// The same with the `--max-model-len` that vLLM needs to start, if the longest sequence does not fit.
+    fn started(mut self) -> Self {
+        let predictor = self.scenario.predictor().ok();
+        let roof = predictor
+            .as_ref()
+            .and_then(|predictor| predictor.roof.as_ref());
+        if let Some(longest) = roof.and_then(|roof| roof.memory.shorter_model_len()) {
+            self.action += &format!(" and --max-model-len {longest:.0}");
+            self.scenario.flags.max_model_len = Some(whole(longest));
+        }
+        self
+    }
 }
 
 /// The remedies for the bottlenecks of `prediction`, largest gain first.
@@ -220,7 +236,7 @@ impl Scenario {
                 flags.gpu_memory_utilization = Some(HIGH_UTILIZATION);
             }));
         }
-        remedies
+        remedies.into_iter().map(RemedyCandidate::started).collect()
     }
 
     fn for_bound(

@@ -143,10 +143,9 @@ fn problem(predictor: &Predictor) -> Option<String> {
         ));
     }
     let longest = predictor.deployment.limits.max_model_len?;
-    (plan.sequences(to_f64(longest)) < 1.0).then(|| {
+    plan.shorter_model_len().map(|fits| {
         format!(
-            "the KV cache holds {0:.0} tokens, but a sequence may have {longest}; set --max-model-len {0:.0} or less",
-            plan.capacity_tokens().floor(),
+            "the KV cache holds {fits:.0} tokens, but a sequence may have {longest}; set --max-model-len {fits:.0} or less"
         )
     })
 }

@@ -51,9 +51,8 @@ impl Recommendation {
         let mut flags = scenario.flags.clone();
         flags.max_num_seqs = Some(max_num_seqs);
         flags.max_num_batched_tokens = Some(max_num_batched_tokens);
-        let longest = predictor.deployment.limits.max_model_len.map(to_f64);
-        if longest.is_some_and(|longest| roof.memory.sequences(longest) < 1.0) {
-            flags.max_model_len = Some(whole(roof.memory.capacity_tokens()));
+        if let Some(longest) = roof.memory.shorter_model_len() {
+            flags.max_model_len = Some(whole(longest));
         }
         Some(Self {
             max_num_seqs,
