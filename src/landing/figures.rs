@@ -22,6 +22,7 @@ pub(super) fn figures(engine: &EngineSnapshot, snapshot: &Snapshot) -> Vec<Figur
     let mut figures = Vec::new();
     figures.extend(felt(engine, snapshot.slo));
     figures.extend(utilization(engine));
+    figures.extend(queue(engine));
     figures.extend(spent(engine, snapshot));
     figures
 }
@@ -159,13 +160,8 @@ fn range(between: Option<[f64; 2]>) -> Option<String> {
 }
 
 /// Hardware utilisation, and the batch behind it.
-fn utilization(engine: &EngineSnapshot) -> [FigureView; 7] {
+fn utilization(engine: &EngineSnapshot) -> [FigureView; 5] {
     let of = |pick: fn(&Figures) -> Option<f64>| engine.window.as_ref().and_then(pick);
-    let percent = |share: Option<f64>| share.map(|share| format!("{:.1} %", share * 100.0));
-    let now = &engine.now;
-    let queue = now
-        .running
-        .map(|running| format!("{running:.0} + {:.0}", now.waiting.unwrap_or(0.0)));
     let batch = of(|window| window.decode_batch).map(|batch| format!("{batch:.1}"));
     let context = of(|window| window.context_tokens).map(|tokens| format!("{tokens:.0} tok"));
     [
@@ -199,14 +195,42 @@ fn utilization(engine: &EngineSnapshot) -> [FigureView; 7] {
             context,
             "modelled from KV cache usage",
         ),
-        figure("queue", "running + waiting", queue, "measured by vLLM, now"),
-        figure(
-            "kv",
-            "KV cache",
-            percent(now.kv_cache_usage),
-            "measured by vLLM, now",
-        ),
     ]
+}
+
+/// Requests and KV cache over the window, which the headline is about, with the newest values below.
+fn queue(engine: &EngineSnapshot) -> [FigureView; 2] {
+    const FROM: &str = "measured by vLLM, mean over the window";
+    let mean = engine.window.as_ref().map(|window| window.queue);
+    let now = &engine.now;
+    let beside = |now: Option<String>| now.map(|now| format!("now {now}")).into_iter().collect();
+    let requests = |running: Option<f64>, waiting: Option<f64>| {
+        running.map(|running| format!("{running:.0} + {:.0}", waiting.unwrap_or(0.0)))
+    };
+    [
+        FigureView {
+            beside: beside(requests(now.running, now.waiting)),
+            ..figure(
+                "queue",
+                "running + waiting",
+                mean.and_then(|mean| requests(mean.running, mean.waiting)),
+                FROM,
+            )
+        },
+        FigureView {
+            beside: beside(percent(now.kv_cache_usage)),
+            ..figure(
+                "kv",
+                "KV cache",
+                percent(mean.and_then(|mean| mean.kv_cache_usage)),
+                FROM,
+            )
+        },
+    ]
+}
+
+fn percent(share: Option<f64>) -> Option<String> {
+    share.map(|share| format!("{:.1} %", share * 100.0))
 }
 
 /// Resource use: energy, power and, with a price, dollars.

@@ -133,7 +133,9 @@ fn ranked(snapshot: &Snapshot) -> Vec<&EngineSnapshot> {
     let waste = |engine: &EngineSnapshot| {
         let window = engine.window.as_ref();
         let efficiency = window.and_then(|window| window.roofline_efficiency);
-        let waiting = engine.now.waiting.unwrap_or(0.0);
+        let waiting = window
+            .and_then(|window| window.queue.waiting)
+            .unwrap_or(0.0);
         (
             worst(&engine.verdict),
             waiting,
@@ -176,9 +178,8 @@ fn row(engine: &EngineSnapshot) -> EngineRow {
         output: window
             .and_then(|window| window.output_tokens_per_second)
             .map_or_else(dash, |rate| format!("{rate:.0}")),
-        waiting: engine
-            .now
-            .waiting
+        waiting: window
+            .and_then(|window| window.queue.waiting)
             .map_or_else(dash, |waiting| format!("{waiting:.0}")),
         mbu: window
             .and_then(|window| window.mbu_measured.or(window.mbu))

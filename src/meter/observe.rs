@@ -43,7 +43,7 @@ pub fn observation(
         waiting: figures.queue.waiting,
         kv_usage: figures.queue.kv_cache_usage,
         kv_usage_most: queue.kv_usage_most,
-        kv_capacity_tokens: queue.kv_capacity_tokens,
+        kv_capacity_tokens: queue.full_capacity_tokens.or(queue.kv_capacity_tokens),
         kv_blocks_overridden: facts.kv_blocks_overridden,
         preemptions_per_second: ratio(account.preemptions, account.seconds.0).unwrap_or(0.0),
         decode_batch: figures.decode_batch,

@@ -133,7 +133,7 @@ impl App {
         match self.order {
             Order::Waste => engines.sort_by(most_first(SnapshotEngine::waste)),
             Order::Rate => engines.sort_by(most_first(SnapshotEngine::rate)),
-            Order::Queue => engines.sort_by(most_first(|engine| engine.now.waiting)),
+            Order::Queue => engines.sort_by(most_first(SnapshotEngine::waiting)),
             Order::Name => {}
         }
         engines

@@ -4,7 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::palette::{Palette, Role};
-use crate::view::snapshot::{SnapshotEngine, SnapshotView, Window};
+use crate::view::snapshot::{SnapshotEngine, SnapshotGauges, SnapshotView, Window};
 use crate::view::text::{duration, percent, si, thousands};
 
 /// Cells of a gauge.
@@ -19,9 +19,9 @@ pub(super) fn lines(
     let window = engine.window.clone().unwrap_or_default();
     let mut lines = felt(&window, snapshot, palette);
     lines.extend([
-        queue(engine, palette),
+        queue(&window.queue, palette),
         batch(engine, &window, palette),
-        kv(engine, palette),
+        kv(engine, &window, palette),
         utilization("MFU", window.mfu, None),
         utilization("MBU", window.mbu, window.mbu_measured),
     ]);
@@ -81,14 +81,15 @@ fn felt(window: &Window, snapshot: &SnapshotView, palette: Palette) -> Vec<Line<
     ]
 }
 
-fn queue(engine: &SnapshotEngine, palette: Palette) -> Line<'static> {
-    let waiting = engine.now.waiting.unwrap_or(0.0);
+/// Means over the window, which is what the headline is about.
+fn queue(queue: &SnapshotGauges, palette: Palette) -> Line<'static> {
+    let waiting = queue.waiting.unwrap_or(0.0);
     let style = if waiting > 0.0 {
         palette.style(Role::Warning)
     } else {
         Style::new()
     };
-    let shown = engine.now.running.map_or_else(
+    let shown = queue.running.map_or_else(
         || "–".to_owned(),
         |running| format!("{running:.0} run, {waiting:.0} wait"),
     );
@@ -115,8 +116,8 @@ fn batch(engine: &SnapshotEngine, window: &Window, palette: Palette) -> Line<'st
     filled("batch", batch / limit.batch, text, palette)
 }
 
-fn kv(engine: &SnapshotEngine, palette: Palette) -> Line<'static> {
-    let Some(used) = engine.now.kv_cache_usage else {
+fn kv(engine: &SnapshotEngine, window: &Window, palette: Palette) -> Line<'static> {
+    let Some(used) = window.queue.kv_cache_usage else {
         return row("KV cache", "–".to_owned());
     };
     let of = engine.now.kv_capacity_tokens;

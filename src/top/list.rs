@@ -61,7 +61,7 @@ fn row(engine: &SnapshotEngine, palette: Palette) -> Row<'static> {
         Text::from(engine.name()),
         Text::styled(state, palette.style(role)),
         number(engine.rate(), ""),
-        number(engine.now.waiting, ""),
+        number(engine.waiting(), ""),
         number(engine.waste().map(|share| share * 100.0), " %"),
     ])
 }

@@ -350,6 +350,12 @@ impl SnapshotEngine {
         (!shares.is_empty()).then(|| 1.0 - shares.iter().filter_map(useful).sum::<f64>())
     }
 
+    /// Mean number of waiting requests over the window, the one that the verdict is about.
+    #[must_use]
+    pub(crate) fn waiting(&self) -> Option<f64> {
+        self.window.as_ref()?.queue.waiting
+    }
+
     /// The cost of the window.
     #[must_use]
     pub fn cost(&self) -> SnapshotCost {

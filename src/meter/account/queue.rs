@@ -30,6 +30,8 @@ pub struct Queue {
     pub kv_usage_most: Option<f64>,
     /// Capacity of the KV cache in tokens, as last known.
     pub kv_capacity_tokens: Option<f64>,
+    /// The same while the cache was too full: another server may have taken over since.
+    pub full_capacity_tokens: Option<f64>,
 }
 
 /// Means of the queue over a time span.
@@ -74,6 +76,8 @@ impl Queue {
             queue.queued += half;
             if moment.kv_usage.is_some_and(|usage| usage >= KV_FULL) {
                 queue.kv_full += half;
+                queue.full_capacity_tokens =
+                    moment.kv_capacity_tokens.or(queue.full_capacity_tokens);
             }
             if limit.is_some_and(|limit| moment.running >= limit) {
                 queue.seqs_full += half;
@@ -92,10 +96,33 @@ impl Queue {
         self.kv_known += other.kv_known;
         self.kv_usage_most = most(self.kv_usage_most, other.kv_usage_most);
         self.kv_capacity_tokens = other.kv_capacity_tokens.or(self.kv_capacity_tokens);
+        self.full_capacity_tokens = other.full_capacity_tokens.or(self.full_capacity_tokens);
     }
 }
 
 /// The larger of two shares, where known.
 fn most(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     one.into_iter().chain(other).reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_capacity_that_was_full_outlives_the_server() {
+        let starved = Queue {
+            kv_capacity_tokens: Some(60_000.0),
+            full_capacity_tokens: Some(60_000.0),
+            ..Queue::default()
+        };
+        let next = Queue {
+            kv_capacity_tokens: Some(462_000.0),
+            ..Queue::default()
+        };
+        let mut both = starved;
+        both.add(&next);
+        assert_eq!(both.full_capacity_tokens, Some(60_000.0));
+        assert_eq!(both.kv_capacity_tokens, Some(462_000.0));
+    }
 }
