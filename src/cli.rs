@@ -119,6 +119,20 @@ A `vllm serve` line can be pasted, at the end or in quotes; of its flags, those 
   static --gpu H100 --vllm-args 'meta-llama/Llama-3.1-8B -tp 2 --port 8000'
 Explicit flags win over those of the line.";
 
+/// The note on flags of vLLM that were left out.
+fn note(ignored: &[String]) -> String {
+    let address = |flag: &String| ["--port", "--host"].contains(&flag.as_str());
+    let hint = if ignored.iter().any(address) {
+        " (the exporter's own address is --web.listen-address)"
+    } else {
+        ""
+    };
+    format!(
+        "note: vLLM's flag without effect here: {}{hint}",
+        ignored.join(", ")
+    )
+}
+
 impl Cli {
     /// Parses the program's arguments, and reports vLLM flags that have no effect here. Exits on invalid arguments.
     #[must_use]
@@ -127,11 +141,7 @@ impl Cli {
         let (words, ignored) = understood(words.collect());
         if !ignored.is_empty() {
             // If stderr is closed, the message is lost.
-            let _ = writeln!(
-                io::stderr(),
-                "note: left out, as it says nothing here: {}",
-                ignored.join(", ")
-            );
+            let _ = writeln!(io::stderr(), "{}", note(&ignored));
         }
         let read = described().try_get_matches_from(words);
         match read.and_then(|matches| Self::from_arg_matches(&matches)) {

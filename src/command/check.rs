@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::config::flags::SettingsFlags;
 use crate::sample::engine::{Counter, EngineKey, EngineTotals};
 use crate::sample::gpu::{self, GpuIdentity, GpuReading};
-use crate::sample::metrics::MetricQuantity;
+use crate::sample::metrics::{MetricQuantity, VllmMetric};
 use crate::sampler::{GpuLook, Sampler, now};
 use crate::source::vllm::VllmSource;
 
@@ -155,8 +155,18 @@ fn of_metric(engine: &EngineTotals, quantity: MetricQuantity) -> CheckFinding {
         .find(|missing| missing.metric == quantity.metric().name.text);
     let what = format!("vllm:{}", quantity.metric().name.text);
     match missing {
-        None => finding(what, engine.has(quantity), note),
         Some(missing) => finding(what, false, missing.to_string()),
+        None if engine.has(quantity) => finding(what, true, note),
+        None => finding(what, false, optional(quantity.metric())),
+    }
+}
+
+/// What is known of a metric that no required figure depends on.
+fn optional(metric: &VllmMetric) -> String {
+    match (metric.for_estimate, metric.name.releases) {
+        (true, _) => "only used where vLLM does not count computed prompt tokens".to_owned(),
+        (false, "") => "optional".to_owned(),
+        (false, releases) => format!("optional: releases {releases}"),
     }
 }
 

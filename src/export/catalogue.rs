@@ -145,13 +145,13 @@ families! {
     ROUTED_EXPERTS_UNIFORM = "routed_experts_uniform" Gauge Modelled Experimental engine []
         "The same under uniform routing, which reaches the most. Modelled; absent for dense models.";
     BOUND = "bound" Gauge Modelled Stable engine ["bound"]
-        "1 for what bounds the engine over the window, 0 for the rest.";
+        "1 for what bounds the engine over the window, 0 for the rest: compute, memory_bandwidth, interconnect, host (the GPU waits for the CPU), kernel_latency (kernels that neither arithmetic nor traffic explains), overhead (both, where the GPU's activity is not measured), idle, unknown.";
     ADVICE_GAIN = "advice_gain_ratio" Gauge Modelled Experimental engine ["remedy", "figure"]
         "Predicted value over the measured one of what users see, for the first three remedies of the verdict: above 1 is better for output_tokens_per_second, below 1 for the others. Modelled, for the load as measured.";
     ADMISSION = "admission" Gauge Modelled Stable engine ["state"]
-        "1 for what keeps waiting requests out over the window, 0 for the rest.";
+        "1 for what keeps waiting requests out over the window, 0 for the rest: open (nothing), kv_capacity (the KV cache is full), max_num_seqs, token_budget (--max-num-batched-tokens), unknown.";
     ENGINE_STATE = "engine_state" Gauge Measured Stable engine ["state"]
-        "1 for what the engine is doing now, 0 for the rest.";
+        "1 for what the engine is doing now, 0 for the rest: running, idle, stalled (requests, no progress), sleeping, unreachable.";
     POWER_LIMITED = "power_limited_ratio" Gauge Measured Stable engine []
         "Share of GPU readings in the window with the SM clock held down by a power limit. Measured by NVML's clock event reasons.";
 

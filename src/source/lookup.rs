@@ -82,7 +82,7 @@ fn listed(paths: &[PathBuf]) -> String {
 
 fn remedy(candidates: &[String]) -> String {
     if candidates.is_empty() {
-        "download its config.json and name that file".to_owned()
+        "download its config.json (`hf download MODEL config.json`) and name that file".to_owned()
     } else {
         format!("did you mean {}?", candidates.join(", "))
     }

@@ -8,6 +8,7 @@
 
 use std::fmt::Write;
 
+use roofline::bound::{Admission, Bound, EngineState};
 use vllm_roofline_exporter::export::catalogue::{ALL, CatalogueFamily};
 
 const CATALOGUE: &str = "docs/metrics.md";
@@ -42,6 +43,34 @@ fn the_readme_names_metrics_that_exist() {
     assert!(named.len() >= 10, "{named:?}");
     for name in named {
         assert!(ALL.iter().any(|family| family.name == name), "{name}");
+    }
+}
+
+/// The help of a state names every state.
+#[test]
+fn the_help_of_a_state_names_its_values() {
+    let states = [
+        (
+            "vllm_roofline_bound",
+            Bound::ALL.iter().map(|state| state.as_str()).collect(),
+        ),
+        (
+            "vllm_roofline_admission",
+            Admission::ALL.iter().map(|state| state.as_str()).collect(),
+        ),
+        (
+            "vllm_roofline_engine_state",
+            EngineState::ALL
+                .iter()
+                .map(|state| state.as_str())
+                .collect::<Vec<_>>(),
+        ),
+    ];
+    for (name, states) in states {
+        let family = ALL.iter().find(|family| family.name == name).unwrap();
+        for state in states {
+            assert!(family.help.contains(state), "{name}: {state}");
+        }
     }
 }
 
