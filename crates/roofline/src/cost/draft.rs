@@ -45,24 +45,11 @@ impl DraftModel {
 impl StepWork {
     /// Adds `count` passes of another model, which run one after the other beside the same tokens.
     fn add_passes(&mut self, pass: &Self, count: f64) {
-        let (flops, of) = (&mut self.flops, &pass.flops);
-        flops.linear += of.linear * count;
-        flops.attention += of.attention * count;
-        flops.routed_experts += of.routed_experts * count;
-        flops.router += of.router * count;
-        flops.recurrence += of.recurrence * count;
-        flops.lm_head += of.lm_head * count;
+        self.flops.add(&pass.flops, count);
         for (precision, amount) in pass.flops_at.iter() {
             self.flops_at.add(precision, amount * count);
         }
-        let (bytes, of) = (&mut self.bytes, &pass.bytes);
-        bytes.weights += of.weights * count;
-        bytes.routed_experts += of.routed_experts * count;
-        bytes.lm_head += of.lm_head * count;
-        bytes.embedding += of.embedding * count;
-        bytes.kv_read += of.kv_read * count;
-        bytes.kv_write += of.kv_write * count;
-        bytes.state += of.state * count;
+        self.bytes.add(&pass.bytes, count);
         self.activation_bytes += pass.activation_bytes * count;
         self.prefill_attention.add(&pass.prefill_attention, count);
         self.decode_attention.add(&pass.decode_attention, count);

@@ -83,6 +83,24 @@ pub struct FlopsByRole {
 }
 
 impl FlopsByRole {
+    /// Adds `count` times `other`.
+    pub(super) fn add(&mut self, other: &Self, count: f64) {
+        let Self {
+            linear,
+            attention,
+            routed_experts,
+            router,
+            recurrence,
+            lm_head,
+        } = *other;
+        self.linear += linear * count;
+        self.attention += attention * count;
+        self.routed_experts += routed_experts * count;
+        self.router += router * count;
+        self.recurrence += recurrence * count;
+        self.lm_head += lm_head * count;
+    }
+
     /// Total FLOPs.
     #[must_use]
     pub fn total(&self) -> Flops {
@@ -115,6 +133,26 @@ pub struct BytesByRole {
 }
 
 impl BytesByRole {
+    /// Adds `count` times `other`.
+    pub(super) fn add(&mut self, other: &Self, count: f64) {
+        let Self {
+            weights,
+            routed_experts,
+            lm_head,
+            embedding,
+            kv_read,
+            kv_write,
+            state,
+        } = *other;
+        self.weights += weights * count;
+        self.routed_experts += routed_experts * count;
+        self.lm_head += lm_head * count;
+        self.embedding += embedding * count;
+        self.kv_read += kv_read * count;
+        self.kv_write += kv_write * count;
+        self.state += state * count;
+    }
+
     /// Total bytes.
     #[must_use]
     pub fn total(&self) -> Bytes {

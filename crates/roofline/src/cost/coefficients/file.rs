@@ -110,27 +110,28 @@ mod tests {
             )
         );
         let table = GpuTable::embedded().expect("parses");
-        let on = |gpu: &str, origin| read.origin_on(table.find(gpu).expect("known"), origin);
-        assert_eq!(
-            on("H100", CoefficientOrigin::Measured),
-            CoefficientOrigin::Measured
-        );
-        assert_eq!(
-            on("B200-SXM", CoefficientOrigin::Measured),
-            CoefficientOrigin::Assumed
-        );
-        assert_eq!(
-            on("B200-SXM", CoefficientOrigin::Fitted),
-            CoefficientOrigin::Fitted
-        );
-        assert_eq!(
-            on("T4", CoefficientOrigin::Fitted),
-            CoefficientOrigin::Assumed
-        );
-        assert_eq!(
-            on("T4", CoefficientOrigin::Stated),
-            CoefficientOrigin::Stated
-        );
+        for (gpu, origin, expected) in [
+            (
+                "H100",
+                CoefficientOrigin::Measured,
+                CoefficientOrigin::Measured,
+            ),
+            (
+                "B200-SXM",
+                CoefficientOrigin::Measured,
+                CoefficientOrigin::Assumed,
+            ),
+            (
+                "B200-SXM",
+                CoefficientOrigin::Fitted,
+                CoefficientOrigin::Fitted,
+            ),
+            ("T4", CoefficientOrigin::Fitted, CoefficientOrigin::Assumed),
+            ("T4", CoefficientOrigin::Stated, CoefficientOrigin::Stated),
+        ] {
+            let gpu = table.find(gpu).expect("known");
+            assert_eq!(read.origin_on(gpu, origin), expected, "{gpu:?}");
+        }
     }
 
     #[test]
