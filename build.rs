@@ -13,21 +13,21 @@ fn main() {
     println!("cargo:rerun-if-env-changed=REVISION");
     // An image is built without .git; a variable passes the revision.
     let revision = std::env::var("REVISION").map_or_else(
-        |_| told("git", &["rev-parse", "--short=12", "HEAD"]),
-        |told| told.chars().take(12).collect(),
+        |_| output_of("git", &["rev-parse", "--short=12", "HEAD"]),
+        |hash| hash.chars().take(12).collect(),
     );
     println!("cargo:rustc-env=BUILD_REVISION={revision}");
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     println!(
         "cargo:rustc-env=BUILD_RUSTC={}",
-        told(&rustc, &["--version"])
+        output_of(&rustc, &["--version"])
     );
     let target = std::env::var("TARGET").unwrap_or_default();
     println!("cargo:rustc-env=BUILD_TARGET={target}");
 }
 
 /// What `program` prints, or `unknown`: a source archive has no git.
-fn told(program: &str, arguments: &[&str]) -> String {
+fn output_of(program: &str, arguments: &[&str]) -> String {
     Command::new(program)
         .args(arguments)
         .output()

@@ -31,7 +31,7 @@ fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<u32>().ok());
     let streams = numbers.next().unwrap_or(512);
     let gap = Duration::from_millis(numbers.next().unwrap_or(50).into());
-    let (told, hear) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -39,11 +39,11 @@ fn main() {
             .unwrap();
         runtime.block_on(async {
             let server = Server::start(move |_| Answer::Tokens { first: gap, gap }).await;
-            told.send((server.url(), server.log.clone())).unwrap();
+            sender.send((server.url(), server.log.clone())).unwrap();
             pending::<()>().await;
         });
     });
-    let (url, log) = hear.recv().unwrap();
+    let (url, log) = receiver.recv().unwrap();
     let settings = settings(&url, streams);
     let run = block_on(async { Ok(load::run(&settings, pending(), |_| {}).await?) }).unwrap();
     let server = log.gaps.lock().unwrap();

@@ -46,8 +46,8 @@ def estimate(program, case, mode):
         run = subprocess.run([str(word) for word in command + shape], capture_output=True, text=True, check=False)
     found = re.search(r"(?:Generation lat\.|Context lat\.|TTFT|TPOT):\s+([\d.,]+) ms", run.stdout)
     if found is None:
-        told = [line for line in (run.stdout + run.stderr).splitlines() if "rror" in line]
-        return {"error": (told[-1] if told else "no answer").strip()[-160:]}
+        errors = [line for line in (run.stdout + run.stderr).splitlines() if "rror" in line]
+        return {"error": (errors[-1] if errors else "no answer").strip()[-160:]}
     return {"seconds": float(found.group(1).replace(",", "")) / 1e3}
 
 

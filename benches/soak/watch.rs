@@ -74,7 +74,7 @@ impl Watch {
             .iter()
             .filter(|look| look.seconds >= end * WARM_UP)
             .collect();
-        let told = |name: &str, unit: &str, value: fn(&Look) -> f64| {
+        let row_of = |name: &str, unit: &str, value: fn(&Look) -> f64| {
             let points: Vec<_> = warm
                 .iter()
                 .map(|look| (look.seconds, value(look)))
@@ -89,8 +89,8 @@ impl Watch {
         };
         format!(
             "{}\n{}\n({} looks over {:.1} min, after a warm-up of {:.1} min)",
-            told("resident", " KiB", |look| look.resident_kib),
-            told("open files", "", |look| look.files),
+            row_of("resident", " KiB", |look| look.resident_kib),
+            row_of("open files", "", |look| look.files),
             warm.len(),
             end / 60.0,
             end * WARM_UP / 60.0

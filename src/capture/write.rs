@@ -166,6 +166,6 @@ fn create_file(path: &Path) -> io::Result<File> {
 
 /// Adds the path to the system's error.
 fn naming(path: &Path, error: &io::Error) -> io::Error {
-    let told = format!("cannot write {}: {error}", path.display());
-    io::Error::new(error.kind(), told)
+    let message = format!("cannot write {}: {error}", path.display());
+    io::Error::new(error.kind(), message)
 }

@@ -132,15 +132,15 @@ fn of_page(engines: &[EngineTotals]) -> Vec<CheckFinding> {
         findings.push(finding("Ray Serve", true, note));
     }
     let capacity = engine.kv_capacity_tokens();
-    findings.push(finding("KV capacity", capacity.is_some(), told(capacity)));
+    findings.push(finding("KV capacity", capacity.is_some(), shown(capacity)));
     findings
 }
 
 /// Whether a vLLM metric is present: its value, or what is absent without it.
 fn of_metric(engine: &EngineTotals, quantity: MetricQuantity) -> CheckFinding {
     let note = match quantity {
-        MetricQuantity::Counter(counter) => told(engine.counters.get(counter)),
-        MetricQuantity::Gauge(gauge) => told(engine.gauges.get(gauge)),
+        MetricQuantity::Counter(counter) => shown(engine.counters.get(counter)),
+        MetricQuantity::Gauge(gauge) => shown(engine.gauges.get(gauge)),
         MetricQuantity::Distribution(which) => {
             let histogram = engine.histograms.get(which);
             histogram.map_or_else(String::new, |histogram| {
@@ -201,18 +201,18 @@ async fn of_gpus(sampler: &mut Sampler) -> Vec<CheckFinding> {
 
 /// A GPU in a line.
 fn described(gpu: &GpuIdentity) -> String {
-    let told = |what: &str, value: Option<f64>, unit: &str| {
+    let shown = |what: &str, value: Option<f64>, unit: &str| {
         value.map(|value| format!("{what}{value:.0} {unit}"))
     };
     let slice = gpu.is_mig_slice.then(|| "a MIG slice".to_owned());
     [
         Some(gpu.name.clone()),
         gpu.driver.as_ref().map(|driver| format!("driver {driver}")),
-        told("", gpu.memory_bytes.map(|bytes| bytes / 1_048_576.0), "MiB"),
-        told("", gpu.sm_count, "SMs"),
-        told("memory bus ", gpu.memory_bus_bits, "bit"),
-        told("SM clock up to ", gpu.max_sm_clock_mhz, "MHz"),
-        told("power limit ", gpu.power_limit_watts, "W"),
+        shown("", gpu.memory_bytes.map(|bytes| bytes / 1_048_576.0), "MiB"),
+        shown("", gpu.sm_count, "SMs"),
+        shown("memory bus ", gpu.memory_bus_bits, "bit"),
+        shown("SM clock up to ", gpu.max_sm_clock_mhz, "MHz"),
+        shown("power limit ", gpu.power_limit_watts, "W"),
         slice,
     ]
     .into_iter()
@@ -291,7 +291,7 @@ fn of_quantity(
     )
 }
 
-fn told(value: Option<f64>) -> String {
+fn shown(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 

@@ -52,14 +52,14 @@ pub async fn measure(
 ) -> anyhow::Result<CapturedRun> {
     let recorder = Recorder::create(directory).map_err(UsageError::new)?;
     let gpu = gpu_source::open(settings)?;
-    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let ending = async {
         // A message or a dropped sender both end the recording.
-        let _ = told.await;
+        let _ = stopped.await;
     };
     let recording = tokio::spawn(record(settings.clone(), gpu, recorder, ending, |_| ()));
     let run = load::run(load, interrupt.wait(), progress).await;
-    drop(tell);
+    drop(stop);
     let recorded = recording.await.map_err(anyhow::Error::from).flatten();
     Ok(CapturedRun {
         run: run.map_err(told_apart)?,

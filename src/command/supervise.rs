@@ -90,14 +90,14 @@ async fn supervise(line: &str) -> anyhow::Result<u8> {
 
 /// Resolves when the parent is gone, or requests the end.
 fn end_of_parent() -> oneshot::Receiver<()> {
-    let (tell, told) = oneshot::channel();
+    let (signal_end, signalled) = oneshot::channel();
     std::thread::spawn(move || {
         let mut nothing = [0; 64];
         while stdin().read(&mut nothing).is_ok_and(|length| length > 0) {}
         // If the receiver is gone, the end came first.
-        let _ = tell.send(());
+        let _ = signal_end.send(());
     });
-    told
+    signalled
 }
 
 /// Sends SIGTERM to every descendant, and returns the deadline for SIGKILL.

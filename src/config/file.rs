@@ -47,7 +47,7 @@ fn sets(line: &str, key: &str) -> bool {
 }
 
 /// Formats an error: `key: problem (where it was set)`.
-pub(super) fn told(error: &figment::Error, file: Option<&ConfigFile>) -> String {
+pub(super) fn explained(error: &figment::Error, file: Option<&ConfigFile>) -> String {
     let key = error.path.join(".");
     let from = error
         .metadata

@@ -360,7 +360,7 @@ fn extract(layers: &Figment, file: Option<&ConfigFile>) -> Result<Settings, Conf
     layers.extract().map_err(|error| {
         let all: Vec<_> = error
             .into_iter()
-            .map(|error| file::told(&error, file))
+            .map(|error| file::explained(&error, file))
             .collect();
         ConfigError::Layers(all.join("; "))
     })

@@ -122,7 +122,7 @@ impl Judged<'_> {
             let missed = if value <= target.0 { "met" } else { "missed" };
             format!("target {} {missed}", (self.show)(target.0))
         });
-        let told = [
+        let references = [
             expected.map(|expected| format!("expected {}", (self.show)(expected))),
             bound.map(|bound| format!("bound {}", (self.show)(bound))),
             target,
@@ -136,7 +136,7 @@ impl Judged<'_> {
             } else {
                 standing.map(VerdictLevel::as_str)
             },
-            beside: told.into_iter().flatten().collect(),
+            beside: references.into_iter().flatten().collect(),
             ..view
         }
     }

@@ -342,12 +342,12 @@ fn parts(time: &TimeSeconds) -> Vec<BarPart> {
 }
 
 fn facts(engine: &EngineSnapshot) -> String {
-    let told = engine
+    let facts_with_origin = engine
         .facts
         .origins
         .iter()
         .map(|(fact, origin)| format!("{fact} from {origin}"));
-    told.collect::<Vec<_>>().join(" · ")
+    facts_with_origin.collect::<Vec<_>>().join(" · ")
 }
 
 fn source_view(status: &SourceStatus, now: Seconds) -> SourceView {

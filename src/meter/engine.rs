@@ -85,7 +85,7 @@ pub struct EngineMeter {
     hysteresis: BoundHysteresis,
     calibration: Calibration,
     /// The coefficients before calibration.
-    told: Option<Coefficients>,
+    stated: Option<Coefficients>,
     bound: Bound,
 }
 
@@ -110,7 +110,7 @@ impl EngineMeter {
             missed_until: Seconds::ZERO,
             hysteresis: BoundHysteresis::default(),
             calibration: Calibration::default(),
-            told: None,
+            stated: None,
             bound: Bound::Unknown,
         }
     }
@@ -224,7 +224,7 @@ impl EngineMeter {
         self.calibration.learn(account, &self.facts);
         if let Some(coefficients) = self.calibration.adjusted(&self.facts) {
             let facts = Arc::make_mut(&mut self.facts);
-            self.told.get_or_insert(facts.coefficients);
+            self.stated.get_or_insert(facts.coefficients);
             facts.coefficients = coefficients;
         }
     }
@@ -288,8 +288,8 @@ impl EngineMeter {
         self.prompts = RecentPrompts::default();
         self.routing = Routing::default();
         self.calibration = Calibration::default();
-        if let Some(told) = self.told.take() {
-            Arc::make_mut(&mut self.facts).coefficients = told;
+        if let Some(stated) = self.stated.take() {
+            Arc::make_mut(&mut self.facts).coefficients = stated;
         }
     }
 

@@ -14,7 +14,7 @@ const KEPT: Seconds = Seconds(120.0);
 const LONGEST: Seconds = Seconds(150.0);
 
 /// One or two slices without GPM are a dropped sample pair; after this many, GPM counts as lost.
-const UNTOLD: usize = 3;
+const UNREPORTED: usize = 3;
 
 /// The activity of one GPU between two readings. Every figure is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -138,7 +138,7 @@ impl GpuMeter {
     #[must_use]
     pub(crate) fn hbm_bytes_total(&self) -> Option<Bytes> {
         self.hbm_bytes_total
-            .filter(|_| self.tells(|slice| slice.hbm_bytes.is_some()))
+            .filter(|_| self.has_recent(|slice| slice.hbm_bytes.is_some()))
     }
 
     /// Bytes over PCIe and NVLink since the start of the program, while GPM reports them.
@@ -146,14 +146,14 @@ impl GpuMeter {
     pub(crate) fn links_total(&self) -> Links<Option<Traffic<Bytes>>> {
         let Links { pcie, nvlink } = self.links_total;
         Links {
-            pcie: pcie.filter(|_| self.tells(|slice| slice.links.pcie.is_some())),
-            nvlink: nvlink.filter(|_| self.tells(|slice| slice.links.nvlink.is_some())),
+            pcie: pcie.filter(|_| self.has_recent(|slice| slice.links.pcie.is_some())),
+            nvlink: nvlink.filter(|_| self.has_recent(|slice| slice.links.nvlink.is_some())),
         }
     }
 
-    /// Whether one of the newest slices has the value that `told` selects.
-    fn tells(&self, told: impl Fn(&GpuSlice) -> bool) -> bool {
-        self.slices.iter().rev().take(UNTOLD).any(told)
+    /// Whether one of the newest slices has the value that `has_value` selects.
+    fn has_recent(&self, has_value: impl Fn(&GpuSlice) -> bool) -> bool {
+        self.slices.iter().rev().take(UNREPORTED).any(has_value)
     }
 
     /// Joules since the start of the program, as long as the counter can be read.
@@ -167,7 +167,7 @@ impl GpuMeter {
     #[must_use]
     pub(crate) fn busy_total(&self) -> Option<Seconds> {
         self.busy_total
-            .filter(|_| self.tells(|slice| slice.busy.is_some()))
+            .filter(|_| self.has_recent(|slice| slice.busy.is_some()))
     }
 
     /// Peak HBM bandwidth of a reading: bus width / 8 × memory clock × 2 (double data rate).

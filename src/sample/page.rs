@@ -291,8 +291,10 @@ impl PageReader {
 
     /// The cache facts of the engine labelled `engine`, with its share of the blocks that its server counts in total.
     fn cache_of(&self, engine: &str, labels: &[String], publisher: Publisher) -> CacheConfig {
-        let told = self.caches.iter().find(|(label, _)| label == engine);
-        let cache = told.map(|(_, cache)| cache.clone()).unwrap_or_default();
+        let own_cache = self.caches.iter().find(|(label, _)| label == engine);
+        let cache = own_cache
+            .map(|(_, cache)| cache.clone())
+            .unwrap_or_default();
         // Under Ray each replica has its own server.
         let server = |label: &str| match publisher {
             Publisher::Vllm => String::new(),

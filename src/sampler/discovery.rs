@@ -31,7 +31,7 @@ pub(super) struct Discovery {
     /// The model of the last search.
     served: String,
     /// The facts that were missing at the last search and are already logged.
-    told: BTreeSet<MissingFact>,
+    logged_missing: BTreeSet<MissingFact>,
 }
 
 impl Discovery {
@@ -50,7 +50,7 @@ impl Discovery {
             recorded_config: settings.model_config.clone(),
             looked: None,
             served: String::new(),
-            told: BTreeSet::new(),
+            logged_missing: BTreeSet::new(),
         }
     }
 
@@ -218,9 +218,9 @@ impl Discovery {
                 meter.facts = facts;
             }
         }
-        for MissingFact { fact, why } in missing.difference(&self.told) {
+        for MissingFact { fact, why } in missing.difference(&self.logged_missing) {
             tracing::warn!(fact, "{why}");
         }
-        self.told = missing;
+        self.logged_missing = missing;
     }
 }

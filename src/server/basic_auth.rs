@@ -103,7 +103,7 @@ impl BasicAuth {
         if self.0.remembers(&credentials.user, fingerprint) {
             return AuthOutcome::Right;
         }
-        let (asking, told) = oneshot::channel();
+        let (asking, outcome) = oneshot::channel();
         self.join(
             peer,
             Guess {
@@ -112,7 +112,7 @@ impl BasicAuth {
                 asking: vec![asking],
             },
         );
-        match told.await {
+        match outcome.await {
             Ok(true) => AuthOutcome::Right,
             Ok(false) => AuthOutcome::Wrong,
             Err(_) => AuthOutcome::Busy,

@@ -51,23 +51,24 @@ pub(super) fn renew(encryption: &Encryption, config: Config) {
 /// # Errors
 /// Which of them cannot be used, and why.
 pub(super) fn config(settings: &TlsSettings) -> Result<Config, String> {
-    let told = |what: &str, error: String| format!("tls_server_config: {what}: {error}");
+    let problem = |what: &str, error: String| format!("tls_server_config: {what}: {error}");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = read(&settings.key).and_then(|pem| {
         PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unreadable(&settings.key, &error))
     });
-    let key = key.map_err(|error| told("key_file", error))?;
-    let chain = certificates(&settings.certificate).map_err(|error| told("cert_file", error))?;
+    let key = key.map_err(|error| problem("key_file", error))?;
+    let chain = certificates(&settings.certificate).map_err(|error| problem("cert_file", error))?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(settings))
-        .map_err(|error| told("min_version", error.to_string()))?;
-    let builder = match client_verifier(settings).map_err(|error| told("client_ca_file", error))? {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
-        None => builder.with_no_client_auth(),
-    };
+        .map_err(|error| problem("min_version", error.to_string()))?;
+    let builder =
+        match client_verifier(settings).map_err(|error| problem("client_ca_file", error))? {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| {
         let (certificate, key) = (settings.certificate.display(), settings.key.display());
-        told(
+        problem(
             "cert_file",
             format!("cannot use {certificate} with the key {key}: {error}"),
         )

@@ -90,13 +90,13 @@ mod tests {
     const SCRAPER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
     fn guess(number: u64) -> (Guess, oneshot::Receiver<bool>) {
-        let (asking, told) = oneshot::channel();
+        let (asking, answer) = oneshot::channel();
         let guess = Guess {
             credentials: Credentials::default(),
             fingerprint: [number, 0],
             asking: vec![asking],
         };
-        (guess, told)
+        (guess, answer)
     }
 
     fn numbers(turns: &mut Turns) -> Vec<u64> {
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn who_asks_again_keeps_its_place() {
         let mut turns = Turns::default();
-        let (again, told) = guess(0);
+        let (again, answer) = guess(0);
         for one in [guess(0).0, guess(1).0, again] {
             turns.join(FLOOD, one);
         }
@@ -127,7 +127,7 @@ mod tests {
         for asking in first.asking {
             let _ = asking.send(true);
         }
-        assert_eq!(told.blocking_recv(), Ok(true));
+        assert_eq!(answer.blocking_recv(), Ok(true));
         assert_eq!(numbers(&mut turns), [1]);
     }
 
@@ -147,15 +147,15 @@ mod tests {
     #[test]
     fn whoever_waits_does_not_give_way() {
         let mut turns = Turns::default();
-        let mut all_told = Vec::new();
+        let mut all_answers = Vec::new();
         for number in 0..MOST_WAITING as u64 {
-            let (guess, told) = guess(number);
-            all_told.push(told);
+            let (guess, answer) = guess(number);
+            all_answers.push(answer);
             turns.join(FLOOD, guess);
         }
-        let (one_more, told) = guess(1 << 20);
+        let (one_more, answer) = guess(1 << 20);
         turns.join(SCRAPER, one_more);
-        assert!(told.blocking_recv().is_err());
+        assert!(answer.blocking_recv().is_err());
         assert_eq!(numbers(&mut turns).len(), MOST_WAITING);
     }
 }

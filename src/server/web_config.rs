@@ -232,7 +232,7 @@ mod tests {
     fn what_is_not_supported_is_refused_by_name() {
         let tls =
             |more: &str| format!("tls_server_config: {{cert_file: a, key_file: b, {more}}}\n");
-        for (text, told) in [
+        for (text, expected) in [
             (
                 tls("cipher_suites: [TLS_AES_128_GCM_SHA256]"),
                 "cipher_suites",
@@ -264,7 +264,7 @@ mod tests {
         ] {
             let error = read(&text).unwrap_err().to_string();
             assert!(
-                error.contains(told) && error.contains("web.yaml"),
+                error.contains(expected) && error.contains("web.yaml"),
                 "{error}"
             );
         }

@@ -158,7 +158,7 @@ impl EngineEvents {
 /// The settings that differ between two deployments.
 fn changes(before: &Deployed, after: &Deployed) -> Vec<SettingChange> {
     let (before, after) = (settings(before), settings(after));
-    let told = |settings: &[(String, String)], name: &str| {
+    let value_of = |settings: &[(String, String)], name: &str| {
         let found = settings.iter().find(|(setting, _)| setting == name);
         found.map_or_else(|| "default".to_owned(), |(_, value)| value.clone())
     };
@@ -167,8 +167,8 @@ fn changes(before: &Deployed, after: &Deployed) -> Vec<SettingChange> {
     names.dedup();
     let changes = names.into_iter().map(|name| SettingChange {
         setting: name.clone(),
-        before: told(&before, name),
-        after: told(&after, name),
+        before: value_of(&before, name),
+        after: value_of(&after, name),
     });
     changes
         .filter(|change| change.before != change.after)

@@ -15,7 +15,7 @@ fn check(answer: impl Into<Vec<u8>>, reason: &str) {
     assert_eq!(status, 200);
     assert!(
         home.contains("class=\"bad\""),
-        "{reason} is not told on the page"
+        "{reason} is not shown on the page"
     );
     assert_eq!(exporter.get("/-/healthy").0, 200);
     assert_eq!(

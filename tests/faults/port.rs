@@ -92,8 +92,8 @@ fn ten_thousand_connections_cost_little_and_pass() {
         most - before < MOST_MEMORY,
         "{before} KiB before, {most} KiB at most"
     );
-    let told = exporter.log().matches("connections are open").count();
-    assert!((1..20).contains(&told), "told {told} times");
+    let logged = exporter.log().matches("connections are open").count();
+    assert!((1..20).contains(&logged), "logged {logged} times");
 
     drop(connections);
     wait_until("an answer", || answers(&exporter));
@@ -277,8 +277,8 @@ fn oversized_heads_are_refused() {
         let _ = stream.write_all(head.as_bytes());
         let answer = rest(&mut stream);
         let refused = ["HTTP/1.1 431 ", "HTTP/1.1 414 "];
-        let told = refused.iter().any(|status| answer.starts_with(status));
-        assert!(told || answer.is_empty(), "{name}: {answer}");
+        let refused_cleanly = refused.iter().any(|status| answer.starts_with(status));
+        assert!(refused_cleanly || answer.is_empty(), "{name}: {answer}");
     }
     let (_, most) = exporter.memory();
     assert!(

@@ -47,15 +47,15 @@ fn a_full_disk_ends_a_recording_that_can_be_replayed() {
         .arg(&output)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&recorded.stderr);
-    assert_eq!(recorded.status.code(), Some(1), "{told}");
+    let words = String::from_utf8_lossy(&recorded.stderr);
+    assert_eq!(recorded.status.code(), Some(1), "{words}");
     for word in [
         "cannot write",
         "vllm.jsonl.gz",
         "can be replayed",
         "--output",
     ] {
-        assert!(told.contains(word), "{word}: {told}");
+        assert!(words.contains(word), "{word}: {words}");
     }
     let pages = Capture::open(&output).unwrap().pages.len();
     assert!(pages >= 2, "{pages} pages");
@@ -78,9 +78,9 @@ fn a_disk_that_is_full_from_the_start_is_named() {
         .arg(directory.path())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&recorded.stderr);
-    assert_eq!(recorded.status.code(), Some(1), "{told}");
-    assert!(told.contains("cannot write"), "{told}");
+    let words = String::from_utf8_lossy(&recorded.stderr);
+    assert_eq!(recorded.status.code(), Some(1), "{words}");
+    assert!(words.contains("cannot write"), "{words}");
 }
 
 /// Only the owner may read a capture: pages contain names of models and users.
@@ -163,9 +163,9 @@ fn a_recording_without_a_page_leaves_nothing() {
             .arg(&output)
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&recorded.stderr);
-        assert_eq!(recorded.status.code(), Some(1), "{told}");
-        assert!(told.contains("never answered"), "{told}");
+        let words = String::from_utf8_lossy(&recorded.stderr);
+        assert_eq!(recorded.status.code(), Some(1), "{words}");
+        assert!(words.contains("never answered"), "{words}");
         assert!(!output.exists());
     }
 }

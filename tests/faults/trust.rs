@@ -151,8 +151,8 @@ fn a_page_that_differs_each_time_logs_no_line_a_tick() {
     let exporter = serve_every("200ms", &vllm.url);
     exporter.wait_for("/metrics", 20, |page| up(page).is_some());
     exporter.wait_for("/metrics", 60, |page| discards(page, "counter_reset") >= 30);
-    let told = exporter.log().matches("vLLM restarted").count();
-    assert!((1..=20).contains(&told), "told {told} times");
+    let logged = exporter.log().matches("vLLM restarted").count();
+    assert!((1..=20).contains(&logged), "logged {logged} times");
 }
 
 /// An answer to `/v1/models` of 16 MiB, and a path in it that is a device: neither costs memory, nor delays anything.

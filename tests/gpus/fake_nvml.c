@@ -253,7 +253,7 @@ ret nvmlGpmSampleGet(device d, sample s) {
     return OK;
 }
 
-/* The integral of a share over time up to `t`: each line tells of the time since the line before. */
+/* The integral of a share over time up to `t`: each line covers the time since the line before. */
 static double integral(size_t field, double t) {
     double sum = 0;
     for (int i = 1; i < count_lines && lines[i - 1].t < t; i++) {

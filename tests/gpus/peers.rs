@@ -52,8 +52,8 @@ fn engines_of_a_data_parallel_server_have_a_gpu_each() {
         (0..2).all(|engine| of_engine(page, engine).is_some())
     });
     for (engine, share) in [(0, 0.6), (1, 0.2)] {
-        let told = of_engine(&page, engine).unwrap();
-        assert!((told / share - 1.0).abs() < 0.01, "{engine}: {told}");
+        let shown = of_engine(&page, engine).unwrap();
+        assert!((shown / share - 1.0).abs() < 0.01, "{engine}: {shown}");
         let labels = format!("engine=\"{engine}\",gpu=\"GPU-fake-{engine}\"");
         for family in ["gpu_info", "gpu_power_watts", "measured_hbm_bytes_total"] {
             let name = format!("vllm_roofline_{family}");

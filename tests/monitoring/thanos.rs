@@ -1,7 +1,10 @@
 //! Two clusters, each with a Prometheus, behind one Thanos whose rulers share the rules. Their engines differ only by `cluster`, and a
 //! central evaluation for both equals the evaluation in each cluster. By hand: `tests/thanos.sh`.
 
-#![allow(clippy::disallowed_methods, reason = "it is told where Thanos is")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the environment says where Thanos is"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -192,10 +192,10 @@ async fn answers_without_end_are_cut_off() {
         ..settings(&server.url(), 4)
     };
     let refused = load::run(&settings, pending(), |_| {}).await.unwrap_err();
-    let told = refused.to_string();
+    let message = refused.to_string();
     assert!(
-        told.contains("http_400") && told.ends_with("aaa") && told.len() < 500,
-        "{told}"
+        message.contains("http_400") && message.ends_with("aaa") && message.len() < 500,
+        "{message}"
     );
 }
 
@@ -336,7 +336,7 @@ async fn what_cannot_begin_is_told_apart() {
     .await;
     assert!(refused.is_usage());
     assert!(
-        refused.to_string().contains("(http_400): as told"),
+        refused.to_string().contains("(http_400): as configured"),
         "{refused}"
     );
 }

@@ -9,10 +9,10 @@ const NOWHERE: &str = "/nowhere/result";
 fn refuses(arguments: &[&str]) {
     let mut command = Command::cargo_bin("vllm-roofline-exporter").unwrap();
     let assert = command.args(arguments).assert().code(2);
-    let told = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let message = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(
-        told.contains(&format!("cannot write {NOWHERE}")),
-        "{arguments:?}: {told}"
+        message.contains(&format!("cannot write {NOWHERE}")),
+        "{arguments:?}: {message}"
     );
 }
 

@@ -336,11 +336,12 @@ fn hostile_results_are_read_or_refused() {
             let mut command = assert_cmd::Command::cargo_bin("vllm-roofline-exporter").unwrap();
             let command = command.args(["dynamic", "--gpu", "H100", "--results"]);
             let output = command.arg(&file).output().unwrap();
-            let told = String::from_utf8_lossy(&output.stderr);
+            let message = String::from_utf8_lossy(&output.stderr);
             let code = output.status.code();
-            assert!(matches!(code, Some(0..=2)), "{name} {number}: {told}");
-            let named = told.contains("result.json") || told.contains("no request was completed");
-            assert!(code != Some(2) || named, "{name} {number}: {told}");
+            assert!(matches!(code, Some(0..=2)), "{name} {number}: {message}");
+            let named =
+                message.contains("result.json") || message.contains("no request was completed");
+            assert!(code != Some(2) || named, "{name} {number}: {message}");
         }
     }
 }

@@ -344,8 +344,8 @@ fn a_wrong_model_is_impossible() {
     let decode = &replay.phases[0];
     assert_eq!(named(decode), "decode_c1");
     assert!(decode.impossible.unwrap().memory);
-    let told = |caveat: &&str| caveat.contains("differs from what the exporter assumes");
-    assert!(decode.caveats.iter().any(told), "{:?}", decode.caveats);
+    let mentions = |caveat: &&str| caveat.contains("differs from what the exporter assumes");
+    assert!(decode.caveats.iter().any(mentions), "{:?}", decode.caveats);
     let right = phase("qwen2.5-0.5b-bf16", "decode_c1");
     assert!(!right.impossible.unwrap().memory && !right.impossible.unwrap().compute);
 }

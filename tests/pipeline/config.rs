@@ -26,10 +26,10 @@ fn check(text: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Output
 }
 
 #[track_caller]
-fn refused(output: &Output, told: &[&str]) {
+fn refused(output: &Output, expected: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    for word in told {
+    for word in expected {
         assert!(said.contains(word), "no {word:?} in: {said}");
     }
 }
@@ -46,7 +46,7 @@ fn accepted(output: &Output) {
 
 #[test]
 fn a_file_is_refused_with_its_name_and_the_key() {
-    for (text, told) in [
+    for (text, expected) in [
         ("tik: 1s\n", &["unknown", "tik", "exporter.yaml line 1"][..]),
         (
             "tick: 1s\nweb:\n  listen-adress: a\n",
@@ -104,7 +104,7 @@ fn a_file_is_refused_with_its_name_and_the_key() {
         ("log: {level: a=b=c}\n", &["log.level", "trace"]),
         ("web: [\n", &["exporter.yaml"]),
     ] {
-        refused(&check(text, &[], &[]), told);
+        refused(&check(text, &[], &[]), expected);
     }
 }
 
@@ -197,14 +197,14 @@ fn variables_of_services_are_no_settings() {
 
 #[test]
 fn flags_without_sense_are_refused() {
-    for (flag, given, told) in [
+    for (flag, given, expected) in [
         ("--gpu-hour-price", "NaN", "finite"),
         ("--overhead-below", "inf", "finite"),
         ("--tick", "18446744073709551615s", "ten years"),
         ("--log.level", "loud", "no level"),
         ("--gpu", "h9000", "h9000"),
     ] {
-        refused(&check("", &[], &[flag, given]), &[told]);
+        refused(&check("", &[], &[flag, given]), &[expected]);
     }
     let port = ["--web.listen-address", ":10861"];
     accepted(&check("", &[], &port));

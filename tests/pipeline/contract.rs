@@ -15,7 +15,7 @@ const CATALOGUE: &str = "docs/metrics.md";
 
 /// `UPDATE_GOLDEN=1` rewrites the document instead of comparing.
 #[test]
-#[allow(clippy::disallowed_methods, reason = "how tests are told to rewrite")]
+#[allow(clippy::disallowed_methods, reason = "how tests are asked to rewrite")]
 fn the_document_of_metrics_is_the_catalogue() {
     let document = std::fs::read_to_string(CATALOGUE).unwrap();
     let (before, rest) = document.split_once("<!-- metrics -->\n").unwrap();

@@ -56,12 +56,12 @@ fn engines_that_do_the_same_have_the_figures_of_one() {
     for (place, phase) in both.phases.iter().enumerate() {
         let engine = (place % 2).to_string();
         assert_eq!(phase.engine.as_deref(), Some(engine.as_str()));
-        let mut told = serde_json::to_value(phase).unwrap();
+        let mut shown = serde_json::to_value(phase).unwrap();
         let mut expected = serde_json::to_value(&alone.phases[place / 2]).unwrap();
-        for figures in [&mut told, &mut expected] {
+        for figures in [&mut shown, &mut expected] {
             figures.as_object_mut().unwrap().remove("engine");
         }
-        assert_eq!(told, expected);
-        assert_ne!(told["hbm_bytes_measured"], Value::Null);
+        assert_eq!(shown, expected);
+        assert_ne!(shown["hbm_bytes_measured"], Value::Null);
     }
 }

@@ -49,12 +49,12 @@ const PAGES: [(&str, usize, usize, f64); 8] = [
 ];
 
 /// The content of each line, or its error.
-fn told(text: &str) -> Vec<String> {
+fn described(text: &str) -> Vec<String> {
     Lines::new(text).map(|line| format!("{line:?}")).collect()
 }
 
 /// The same, with each line parsed as its own page.
-fn told_alone(text: &str) -> Vec<String> {
+fn described_alone(text: &str) -> Vec<String> {
     text.split('\n')
         .zip(1..)
         .flat_map(|(line, number)| {
@@ -91,7 +91,7 @@ fn real_pages_are_read_whole() {
 fn no_line_of_a_real_page_depends_on_another() {
     for (name, ..) in PAGES {
         let text = page(name);
-        assert_eq!(told(&text), told_alone(&text), "{name}");
+        assert_eq!(described(&text), described_alone(&text), "{name}");
     }
 }
 
@@ -102,7 +102,7 @@ fn a_real_page_printed_is_the_same_page() {
         let printed: String = Lines::new(&text)
             .map(|line| format!("{}\n", line.unwrap()))
             .collect();
-        assert_eq!(told(&printed), told(&text), "{name}");
+        assert_eq!(described(&printed), described(&text), "{name}");
     }
 }
 
@@ -428,7 +428,7 @@ proptest! {
 
     #[test]
     fn any_text_is_read_line_by_line(text in soup()) {
-        prop_assert_eq!(told(&text), told_alone(&text));
+        prop_assert_eq!(described(&text), described_alone(&text));
         for error in Lines::new(&text).filter_map(Result::err) {
             let line = text.split('\n').nth(error.line - 1).unwrap();
             prop_assert!((1..=line.len() + 1).contains(&error.column), "{}", error);
@@ -466,10 +466,10 @@ proptest! {
         let line_end = text[at..].find('\n').map_or(text.len(), |end| at + end);
         let kept = &text[line_start..line_start + cut.index(at - line_start + 1)];
         let spoilt = format!("{}{kept}{garbage}{}", &text[..line_start], &text[at..]);
-        let behind = told(&text[line_end..]).len();
-        let (whole, spoilt) = (told(&text), told(&spoilt));
+        let behind = described(&text[line_end..]).len();
+        let (whole, spoilt) = (described(&text), described(&spoilt));
         prop_assert_eq!(&spoilt[spoilt.len() - behind..], &whole[whole.len() - behind..]);
-        let before = told(&text[..line_start]).len();
+        let before = described(&text[..line_start]).len();
         prop_assert_eq!(&spoilt[..before], &whole[..before]);
         prop_assert!(spoilt.len() <= before + 1 + behind);
     }

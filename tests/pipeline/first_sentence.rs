@@ -58,9 +58,9 @@ fn offline_it_is_the_same_in_replay_dynamic_and_the_report() {
 
         let (analysis, page) = (file("dynamic.json"), file("report.html"));
         let table = printed(&["dynamic", "--capture", capture, "--output", &analysis]);
-        let told = std::fs::read_to_string(&analysis).unwrap();
-        let told: Value = serde_json::from_str(&told).unwrap();
-        assert_eq!(sentences(&told["runs"]), expected, "{capture}");
+        let written = std::fs::read_to_string(&analysis).unwrap();
+        let written: Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(sentences(&written["runs"]), expected, "{capture}");
         let rows = printed(&["replay", "--capture", capture]);
         printed(&["report", "--dynamic", &analysis, "--output", &page]);
         let page = std::fs::read_to_string(&page).unwrap();

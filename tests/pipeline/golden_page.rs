@@ -22,7 +22,7 @@ const GOLDEN: &str = "tests/golden/metrics.prom";
 const TAKEN_AT: f64 = 36.0;
 
 #[test]
-#[allow(clippy::disallowed_methods, reason = "how tests are told to rewrite")]
+#[allow(clippy::disallowed_methods, reason = "how tests are asked to rewrite")]
 fn the_page_is_the_golden_one() {
     let page = stable(&text(&families(&snapshot())));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -58,8 +58,11 @@ fn what_is_sent_follows_the_shapes() {
         let prefill = phase(over("H100", ranks), "prefill_c8");
         let ring = 2.0 * (ranks - 1) as f64 / ranks as f64;
         let reduced = prefill.prefill_tokens * 4096.0 * 2.0 * 65.0 * ring * ranks as f64;
-        let told = prefill.interconnect_bytes.unwrap().0;
-        assert!((told / reduced - 1.0).abs() < 0.01, "{told} for {reduced}");
+        let modelled = prefill.interconnect_bytes.unwrap().0;
+        assert!(
+            (modelled / reduced - 1.0).abs() < 0.01,
+            "{modelled} for {reduced}"
+        );
         assert_eq!(prefill.interconnect_bytes_measured, None);
     }
     let alone = phase(over("H100", 1), "prefill_c8");

@@ -165,8 +165,8 @@ fn the_share_of_the_host_is_the_time_without_a_kernel() {
     for (name, capture) in recordings() {
         for phase in &replay::replay(&capture, &settings).unwrap().phases {
             let time = phase.time_seconds.unwrap();
-            let told = without_kernel(&capture, phase.t_start.0, phase.seconds.0, &time);
-            let Some(without) = told else {
+            let measured = without_kernel(&capture, phase.t_start.0, phase.seconds.0, &time);
+            let Some(without) = measured else {
                 assert_eq!(time.host, None, "{name}");
                 continue;
             };

@@ -339,8 +339,8 @@ proptest! {
         let grown = |from: &EngineTotals, to: &EngineTotals| {
             to.counters.get(Counter::PromptTokens).unwrap() - from.counters.get(Counter::PromptTokens).unwrap()
         };
-        let told = grown(&pages[0], &pages[at - 1]) + grown(&pages[at], &pages[load.len()]);
-        prop_assert!(close(totals(&meter).tokens.prefill, told));
+        let counted = grown(&pages[0], &pages[at - 1]) + grown(&pages[at], &pages[load.len()]);
+        prop_assert!(close(totals(&meter).tokens.prefill, counted));
         let lasted: f64 = load.iter().map(|tick| tick.seconds).sum();
         prop_assert!(totals(&meter).seconds.0 <= lasted + 1e-6);
         let other = Gap::ALL.iter().filter(|gap| **gap != Gap::ClockSet);

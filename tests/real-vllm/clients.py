@@ -13,7 +13,7 @@ VLLM, EXPORTER = sys.argv[1:]
 SECONDS, CLIENTS = float(os.environ.get("SECONDS_OF_LOAD", 45)), int(os.environ.get("CLIENTS", 8))
 SHARED, MOST_OFF = float(os.environ.get("SHARED", 0.6)), float(os.environ.get("MOST_OFF", 0.03))
 PROMPT, OUTPUT = 500, 60
-told = {"computed": 0, "decoded": 0, "requests": 0}
+by_clients = {"computed": 0, "decoded": 0, "requests": 0}
 lock = threading.Lock()
 
 
@@ -33,9 +33,9 @@ def client(seed, until):
         usage = json.loads(answer(f"{VLLM}/v1/completions", body))["usage"]
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
         with lock:
-            told["computed"] += usage["prompt_tokens"] - cached
-            told["decoded"] += usage["completion_tokens"] - 1
-            told["requests"] += 1
+            by_clients["computed"] += usage["prompt_tokens"] - cached
+            by_clients["decoded"] += usage["completion_tokens"] - 1
+            by_clients["requests"] += 1
 
 
 def counted():
@@ -60,10 +60,10 @@ for thread in threads:
 for thread in threads:
     thread.join()
 after = settled()
-print(f"{told['requests']} requests")
+print(f"{by_clients['requests']} requests")
 worst = 0.0
-for phase, told_of in (("prefill", told["computed"]), ("decode", told["decoded"])):
+for phase, sent in (("prefill", by_clients["computed"]), ("decode", by_clients["decoded"])):
     ours = after[phase] - before.get(phase, 0.0)
-    print(f"{phase}: {told_of} tokens by the clients, {ours:.0f} by the exporter: x{ours / told_of:.3f}")
-    worst = max(worst, abs(ours / told_of - 1))
+    print(f"{phase}: {sent} tokens by the clients, {ours:.0f} by the exporter: x{ours / sent:.3f}")
+    worst = max(worst, abs(ours / sent - 1))
 sys.exit(worst > MOST_OFF)

@@ -101,7 +101,7 @@ fn a_file_that_cannot_be_used_changes_nothing_until_it_is_repaired() {
     ));
     let command = ["serve", "--vllm-url", &server.url, "--gpu-source", "none"];
     let serve = Configured::start(&command, "slo-ttft: 300ms\n");
-    for (text, told) in [
+    for (text, expected) in [
         ("tik: 1s\n", "tik"),
         ("overhead-below: 2\n", "between 0 and 1"),
         ("log: {level: \"a=b=c\"}\n", "log.level"),
@@ -124,8 +124,8 @@ fn a_file_that_cannot_be_used_changes_nothing_until_it_is_repaired() {
         );
         let log = serve.exporter.log();
         assert!(
-            log.contains("configuration not reloaded") && log.contains(told),
-            "no {told} in: {log}"
+            log.contains("configuration not reloaded") && log.contains(expected),
+            "no {expected} in: {log}"
         );
         let repaired = serve.reloaded("slo-ttft: 300ms\n", |page| {
             value(page, SUCCESSFUL, "") == Some(1.0)

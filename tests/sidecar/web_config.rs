@@ -137,17 +137,19 @@ async fn pages_are_served_over_tls_and_a_rotated_certificate_is_taken_up() {
     exporter.wait_for_log("configuration not reloaded");
     ask(&exporter, &second, Client::builder()).await.unwrap();
     let successful = async |certificate: &Certificate, is: &str| {
-        let told = format!("\nvllm_roofline_config_last_reload_successful {is}\n");
-        let told = async {
+        let expected = format!("\nvllm_roofline_config_last_reload_successful {is}\n");
+        let expected = async {
             loop {
                 let page = ask_for("metrics", &exporter, certificate, Client::builder()).await;
-                if page.unwrap().text().await.unwrap().contains(&told) {
+                if page.unwrap().text().await.unwrap().contains(&expected) {
                     break;
                 }
             }
         };
         let limit = Duration::from_secs(20);
-        tokio::time::timeout(limit, told).await.expect("not told");
+        tokio::time::timeout(limit, expected)
+            .await
+            .expect("not shown");
     };
     successful(&second, "0").await;
     std::fs::write(directory.path().join("server.key"), next).unwrap();
@@ -244,7 +246,7 @@ async fn answers_carry_the_headers_that_are_set() {
 #[test]
 fn a_file_that_cannot_be_used_stops_the_start() {
     let directory = TempDir::new().unwrap();
-    for (text, told) in [
+    for (text, expected) in [
         (
             "basic_auth_users: {prometheus: opensesame}\n",
             "no bcrypt hash",
@@ -274,7 +276,10 @@ fn a_file_that_cannot_be_used_stops_the_start() {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(told) && said.contains("web.yaml"), "{said}");
+        assert!(
+            said.contains(expected) && said.contains("web.yaml"),
+            "{said}"
+        );
         assert!(!said.contains("opensesame"));
     }
     let output = cargo_bin_cmd!()

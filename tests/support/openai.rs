@@ -203,7 +203,12 @@ async fn answer(
             writer.end().await?;
         }
         Answer::Status(status) => {
-            plain(stream, status, &json!({"error": {"message": "as told"}})).await?;
+            plain(
+                stream,
+                status,
+                &json!({"error": {"message": "as configured"}}),
+            )
+            .await?;
         }
         Answer::CutAfter(tokens) => {
             let mut writer = TokenWriter::begin(stream, body).await?;

@@ -291,7 +291,7 @@ fn show_metric(metric: ImprovedMetric, value: f64) -> String {
 fn write_baseline(baseline: &Baseline, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "━━ against {}", baseline.file)?;
     for changed in &baseline.changed {
-        let told = |value: &str| {
+        let or_default = |value: &str| {
             if value.is_empty() {
                 "default".to_owned()
             } else {
@@ -302,8 +302,8 @@ fn write_baseline(baseline: &Baseline, out: &mut impl Write) -> io::Result<()> {
             out,
             "changed: {} {} → {}",
             changed.setting,
-            told(&changed.before),
-            told(&changed.after)
+            or_default(&changed.before),
+            or_default(&changed.after)
         )?;
     }
     for pair in &baseline.pairs {

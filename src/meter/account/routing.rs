@@ -62,10 +62,10 @@ impl Routing {
         measured: Option<Bytes>,
         gpus: f64,
     ) -> Option<Shard> {
-        let told = measured
+        let inferred = measured
             .filter(|_| is_telling(steps, shard))
             .and_then(|measured| share(steps, shard, measured * (1.0 / gpus)));
-        if let Some(found) = told {
+        if let Some(found) = inferred {
             self.newest.rotate_left(1);
             self.newest[SPANS - 1] = Some(found);
         }
@@ -77,11 +77,11 @@ impl Routing {
     /// The median of the newest spans, the larger of the two middle ones; a first span counts only if it is far from uniform. `None` while
     /// no span was conclusive.
     fn share(&self) -> Option<f64> {
-        let mut told: Vec<f64> = self.newest.into_iter().flatten().collect();
-        told.sort_by(f64::total_cmp);
-        match told.as_slice() {
+        let mut inferred: Vec<f64> = self.newest.into_iter().flatten().collect();
+        inferred.sort_by(f64::total_cmp);
+        match inferred.as_slice() {
             [first] if *first > DECISIVE => Some(1.0),
-            _ => told.get(told.len() / 2).copied(),
+            _ => inferred.get(inferred.len() / 2).copied(),
         }
     }
 

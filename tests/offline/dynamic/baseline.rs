@@ -45,13 +45,13 @@ fn outcomes(analysis: &Value) -> Vec<(String, String)> {
     let changes = analysis["baseline"]["pairs"][0]["changes"]
         .as_array()
         .unwrap();
-    let told = changes.iter().map(|change| {
+    let shown = changes.iter().map(|change| {
         (
             change["figure"].as_str().unwrap().to_owned(),
             change["outcome"].as_str().unwrap().to_owned(),
         )
     });
-    told.collect()
+    shown.collect()
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn without_a_gpu_and_a_model_percentiles_and_verdicts_remain() {
         assert_eq!(run["roofs"].as_array().unwrap().len(), 0);
         assert!(
             !analysis["notes"].as_array().unwrap().is_empty(),
-            "{flags}: what is missing is told"
+            "{flags}: what is missing is named"
         );
     }
 }

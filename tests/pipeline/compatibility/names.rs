@@ -121,15 +121,15 @@ fn every_name_is_on_the_pages_of_its_releases() {
     for quantity in MetricQuantity::all() {
         for MetricName {
             text,
-            releases: told,
+            releases: stated,
         } in quantity
             .metric()
             .names()
             .filter(|name| !name.releases.is_empty())
         {
-            let (from, to) = match told.strip_suffix(" on") {
+            let (from, to) = match stated.strip_suffix(" on") {
                 Some(from) => (version(from), None),
-                None => told
+                None => stated
                     .split_once(" to ")
                     .map(|(from, to)| (version(from), Some(version(to).0)))
                     .unwrap(),
@@ -144,12 +144,12 @@ fn every_name_is_on_the_pages_of_its_releases() {
                 let within = now >= from && to.is_none_or(|to| now.0 <= to);
                 assert!(
                     within || !written,
-                    "{text} is on the page of {release}, not only in {told}"
+                    "{text} is on the page of {release}, not only in {stated}"
                 );
                 // Removed names were hidden for one release before.
                 assert!(
                     written || !within || to.is_some(),
-                    "{text} is not on the page of {release}, which is in {told}"
+                    "{text} is not on the page of {release}, which is in {stated}"
                 );
             }
         }

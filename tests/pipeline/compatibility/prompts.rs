@@ -151,12 +151,12 @@ fn lookups_that_are_repeated_do_not_count() {
                 (ratio - 1.0).abs() < 0.03,
                 "0.{minor}, {cached} cached: {ratio}"
             );
-            let told = if minor < 13 {
+            let known = if minor < 13 {
                 PromptCount::Roughly
             } else {
                 PromptCount::Estimated
             };
-            assert_eq!(count, told, "0.{minor}");
+            assert_eq!(count, known, "0.{minor}");
         }
     }
 }
@@ -196,14 +196,14 @@ fn what_preempted_requests_find_does_not_count() {
 
 #[test]
 fn how_prompts_are_known_depends_on_the_release() {
-    for (minor, told) in [
+    for (minor, known) in [
         (7, PromptCount::Unknown),
         (9, PromptCount::Estimated),
         (15, PromptCount::Estimated),
         (16, PromptCount::Counted),
     ] {
         let (_, count) = minute(minor, Load::of(mixed()));
-        assert_eq!(count, told, "0.{minor}");
+        assert_eq!(count, known, "0.{minor}");
     }
 }
 
@@ -275,9 +275,9 @@ fn one_impossible_total_costs_its_own_time() {
     for second in 1..=60 {
         server.run_until(f64::from(second));
         let page = server.page();
-        let told = format!("model_name=\"m\"}} {:?}", server.counted.prompts);
+        let counted = format!("model_name=\"m\"}} {:?}", server.counted.prompts);
         let page = if second == 20 {
-            page.replace(&told, "model_name=\"m\"} 9e20")
+            page.replace(&counted, "model_name=\"m\"} 9e20")
         } else {
             page
         };

@@ -195,7 +195,7 @@ fn outcome(figure: Figure, before: &Estimate, after: &Estimate) -> BaselineOutco
 /// Settings that differ between the two.
 fn changed(before: &Analysis, after: &Analysis) -> Vec<ChangedSetting> {
     let (before, after) = (settings(before), settings(after));
-    let told = |settings: &[(String, String)], name: &str| {
+    let value_of = |settings: &[(String, String)], name: &str| {
         let found = settings.iter().find(|(setting, _)| setting == name);
         found.map_or_else(String::new, |(_, value)| value.clone())
     };
@@ -206,8 +206,8 @@ fn changed(before: &Analysis, after: &Analysis) -> Vec<ChangedSetting> {
         .into_iter()
         .map(|name| ChangedSetting {
             setting: name.clone(),
-            before: told(&before, name),
-            after: told(&after, name),
+            before: value_of(&before, name),
+            after: value_of(&after, name),
         })
         .filter(|change| change.before != change.after)
         .collect()

@@ -120,7 +120,7 @@ fn whole(observed: &ObservedBound, measured: &MeasuredRun) -> Option<Bottleneck>
 
 /// Why requests waited, in words.
 fn waiting(observed: &ObservedBound) -> Option<String> {
-    let told = match observed.admission {
+    let sentence = match observed.admission {
         Admission::Open => return None,
         Admission::KvCapacity => {
             "requests waited for room in the KV cache, or were preempted for it"
@@ -135,7 +135,7 @@ fn waiting(observed: &ObservedBound) -> Option<String> {
             "requests waited beside free KV cache; --max-num-seqs is not known, so why is not either"
         }
     };
-    Some(format!("{told} (measured by vLLM)"))
+    Some(format!("{sentence} (measured by vLLM)"))
 }
 
 fn phase_of(

@@ -91,8 +91,8 @@ fn description(points: &[ChartPoint]) -> String {
                 rate(point.flops_per_second)
             )
         });
-    let told: Vec<_> = now.collect();
-    format!("Roofline chart. {}", told.join(", "))
+    let descriptions: Vec<_> = now.collect();
+    format!("Roofline chart. {}", descriptions.join(", "))
 }
 
 /// Ranges and scale of the axes.

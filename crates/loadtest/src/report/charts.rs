@@ -99,7 +99,7 @@ fn draw(
         })
         .collect();
     let svg = chart::roofline(&lines, points)?;
-    let told = roofs.map(|(number, roof)| {
+    let labels = roofs.map(|(number, roof)| {
         let own = place.at("roofs").at(number);
         let (peak, bandwidth) = (roof.peak_flops_per_second.0, roof.hbm_bytes_per_second.0);
         RoofLabel {
@@ -115,7 +115,7 @@ fn draw(
             provenance: roof.provenance.clone(),
         }
     });
-    let roofs = told.collect();
+    let roofs = labels.collect();
     Some(Roofline { svg, roofs })
 }
 

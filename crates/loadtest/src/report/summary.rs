@@ -139,7 +139,7 @@ fn change_view(baseline: &Baseline) -> NewestChangeView {
         })
         .collect();
     moved.sort_by(|(_, one), (_, other)| other.factor.ln().abs().total_cmp(&one.factor.ln().abs()));
-    let told = |(pair, changed): &(&Pair, &FigureChange)| {
+    let moved_row = |(pair, changed): &(&Pair, &FigureChange)| {
         let class = match changed.outcome {
             BaselineOutcome::Better => "good",
             BaselineOutcome::Worse => "bad",
@@ -158,7 +158,7 @@ fn change_view(baseline: &Baseline) -> NewestChangeView {
     };
     NewestChangeView {
         settings: super::worked::settings(baseline),
-        moved: moved.iter().take(MOVED).map(told).collect(),
+        moved: moved.iter().take(MOVED).map(moved_row).collect(),
         compared: !baseline.pairs.is_empty(),
     }
 }

@@ -69,13 +69,13 @@ type Both<'a> = [(CellPath, &'a [Run]); 2];
 
 /// The settings that differ, in words.
 pub(super) fn settings(baseline: &Baseline) -> Vec<String> {
-    let told = |value: &str| if value.is_empty() { "default" } else { value }.to_owned();
+    let shown = |value: &str| if value.is_empty() { "default" } else { value }.to_owned();
     let changed = baseline.changed.iter().map(|changed| {
         format!(
             "{}: {} → {}",
             changed.setting,
-            told(&changed.before),
-            told(&changed.after)
+            shown(&changed.before),
+            shown(&changed.after)
         )
     });
     changed.collect()

@@ -356,12 +356,12 @@ fn one_user_is_told_no_batch_that_nobody_fills() {
         ..decoding()
     };
     let verdict = verdict_of(&seen, DeploymentFlags::default());
-    let told = remedies(&verdict[0]);
+    let offered = remedies(&verdict[0]);
     assert!(
-        !told.contains(&RemedyKind::MaxNumSeqs) && !told.contains(&RemedyKind::Replica),
-        "{told:?}"
+        !offered.contains(&RemedyKind::MaxNumSeqs) && !offered.contains(&RemedyKind::Replica),
+        "{offered:?}"
     );
-    assert!(told.contains(&RemedyKind::Speculation), "{told:?}");
+    assert!(offered.contains(&RemedyKind::Speculation), "{offered:?}");
 }
 
 #[test]

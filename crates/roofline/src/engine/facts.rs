@@ -299,25 +299,25 @@ impl EngineFacts {
     /// Labels of `deployment_info`; empty where unknown.
     #[must_use]
     pub fn deployment_labels(&self) -> [(&'static str, String); 5] {
-        let told = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
+        let text = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
         let parallelism = self
             .served
             .as_ref()
             .map(|served| served.deployment.parallelism);
         [
-            ("tensor_parallel_size", told(parallelism.map(|p| p.tensor))),
+            ("tensor_parallel_size", text(parallelism.map(|p| p.tensor))),
             (
                 "pipeline_parallel_size",
-                told(parallelism.map(|p| p.pipeline)),
+                text(parallelism.map(|p| p.pipeline)),
             ),
             (
                 "gpus",
-                told(parallelism.map(crate::spec::deployment::Parallelism::gpus_per_engine)),
+                text(parallelism.map(crate::spec::deployment::Parallelism::gpus_per_engine)),
             ),
-            ("max_num_seqs", told(self.flags.max_num_seqs)),
+            ("max_num_seqs", text(self.flags.max_num_seqs)),
             (
                 "max_num_batched_tokens",
-                told(self.flags.max_num_batched_tokens),
+                text(self.flags.max_num_batched_tokens),
             ),
         ]
     }

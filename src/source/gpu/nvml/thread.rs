@@ -33,7 +33,7 @@ pub(super) fn run(
         requests,
         answers,
         pause: SHORTEST_PAUSE,
-        told: Vec::new(),
+        sent_facts: Vec::new(),
     };
     while reader.run_session().is_ok() {}
 }
@@ -46,7 +46,7 @@ struct NvmlReader<'a> {
     /// Pause before the next restart.
     pause: Seconds,
     /// The facts last sent.
-    told: Vec<GpuIdentity>,
+    sent_facts: Vec<GpuIdentity>,
 }
 
 impl NvmlReader<'_> {
@@ -94,7 +94,7 @@ impl NvmlReader<'_> {
         self.lengthen_pause();
         loop {
             self.requests.recv().map_err(|_| Over)?;
-            self.answer(error.clone().into(), self.told.clone())?;
+            self.answer(error.clone().into(), self.sent_facts.clone())?;
             if (self.clock)() >= until {
                 return Ok(());
             }
@@ -105,9 +105,9 @@ impl NvmlReader<'_> {
     fn with_lost(&self, facts: Vec<GpuIdentity>) -> Vec<GpuIdentity> {
         let is_back = |lost: &GpuIdentity| facts.iter().any(|gpu| gpu.uuid == lost.uuid);
         let mut known: Vec<_> = self
-            .told
+            .sent_facts
             .iter()
-            .filter(|told| !is_back(told))
+            .filter(|sent_facts| !is_back(sent_facts))
             .cloned()
             .collect();
         known.extend(facts);
@@ -119,9 +119,9 @@ impl NvmlReader<'_> {
     }
 
     fn answer(&mut self, sight: GpuReadResult, facts: Vec<GpuIdentity>) -> Result<(), Over> {
-        let facts = (facts != self.told).then_some(facts);
+        let facts = (facts != self.sent_facts).then_some(facts);
         if let Some(facts) = &facts {
-            self.told.clone_from(facts);
+            self.sent_facts.clone_from(facts);
         }
         self.answers
             .blocking_send(Answer { sight, facts })
