@@ -127,12 +127,11 @@ impl Dashboard {
         self
     }
 
-    /// The row that answers four questions: what is wrong and what to do, what is the bound, since when, what does it cost.
+    /// The panels that answer four questions: what is wrong and what to do, what is the bound, since when, what does it cost.
     pub(crate) fn verdict(
         mut self,
         [alerts, remedies, shares, since, lost, cost]: [Panel; 6],
     ) -> Self {
-        self = self.row("Verdict");
         let y = self.y;
         self.place(alerts, 0, y, 10, 6);
         self.place(remedies, 0, y + 6, 10, 5);

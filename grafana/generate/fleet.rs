@@ -31,6 +31,7 @@ pub(crate) fn dashboard() -> Dashboard {
     .alerts("namespace_model:vllm_roofline_alerts:count{SCOPE}", "{{model_name}}")
     .link("Roofline", super::roofline::UID)
     .link("Serving quality", super::serving::UID)
+    .row("Verdict")
     .verdict([
         verdict::alerts_by_model(),
         verdict::remedies("namespace_model:vllm_roofline_advice_gain:avg{MODEL,FIGURE}", &[("model_name", "Model")]),

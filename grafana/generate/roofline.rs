@@ -47,6 +47,14 @@ pub(crate) fn dashboard() -> Dashboard {
     .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",instance=~\"$instance|\",target=~\"$target|\",model_name=~\"$model_name|\"")
     .link("Serving quality", super::serving::UID)
     .link("Fleet", super::fleet::UID)
+    .row("Verdict")
+    .line(
+        3,
+        [verdict::first_sentence(
+            "vllm_roofline_finding{ENGINE}",
+            &[("model_name", "Model"), ("engine", "Engine"), ("target", "Server")],
+        )],
+    )
     .verdict([
         verdict::alerts(),
         verdict::remedies(GAIN, &[]),

@@ -51,6 +51,14 @@ pub(crate) fn dashboard() -> Dashboard {
     .selector("SCOPE", "namespace=~\"$namespace\",pod=~\"$pod|\",model_name=~\"$model_name|\"")
     .link("Roofline", super::roofline::UID)
     .link("Fleet", super::fleet::UID)
+    .row("Verdict")
+    .line(
+        3,
+        [verdict::first_sentence(
+            "vllm_roofline_finding{ENGINE}",
+            &[("pod", "Pod"), ("target", "Server"), ("model_name", "Model"), ("engine", "Engine")],
+        )],
+    )
     .verdict([
         verdict::alerts(),
         verdict::remedies(

@@ -1,7 +1,7 @@
 //! One colour and one name per quantity, on every panel.
 
 use roofline::bound::{Admission, Bound, EngineState};
-use roofline::diagnosis::RemedyKind;
+use roofline::diagnosis::{FindingKind, RemedyKind};
 use serde_json::{Value, json};
 
 /// Phases. No colour here is a bound's, and green, orange and red are reserved for good and bad.
@@ -227,6 +227,19 @@ pub(crate) fn remedy_mapping() -> Value {
         .map(|(at, &remedy)| {
             let named = json!({"text": remedy_name(remedy), "index": at});
             (remedy.as_str().to_owned(), named)
+        })
+        .collect();
+    json!({"type": "value", "options": options})
+}
+
+/// What the values of the label `finding` mean: the first words of the sentence on the exporter's page.
+pub(crate) fn finding_mapping() -> Value {
+    let options: serde_json::Map<_, _> = FindingKind::ALL
+        .iter()
+        .enumerate()
+        .map(|(at, &finding)| {
+            let named = json!({"text": finding.headline(), "index": at});
+            (finding.as_str().to_owned(), named)
         })
         .collect();
     json!({"type": "value", "options": options})

@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 
 use super::panel::Panel;
-use super::style::{StateSet, largest_part, part_mapping, remedy_mapping};
+use super::style::{StateSet, finding_mapping, largest_part, part_mapping, remedy_mapping};
 
 const RUNBOOKS: &str = "https://github.com/vllm-roofline-exporter/vllm-roofline-exporter/blob/main/deploy/prometheus/runbooks";
 
@@ -25,6 +25,32 @@ pub(crate) fn alerts() -> Panel {
         // An alert about a model belongs to no single pod.
         .named("Pod", &[("noValue", json!("all"))])
         .named("Server", &[("noValue", json!("all"))])
+}
+
+/// The first finding of each engine, as the first sentence of its page begins. `findings` selects the engines, and `labels` name them.
+pub(crate) fn first_sentence(findings: &str, labels: &[(&'static str, &'static str)]) -> Panel {
+    let by: Vec<_> = labels.iter().map(|(label, _)| *label).collect();
+    let columns = [("finding", "Finding"), ("severity", "Severity")];
+    let renamed: Map<_, _> = columns
+        .iter()
+        .chain(labels)
+        .map(|(label, title)| ((*label).to_owned(), json!(title)))
+        .collect();
+    Panel::table(
+        "What holds it back now",
+        "The first finding of the exporter's live verdict, in the words of its page; the page and /api/v1/verdict have the evidence and the remedies.",
+    )
+    .column(
+        "finding",
+        &format!("max by (finding, severity, {}) ({findings} == 1)", by.join(", ")),
+    )
+    .transformation(
+        "organize",
+        &json!({"excludeByName": {"Time": true, "Value": true}, "renameByName": renamed}),
+    )
+    .named("Finding", &[("mappings", json!([finding_mapping()]))])
+    .named("Severity", &[("custom.width", json!(90))])
+    .no_value("The exporter reads no engine")
 }
 
 /// The same by model, from recording rules: hundreds of pods may have the same problem.

@@ -139,7 +139,8 @@ impl EngineSeries<'_> {
 
     /// The states stay while vLLM is unreachable: they say so, and the time counts towards the unknown bound.
     fn states(&mut self) {
-        let (bound, state) = (self.engine.bound, self.engine.state);
+        let engine = self.engine;
+        let (bound, state) = (engine.bound, engine.state);
         self.state_set(&c::BOUND, "bound", Bound::ALL, bound, Bound::as_str);
         self.state_set(
             &c::ENGINE_STATE,
@@ -148,6 +149,13 @@ impl EngineSeries<'_> {
             state,
             EngineState::as_str,
         );
+        for (rank, finding) in (1_u32..).zip(&engine.verdict) {
+            let labels = [
+                ("finding", finding.id.as_str()),
+                ("severity", finding.severity.as_str()),
+            ];
+            self.add(&c::FINDING, &labels, f64::from(rank));
+        }
         for (&bound, seconds) in Bound::ALL.iter().zip(self.engine.bound_seconds) {
             self.add(
                 &c::BOUND_SECONDS_TOTAL,

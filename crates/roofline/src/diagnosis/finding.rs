@@ -50,6 +50,33 @@ states!(
     }
 );
 
+impl FindingKind {
+    /// The finding without its figures, for places that have no room for them: most sentences begin with it.
+    #[must_use]
+    pub const fn headline(self) -> &'static str {
+        match self {
+            Self::Unreachable => "vLLM's metrics cannot be read",
+            Self::Stalled => "Requests are in the engine and nothing moves",
+            Self::Sleeping => "The engine sleeps",
+            Self::KvCapacity => "The KV cache is full",
+            Self::MaxNumSeqs => "--max-num-seqs is reached",
+            Self::TokenBudget => "Prompts wait for their share of --max-num-batched-tokens",
+            Self::Waiting => "Requests wait beside free KV cache",
+            Self::FrontEnd => "The API server is behind",
+            Self::Compute => "The tensor cores are the limit",
+            Self::MemoryBandwidth => "HBM bandwidth is the limit",
+            Self::Interconnect => "The links between the GPUs are the limit",
+            Self::Host => "The GPU waits for the host",
+            Self::KernelLatency => "Kernels are slow",
+            Self::Overhead => "The host or slow kernels are the limit",
+            Self::PowerLimit => "A power limit holds the clock down",
+            Self::Replica => "This replica lags behind its peers",
+            Self::Idle => "No request is running",
+            Self::Unknown => "Not enough is known or measured yet to name the bound",
+        }
+    }
+}
+
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -124,27 +151,25 @@ pub fn diagnose(seen: &Observation, remedies: &Remedies) -> Vec<Finding> {
 }
 
 fn at_rest(state: EngineState) -> Finding {
-    let (id, severity, sentence) = match state {
+    let (id, severity, rest) = match state {
         EngineState::Unreachable => (
             FindingKind::Unreachable,
             Severity::Critical,
-            "vLLM's metrics cannot be read: nothing here is current.",
+            ": nothing here is current",
         ),
         EngineState::Stalled => (
             FindingKind::Stalled,
             Severity::Critical,
-            "Requests are in the engine and nothing moves: look at vLLM's log.",
+            ": look at vLLM's log",
         ),
         EngineState::Sleeping => (
             FindingKind::Sleeping,
             Severity::Info,
-            "The engine sleeps: its weights are off the GPU.",
+            ": its weights are off the GPU",
         ),
-        EngineState::Idle | EngineState::Running => {
-            (FindingKind::Idle, Severity::Info, "No request is running.")
-        }
+        EngineState::Idle | EngineState::Running => (FindingKind::Idle, Severity::Info, ""),
     };
-    Finding::new(id, severity, None, sentence.to_owned())
+    Finding::new(id, severity, None, format!("{}{rest}.", id.headline()))
 }
 
 fn of_running(seen: &Observation) -> Vec<Finding> {
@@ -174,43 +199,46 @@ fn queue(seen: &Observation) -> Option<Finding> {
         || "free KV cache".to_owned(),
         |used| format!("a KV cache that is {} full", percent(used)),
     );
-    let (id, severity, sentence) = match seen.admission {
+    let (id, severity, rest) = match seen.admission {
         Admission::Open => return None,
         Admission::KvCapacity => {
             let bad = seen.preemptions_per_second > 0.0 || waiting > 0.25 * running;
-            let sentence = if waiting > 0.0 {
-                format!("The KV cache is full: {run} and {wait} wait for room in it.")
+            let rest = if waiting > 0.0 {
+                format!("{run} and {wait} wait for room in it.")
             } else {
-                format!("The KV cache is full: {run} and are preempted for room in it.")
+                format!("{run} and are preempted for room in it.")
             };
             let severity = if bad {
                 Severity::Critical
             } else {
                 Severity::Warning
             };
-            (FindingKind::KvCapacity, severity, sentence)
+            (FindingKind::KvCapacity, severity, rest)
         }
         Admission::MaxNumSeqs => (
             FindingKind::MaxNumSeqs,
             Severity::Warning,
-            format!("--max-num-seqs is reached: {run} and {wait} wait beside {used}."),
+            format!("{run} and {wait} wait beside {used}."),
         ),
         Admission::TokenBudget => (
             FindingKind::TokenBudget,
             Severity::Warning,
-            format!(
-                "Prompts wait for their share of --max-num-batched-tokens: {run} and {wait} wait beside {used}."
-            ),
+            format!("{run} and {wait} wait beside {used}."),
         ),
-        Admission::Unknown => (
-            FindingKind::Waiting,
-            Severity::Warning,
-            format!(
+        Admission::Unknown => {
+            let sentence = format!(
                 "{} beside {used}: set --max-num-seqs as vLLM has it to know why.",
                 requests(waiting, "waits", "wait")
-            ),
-        ),
+            );
+            return Some(Finding::new(
+                FindingKind::Waiting,
+                Severity::Warning,
+                share,
+                sentence,
+            ));
+        }
     };
+    let sentence = format!("{}: {rest}", id.headline());
     Some(Finding::new(id, severity, share, sentence))
 }
 
@@ -222,16 +250,13 @@ fn front_end(seen: &Observation) -> Option<Finding> {
     } else {
         Severity::Warning
     };
+    let id = FindingKind::FrontEnd;
     let sentence = format!(
-        "The API server is behind: {} of a request's time passes outside the engine.",
+        "{}: {} of a request's time passes outside the engine.",
+        id.headline(),
         percent(share)
     );
-    Some(Finding::new(
-        FindingKind::FrontEnd,
-        severity,
-        Some(share),
-        sentence,
-    ))
+    Some(Finding::new(id, severity, Some(share), sentence))
 }
 
 /// The dominant HBM traffic, as the subject of a sentence.
@@ -253,56 +278,44 @@ fn hardware(seen: &Observation) -> Finding {
     } else {
         Severity::Info
     };
-    let (id, severity, sentence) = match seen.bound {
+    let (id, severity, rest) = match seen.bound {
         Bound::Compute => (
             FindingKind::Compute,
             Severity::Info,
-            format!("The tensor cores are the limit: arithmetic takes {part} of busy time."),
+            format!("arithmetic takes {part} of busy time."),
         ),
         Bound::MemoryBandwidth => (
             FindingKind::MemoryBandwidth,
             Severity::Info,
-            format!(
-                "HBM bandwidth is the limit: {} takes {part} of busy time.",
-                traffic(seen.dominant)
-            ),
+            format!("{} takes {part} of busy time.", traffic(seen.dominant)),
         ),
         Bound::Interconnect => (
             FindingKind::Interconnect,
             Severity::Warning,
-            format!(
-                "The links between the GPUs are the limit: collectives take {part} of busy time."
-            ),
+            format!("collectives take {part} of busy time."),
         ),
         Bound::Host => (
             FindingKind::Host,
             severity,
-            format!("The GPU waits for the host: no kernel runs in {part} of busy time."),
+            format!("no kernel runs in {part} of busy time."),
         ),
         Bound::KernelLatency => (
             FindingKind::KernelLatency,
             severity,
-            format!(
-                "Kernels are slow: in {part} of busy time they run without saturating compute or HBM."
-            ),
+            format!("in {part} of busy time they run without saturating compute or HBM."),
         ),
         Bound::Overhead => (
             FindingKind::Overhead,
             severity,
-            format!(
-                "The roofline does not explain {part} of busy time: the host or slow kernels are the limit."
-            ),
+            format!("the roofline does not explain {part} of busy time."),
         ),
-        Bound::Idle => (
-            FindingKind::Idle,
-            Severity::Info,
-            "No request is running.".to_owned(),
-        ),
-        Bound::Unknown => (
-            FindingKind::Unknown,
-            Severity::Info,
-            "Not enough is known or measured yet to name the bound.".to_owned(),
-        ),
+        Bound::Idle => (FindingKind::Idle, Severity::Info, String::new()),
+        Bound::Unknown => (FindingKind::Unknown, Severity::Info, String::new()),
+    };
+    let sentence = if rest.is_empty() {
+        format!("{}.", id.headline())
+    } else {
+        format!("{}: {rest}", id.headline())
     };
     Finding::new(id, severity, share, sentence)
 }
@@ -316,14 +329,7 @@ fn power(seen: &Observation) -> Option<Finding> {
     } else {
         Severity::Info
     };
-    let sentence = format!(
-        "A power limit holds the clock down in {} of the readings.",
-        percent(share)
-    );
-    Some(Finding::new(
-        FindingKind::PowerLimit,
-        severity,
-        Some(share),
-        sentence,
-    ))
+    let id = FindingKind::PowerLimit;
+    let sentence = format!("{} in {} of the readings.", id.headline(), percent(share));
+    Some(Finding::new(id, severity, Some(share), sentence))
 }

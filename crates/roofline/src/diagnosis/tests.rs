@@ -443,3 +443,29 @@ fn the_best_remedies_are_those_of_the_weightiest_finding_and_each_is_told_once()
         all.iter().map(|remedy| remedy.id.as_str()).collect();
     assert_eq!(kinds.len(), all.len());
 }
+
+#[test]
+fn a_sentence_begins_with_its_headline() {
+    let states = EngineState::ALL.iter().map(|&state| Observation {
+        state,
+        ..decoding()
+    });
+    let bounds = Bound::ALL.iter().map(|&bound| Observation {
+        bound,
+        power_limited_ratio: Some(0.9),
+        ..decoding()
+    });
+    let queues = Admission::ALL.iter().map(|&admission| queueing(admission));
+    let mut seen = std::collections::BTreeSet::new();
+    for observation in states.chain(bounds).chain(queues) {
+        for finding in diagnose(&observation, &Remedies::default()) {
+            // A queue without a known cause begins with its number.
+            if finding.id != FindingKind::Waiting {
+                let headline = finding.id.headline();
+                assert!(finding.finding.starts_with(headline), "{finding:?}");
+            }
+            seen.insert(finding.id.as_str());
+        }
+    }
+    assert!(seen.len() >= FindingKind::ALL.len() - 2, "{seen:?}");
+}
