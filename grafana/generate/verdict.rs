@@ -31,9 +31,12 @@ pub(crate) fn alerts() -> Panel {
 pub(crate) fn first_sentence(findings: &str, labels: &[(&'static str, &'static str)]) -> Panel {
     let by: Vec<_> = labels.iter().map(|(label, _)| *label).collect();
     let columns = [("finding", "Finding"), ("severity", "Severity")];
-    let renamed: Map<_, _> = columns
-        .iter()
-        .chain(labels)
+    let columns = || columns.iter().chain(labels);
+    let order: Map<_, _> = columns()
+        .enumerate()
+        .map(|(at, (label, _))| ((*label).to_owned(), json!(at)))
+        .collect();
+    let renamed: Map<_, _> = columns()
         .map(|(label, title)| ((*label).to_owned(), json!(title)))
         .collect();
     Panel::table(
@@ -46,7 +49,11 @@ pub(crate) fn first_sentence(findings: &str, labels: &[(&'static str, &'static s
     )
     .transformation(
         "organize",
-        &json!({"excludeByName": {"Time": true, "Value": true}, "renameByName": renamed}),
+        &json!({
+            "excludeByName": {"Time": true, "Value": true},
+            "indexByName": order,
+            "renameByName": renamed,
+        }),
     )
     .named("Finding", &[("mappings", json!([finding_mapping()]))])
     .named("Severity", &[("custom.width", json!(90))])
