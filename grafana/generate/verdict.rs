@@ -45,7 +45,7 @@ pub(crate) fn first_sentence(findings: &str, labels: &[(&'static str, &'static s
     )
     .column(
         "finding",
-        &format!("max by (finding, severity, {}) ({findings} == 1)", by.join(", ")),
+        &format!("max by (finding, severity, {}) ({findings})", by.join(", ")),
     )
     .transformation(
         "organize",

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::output::{OutputFormat, write_json};
 use super::usage::UsageError;
-use crate::config::duration::TimeSpan;
+use crate::config::duration::{TimeSpan, target};
 use crate::config::flags::SettingsFlags;
 use crate::config::{Settings, Tables};
 use crate::source::lookup::{find_config, with_draft};
@@ -76,10 +76,10 @@ pub struct StaticArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Workload")]
     pub waves: Option<u32>,
     /// Target for time to first token [default: 500ms]
-    #[arg(long, value_name = "DURATION", help_heading = "Targets")]
+    #[arg(long, value_name = "DURATION", value_parser = target, help_heading = "Targets")]
     pub slo_ttft: Option<TimeSpan>,
     /// Target for time per output token [default: 100ms]
-    #[arg(long, value_name = "DURATION", help_heading = "Targets")]
+    #[arg(long, value_name = "DURATION", value_parser = target, help_heading = "Targets")]
     pub slo_tpot: Option<TimeSpan>,
     /// Coefficients that override single built-in ones (YAML or JSON)
     #[arg(long, value_name = "FILE")]
@@ -370,7 +370,7 @@ fn parse_length(text: &str) -> Result<f64, String> {
     if (1.0..=1e9).contains(&length) {
         Ok(length)
     } else {
-        Err("must be at least 1".to_owned())
+        Err("must be from 1 to 10^9".to_owned())
     }
 }
 

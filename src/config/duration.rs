@@ -32,6 +32,18 @@ impl fmt::Display for TimeSpan {
     }
 }
 
+/// Parses a target, which is longer than nothing.
+///
+/// # Errors
+/// Text that is no duration, and 0.
+pub fn target(text: &str) -> Result<TimeSpan, String> {
+    let span: TimeSpan = text.parse()?;
+    if span.0.is_zero() {
+        return Err("0 is no target".to_owned());
+    }
+    Ok(span)
+}
+
 impl FromStr for TimeSpan {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -72,5 +84,12 @@ mod tests {
         assert!("15".parse::<TimeSpan>().is_err());
         assert!("-5s".parse::<TimeSpan>().is_err());
         assert!("18446744073709551615s".parse::<TimeSpan>().is_err());
+    }
+
+    #[test]
+    fn a_target_is_longer_than_nothing() {
+        assert!(target("500ms").is_ok());
+        assert_eq!(target("0s").unwrap_err(), "0 is no target");
+        assert!(target("-1s").unwrap_err().contains("not a duration"));
     }
 }

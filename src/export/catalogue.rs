@@ -147,7 +147,7 @@ families! {
     BOUND = "bound" Gauge Modelled Stable engine ["bound"]
         "1 for what bounds the engine over the window, 0 for the rest: compute, memory_bandwidth, interconnect, host (the GPU waits for the CPU), kernel_latency (kernels that neither arithmetic nor traffic explains), overhead (both, where the GPU's activity is not measured), idle, unknown.";
     FINDING = "finding" Gauge Modelled Experimental engine ["finding", "severity"]
-        "Rank of each finding of the verdict: 1 for the one of its first sentence. Absent findings have no series. Modelled from measured waiting and time; /api/v1/verdict has the sentences.";
+        "1 for the finding that the first sentence of the verdict states. Modelled from measured waiting and time; /api/v1/verdict has the sentences and the other findings.";
     ADVICE_GAIN = "advice_gain_ratio" Gauge Modelled Experimental engine ["remedy", "figure"]
         "Predicted value over the measured one of what users see, for the first three remedies of the verdict: above 1 is better for output_tokens_per_second, below 1 for the others. Modelled, for the load as measured.";
     ADMISSION = "admission" Gauge Modelled Stable engine ["state"]

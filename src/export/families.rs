@@ -149,12 +149,12 @@ impl EngineSeries<'_> {
             state,
             EngineState::as_str,
         );
-        for (rank, finding) in (1_u32..).zip(&engine.verdict) {
+        if let Some(first) = engine.verdict.first() {
             let labels = [
-                ("finding", finding.id.as_str()),
-                ("severity", finding.severity.as_str()),
+                ("finding", first.id.as_str()),
+                ("severity", first.severity.as_str()),
             ];
-            self.add(&c::FINDING, &labels, f64::from(rank));
+            self.add(&c::FINDING, &labels, 1.0);
         }
         for (&bound, seconds) in Bound::ALL.iter().zip(self.engine.bound_seconds) {
             self.add(

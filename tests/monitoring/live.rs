@@ -15,7 +15,7 @@ use crate::support::Exporter;
 const PATIENCE_S: u64 = 120;
 
 /// Series of an exporter with one engine on one GPU, including Prometheus's own about the scrape. grafana/README.md states this limit.
-const MOST_SERIES: f64 = 230.0;
+const MOST_SERIES: f64 = 220.0;
 
 pub(crate) struct Panel {
     pub(crate) place: String,
@@ -135,11 +135,12 @@ fn every_panel_of_every_dashboard_shows_the_demo() {
     rules_are_evaluated(&prometheus);
     rules_record(&prometheus);
 
-    let series = values(&prometheus.query("count({job=\"vllm-roofline-exporter\"})"));
-    assert!(
-        series[0] <= MOST_SERIES,
-        "{series:?} series of one exporter with one engine on one GPU"
+    // Alerts and records have the labels of the target too, and are none of its series.
+    let series = values(
+        &prometheus.query("count({job=\"vllm-roofline-exporter\",__name__!~\"ALERTS.*|.*:.*\"})"),
     );
+    eprintln!("{series:?} series of one exporter with one engine on one GPU");
+    assert!(series[0] <= MOST_SERIES, "{series:?}");
 }
 
 /// The demo has one GPU without peers, and no speculation. In its first minutes no alert has held for long enough, no request fails, and a

@@ -149,7 +149,7 @@ fn parse_count(text: &str) -> Result<u64, String> {
     let number: f64 = digits.parse().map_err(|_| "not a number".to_owned())?;
     let count = (number * factor).round();
     if !(1.0..=1e15).contains(&count) {
-        return Err("must be at least 1".to_owned());
+        return Err("must be from 1 to 10^15".to_owned());
     }
     #[expect(
         clippy::cast_possible_truncation,
